@@ -1,0 +1,58 @@
+"""Where models are reached: the shape of a provider's entry and the built-in table. Data only, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Dialect = Literal["openai", "anthropic", "demo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A provider: where it is and how it is spoken to.
+
+    `api_key_env` names the variable of its key (None: no key is sent). A key goes to the origin of
+    `base_url` and nowhere else. `local` endpoints need no key and are asked whether they answer.
+    `max_concurrency` is how many calls it gets at the same time.
+    """
+
+    name: str
+    base_url: str = ""
+    dialect: Dialect = "openai"
+    api_key_env: str | None = None
+    max_concurrency: int = 8
+    local: bool = False
+
+
+_TABLE = (
+    Endpoint("openai", "https://api.openai.com/v1", api_key_env="OPENAI_API_KEY"),
+    Endpoint("anthropic", "https://api.anthropic.com/v1", "anthropic", "ANTHROPIC_API_KEY"),
+    Endpoint("openrouter", "https://openrouter.ai/api/v1", api_key_env="OPENROUTER_API_KEY"),
+    Endpoint("together", "https://api.together.xyz/v1", api_key_env="TOGETHER_API_KEY"),
+    Endpoint("groq", "https://api.groq.com/openai/v1", api_key_env="GROQ_API_KEY"),
+    Endpoint("deepseek", "https://api.deepseek.com/v1", api_key_env="DEEPSEEK_API_KEY"),
+    Endpoint("mistral", "https://api.mistral.ai/v1", api_key_env="MISTRAL_API_KEY"),
+    Endpoint(
+        "google",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        api_key_env="GEMINI_API_KEY",
+    ),
+    Endpoint("xai", "https://api.x.ai/v1", api_key_env="XAI_API_KEY"),
+    Endpoint("fireworks", "https://api.fireworks.ai/inference/v1", api_key_env="FIREWORKS_API_KEY"),
+    Endpoint("nous", "https://inference-api.nousresearch.com/v1", api_key_env="NOUS_API_KEY"),
+    Endpoint("ollama", "http://127.0.0.1:11434/v1", local=True),
+    Endpoint("lmstudio", "http://127.0.0.1:1234/v1", local=True),
+    Endpoint("vllm", "http://127.0.0.1:8000/v1", local=True),
+    Endpoint("demo", dialect="demo", local=True),
+)
+
+BUILTIN: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in _TABLE}
+"""The providers that need no configuration but a key, by name."""
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """Part a model id at its first slash into (provider, the model's own id)."""
+    provider, _, name = model.partition("/")
+    return provider, name

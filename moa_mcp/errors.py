@@ -1,0 +1,211 @@
+"""The one error tree. The first split is whose fault it was; every message ends with what to do next.
+
+MoAError
+├── UserError               what was asked for cannot be done as asked
+│   ├── InvalidRequest          the question or an argument
+│   ├── InvalidPreset           a preset file: file, line, key, what was expected
+│   ├── InvalidConfig           config.yaml: the same
+│   ├── UnknownPreset           no preset of that name
+│   ├── UnknownRun              no run of that id that the caller may see
+│   ├── MissingKey              a provider's key variable is not set
+│   ├── PlanRefused             the plan cannot fit its limits
+│   └── NotAllowed              a change that is not to be made from here
+├── ProviderError           one model call failed (a value, `Failure`, once it reaches a flow)
+├── RunFailed               a run ended without an answer; names each cause
+└── Busy                    this server has no room for another run now
+
+Programming errors are not in the tree: they stay what they are and are masked at the edge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a model call gave no draft: the class of the fault, not its text."""
+
+    AUTH = "auth"
+    FORBIDDEN = "forbidden"
+    BILLING = "billing"
+    UNKNOWN_MODEL = "unknown_model"
+    MISSING_KEY = "missing_key"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    UNAVAILABLE = "unavailable"
+    CONNECTION = "connection"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+    DEADLINE = "deadline"
+    STRAGGLER = "straggler"
+    CANCELLED = "cancelled"
+    CUT = "cut"
+    MALFORMED = "malformed"
+    EMPTY = "empty"
+    REASONING_ONLY = "reasoning_only"
+    REFUSED = "refused"
+    TOO_LONG = "too_long"
+    TOO_LARGE = "too_large"
+    BAD_REQUEST = "bad_request"
+    REDIRECT = "redirect"
+    DEGENERATE = "degenerate"
+    COOLING = "cooling"
+    BUDGET = "budget"
+    PANEL = "panel"
+    INTERNAL = "internal"
+
+
+_PLAIN: dict[Reason, str] = {
+    Reason.AUTH: "the provider refused the key; check the value of its key variable",
+    Reason.FORBIDDEN: "the provider forbids this request (region, moderation or access); try another model",
+    Reason.BILLING: "the account has no credit or hit a spending limit; top it up with the provider",
+    Reason.UNKNOWN_MODEL: "the provider does not know this model; correct the id in the preset",
+    Reason.MISSING_KEY: "no key is set for the provider; set its key variable",
+    Reason.RATE_LIMITED: "rate limited; wait, or lower the provider's max_concurrency",
+    Reason.OVERLOADED: "the provider is overloaded; try again later",
+    Reason.UNAVAILABLE: "the provider answered with a server error; try again later",
+    Reason.CONNECTION: "the provider could not be reached; check the network and base_url",
+    Reason.TIMEOUT: "no answer in time; raise timeout_seconds or choose a faster model",
+    Reason.STALLED: "the answer stopped arriving; try again or choose another model",
+    Reason.DEADLINE: "the run's deadline came first; raise deadline_seconds or use a smaller preset",
+    Reason.STRAGGLER: "left behind as the slowest of its layer; raise straggler_grace_seconds to wait for it",
+    Reason.CANCELLED: "cancelled",
+    Reason.CUT: "the stream ended before the answer did; try again",
+    Reason.MALFORMED: "the reply was not the format of the dialect; check base_url and dialect",
+    Reason.EMPTY: "the model answered with nothing; try again or choose another model",
+    Reason.REASONING_ONLY: "the model only thought and never answered; raise max_tokens or lower effort",
+    Reason.REFUSED: "the model or its filter refused to answer; rephrase or choose another model",
+    Reason.TOO_LONG: "the messages exceed the model's context; shorten them or choose a larger window",
+    Reason.TOO_LARGE: "the reply was larger than a draft may be; lower max_tokens",
+    Reason.BAD_REQUEST: "the provider refused the request's form; check the proposer's settings",
+    Reason.REDIRECT: "the provider redirected elsewhere, which is never followed; correct base_url",
+    Reason.DEGENERATE: "the model repeated itself without end; lower max_tokens or choose another model",
+    Reason.COOLING: "the route failed before and is resting; it is tried again later",
+    Reason.BUDGET: "the run's budget was used up; raise the limit in the configuration file",
+    Reason.PANEL: "the panel in this slot gave no answer; see its own calls",
+    Reason.INTERNAL: "an unexpected fault in moa-mcp; please report it",
+}
+
+
+def in_plain_words(reason: Reason) -> str:
+    """Say what a reason means and what to do about it, in one line."""
+    return _PLAIN[reason]
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Order `known` with the likeliest meant names first."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=len(names) or 1, cutoff=0.5)
+    return close + [other for other in names if other not in close]
+
+
+class MoAError(Exception):
+    """Base of every error this package raises on purpose; `str()` of it may be shown to anyone."""
+
+
+class UserError(MoAError):
+    """What was asked for cannot be done as asked."""
+
+
+class InvalidRequest(UserError):
+    """The question or an argument is not usable; the message names it."""
+
+
+@dataclass(eq=False)
+class _Misfit(UserError):
+    """A file that a person wrote does not say what it should."""
+
+    file: str
+    problem: str
+    line: int | None = None
+    key: str | None = None
+    expected: str | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}, line {self.line}"
+        key = f": {self.key}" if self.key else ""
+        expected = f". Expected {self.expected}" if self.expected else ""
+        return f"{place}{key}: {self.problem}{expected}."
+
+
+class InvalidPreset(_Misfit):
+    """A preset does not say what a preset says."""
+
+
+class InvalidConfig(_Misfit):
+    """The configuration file does not say what it should."""
+
+
+class UnknownPreset(UserError):
+    """No preset has that name."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = nearest(name, known)
+        super().__init__(f"There is no preset {name!r}. Known, nearest first: {', '.join(self.known)}.")
+
+
+class UnknownRun(UserError):
+    """No run of that id is visible to the caller; a foreign run looks the same as none."""
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+        super().__init__(
+            f"There is no run {run_id!r}. Runs are listed in moa://runs; ask again without run_id."
+        )
+
+
+class MissingKey(UserError):
+    """A provider that needs a key has none."""
+
+    def __init__(self, variables: Sequence[str], *, wanted_by: str) -> None:
+        self.variables = tuple(variables)
+        super().__init__(
+            f"{wanted_by} needs {' and '.join(variables)}, which is not set. "
+            "Set it in the environment of the server and start it again, or choose another preset."
+        )
+
+
+class PlanRefused(UserError):
+    """The planned calls cannot fit their limits; nothing was sent."""
+
+
+class NotAllowed(UserError):
+    """A change that may not be made from here."""
+
+
+@dataclass(eq=False)
+class ProviderError(MoAError):
+    """One model call failed.
+
+    `detail` is one redacted line from the provider; `retry_after` is in seconds; `should_retry` is the
+    provider's own word on it; `sent_text` tells whether any of the answer had arrived.
+    """
+
+    reason: Reason
+    detail: str = ""
+    status: int | None = None
+    retry_after: float | None = None
+    should_retry: bool | None = None
+    sent_text: bool = False
+    served_model: str | None = None
+    parameter: str | None = None
+
+    def __str__(self) -> str:
+        words = in_plain_words(self.reason)
+        return f"{words} ({self.detail})" if self.detail else words
+
+
+class RunFailed(MoAError):
+    """A run ended without an answer."""
+
+    def __init__(self, what: str, causes: Sequence[str] = ()) -> None:
+        self.causes = tuple(causes)
+        super().__init__("\n".join((what, *(f"- {cause}" for cause in self.causes))))
+
+
+class Busy(MoAError):
+    """No room for another run now."""

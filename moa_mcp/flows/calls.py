@@ -1,0 +1,63 @@
+"""How a preset's model becomes a call, how long it may take, and what the reader is told of its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moa_mcp.fields import Sampling
+from moa_mcp.model import Call, Failure, Likely, Message, Outcome
+
+PROPOSERS_SHARE = 0.6
+"""How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""
+
+
+def call_to(
+    sampling: Sampling,
+    messages: Sequence[Message],
+    identity: str,
+    role: str,
+    *,
+    layer: int,
+    slot: int = 1,
+    likely: Likely | None = None,
+) -> Call:
+    """The call that asks a preset's model; `identity` is unique in the run, `likely` what a rehearsal answers."""
+    return Call(
+        id=identity,
+        role=role,
+        layer=layer,
+        slot=slot,
+        model=sampling.model,
+        messages=tuple(messages),
+        temperature=_settled(sampling.temperature),
+        max_tokens=sampling.max_tokens,
+        effort=sampling.effort,
+        timeout_seconds=sampling.timeout_seconds,
+        likely=likely,
+    )
+
+
+def until(layer: int, proposer_layers: int) -> float:
+    """The share of the run's time by which a proposer layer ends, so that each later one has some left."""
+    return max(PROPOSERS_SHARE * layer / proposer_layers, PROPOSERS_SHARE - 0.1 * (proposer_layers - layer))
+
+
+def remarks(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
+    """What the reader of the answer should know of these calls: who was left out, cut or stopped early."""
+    return [remark for pair in zip(calls, outcomes, strict=True) for remark in _remarks(*pair)]
+
+
+def _remarks(call: Call, outcome: Outcome) -> list[str]:
+    name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
+    if isinstance(outcome, Failure):
+        return [f"{name} left out: {outcome}"]
+    if outcome.cut:
+        return [f"{name} was cut off before its end; only a part is used"]
+    if outcome.truncated:
+        return [f"{name} ran out of tokens and stops early"]
+    return [f"{name}: {note}" for note in outcome.notes]
+
+
+def _settled(temperature: float | None) -> float | None:
+    """The paper's reference code sends anything up to 1e-4 as 0."""
+    return 0.0 if temperature is not None and temperature <= 1e-4 else temperature

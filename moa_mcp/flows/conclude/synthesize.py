@@ -1,0 +1,56 @@
+"""The aggregator writes the answer from the drafts: Aggregate-and-Synthesize."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from moa_mcp.errors import RunFailed
+from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
+from moa_mcp.preset import Preset
+from moa_mcp.prompts import messages_for
+from moa_mcp.stages import Synthesize
+
+
+def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
+    """Let the aggregator write the answer from the references and what the method has to say of them."""
+    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.extra)
+    drafts = [reference.draft for reference in state.references]
+    return (yield from written(preset, messages, drafts))
+
+
+def written(
+    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], identity: str | None = None
+) -> Conclusion:
+    """The answer to `messages` of the aggregator; failing that its fallbacks; failing these, the best of `drafts`.
+
+    Raises:
+        RunFailed: nobody could write one and there is no draft to fall back on.
+    """
+    asked = preset.aggregator
+    identity = identity or f"{preset.layers}.1"
+    causes: list[str] = []
+    models = (asked.model, *asked.fallbacks)
+    spent = PROPOSERS_SHARE if drafts else 0.0
+    for attempt, model in enumerate(models):
+        call = call_to(
+            asked.model_copy(update={"model": model}),
+            messages,
+            identity if attempt == 0 else f"{identity}.fallback{attempt}",
+            AGGREGATOR,
+            layer=preset.layers,
+        )
+        share = spent + (1 - spent) * (attempt + 1) / len(models)
+        (outcome,) = yield Batch(preset.layers, (call,), until=share)
+        causes.extend(remarks((call,), (outcome,)))
+        if isinstance(outcome, Draft):
+            return Answer(outcome.text, outcome.cut, tuple(causes))
+    if not drafts:
+        raise RunFailed("No model could write the answer:", causes)
+    return Answer(best(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
+
+
+def best(drafts: Sequence[Draft]) -> Draft:
+    """The draft that stands in for an answer: a whole one before a truncated one, then the longest."""
+    return max(drafts, key=lambda draft: (not draft.truncated, len(draft.text)))

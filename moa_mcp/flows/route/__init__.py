@@ -1,0 +1,20 @@
+"""Who is asked: chosen before the first layer, by one of the ways a preset can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from moa_mcp.fields import Entry
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+
+_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {}
+
+
+def route(task: Task, preset: Preset, state: State) -> Stage:
+    """Choose the seats, or answer outright, as the preset says; without a route all seats take part."""
+    if preset.route is None or state.ended is not None:
+        return state
+    return (yield from _WAYS[type(preset.route)](task, preset, state, preset.route))

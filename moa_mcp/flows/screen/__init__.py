@@ -1,0 +1,20 @@
+"""Which drafts of a layer are passed on: one file per way to choose, and the table that finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from moa_mcp.fields import Entry
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+
+_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {}
+
+
+def screen(task: Task, preset: Preset, state: State) -> Stage:
+    """Keep the references that the preset's screen keeps; without one, all."""
+    if preset.screen is None or state.ended is not None:
+        return state
+    return (yield from _WAYS[type(preset.screen)](task, preset, state, preset.screen))

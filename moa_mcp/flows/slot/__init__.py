@@ -1,0 +1,26 @@
+"""What can sit in a slot besides a model: one file per method, and the table that finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from moa_mcp.fields import Entry
+from moa_mcp.flows.branching import branch
+from moa_mcp.flows.state import Seat, State
+from moa_mcp.model import Branch, Flow, Task
+from moa_mcp.preset import Nested, Preset
+
+Panel: TypeAlias = Callable[[Task, Preset], Flow]
+"""Makes the flow of a whole preset; handed down, because a panel may hold panels."""
+
+_METHODS: Mapping[type[Entry], Callable[[Task, State, Any], Flow]] = {}
+
+
+def branch_for(task: Task, seat: Seat, state: State, identity: str, *, panel: Panel) -> Branch:
+    """The branch that runs what sits in `seat`: a method, or another preset."""
+    slot = seat.slot
+    if isinstance(slot, Nested):
+        return branch(identity, state.layer, seat.number, slot.preset, lambda: panel(task, slot.plan))
+    name = getattr(slot, "method", type(slot).__name__)
+    return branch(identity, state.layer, seat.number, name, lambda: _METHODS[type(slot)](task, state, slot))

@@ -1,0 +1,31 @@
+"""The seam between a flow's calls and the services that answer them.
+
+A provider knows one call, never the mixture. What is not the call itself (retries, limits, metering,
+redaction) is a provider around a provider.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from moa_mcp.model import Call, Draft
+
+OnText = Callable[[str], None]
+"""Called with each piece of the answer as it arrives (never with thoughts); must not block."""
+
+
+class Provider(Protocol):
+    """Whoever can answer a call."""
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask the model and wait for its whole answer.
+
+        Raises:
+            ProviderError: the call gave no draft, whatever the cause.
+        """
+        ...
+
+
+def ignore_text(piece: str) -> None:
+    """An `OnText` for callers that want the whole answer only."""

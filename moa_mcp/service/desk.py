@@ -1,0 +1,193 @@
+"""The desk: it owns the runs that are going on, so that a run belongs to the server and not to a call.
+
+Who may ask what is decided before (service.py); how calls are made is the runner's.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from moa_mcp.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.model import Answer, CallRecord, Run
+from moa_mcp.providers.base import Provider
+from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner
+from moa_mcp.store.base import RunStore
+
+logger = logging.getLogger(__name__)
+
+WAITING_ROOM = 16
+"""How many runs may wait for their turn; one more is told that the desk is busy."""
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """A run that is going on: its present state, and who listens.
+
+    `handed_back` is set once a caller was told that the run goes on without it.
+    """
+
+    run: Run
+    deadline_seconds: float
+    listeners: list[Listener] = field(default_factory=list[Listener])
+    done: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    attached: int = 0
+    handed_back: bool = False
+    started: float = field(default_factory=anyio.current_time)
+
+    def now(self) -> Run:
+        """The run as it is at this moment, with the seconds it has taken so far."""
+        if self.done.is_set():
+            return self.run
+        return replace(self.run, seconds=anyio.current_time() - self.started)
+
+    def hear(self, event: Event) -> None:
+        """Take an event into the run's state and pass it on."""
+        if isinstance(event, CallEnded):
+            self.run = self.run.with_call(event.record)
+        elif isinstance(event, BranchEnded):
+            self.run = replace(self.run, panels=(*self.run.panels, event.record))
+        for listener in tuple(self.listeners):
+            listener(event)
+
+    @contextmanager
+    def heard_by(self, listener: Listener | None) -> Iterator[None]:
+        """Let `listener` hear of the run for as long as the block lasts."""
+        if listener is None:
+            yield
+            return
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
+
+
+class Desk:
+    """Starts runs, waits on them, stops them. Use it through `open_desk`."""
+
+    def __init__(
+        self, tasks: TaskGroup, provider: Provider, store: RunStore, max_concurrent_runs: int
+    ) -> None:
+        self._tasks = tasks
+        self._provider = provider
+        self._store = store
+        self._turns = anyio.CapacityLimiter(max_concurrent_runs)
+        self._live: dict[str, LiveRun] = {}
+
+    async def start(self, run: Run, deadline_seconds: float) -> LiveRun:
+        """Begin a run that is the desk's from here on.
+
+        Raises:
+            Busy: as many runs as may wait for their turn are waiting already.
+        """
+        if self._turns.statistics().tasks_waiting >= WAITING_ROOM:
+            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+        live = LiveRun(run, deadline_seconds)
+        await self._store.begin(run)
+        self._live[run.run_id] = live
+        self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
+        return live
+
+    def find(self, owner: str, run_id: str) -> LiveRun | None:
+        """The owner's run of that id, if it is going on."""
+        live = self._live.get(run_id)
+        return live if live and live.run.owner == owner else None
+
+    async def wait(self, live: LiveRun, seconds: float | None, listener: Listener | None = None) -> Run:
+        """Wait for a run's end, at most `seconds` (None: as long as it takes), and return its state then.
+
+        A run whose only waiting call is cancelled is stopped, unless it was handed back before.
+        """
+        live.attached += 1
+        try:
+            with live.heard_by(listener), anyio.move_on_after(seconds):
+                await live.done.wait()
+        except anyio.get_cancelled_exc_class():
+            if live.attached == 1 and not live.handed_back:
+                live.scope.cancel()
+            raise
+        finally:
+            live.attached -= 1
+        live.handed_back = live.handed_back or not live.done.is_set()
+        return live.now()
+
+    async def stop(self, live: LiveRun) -> Run:
+        """Cancel a run, with its calls, and return what it came to."""
+        live.scope.cancel()
+        await live.done.wait()
+        return live.run
+
+    async def collect(self, owner: str, run_id: str) -> Run:
+        """The present state of a run, going on or ended.
+
+        Raises:
+            UnknownRun: the owner has no run of that id.
+        """
+        if live := self.find(owner, run_id):
+            return live.now()
+        if run := await self._store.get(owner, run_id):
+            return run
+        raise UnknownRun(run_id)
+
+    async def _play(self, live: LiveRun) -> None:
+        ended = live.run
+        try:
+            ended = await self._outcome(live)
+        except anyio.get_cancelled_exc_class():
+            ended = replace(
+                live.run, status="interrupted", error="The server stopped before the run was done."
+            )
+            raise
+        finally:
+            live.run = replace(ended, seconds=anyio.current_time() - live.started)
+            with anyio.move_on_after(2, shield=True):
+                await self._store.finish(live.run)
+            del self._live[live.run.run_id]
+            live.done.set()
+
+    async def _outcome(self, live: LiveRun) -> Run:
+        try:
+            with live.scope:
+                async with self._turns:
+                    return _completed(live, await self._answer(live))
+        except MoAError as error:
+            return replace(live.run, status="failed", error=str(error))
+        except Exception:
+            # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
+            logger.exception("Run %s broke", live.run.run_id)
+            return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
+        return replace(live.run, status="cancelled", error="The run was cancelled.")
+
+    async def _answer(self, live: LiveRun) -> Answer:
+        async def keep(record: CallRecord) -> None:
+            await self._store.add_call(live.run.run_id, record)
+
+        runner = Runner(self._provider, live.hear, keep, live.deadline_seconds, journal={})
+        return await runner.drive(mixture(live.run.task, live.run.plan))
+
+
+def _completed(live: LiveRun, answer: Answer) -> Run:
+    return replace(
+        live.run,
+        status="completed",
+        answer=answer.text,
+        degraded=answer.degraded,
+        notes=(*live.run.notes, *answer.notes),
+        method=answer.method,
+    )
+
+
+@asynccontextmanager
+async def open_desk(provider: Provider, store: RunStore, max_concurrent_runs: int = 4) -> AsyncIterator[Desk]:
+    """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
+    async with anyio.create_task_group() as tasks:
+        yield Desk(tasks, provider, store, max_concurrent_runs)
+        tasks.cancel_scope.cancel()

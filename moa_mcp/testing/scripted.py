@@ -1,0 +1,58 @@
+"""Providers whose answers a test writes down: no network, no clock, nothing random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+
+from moa_mcp.model import Call, Draft
+from moa_mcp.providers.base import OnText
+
+
+class ScriptedProvider:
+    """Answers each call with what `reply` says of it: a text, a draft, or an error to raise.
+
+    `calls` lists what was asked, in order.
+    """
+
+    def __init__(self, reply: Callable[[Call], str | Draft | Exception]) -> None:
+        self._reply = reply
+        self.calls: list[Call] = []
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        self.calls.append(call)
+        await anyio.lowlevel.checkpoint()
+        reply = self._reply(call)
+        if isinstance(reply, Exception):
+            raise reply
+        draft = (
+            Draft(reply, served_model=call.model, finish_reason="stop") if isinstance(reply, str) else reply
+        )
+        on_text(draft.text)
+        return draft
+
+
+class Gate:
+    """A provider around a provider that holds the calls it is told to hold until they are let through.
+
+    `held` is set once a held call has arrived; `cancelled` lists calls that were cancelled while held.
+    """
+
+    def __init__(self, inner: ScriptedProvider, holds: Callable[[Call], bool]) -> None:
+        self._inner = inner
+        self._holds = holds
+        self.held = anyio.Event()
+        self.opened = anyio.Event()
+        self.cancelled: list[Call] = []
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        if self._holds(call):
+            self.held.set()
+            try:
+                await self.opened.wait()
+            except anyio.get_cancelled_exc_class():
+                self.cancelled.append(call)
+                raise
+        return await self._inner.complete(call, on_text)

@@ -1,0 +1,54 @@
+"""Text hygiene: what every text passes on its way in from a model and on its way into a prompt.
+
+Pure functions over strings. What the words of a prompt are is not decided here (see prompts.py).
+"""
+
+from __future__ import annotations
+
+import re
+
+_THINK = re.compile(r"<think(?:ing)?>(.*?)</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+_OPEN_THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
+_CLOSE_THINK = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+
+
+def repair(text: str) -> str:
+    """Join surrogate halves that a provider split over two pieces, and replace lone ones by U+FFFD.
+
+    A lone surrogate cannot be encoded as UTF-8, so one of them would end a stdio server, an HTTP request
+    or a database write far from where it came in.
+    """
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def part_thinking(text: str) -> tuple[str, str]:
+    """Part a reply into (what it says, what it thought), both stripped.
+
+    Closed `<think>` blocks are thought. An opening tag that is never closed takes all that follows (the
+    thought was cut off); a closing tag that was never opened takes all before it (the chat template ate the
+    opening one).
+    """
+    thoughts = [match.group(1) for match in _THINK.finditer(text)]
+    said = _THINK.sub("", text)
+    if stray := _CLOSE_THINK.search(said):
+        thoughts.insert(0, said[: stray.start()])
+        said = _CLOSE_THINK.sub("", said[stray.end() :])
+    if cut := _OPEN_THINK.search(said):
+        thoughts.append(said[cut.end() :])
+        said = said[: cut.start()]
+    return said.strip(), "\n\n".join(thought.strip() for thought in thoughts if thought.strip())
+
+
+def fence(text: str, label: str, nonce: str) -> str:
+    """Enclose untrusted `text` in markers that it cannot forge: any copy of `nonce` inside it is broken up."""
+    inert = text.replace(nonce, f"{nonce[:4]}…")
+    return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Fold `text` into one printable line of at most `limit` characters, for messages and logs."""
+    folded = " ".join(repair(text).split())
+    printable = "".join(ch for ch in folded if ch.isprintable())
+    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

@@ -1,0 +1,74 @@
+"""Where the parts are put together, and one of the two places that read the environment (the CLI is the other)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from moa_mcp.errors import RunFailed
+from moa_mcp.model import Message, Run
+from moa_mcp.preset import Preset
+from moa_mcp.presets import PresetLibrary
+from moa_mcp.providers.registry import Registry
+from moa_mcp.service.catalog import Catalog
+from moa_mcp.service.changes import Changes
+from moa_mcp.service.desk import open_desk
+from moa_mcp.service.service import Request, Service
+from moa_mcp.settings import Home, load_settings_or_defaults
+from moa_mcp.store.memory import MemoryStore
+
+
+@asynccontextmanager
+async def open_service(environ: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
+    """The whole of moa-mcp, ready to ask, for as long as the block lasts.
+
+    `environ` holds MOA_MCP_HOME and the providers' key variables; by default the process's own.
+    """
+    environ = os.environ if environ is None else environ
+    home = Home.from_environ(environ)
+    settings, _ = load_settings_or_defaults(home)
+    library = PresetLibrary(home.presets_folder)
+    registry = Registry(settings.endpoints, environ)
+    store = MemoryStore()
+    try:
+        async with open_desk(registry, store, settings.limits.max_concurrent_runs) as desk:
+            catalog = Catalog(library, settings, registry)
+            changes = Changes(home, library, settings, registry)
+            yield Service(settings, catalog, changes, registry, store, desk)
+    finally:
+        await registry.aclose()
+
+
+async def ask(
+    question: str,
+    *,
+    preset: str | Preset | None = None,
+    context: str | None = None,
+    system: str | None = None,
+    history: tuple[Message, ...] = (),
+    max_cost_usd: float | None = None,
+    deadline_seconds: float | None = None,
+) -> Run:
+    """Ask a panel from Python and wait for its answer.
+
+    `preset` is a name, or a `Preset` made by hand; without one the default of the configuration holds.
+
+    Raises:
+        UserError: the request cannot be done as asked; the message says why.
+        RunFailed: no answer came; the message names each cause.
+    """
+    request = Request(
+        question,
+        preset=preset,
+        context=context,
+        system=system,
+        history=history,
+        max_cost_usd=max_cost_usd,
+        deadline_seconds=deadline_seconds,
+    )
+    async with open_service() as service:
+        run = await service.ask(request)
+    if run.answer is None:
+        raise RunFailed(run.error or f"The run was {run.status}.")
+    return run

@@ -1,0 +1,167 @@
+"""The desk: a run belongs to the server, not to the call that started it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+
+from moa_mcp.errors import Busy, ProviderError, Reason, UnknownRun
+from moa_mcp.model import Call, Run, Task
+from moa_mcp.preset import Aggregator, Preset, Proposer
+from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
+from moa_mcp.store.memory import MemoryStore
+from moa_mcp.testing.scripted import Gate, ScriptedProvider
+
+PRESET = Preset(
+    name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg")
+)
+
+
+def said(call: Call) -> str:
+    return f"<{call.id}>"
+
+
+def a_run(number: int = 1, owner: str = "local") -> Run:
+    return Run(f"run{number}", "two", PRESET, Task("Q?"), owner=owner)
+
+
+@asynccontextmanager
+async def held_desk(concurrent: int = 4) -> AsyncIterator[tuple[Desk, Gate]]:
+    """A desk whose calls all wait at a gate."""
+    gate = Gate(ScriptedProvider(said), lambda call: True)
+    with anyio.fail_after(10):
+        async with open_desk(gate, MemoryStore(), concurrent) as desk:
+            yield desk, gate
+
+
+async def test_a_run_that_ends_in_time_comes_back_completed() -> None:
+    async with open_desk(ScriptedProvider(said), MemoryStore()) as desk:
+        run = await desk.wait(await desk.start(a_run(), 60), 5)
+
+    assert (run.status, run.answer, run.calls_made) == ("completed", "<2.1>", 3)
+
+
+async def test_a_run_that_is_not_done_comes_back_running_and_goes_on() -> None:
+    async with held_desk() as (desk, gate):
+        live = await desk.start(a_run(), 60)
+        early = await desk.wait(live, 0)
+        gate.opened.set()
+        late = await desk.wait(live, 5)
+
+    assert (early.status, late.status) == ("running", "completed")
+
+
+async def test_cancelling_the_only_waiting_call_stops_the_run_and_its_calls() -> None:
+    async with held_desk() as (desk, gate):
+        live = await desk.start(a_run(), 60)
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.wait, live, 60)
+            await gate.held.wait()
+            group.cancel_scope.cancel()
+        await live.done.wait()
+
+    assert live.run.status == "cancelled"
+    assert len(gate.cancelled) == 2
+
+
+async def test_a_run_that_was_handed_back_outlives_a_cancelled_wait() -> None:
+    async with held_desk() as (desk, gate):
+        live = await desk.start(a_run(), 60)
+        await desk.wait(live, 0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(desk.wait, live, 60)
+            await gate.held.wait()
+            group.cancel_scope.cancel()
+        gate.opened.set()
+        run = await desk.wait(live, 5)
+
+    assert run.status == "completed"
+
+
+async def test_a_run_goes_on_while_another_call_still_waits_for_it() -> None:
+    async with held_desk() as (desk, gate):
+        live = await desk.start(a_run(), 60)
+        ends: list[Run] = []
+
+        async def stay() -> None:
+            ends.append(await desk.wait(live, 5))
+
+        async with anyio.create_task_group() as outer:
+            outer.start_soon(stay)
+            async with anyio.create_task_group() as inner:
+                inner.start_soon(desk.wait, live, 60)
+                await gate.held.wait()
+                inner.cancel_scope.cancel()
+            gate.opened.set()
+
+    assert [run.status for run in ends] == ["completed"]
+
+
+async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
+    async with held_desk() as (desk, gate):
+        live = await desk.start(a_run(), 60)
+        await gate.held.wait()
+        run = await desk.stop(live)
+
+    assert run.status == "cancelled"
+    assert {record.status for record in run.calls} == {"cancelled"}
+
+
+async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
+    provider = ScriptedProvider(lambda call: ProviderError(Reason.AUTH))
+    async with open_desk(provider, MemoryStore()) as desk:
+        run = await desk.wait(await desk.start(a_run(), 60), 5)
+
+    assert run.status == "failed"
+    assert run.error is not None
+    assert run.error.count("refused the key") == 2
+
+
+async def test_runs_beyond_the_limit_wait_for_their_turn() -> None:
+    async with held_desk(concurrent=1) as (desk, gate):
+        first, second = await desk.start(a_run(1), 60), await desk.start(a_run(2), 60)
+        await anyio.wait_all_tasks_blocked()
+        gate.opened.set()
+        runs = [await desk.wait(first, 5), await desk.wait(second, 5)]
+
+    assert [run.status for run in runs] == ["completed", "completed"]
+
+
+async def test_a_full_waiting_room_is_told_at_once() -> None:
+    async with held_desk(concurrent=1) as (desk, _):
+        for number in range(1 + WAITING_ROOM):
+            await desk.start(a_run(number), 60)
+            await anyio.wait_all_tasks_blocked()
+        with pytest.raises(Busy):
+            await desk.start(a_run(99), 60)
+
+
+async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
+    store = MemoryStore()
+    gate = Gate(ScriptedProvider(said), lambda call: True)
+    with anyio.fail_after(5):
+        async with open_desk(gate, store) as desk:
+            await desk.start(a_run(), 60)
+            await gate.held.wait()
+
+    run = await store.get("local", "run1")
+    assert run is not None
+    assert run.status == "interrupted"
+
+
+async def test_a_foreign_run_looks_like_none() -> None:
+    async with held_desk() as (desk, _):
+        await desk.start(a_run(owner="ann"), 60)
+        for unknown in ("run1", "nope"):
+            with pytest.raises(UnknownRun):
+                await desk.collect("bob", unknown)
+
+
+async def test_an_ended_run_can_be_collected_later() -> None:
+    async with open_desk(ScriptedProvider(said), MemoryStore()) as desk:
+        live: LiveRun = await desk.start(a_run(), 60)
+        await desk.wait(live, 5)
+        run = await desk.collect("local", "run1")
+
+    assert run.answer == "<2.1>"
