@@ -26,7 +26,13 @@ class Entry(BaseModel):
     Validators are built when the first preset is read, not when the server starts.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        defer_build=True,
+        serialize_by_alias=True,
+    )
 
 
 class Sampling(Entry):

@@ -225,7 +225,8 @@ class CallRecord:
 class Run:
     """One ask, with all it cost and made. Times are Unix seconds; `seconds` is how long it took.
 
-    `calls` are requests that were sent; `panels` are the outcomes of flows that stood in a call's place, whose
+    `key` is the same for the same question, preset and parameters of the same owner: asked again, it finds this
+    run. `calls` are requests that were sent; `panels` are the outcomes of flows that stood in a call's place, whose
     own calls are among `calls`.
     """
 
@@ -244,6 +245,7 @@ class Run:
     created_at: float = 0.0
     seconds: float = 0.0
     owner: str = "local"
+    key: str = ""
 
     @property
     def layers(self) -> int:

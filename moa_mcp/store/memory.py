@@ -15,22 +15,39 @@ class MemoryStore:
         self._most = most
         self._runs: dict[str, Run] = {}
 
+    def holds(self, run_id: str) -> bool:
+        """Whether a run of that id is here, whoever owns it."""
+        return run_id in self._runs
+
     async def begin(self, run: Run) -> None:
         self._runs[run.run_id] = run
-        for oldest in list(self._runs)[: -self._most]:
-            del self._runs[oldest]
+        await self.prune()
 
     async def add_call(self, run_id: str, record: CallRecord) -> None:
         if run := self._runs.get(run_id):
             self._runs[run_id] = run.with_call(record)
 
+    async def add_panel(self, run_id: str, record: CallRecord) -> None:
+        if run := self._runs.get(run_id):
+            self._runs[run_id] = replace(run, panels=(*run.panels, record))
+
     async def finish(self, run: Run) -> None:
-        if run.run_id in self._runs:
-            self._runs[run.run_id] = replace(run)
+        self._runs[run.run_id] = run
+
+    async def claim(self, owner: str, run_id: str) -> Run | None:
+        run = await self.get(owner, run_id)
+        if run is None or run.status != "interrupted":
+            return None
+        self._runs[run_id] = replace(run, status="running", error=None)
+        return self._runs[run_id]
 
     async def get(self, owner: str, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
         return run if run and run.owner == owner else None
+
+    async def find(self, owner: str, key: str, since: float) -> Run | None:
+        own = await self.list(owner, limit=self._most)
+        return next((run for run in own if run.key == key and run.created_at >= since), None)
 
     async def latest(self, owner: str) -> Run | None:
         return next(iter(await self.list(owner, limit=1)), None)
@@ -44,3 +61,18 @@ class MemoryStore:
             return False
         del self._runs[run_id]
         return True
+
+    async def prune(self) -> int:
+        oldest = list(self._runs)[: -self._most]
+        for run_id in oldest:
+            del self._runs[run_id]
+        return len(oldest)
+
+    async def beat(self) -> None:
+        """Nobody else can see this store."""
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+    def trouble(self) -> str | None:
+        return None

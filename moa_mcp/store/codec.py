@@ -1,0 +1,52 @@
+"""Runs and calls as JSON text and back. What is stored is what cannot be made again.
+
+The messages of a call are left out: the flow makes the same ones from the same task and drafts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+from pydantic import TypeAdapter
+
+from moa_mcp.model import CallRecord, Run
+
+
+def encode_run(run: Run) -> str:
+    """Everything of a run but its calls and panels, which have rows of their own."""
+    return _runs().dump_json(replace(run, calls=(), panels=())).decode()
+
+
+def decode_run(text: str) -> Run:
+    """The run of `encode_run`.
+
+    Raises:
+        ValueError: the text is not one.
+    """
+    return _runs().validate_json(text)
+
+
+def encode_record(record: CallRecord) -> str:
+    """A finished call without its messages."""
+    slim = replace(record, call=replace(record.call, messages=(), likely=None))
+    return _records().dump_json(slim).decode()
+
+
+def decode_record(text: str) -> CallRecord:
+    """The record of `encode_record`.
+
+    Raises:
+        ValueError: the text is not one.
+    """
+    return _records().validate_json(text)
+
+
+@cache
+def _runs() -> TypeAdapter[Run]:
+    return TypeAdapter(Run)
+
+
+@cache
+def _records() -> TypeAdapter[CallRecord]:
+    return TypeAdapter(CallRecord)

@@ -1,0 +1,110 @@
+"""The SQLite file that several servers share: opened safely, used from one worker thread at a time.
+
+TRUNCATE and FULL rather than WAL: a handful of writes per run costs nothing that way, and SQLite before
+3.51.3 can corrupt a WAL that two connections write. BEGIN IMMEDIATE, because a transaction that turns from
+reading to writing is refused without a wait.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+from filelock import FileLock
+
+from moa_mcp.store.schema import VERSION, migrate, version_of
+
+Result = TypeVar("Result")
+
+BUSY_SECONDS = 10.0
+
+
+class Damaged(Exception):
+    """The file is not a usable database."""
+
+
+class Newer(Exception):
+    """The file was written by a newer moa-mcp; it is read, never changed."""
+
+
+class Database:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, file: Path) -> None:
+        """Open `file`, creating or migrating it under a lock.
+
+        Raises:
+            Damaged: it is no database, or a damaged one.
+            OSError, sqlite3.OperationalError: it cannot be created or written.
+        """
+        self.file = file
+        self._turn = anyio.CapacityLimiter(1)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
+            _create_private(file)
+            self._db = _connect(file)
+        self.read_only = version_of(self._db) > VERSION
+
+    async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work` on the connection in a worker thread; what was begun is finished even if we are cancelled."""
+        return await anyio.to_thread.run_sync(work, self._db, limiter=self._turn)
+
+    async def write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work` in a transaction of its own."""
+        if self.read_only:
+            raise Newer(f"{self.file.name} was written by a newer moa-mcp and is only read")
+
+        def transaction(db: sqlite3.Connection) -> Result:
+            with writing(db):
+                return work(db)
+
+        return await self.run(transaction)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self.run(lambda db: db.close())
+
+
+@contextmanager
+def writing(db: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that may write from its start."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
+def _create_private(file: Path) -> None:
+    """Make the file ours alone before SQLite does: its journal takes over the mode."""
+    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = TRUNCATE")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        db.execute("PRAGMA secure_delete = ON")
+        if version_of(db) <= VERSION:
+            migrate(db)
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        db.close()
+        raise Damaged(str(error)) from error
+    if verdict != "ok":
+        db.close()
+        raise Damaged(str(verdict))
+    return db

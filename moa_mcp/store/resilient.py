@@ -1,0 +1,162 @@
+"""A store around a store that never costs an answer: what cannot be kept on disk stays in memory, and is said once."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from moa_mcp.model import CallRecord, Run
+from moa_mcp.store.base import RunStore
+from moa_mcp.store.database import Damaged, Newer
+from moa_mcp.store.memory import MemoryStore
+
+logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Work = Callable[[RunStore], Awaitable[Result]]
+
+_BROKEN = (Damaged, Newer, sqlite3.Error, OSError, ValueError)
+
+
+class ResilientStore:
+    """Uses what `open_store` opens on `file`, and memory for what that cannot take.
+
+    A damaged file is set aside next to itself and a new one begun. A full or read-only disk is tried again
+    with every write.
+    """
+
+    def __init__(self, file: Path, open_store: Callable[[], RunStore]) -> None:
+        self._file = file
+        self._open = open_store
+        self._memory = MemoryStore()
+        self._troubles: list[str] = []
+        self._store: RunStore = self._opened()
+
+    async def begin(self, run: Run) -> None:
+        await self._write(run.run_id, lambda store: store.begin(run))
+
+    async def add_call(self, run_id: str, record: CallRecord) -> None:
+        await self._write(run_id, lambda store: store.add_call(run_id, record))
+
+    async def add_panel(self, run_id: str, record: CallRecord) -> None:
+        await self._write(run_id, lambda store: store.add_panel(run_id, record))
+
+    async def finish(self, run: Run) -> None:
+        await self._write(run.run_id, lambda store: store.finish(run))
+
+    async def claim(self, owner: str, run_id: str) -> Run | None:
+        return await self._either(lambda store: store.claim(owner, run_id))
+
+    async def get(self, owner: str, run_id: str) -> Run | None:
+        return await self._either(lambda store: store.get(owner, run_id))
+
+    async def find(self, owner: str, key: str, since: float) -> Run | None:
+        return await self._either(lambda store: store.find(owner, key, since))
+
+    async def latest(self, owner: str) -> Run | None:
+        return next(iter(await self.list(owner, limit=1)), None)
+
+    async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
+        runs = [*await self._memory.list(owner, limit)]
+        if self._store is not self._memory:
+            runs += await self._guarded(lambda store: store.list(owner, limit)) or ()
+        return sorted(runs, key=lambda run: run.created_at, reverse=True)[:limit]
+
+    async def remove(self, owner: str, run_id: str) -> bool:
+        return bool(await self._either(lambda store: _true_or_none(store, owner, run_id)))
+
+    async def prune(self) -> int:
+        return await self._guarded(lambda store: store.prune()) or 0
+
+    async def beat(self) -> None:
+        await self._guarded(lambda store: store.beat())
+
+    async def aclose(self) -> None:
+        await self._store.aclose()
+
+    def trouble(self) -> str | None:
+        """What is wrong with the store: told once, to whoever asks first."""
+        told, self._troubles = self._troubles, []
+        return " ".join(told) or None
+
+    async def _write(self, run_id: str, work: Work[None]) -> None:
+        if not self._memory.holds(run_id) and await self._guarded(_done(work)):
+            return
+        await work(self._memory)
+
+    async def _either(self, work: Work[Result | None]) -> Result | None:
+        found = await work(self._memory)
+        if found is not None or self._store is self._memory:
+            return found
+        return await self._guarded(work)
+
+    async def _guarded(self, work: Work[Result]) -> Result | None:
+        try:
+            return await work(self._store)
+        except _BROKEN as error:
+            if _is_damage(error):
+                await self._store.aclose()
+                self._store = self._fresh(error)
+            else:
+                self._tell(
+                    f"Runs are kept in memory only: the store {self._file.name} cannot be used ({error})."
+                )
+            return None
+
+    def _opened(self) -> RunStore:
+        try:
+            return self._open()
+        except Damaged as error:
+            return self._fresh(error)
+        except _BROKEN as error:
+            self._tell(
+                f"Runs are kept in memory only: the store {self._file.name} cannot be opened ({error})."
+            )
+            return self._memory
+
+    def _fresh(self, damage: Exception) -> RunStore:
+        try:
+            aside = _set_aside(self._file)
+            self._tell(
+                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
+            )
+            return self._open()
+        except _BROKEN as error:
+            self._tell(f"Runs are kept in memory only: no new store could be begun ({error}).")
+            return self._memory
+
+    def _tell(self, trouble: str) -> None:
+        logger.warning(trouble)
+        if trouble not in self._troubles:
+            self._troubles.append(trouble)
+
+
+def _done(work: Work[None]) -> Work[bool]:
+    async def and_say_so(store: RunStore) -> bool:
+        await work(store)
+        return True
+
+    return and_say_so
+
+
+async def _true_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
+    return await store.remove(owner, run_id) or None
+
+
+def _is_damage(error: Exception) -> bool:
+    """Damage shows as a plain DatabaseError; a busy, full or read-only file as one of its subclasses."""
+    return isinstance(error, Damaged) or type(error) is sqlite3.DatabaseError
+
+
+def _set_aside(file: Path) -> Path:
+    """Move a damaged file out of the way under a name that says what it is."""
+    number = 1
+    while (aside := file.with_name(f"{file.name}.corrupt-{number}")).exists():
+        number += 1
+    file.rename(aside)
+    journal = file.with_name(f"{file.name}-journal")
+    journal.unlink(missing_ok=True)
+    return aside

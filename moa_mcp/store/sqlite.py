@@ -1,0 +1,177 @@
+"""Runs in an SQLite file that several servers on one machine share."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+from moa_mcp.model import CallRecord, Run
+from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
+from moa_mcp.store.database import Database
+from moa_mcp.store.liveness import Server
+
+_LOST = "The server that ran it is gone. Call moa_ask with its run_id to go on where it stopped."
+_COLUMNS = "run_id, owner, status, body, server"
+
+
+class SqliteStore:
+    """Keeps runs in `file` for `keep_days`, and as many as `max_mb` megabytes hold.
+
+    Raises (from here and from every method): `Damaged`, `Newer`, sqlite3.Error, OSError. `Resilient` turns
+    these into "go on without".
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        keep_days: float = 30,
+        max_mb: float = 200,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = Database(file)
+        self._keep_seconds = keep_days * 86_400
+        self._max_bytes = max_mb * 1024 * 1024
+        self._clock = clock
+        self._server = uuid4().hex
+
+    async def begin(self, run: Run) -> None:
+        await self.beat()
+        row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
+        await self._database.write(
+            lambda db: db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        )
+
+    async def add_call(self, run_id: str, record: CallRecord) -> None:
+        await self._add(run_id, record, is_panel=False)
+
+    async def add_panel(self, run_id: str, record: CallRecord) -> None:
+        await self._add(run_id, record, is_panel=True)
+
+    async def finish(self, run: Run) -> None:
+        row = (run.status, encode_run(run), run.run_id)
+        await self._database.write(
+            lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ?", row)
+        )
+
+    async def claim(self, owner: str, run_id: str) -> Run | None:
+        await self.beat()
+
+        def take(db: sqlite3.Connection) -> Run | None:
+            run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
+            if run is None or run.status != "interrupted":
+                return None
+            db.execute(
+                "UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id)
+            )
+            return replace(run, status="running", error=None)
+
+        return await self._database.write(take)
+
+    async def get(self, owner: str, run_id: str) -> Run | None:
+        return await self._database.run(
+            lambda db: self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
+        )
+
+    async def find(self, owner: str, key: str, since: float) -> Run | None:
+        return await self._database.run(
+            lambda db: self._read(db, "owner = ? AND key = ? AND created_at >= ?", (owner, key, since))
+        )
+
+    async def latest(self, owner: str) -> Run | None:
+        return await self._database.run(lambda db: self._read(db, "owner = ?", (owner,)))
+
+    async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
+        return await self._database.run(lambda db: self._select(db, "owner = ?", (owner,), limit))
+
+    async def remove(self, owner: str, run_id: str) -> bool:
+        def delete(db: sqlite3.Connection) -> bool:
+            return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", (owner, run_id)).rowcount > 0
+
+        return await self._database.write(delete)
+
+    async def prune(self) -> int:
+        def delete(db: sqlite3.Connection) -> int:
+            gone = db.execute(
+                "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
+                (self._clock() - self._keep_seconds,),
+            ).rowcount
+            while _size(db) > self._max_bytes and (deleted := _delete_oldest(db)):
+                gone += deleted
+            return gone
+
+        gone = await self._database.write(delete)
+        if gone:
+            await self._database.run(lambda db: db.execute("VACUUM"))
+        return gone
+
+    async def beat(self) -> None:
+        this = Server.this()
+        row = (self._server, this.pid, this.boot, self._clock())
+        await self._database.write(
+            lambda db: db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
+        )
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+    def trouble(self) -> str | None:
+        return None
+
+    async def _add(self, run_id: str, record: CallRecord, *, is_panel: bool) -> None:
+        row = (run_id, record.call.id, is_panel, encode_record(record))
+        await self._database.write(
+            lambda db: db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", row)
+        )
+
+    def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
+        return next(iter(self._select(db, where, values, 1)), None)
+
+    def _select(
+        self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int
+    ) -> Sequence[Run]:
+        rows = db.execute(
+            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT ?",
+            (*values, limit),
+        ).fetchall()
+        return [self._run(db, row) for row in rows]
+
+    def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
+        run_id, _, status, body, server = row
+        records = db.execute(
+            "SELECT is_panel, body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,)
+        ).fetchall()
+        run = replace(
+            decode_run(body),
+            calls=tuple(decode_record(text) for is_panel, text in records if not is_panel),
+            panels=tuple(decode_record(text) for is_panel, text in records if is_panel),
+        )
+        if status != "running":
+            return run
+        if self._lives(db, server):
+            return replace(run, status="running", error=None)
+        return replace(run, status="interrupted", error=_LOST)
+
+    def _lives(self, db: sqlite3.Connection, server: str) -> bool:
+        if server == self._server:
+            return True
+        row = db.execute("SELECT pid, boot, heard FROM servers WHERE server = ?", (server,)).fetchone()
+        return row is not None and Server(row[0], row[1]).lives(row[2], self._clock())
+
+
+def _size(db: sqlite3.Connection) -> int:
+    """Bytes that the rows take; pages that deletions have freed do not count."""
+    (pages,), (free,), (size,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+    )
+    return (pages - free) * size
+
+
+def _delete_oldest(db: sqlite3.Connection) -> int:
+    return db.execute(
+        "DELETE FROM runs WHERE run_id = (SELECT run_id FROM runs WHERE status != 'running' ORDER BY created_at LIMIT 1)"
+    ).rowcount

@@ -1,0 +1,288 @@
+"""What only the store on disk does: it outlives its server, shares its file, and survives its damage."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moa_mcp.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.preset import Preset
+from moa_mcp.store.resilient import ResilientStore
+from moa_mcp.store.schema import VERSION
+from moa_mcp.store.sqlite import SqliteStore
+
+PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
+DAY = 86_400.0
+
+
+def a_run(run_id: str = "r1", created_at: float = 1.0) -> Run:
+    return Run(run_id, "p", PLAN, Task("Q?"), owner="ann", created_at=created_at)
+
+
+def a_record(text: str = "draft") -> CallRecord:
+    return CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), Draft(text), 1.0)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "runs.db"
+
+
+def resilient(file: Path) -> ResilientStore:
+    return ResilientStore(file, lambda: SqliteStore(file))
+
+
+async def test_runs_outlive_the_store_that_wrote_them(file: Path) -> None:
+    first = SqliteStore(file)
+    await first.begin(a_run())
+    await first.finish(replace(a_run(), status="completed", answer="yes"))
+    await first.aclose()
+
+    again = SqliteStore(file)
+    run = await again.get("ann", "r1")
+    await again.aclose()
+
+    assert run is not None
+    assert run.answer == "yes"
+
+
+async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(file: Path) -> None:
+    script = (
+        "import anyio, os, sys\n"
+        "from pathlib import Path\n"
+        "from moa_mcp.model import *\n"
+        "from moa_mcp.preset import Preset\n"
+        "from moa_mcp.store.sqlite import SqliteStore\n"
+        "async def main():\n"
+        "    store = SqliteStore(Path(sys.argv[1]))\n"
+        "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
+        "    await store.begin(Run('r1', 'p', plan, Task('Q?'), owner='ann'))\n"
+        "    await store.add_call('r1', CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0))\n"
+        "    os._exit(0)\n"
+        "anyio.run(main)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(file)], check=True, timeout=30)
+    store = SqliteStore(file)
+
+    found = await store.get("ann", "r1")
+    claimed = await store.claim("ann", "r1")
+    await store.aclose()
+
+    assert found is not None
+    assert claimed is not None
+    assert (found.status, claimed.status) == ("interrupted", "running")
+    assert [record.outcome for record in claimed.calls] == [Draft("paid")]
+
+
+async def test_a_run_of_a_living_sibling_is_running_and_cannot_be_claimed(file: Path) -> None:
+    sibling, store = SqliteStore(file), SqliteStore(file)
+    await sibling.begin(a_run())
+
+    found = await store.get("ann", "r1")
+
+    assert found is not None
+    assert found.status == "running"
+    assert await store.claim("ann", "r1") is None
+    await sibling.aclose()
+    await store.aclose()
+
+
+async def test_a_server_not_heard_of_for_long_counts_as_gone_though_its_process_id_is_in_use(
+    file: Path,
+) -> None:
+    sibling, store = SqliteStore(file, clock=lambda: 0.0), SqliteStore(file, clock=lambda: 1000.0)
+    await sibling.begin(a_run())
+
+    found = await store.get("ann", "r1")
+
+    assert found is not None
+    assert found.status == "interrupted"
+    await sibling.aclose()
+    await store.aclose()
+
+
+async def test_files_and_folders_are_the_owners_alone(file: Path) -> None:
+    store = SqliteStore(file)
+    await store.begin(a_run())
+    await store.aclose()
+
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    for made in file.parent.iterdir():
+        assert stat.S_IMODE(made.stat().st_mode) == 0o600, made.name
+
+
+async def test_old_runs_are_forgotten_and_running_ones_are_not(file: Path) -> None:
+    store = SqliteStore(file, keep_days=30, clock=lambda: 100 * DAY)
+    for run_id, day in (("old", 1), ("young", 99), ("going", 1)):
+        await store.begin(a_run(run_id, created_at=day * DAY))
+    for run_id in ("old", "young"):
+        await store.finish(replace(a_run(run_id), status="completed"))
+
+    gone = await store.prune()
+    left = {run.run_id for run in await store.list("ann")}
+    await store.aclose()
+
+    assert (gone, left) == (1, {"young", "going"})
+
+
+async def test_a_store_that_is_too_large_forgets_the_oldest_runs(file: Path) -> None:
+    store = SqliteStore(file, max_mb=0.5, clock=lambda: 10.0)
+    for number in range(10):
+        await store.begin(a_run(f"r{number}", created_at=number))
+        await store.add_call(f"r{number}", a_record("x" * 100_000))
+        await store.finish(replace(a_run(f"r{number}"), status="completed"))
+
+    await store.prune()
+    left = [run.run_id for run in await store.list("ann")]
+    await store.aclose()
+
+    assert left
+    assert left[0] == "r9"
+    assert "r0" not in left
+    assert file.stat().st_size <= 0.5 * 1024 * 1024
+
+
+@pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
+async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
+    file.parent.mkdir(mode=0o700)
+    file.write_bytes(damage)
+
+    store = resilient(file)
+    await store.begin(a_run())
+
+    assert await store.get("ann", "r1") is not None
+    assert "set aside" in (store.trouble() or "")
+    assert store.trouble() is None
+    assert file.with_name("runs.db.corrupt-1").read_bytes() == damage
+    await store.aclose()
+
+
+async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) -> None:
+    store = SqliteStore(file)
+    for number in range(50):
+        await store.begin(a_run(f"r{number}"))
+        await store.add_call(f"r{number}", a_record("y" * 3000))
+    await store.aclose()
+    content = bytearray(file.read_bytes())
+    content[20_000:40_000] = b"\xff" * 20_000
+    file.write_bytes(bytes(content))
+
+    again = resilient(file)
+    await again.begin(a_run("new"))
+
+    assert "damaged" in (again.trouble() or "")
+    assert await again.get("ann", "new") is not None
+    await again.aclose()
+
+
+async def test_half_a_file_does_not_cost_an_answer(file: Path) -> None:
+    store = SqliteStore(file)
+    for number in range(50):
+        await store.begin(a_run(f"r{number}"))
+    await store.aclose()
+    file.write_bytes(file.read_bytes()[:6000])
+
+    again = resilient(file)
+    await again.begin(a_run("new"))
+
+    assert await again.get("ann", "new") is not None
+    await again.aclose()
+
+
+async def test_an_empty_file_is_a_new_store(file: Path) -> None:
+    file.parent.mkdir(mode=0o700)
+    file.touch()
+
+    store = resilient(file)
+    await store.begin(a_run())
+
+    assert store.trouble() is None
+    await store.aclose()
+
+
+async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) -> None:
+    store = SqliteStore(file)
+    await store.begin(a_run("before"))
+    await store.aclose()
+    with sqlite3.connect(file) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+    db.close()
+    content = file.read_bytes()
+
+    newer = resilient(file)
+    await newer.begin(a_run("now"))
+
+    assert await newer.get("ann", "before") is not None
+    assert await newer.get("ann", "now") is not None
+    assert "newer" in (newer.trouble() or "")
+    assert file.read_bytes() == content
+    await newer.aclose()
+
+
+async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
+    class Full(SqliteStore):
+        def __init__(self) -> None:
+            super().__init__(file)
+            with sqlite3.connect(file) as db:
+                (pages,) = db.execute("PRAGMA page_count").fetchone()
+            db.close()
+            self._database._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage] # the only way to fill a disk here
+
+    store = ResilientStore(file, Full)
+    await store.begin(a_run())
+    await store.add_call("r1", a_record("z" * 1_000_000))
+    await store.finish(replace(a_run(), status="completed", answer="yes", calls=(a_record("z" * 1_000_000),)))
+
+    run = await store.get("ann", "r1")
+
+    assert run is not None
+    assert run.answer == "yes"
+    assert "full" in (store.trouble() or "")
+    await store.aclose()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file stands in the folder's place")
+async def test_a_home_that_cannot_be_made_leaves_the_runs_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("not a folder")
+
+    store = resilient(tmp_path / "home" / "runs.db")
+    await store.begin(a_run())
+
+    assert await store.get("ann", "r1") is not None
+    assert "in memory only" in (store.trouble() or "")
+    await store.aclose()
+
+
+def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path) -> None:
+    script = (
+        "import anyio, sys\n"
+        "from pathlib import Path\n"
+        "from moa_mcp.model import *\n"
+        "from moa_mcp.preset import Preset\n"
+        "from moa_mcp.store.sqlite import SqliteStore\n"
+        "async def main():\n"
+        "    store = SqliteStore(Path(sys.argv[1]))\n"
+        "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
+        "    for n in range(20):\n"
+        "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann')\n"
+        "        await store.begin(run)\n"
+        "        await store.add_call(run.run_id, CallRecord(Call('1.1', 'proposer', 1, 1, 'a/b', ()), Draft('d'), 1.0))\n"
+        "    await store.prune()\n"
+        "    await store.aclose()\n"
+        "anyio.run(main)\n"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", script, str(file), str(n)], stderr=subprocess.PIPE)
+        for n in range(8)
+    ]
+    errors = [writer.communicate(timeout=60)[1] for writer in writers]
+
+    assert [writer.returncode for writer in writers] == [0] * 8, errors
+    with sqlite3.connect(file) as db:
+        assert db.execute("SELECT count(*) FROM records").fetchone() == (160,)
+    db.close()
