@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 from moa_mcp.errors import ProviderError, Reason, in_plain_words
-from moa_mcp.preset import Preset
+from moa_mcp.preset import Limits, Preset
 
 Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 Output = Literal["answer", "guidance"]
-Kind = Literal["chat", "embedding", "code"]
+Kind = Literal["chat", "embedding", "code", "panel"]
 
 PROPOSER = "proposer"
 AGGREGATOR = "aggregator"
@@ -67,8 +67,8 @@ class Call:
     """One request to a model. `id` is the same each time the same run is played: the key of its journal.
 
     `layer` and `slot` count from 1. A setting that is None is not sent. `kind` tells what is asked for: a chat
-    completion; embeddings of the messages' texts (the draft's text is a JSON array of vectors); or the
-    execution of code (its text is a JSON object).
+    completion; embeddings of the messages' texts (the draft's text is a JSON array of vectors); the
+    execution of code (its text is a JSON object); or, for what stands in a record for a branch, a panel.
     """
 
     id: str
@@ -225,9 +225,10 @@ class CallRecord:
 class Run:
     """One ask, with all it cost and made. Times are Unix seconds; `seconds` is how long it took.
 
-    `key` is the same for the same question, preset and parameters of the same owner: asked again, it finds this
-    run. `calls` are requests that were sent; `panels` are the outcomes of flows that stood in a call's place, whose
-    own calls are among `calls`.
+    `limits` are the ceilings it runs under. `key` is the same for the same question, preset and parameters of
+    the same owner: asked again, it finds this run, which is then marked `cached`. `calls` are requests that
+    were sent; `panels` are the outcomes of flows that stood in a call's place, whose own calls are among
+    `calls`.
     """
 
     run_id: str
@@ -246,6 +247,8 @@ class Run:
     seconds: float = 0.0
     owner: str = "local"
     key: str = ""
+    limits: Limits = Limits()
+    cached: bool = False
 
     @property
     def layers(self) -> int:
@@ -279,8 +282,10 @@ class Run:
         top = (record for record in own if "/" not in record.call.id)
         return tuple(sorted(top, key=lambda record: (record.call.layer, record.call.slot)))
 
-    def with_call(self, record: CallRecord) -> Run:
-        """This run with one more finished call."""
+    def with_record(self, record: CallRecord) -> Run:
+        """This run with one more finished call or branch."""
+        if record.call.kind == "panel":
+            return replace(self, panels=(*self.panels, record))
         return replace(self, calls=(*self.calls, record))
 
 

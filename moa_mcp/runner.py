@@ -62,7 +62,7 @@ Listener = Callable[[Event], None]
 """Hears of each event at once; must not block."""
 
 Keep = Callable[[CallRecord], Awaitable[None]]
-"""Writes a finished call down; the flow goes on only after it has."""
+"""Writes a finished call or branch down; the flow goes on only after it has."""
 
 
 @dataclass(slots=True)
@@ -126,7 +126,9 @@ class _Fanout:
             outcome: Outcome = _as_draft(branch, answer)
         except MoAError as error:
             outcome = Failure(Reason.PANEL, one_line(str(error)))
-        self._runner.listen(BranchEnded(CallRecord(branch.call, outcome, anyio.current_time() - started)))
+        record = CallRecord(branch.call, outcome, anyio.current_time() - started)
+        await self._runner.keep(record)
+        self._runner.listen(BranchEnded(record))
         self._settle(branch.call, outcome)
 
     async def _one(self, call: Call) -> None:

@@ -65,6 +65,7 @@ class RunResult(TypedDict):
     seconds: float
     resources: Resources
     error: str | None
+    cached: bool
     drafts: NotRequired[list[DraftText]]
 
 
@@ -87,6 +88,7 @@ def result(run: Run, *, drafts: bool = False) -> RunResult:
         "seconds": round(run.seconds, 3),
         "resources": {"run": f"moa://runs/{run.run_id}", "drafts": f"moa://runs/{run.run_id}/drafts"},
         "error": run.error,
+        "cached": run.cached,
     }
     if drafts:
         facts["drafts"] = _capped([draft_text(record) for record in run.drafts], facts["resources"]["drafts"])
@@ -127,8 +129,9 @@ def draft_text(record: CallRecord) -> DraftText:
 
 
 def in_order(run: Run) -> list[CallRecord]:
-    """The calls of a run in the order of layer and slot, whatever order they finished in."""
-    return sorted(run.calls, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
+    """The calls to models in the order of layer and slot, whatever order they finished in."""
+    asked = (record for record in run.calls if record.call.kind != "code")
+    return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
 
 
 def as_markdown(run: Run, *, drafts: bool = False) -> str:
@@ -146,7 +149,7 @@ def as_markdown(run: Run, *, drafts: bool = False) -> str:
 def account(run: Run) -> str:
     """Who said what at what cost, one line per call, and every note."""
     lines = [
-        f"Run {run.run_id} · preset {run.preset} · {run.status}{' · degraded' if run.degraded else ''} · "
+        f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)} · "
         f"{run.layers} layers · {run.calls_made} calls · {tokens(run.input_tokens)} in, "
         f"{tokens(run.output_tokens)} out · {dollars(run.cost_usd)} · {run.seconds:.1f} s"
     ]
@@ -197,6 +200,10 @@ def dollars(cost: float | None) -> str:
 def rounded(cost: float | None) -> float | None:
     """A price to the hundred-thousandth of a cent: no float dust, nothing lost."""
     return None if cost is None else round(cost, 7)
+
+
+def _marks(run: Run) -> str:
+    return "".join(f" · {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
 
 
 def _headline(run: Run) -> str:

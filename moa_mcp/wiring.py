@@ -49,10 +49,12 @@ async def ask(
     history: tuple[Message, ...] = (),
     max_cost_usd: float | None = None,
     deadline_seconds: float | None = None,
+    fresh: bool = True,
 ) -> Run:
     """Ask a panel from Python and wait for its answer.
 
     `preset` is a name, or a `Preset` made by hand; without one the default of the configuration holds.
+    `fresh=False` takes the answer of the last ten minutes to the same question, if there is one.
 
     Raises:
         UserError: the request cannot be done as asked; the message says why.
@@ -66,6 +68,7 @@ async def ask(
         history=history,
         max_cost_usd=max_cost_usd,
         deadline_seconds=deadline_seconds,
+        fresh=fresh,
     )
     async with open_service() as service:
         run = await service.ask(request)

@@ -10,7 +10,7 @@ from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Flow
 
 def branch(identity: str, layer: int, slot: int, name: str, flow: Callable[[], Flow]) -> Branch:
     """The branch that runs `flow` in a proposer's slot; `name` is how records call it."""
-    stand_in = Call(identity, PROPOSER, layer, slot, f"panel/{name}", ())
+    stand_in = Call(identity, PROPOSER, layer, slot, f"panel/{name}", (), kind="panel")
     return Branch(stand_in, lambda: scoped(flow(), stand_in))
 
 

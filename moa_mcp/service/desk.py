@@ -6,7 +6,7 @@ Who may ask what is decided before (service.py); how calls are made is the runne
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -25,16 +25,25 @@ logger = logging.getLogger(__name__)
 WAITING_ROOM = 16
 """How many runs may wait for their turn; one more is told that the desk is busy."""
 
+DEADLINE = 300.0
+"""Seconds that a run may take where no limit says otherwise."""
+
+HEARTBEAT = 5.0
+"""Seconds between two signs of life to the other servers on the same store."""
+
+PRUNE = 3600.0
+"""Seconds between two clearances of the store."""
+
 
 @dataclass(slots=True)
 class LiveRun:
     """A run that is going on: its present state, and who listens.
 
-    `handed_back` is set once a caller was told that the run goes on without it.
+    `journal` holds the calls that a run had finished before it was resumed. `handed_back` is set once a caller was told that the run goes on without it.
     """
 
     run: Run
-    deadline_seconds: float
+    journal: Mapping[str, CallRecord] = field(default_factory=dict[str, CallRecord])
     listeners: list[Listener] = field(default_factory=list[Listener])
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -50,10 +59,8 @@ class LiveRun:
 
     def hear(self, event: Event) -> None:
         """Take an event into the run's state and pass it on."""
-        if isinstance(event, CallEnded):
-            self.run = self.run.with_call(event.record)
-        elif isinstance(event, BranchEnded):
-            self.run = replace(self.run, panels=(*self.run.panels, event.record))
+        if isinstance(event, CallEnded | BranchEnded):
+            self.run = self.run.with_record(event.record)
         for listener in tuple(self.listeners):
             listener(event)
 
@@ -82,19 +89,42 @@ class Desk:
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
 
-    async def start(self, run: Run, deadline_seconds: float) -> LiveRun:
+    async def start(self, run: Run) -> LiveRun:
         """Begin a run that is the desk's from here on.
 
         Raises:
             Busy: as many runs as may wait for their turn are waiting already.
         """
-        if self._turns.statistics().tasks_waiting >= WAITING_ROOM:
-            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
-        live = LiveRun(run, deadline_seconds)
-        await self._store.begin(run)
+        self._check_room()
+        live = LiveRun(run)
         self._live[run.run_id] = live
+        try:
+            await self._store.begin(run)
+        except BaseException:
+            del self._live[run.run_id]
+            raise
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
         return live
+
+    async def resume(self, owner: str, run_id: str) -> LiveRun | None:
+        """Go on with an interrupted run where it stopped: what it had paid for is replayed, the rest is called.
+
+        None if there is no such run, or somebody else has taken it over. Raises Busy as `start` does.
+        """
+        self._check_room()
+        run = await self._store.claim(owner, run_id)
+        if run is None:
+            return None
+        live = LiveRun(replace(run, calls=(), panels=()), {record.call.id: record for record in run.calls})
+        self._live[run_id] = live
+        self._tasks.start_soon(self._play, live, name=f"run {run_id}")
+        return live
+
+    def same(self, owner: str, key: str) -> LiveRun | None:
+        """The owner's run of that key, if one is going on."""
+        return next(
+            (live for live in self._live.values() if (live.run.owner, live.run.key) == (owner, key)), None
+        )
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
         """The owner's run of that id, if it is going on."""
@@ -137,6 +167,10 @@ class Desk:
             return run
         raise UnknownRun(run_id)
 
+    def _check_room(self) -> None:
+        if self._turns.statistics().tasks_waiting >= WAITING_ROOM:
+            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+
     async def _play(self, live: LiveRun) -> None:
         ended = live.run
         try:
@@ -150,6 +184,8 @@ class Desk:
             live.run = replace(ended, seconds=anyio.current_time() - live.started)
             with anyio.move_on_after(2, shield=True):
                 await self._store.finish(live.run)
+            if trouble := self._store.trouble():
+                live.run = replace(live.run, notes=(*live.run.notes, trouble))
             del self._live[live.run.run_id]
             live.done.set()
 
@@ -168,9 +204,10 @@ class Desk:
 
     async def _answer(self, live: LiveRun) -> Answer:
         async def keep(record: CallRecord) -> None:
-            await self._store.add_call(live.run.run_id, record)
+            await self._store.add_record(live.run.run_id, record)
 
-        runner = Runner(self._provider, live.hear, keep, live.deadline_seconds, journal={})
+        deadline = live.run.limits.deadline_seconds or DEADLINE
+        runner = Runner(self._provider, live.hear, keep, deadline, live.journal)
         return await runner.drive(mixture(live.run.task, live.run.plan))
 
 
@@ -188,6 +225,22 @@ def _completed(live: LiveRun, answer: Answer) -> Run:
 @asynccontextmanager
 async def open_desk(provider: Provider, store: RunStore, max_concurrent_runs: int = 4) -> AsyncIterator[Desk]:
     """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
-    async with anyio.create_task_group() as tasks:
-        yield Desk(tasks, provider, store, max_concurrent_runs)
-        tasks.cancel_scope.cancel()
+    error: Exception | None = None
+    async with anyio.create_task_group() as housekeeping:
+        housekeeping.start_soon(_every, HEARTBEAT, store.beat)
+        housekeeping.start_soon(_every, PRUNE, store.prune)
+        async with anyio.create_task_group() as tasks:
+            try:
+                yield Desk(tasks, provider, store, max_concurrent_runs)
+            except Exception as raised:  # raised again below: leaving the groups, it would come out wrapped
+                error = raised
+            tasks.cancel_scope.cancel()
+        housekeeping.cancel_scope.cancel()
+    if error is not None:
+        raise error
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        await work()
+        await anyio.sleep(seconds)

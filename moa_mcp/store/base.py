@@ -19,12 +19,8 @@ class RunStore(Protocol):
         """Write down a run that is about to start."""
         ...
 
-    async def add_call(self, run_id: str, record: CallRecord) -> None:
-        """Add a finished call to a run's journal; it is safe once this returns."""
-        ...
-
-    async def add_panel(self, run_id: str, record: CallRecord) -> None:
-        """Add the outcome of a branch to a run."""
+    async def add_record(self, run_id: str, record: CallRecord) -> None:
+        """Add a finished call or branch to a run's journal; it is safe once this returns."""
         ...
 
     async def finish(self, run: Run) -> None:

@@ -23,13 +23,9 @@ class MemoryStore:
         self._runs[run.run_id] = run
         await self.prune()
 
-    async def add_call(self, run_id: str, record: CallRecord) -> None:
+    async def add_record(self, run_id: str, record: CallRecord) -> None:
         if run := self._runs.get(run_id):
-            self._runs[run_id] = run.with_call(record)
-
-    async def add_panel(self, run_id: str, record: CallRecord) -> None:
-        if run := self._runs.get(run_id):
-            self._runs[run_id] = replace(run, panels=(*run.panels, record))
+            self._runs[run_id] = run.with_record(record)
 
     async def finish(self, run: Run) -> None:
         self._runs[run.run_id] = run

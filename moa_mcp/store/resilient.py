@@ -38,11 +38,8 @@ class ResilientStore:
     async def begin(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.begin(run))
 
-    async def add_call(self, run_id: str, record: CallRecord) -> None:
-        await self._write(run_id, lambda store: store.add_call(run_id, record))
-
-    async def add_panel(self, run_id: str, record: CallRecord) -> None:
-        await self._write(run_id, lambda store: store.add_panel(run_id, record))
+    async def add_record(self, run_id: str, record: CallRecord) -> None:
+        await self._write(run_id, lambda store: store.add_record(run_id, record))
 
     async def finish(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.finish(run))

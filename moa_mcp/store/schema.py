@@ -20,7 +20,7 @@ def _first(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX runs_by_owner ON runs (owner, created_at)")
     db.execute(
         "CREATE TABLE records (run_id TEXT NOT NULL REFERENCES runs ON DELETE CASCADE, call_id TEXT NOT NULL,"
-        " is_panel INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run_id, call_id))"
+        " body TEXT NOT NULL, PRIMARY KEY (run_id, call_id))"
     )
 
 

@@ -46,11 +46,11 @@ class SqliteStore:
             lambda db: db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         )
 
-    async def add_call(self, run_id: str, record: CallRecord) -> None:
-        await self._add(run_id, record, is_panel=False)
-
-    async def add_panel(self, run_id: str, record: CallRecord) -> None:
-        await self._add(run_id, record, is_panel=True)
+    async def add_record(self, run_id: str, record: CallRecord) -> None:
+        row = (run_id, record.call.id, encode_record(record))
+        await self._database.write(
+            lambda db: db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", row)
+        )
 
     async def finish(self, run: Run) -> None:
         row = (run.status, encode_run(run), run.run_id)
@@ -122,12 +122,6 @@ class SqliteStore:
     def trouble(self) -> str | None:
         return None
 
-    async def _add(self, run_id: str, record: CallRecord, *, is_panel: bool) -> None:
-        row = (run_id, record.call.id, is_panel, encode_record(record))
-        await self._database.write(
-            lambda db: db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)", row)
-        )
-
     def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
         return next(iter(self._select(db, where, values, 1)), None)
 
@@ -142,14 +136,9 @@ class SqliteStore:
 
     def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
         run_id, _, status, body, server = row
-        records = db.execute(
-            "SELECT is_panel, body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,)
-        ).fetchall()
-        run = replace(
-            decode_run(body),
-            calls=tuple(decode_record(text) for is_panel, text in records if not is_panel),
-            panels=tuple(decode_record(text) for is_panel, text in records if is_panel),
-        )
+        run = decode_run(body)
+        for (text,) in db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,)):
+            run = run.with_record(decode_record(text))
         if status != "running":
             return run
         if self._lives(db, server):
@@ -168,10 +157,12 @@ def _size(db: sqlite3.Connection) -> int:
     (pages,), (free,), (size,) = (
         db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
     )
-    return (pages - free) * size
+    return int((pages - free) * size)
 
 
 def _delete_oldest(db: sqlite3.Connection) -> int:
-    return db.execute(
-        "DELETE FROM runs WHERE run_id = (SELECT run_id FROM runs WHERE status != 'running' ORDER BY created_at LIMIT 1)"
-    ).rowcount
+    cursor = db.execute(
+        "DELETE FROM runs WHERE run_id ="
+        " (SELECT run_id FROM runs WHERE status != 'running' ORDER BY created_at LIMIT 1)"
+    )
+    return cursor.rowcount

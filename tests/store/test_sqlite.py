@@ -62,7 +62,7 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    await store.begin(Run('r1', 'p', plan, Task('Q?'), owner='ann'))\n"
-        "    await store.add_call('r1', CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0))\n"
+        "    await store.add_record('r1', CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0))\n"
         "    os._exit(0)\n"
         "anyio.run(main)\n"
     )
@@ -134,7 +134,7 @@ async def test_a_store_that_is_too_large_forgets_the_oldest_runs(file: Path) -> 
     store = SqliteStore(file, max_mb=0.5, clock=lambda: 10.0)
     for number in range(10):
         await store.begin(a_run(f"r{number}", created_at=number))
-        await store.add_call(f"r{number}", a_record("x" * 100_000))
+        await store.add_record(f"r{number}", a_record("x" * 100_000))
         await store.finish(replace(a_run(f"r{number}"), status="completed"))
 
     await store.prune()
@@ -166,7 +166,7 @@ async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) 
     store = SqliteStore(file)
     for number in range(50):
         await store.begin(a_run(f"r{number}"))
-        await store.add_call(f"r{number}", a_record("y" * 3000))
+        await store.add_record(f"r{number}", a_record("y" * 3000))
     await store.aclose()
     content = bytearray(file.read_bytes())
     content[20_000:40_000] = b"\xff" * 20_000
@@ -235,7 +235,7 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
 
     store = ResilientStore(file, Full)
     await store.begin(a_run())
-    await store.add_call("r1", a_record("z" * 1_000_000))
+    await store.add_record("r1", a_record("z" * 1_000_000))
     await store.finish(replace(a_run(), status="completed", answer="yes", calls=(a_record("z" * 1_000_000),)))
 
     run = await store.get("ann", "r1")
@@ -271,7 +271,7 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "    for n in range(20):\n"
         "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann')\n"
         "        await store.begin(run)\n"
-        "        await store.add_call(run.run_id, CallRecord(Call('1.1', 'proposer', 1, 1, 'a/b', ()), Draft('d'), 1.0))\n"
+        "        await store.add_record(run.run_id, CallRecord(Call('1.1', 'proposer', 1, 1, 'a/b', ()), Draft('d'), 1.0))\n"
         "    await store.prune()\n"
         "    await store.aclose()\n"
         "anyio.run(main)\n"

@@ -51,8 +51,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 async def test_a_run_comes_back_with_its_calls_in_the_order_they_ended(store: RunStore) -> None:
     await store.begin(a_run())
-    await store.add_call("r1", a_record("1.2"))
-    await store.add_call("r1", a_record("1.1"))
+    await store.add_record("r1", a_record("1.2"))
+    await store.add_record("r1", a_record("1.1"))
 
     run = await store.get("ann", "r1")
 
@@ -64,7 +64,7 @@ async def test_a_run_comes_back_with_its_calls_in_the_order_they_ended(store: Ru
 
 async def test_how_a_run_ended_is_kept(store: RunStore) -> None:
     await store.begin(a_run())
-    await store.add_call("r1", CallRecord(a_record().call, Failure(Reason.AUTH, "401"), 0.1))
+    await store.add_record("r1", CallRecord(a_record().call, Failure(Reason.AUTH, "401"), 0.1))
     ended = replace(a_run(), status="failed", error="no", notes=("n",), method={"m": 1})
     await store.finish(replace(ended, calls=((await _got(store)).calls)))
 
@@ -76,7 +76,8 @@ async def test_how_a_run_ended_is_kept(store: RunStore) -> None:
 
 async def test_panels_are_kept_apart_from_calls(store: RunStore) -> None:
     await store.begin(a_run())
-    await store.add_panel("r1", a_record("1.2"))
+    panel = CallRecord(Call("1.2", "proposer", 1, 2, "panel/x", (), kind="panel"), Draft("text"), 1.0)
+    await store.add_record("r1", panel)
 
     run = await _got(store)
 
@@ -117,7 +118,7 @@ async def test_a_run_is_found_by_its_key_if_it_is_young_enough(store: RunStore) 
 
 async def test_a_removed_run_is_gone_with_its_calls(store: RunStore) -> None:
     await store.begin(a_run())
-    await store.add_call("r1", a_record())
+    await store.add_record("r1", a_record())
 
     assert await store.remove("ann", "r1")
     assert await store.get("ann", "r1") is None
@@ -126,7 +127,7 @@ async def test_a_removed_run_is_gone_with_its_calls(store: RunStore) -> None:
 
 async def test_an_interrupted_run_is_claimed_once(store: RunStore) -> None:
     await store.begin(a_run())
-    await store.add_call("r1", a_record())
+    await store.add_record("r1", a_record())
     await store.finish(replace(await _got(store), status="interrupted", error="gone"))
 
     claimed = await store.claim("ann", "r1")

@@ -1,0 +1,189 @@
+"""The presets as a caller meets them: resolved, counted, priced, and with what keeps each from being used.
+
+Reading their files is `presets.py`; the ceilings of the configuration are not applied here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from moa_mcp.auto import AutoPreset, panel
+from moa_mcp.errors import InvalidPreset, UserError
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.rehearsal import Rehearsal, rehearse
+from moa_mcp.model import Task
+from moa_mcp.preset import Nested, Preset, Slot
+from moa_mcp.presets import PresetLibrary, Source
+from moa_mcp.prices import Rates, rates
+from moa_mcp.settings import Settings
+from moa_mcp.stages import PanelSlot
+
+DEEPEST = 3
+"""How many presets may stand inside one another."""
+
+_SOME_QUESTION = Task("Which of these answers is right, and what is wrong with each of the others? " * 6)
+"""A question of ordinary length, for the calls and the price in a list of presets."""
+
+
+class Models(Protocol):
+    """Who knows which models can be called."""
+
+    def usable(self, model: str) -> bool:
+        """Whether a call to `model` can be made: its provider is declared and has the key it needs."""
+        ...
+
+    def missing_key(self, model: str) -> str | None:
+        """The key variable that the provider of `model` needs and does not have."""
+        ...
+
+    async def local_models(self, provider: str) -> list[str]:
+        """The models that a local server has; none if it does not answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PresetEntry:
+    """What a list of presets tells of one. A broken preset has a `problem` and no numbers.
+
+    `missing` are key variables, `proposers` the model in each slot of a layer; an unknown price is None.
+    """
+
+    name: str
+    title: str
+    description: str
+    source: Source
+    usable: bool
+    missing: tuple[str, ...] = ()
+    layers: int | None = None
+    proposers: tuple[str, ...] = ()
+    aggregator: str | None = None
+    calls: int | None = None
+    serial_rounds: int | None = None
+    estimated_cost_usd: float | None = None
+    default: bool = False
+    problem: str | None = None
+
+
+class Catalog:
+    """Looks presets up for a run, and lists them. `settings` gives the settings as they are now."""
+
+    def __init__(
+        self,
+        library: PresetLibrary,
+        settings: Callable[[], Settings],
+        models: Models,
+        rates: Callable[[str], Rates | None] = rates,
+    ) -> None:
+        self._library = library
+        self._settings = settings
+        self._models = models
+        self._rates = rates
+
+    async def resolve(self, name: str | None) -> tuple[Preset, tuple[str, ...]]:
+        """The preset of that name (None: the default one), ready to run, and notes on what was chosen for it.
+
+        Raises:
+            UnknownPreset: there is none, or none for one of its slots.
+            InvalidPreset: its file is broken, or presets stand inside one another without end.
+        """
+        return await _Lookup(self._library, self._choose).find(name or self._settings().default_preset)
+
+    async def entries(self) -> list[PresetEntry]:
+        """Every preset, by name."""
+        return [await self.entry(name) for name in self._library.names()]
+
+    async def entry(self, name: str) -> PresetEntry:
+        """What is to be told of one preset. Raises UnknownPreset."""
+        source = self._library.source(name)
+        default = name == self._settings().default_preset
+        try:
+            preset, notes = await self.resolve(name)
+            rehearsal = rehearse(mixture(_SOME_QUESTION, preset))
+        except UserError as error:
+            return PresetEntry(
+                name, name, str(error), source, usable=False, default=default, problem=str(error)
+            )
+        unusable = [model for model in preset.required_models if not self._models.usable(model)]
+        keys = (self._models.missing_key(model) for model in unusable)
+        return PresetEntry(
+            name=name,
+            title=preset.title or name,
+            description=" ".join((preset.description, *notes)).strip(),
+            source=source,
+            usable=not unusable,
+            missing=tuple(sorted({key for key in keys if key is not None})),
+            layers=preset.layers,
+            proposers=tuple(map(_shown, preset.slots)) if preset.layers > 1 else (),
+            aggregator=preset.aggregator.model,
+            calls=rehearsal.calls,
+            serial_rounds=rehearsal.rounds,
+            estimated_cost_usd=self.estimated_cost(rehearsal),
+            default=default,
+            problem=f"These models cannot be called now: {', '.join(unusable)}." if unusable else None,
+        )
+
+    def estimated_cost(self, rehearsal: Rehearsal) -> float | None:
+        """About what the rehearsed calls cost in USD; None as soon as the price of one is unknown."""
+        total = 0.0
+        for call in rehearsal.asked:
+            if (price := self._rates(call.model)) is None:
+                return None
+            total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
+        return total
+
+    async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
+        local: Mapping[str, list[str]] = {}
+        if not auto.reachable(self._models.usable):
+            servers = [name for name, at in self._settings().endpoints.items() if at.local and at.base_url]
+            local = {name: await self._models.local_models(name) for name in servers}
+        return panel(auto, self._models.usable, local)
+
+
+Choose: TypeAlias = Callable[[AutoPreset], Awaitable[tuple[Preset, str]]]
+
+
+class _Lookup:
+    """One look-up of a preset with all that stand in its slots; each is read once."""
+
+    def __init__(self, library: PresetLibrary, choose: Choose) -> None:
+        self._library = library
+        self._choose = choose
+        self._found: dict[str, Preset] = {}
+        self._notes: list[str] = []
+
+    async def find(self, name: str) -> tuple[Preset, tuple[str, ...]]:
+        preset = await self._complete(name, ())
+        return preset, tuple(self._notes)
+
+    async def _complete(self, name: str, above: tuple[str, ...]) -> Preset:
+        if name in self._found:
+            return self._found[name]
+        trail = (*above, name)
+        if name in above or len(above) >= DEEPEST:
+            problem = f"presets stand inside one another too deep: {' > '.join(trail)}"
+            raise InvalidPreset(
+                f"preset {trail[0]}", problem, expected=f"at most {DEEPEST} levels and no circle"
+            )
+        preset = await self._read(name)
+        slots = [await self._slot(slot, trail) for slot in preset.proposers]
+        self._found[name] = preset.model_copy(update={"proposers": tuple(slots)})
+        return self._found[name]
+
+    async def _read(self, name: str) -> Preset:
+        found = self._library.get(name)
+        if isinstance(found, Preset):
+            return found
+        preset, note = await self._choose(found)
+        self._notes.append(note)
+        return preset
+
+    async def _slot(self, slot: Slot, trail: tuple[str, ...]) -> Slot:
+        if isinstance(slot, PanelSlot):
+            return Nested(preset=slot.preset, plan=await self._complete(slot.preset, trail))
+        return slot
+
+
+def _shown(slot: Slot) -> str:
+    return f"panel/{slot.preset}" if isinstance(slot, PanelSlot) else slot.model
