@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -33,8 +33,37 @@ class Newer(Exception):
     """The file was written by a newer moa-mcp; it is read, never changed."""
 
 
+class _Job(Generic[Result]):
+    """Work that waits for its turn in a transaction, and what came of it."""
+
+    def __init__(self, work: Callable[[sqlite3.Connection], Result]) -> None:
+        self._work = work
+        self._result: Result
+        self._error: Exception | None = None
+        self.done = False
+
+    def do(self, db: sqlite3.Connection) -> None:
+        """Do the work in a savepoint: what it did stays or goes as a whole, and its neighbours with nothing of it."""
+        db.execute("SAVEPOINT job")
+        try:
+            self._result = self._work(db)
+        except Exception as error:
+            self._error = error
+            db.execute("ROLLBACK TO job")
+        db.execute("RELEASE job")
+        self.done = True
+
+    def fail(self, error: Exception) -> None:
+        self._error, self.done = error, True
+
+    def result(self) -> Result:
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
 class Database:
-    """One connection, used by one thread at a time."""
+    """One connection, used by one thread at a time. Writes that wait together are committed together."""
 
     def __init__(self, file: Path) -> None:
         """Open `file`, creating or migrating it under a lock.
@@ -44,7 +73,9 @@ class Database:
             OSError, sqlite3.OperationalError: it cannot be created or written.
         """
         self.file = file
-        self._turn = anyio.CapacityLimiter(1)
+        self._thread = anyio.CapacityLimiter(1)
+        self._commits = anyio.Lock()
+        self._waiting: list[_Job[Any]] = []
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
             _create_private(file)
@@ -53,22 +84,36 @@ class Database:
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Do `work` on the connection in a worker thread; what was begun is finished even if we are cancelled."""
-        return await anyio.to_thread.run_sync(work, self._db, limiter=self._turn)
+        return await anyio.to_thread.run_sync(work, self._db, limiter=self._thread)
 
     async def write(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do `work` in a transaction of its own."""
+        """Do `work` in a transaction; it is on the disk once this returns.
+
+        A commit waits for the disk, so whoever comes to commit takes all that wait along.
+        """
         if self.read_only:
             raise Newer(f"{self.file.name} was written by a newer moa-mcp and is only read")
-
-        def transaction(db: sqlite3.Connection) -> Result:
-            with writing(db):
-                return work(db)
-
-        return await self.run(transaction)
+        job = _Job(work)
+        self._waiting.append(job)
+        async with self._commits:
+            if not job.done:
+                jobs, self._waiting = self._waiting, []
+                await self.run(lambda db: _commit(db, jobs))
+        return job.result()
 
     async def aclose(self) -> None:
         """Close the connection."""
         await self.run(lambda db: db.close())
+
+
+def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
+    try:
+        with writing(db):
+            for job in jobs:
+                job.do(db)
+    except sqlite3.Error as error:
+        for job in jobs:
+            job.fail(error)
 
 
 @contextmanager
@@ -77,10 +122,11 @@ def writing(db: sqlite3.Connection) -> Iterator[None]:
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
+        db.execute("COMMIT")
     except BaseException:
-        db.execute("ROLLBACK")
+        if db.in_transaction:
+            db.execute("ROLLBACK")
         raise
-    db.execute("COMMIT")
 
 
 def _create_private(file: Path) -> None:
