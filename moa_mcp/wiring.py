@@ -6,6 +6,8 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import anyio
+
 from moa_mcp.errors import RunFailed
 from moa_mcp.model import Message, Run
 from moa_mcp.preset import Preset
@@ -15,29 +17,51 @@ from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Changes
 from moa_mcp.service.desk import open_desk
 from moa_mcp.service.service import Request, Service
-from moa_mcp.settings import Home, load_settings_or_defaults
+from moa_mcp.settings import Home, Keeping, LiveSettings
+from moa_mcp.store.base import RunStore
 from moa_mcp.store.memory import MemoryStore
+from moa_mcp.store.resilient import ResilientStore
 
 
 @asynccontextmanager
 async def open_service(environ: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
     """The whole of moa-mcp, ready to ask, for as long as the block lasts.
 
-    `environ` holds MOA_MCP_HOME and the providers' key variables; by default the process's own.
+    `environ` holds MOA_MCP_HOME and the providers' key variables; by default the process's own. A broken
+    configuration file does not keep it from opening: the defaults hold, and every run says so.
+
+    Raises:
+        InvalidConfig: MOA_MCP_HOME is no absolute path.
     """
     environ = os.environ if environ is None else environ
     home = Home.from_environ(environ)
-    settings, _ = load_settings_or_defaults(home)
+    settings = LiveSettings(home)
     library = PresetLibrary(home.presets_folder)
-    registry = Registry(settings.endpoints, environ)
-    store = MemoryStore()
+    registry = Registry(settings().endpoints, environ)
+    store = _store(home, settings().store)
     try:
-        async with open_desk(registry, store, settings.limits.max_concurrent_runs) as desk:
+        async with open_desk(registry, store, settings().limits.max_concurrent_runs) as desk:
             catalog = Catalog(library, settings, registry)
             changes = Changes(home, library, settings, registry)
             yield Service(settings, catalog, changes, registry, store, desk)
     finally:
-        await registry.aclose()
+        with anyio.CancelScope(shield=True):
+            await store.aclose()
+            await registry.aclose()
+
+
+def _store(home: Home, keeping: Keeping) -> RunStore:
+    if not keeping.enabled:
+        return MemoryStore()
+    file = home.data_folder / "runs.db"
+
+    def opened() -> RunStore:
+        # A server that is only asked for its tools need not load SQLite.
+        from moa_mcp.store.sqlite import SqliteStore
+
+        return SqliteStore(file, keep_days=keeping.keep_days, max_mb=keeping.max_mb)
+
+    return ResilientStore(file, opened)
 
 
 async def ask(

@@ -6,7 +6,7 @@ Who may ask what is decided before (service.py); how calls are made is the runne
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -167,6 +167,18 @@ class Desk:
             return run
         raise UnknownRun(run_id)
 
+    async def keep_house(self) -> None:
+        """Tell the other servers, as long as runs go on, that theirs they are not; and clear the store."""
+        clear_at = anyio.current_time()
+        while True:
+            await anyio.sleep(HEARTBEAT)
+            if not self._live:
+                continue
+            await self._store.beat()
+            if anyio.current_time() >= clear_at:
+                clear_at = anyio.current_time() + PRUNE
+                await self._store.prune()
+
     def _check_room(self) -> None:
         if self._turns.statistics().tasks_waiting >= WAITING_ROOM:
             raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
@@ -227,20 +239,14 @@ async def open_desk(provider: Provider, store: RunStore, max_concurrent_runs: in
     """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
     error: Exception | None = None
     async with anyio.create_task_group() as housekeeping:
-        housekeeping.start_soon(_every, HEARTBEAT, store.beat)
-        housekeeping.start_soon(_every, PRUNE, store.prune)
         async with anyio.create_task_group() as tasks:
+            desk = Desk(tasks, provider, store, max_concurrent_runs)
+            housekeeping.start_soon(desk.keep_house)
             try:
-                yield Desk(tasks, provider, store, max_concurrent_runs)
+                yield desk
             except Exception as raised:  # raised again below: leaving the groups, it would come out wrapped
                 error = raised
             tasks.cancel_scope.cancel()
         housekeeping.cancel_scope.cancel()
     if error is not None:
         raise error
-
-
-async def _every(seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-    while True:
-        await work()
-        await anyio.sleep(seconds)

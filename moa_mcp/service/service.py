@@ -25,7 +25,7 @@ from moa_mcp.runner import Listener
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Changes
 from moa_mcp.service.desk import Desk
-from moa_mcp.settings import Settings
+from moa_mcp.settings import LiveSettings
 from moa_mcp.store.base import RunStore
 from moa_mcp.text import repair
 
@@ -82,7 +82,7 @@ class Plan:
 class Service:
     """Ask, collect, cancel, list presets, configure."""
 
-    settings: Settings
+    settings: LiveSettings
     catalog: Catalog
     changes: Changes
     registry: Registry
@@ -98,11 +98,11 @@ class Service:
         preset, notes = await self._preset(request.preset)
         task = await self._task(request, owner)
         self.registry.check(preset.required_models)
-        limits = self.settings.limits.per_run.lowered_by(preset.limits).lowered_by(request.limits)
+        limits = self.settings().limits.per_run.lowered_by(preset.limits).lowered_by(request.limits)
         rehearsal = rehearse(mixture(task, preset))
         _check_plan(preset, rehearsal, limits)
         cost = self.catalog.estimated_cost(rehearsal)
-        return Plan(preset, task, limits, tuple(notes), rehearsal, cost)
+        return Plan(preset, task, limits, (*self._warnings(), *notes), rehearsal, cost)
 
     async def ask(
         self,
@@ -175,6 +175,14 @@ class Service:
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
         """The owner's newest run, or None before there is one."""
         return next(iter(await self.runs(owner=owner)), None)
+
+    def _warnings(self) -> tuple[str, ...]:
+        problem = self.settings.problem
+        return (
+            (f"{problem} Until it is mended, what the file said before (or the defaults) hold.",)
+            if problem
+            else ()
+        )
 
     async def _preset(self, wanted: str | Preset | None) -> tuple[Preset, Sequence[str]]:
         return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted)

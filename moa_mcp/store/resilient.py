@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,7 +34,19 @@ class ResilientStore:
         self._open = open_store
         self._memory = MemoryStore()
         self._troubles: list[str] = []
-        self._store: RunStore = self._opened()
+
+    @cached_property
+    def _store(self) -> RunStore:
+        """Opened when it is first needed: a server that is never asked leaves no file."""
+        try:
+            return self._open()
+        except Damaged as error:
+            return self._fresh(error)
+        except _BROKEN as error:
+            self._tell(
+                f"Runs are kept in memory only: the store {self._file.name} cannot be opened ({error})."
+            )
+            return self._memory
 
     async def begin(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.begin(run))
@@ -72,7 +85,8 @@ class ResilientStore:
         await self._guarded(lambda store: store.beat())
 
     async def aclose(self) -> None:
-        await self._store.aclose()
+        if "_store" in self.__dict__:
+            await self._store.aclose()
 
     def trouble(self) -> str | None:
         """What is wrong with the store: told once, to whoever asks first."""
@@ -102,17 +116,6 @@ class ResilientStore:
                     f"Runs are kept in memory only: the store {self._file.name} cannot be used ({error})."
                 )
             return None
-
-    def _opened(self) -> RunStore:
-        try:
-            return self._open()
-        except Damaged as error:
-            return self._fresh(error)
-        except _BROKEN as error:
-            self._tell(
-                f"Runs are kept in memory only: the store {self._file.name} cannot be opened ({error})."
-            )
-            return self._memory
 
     def _fresh(self, damage: Exception) -> RunStore:
         try:
