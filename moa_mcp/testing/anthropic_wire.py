@@ -54,10 +54,19 @@ class AnthropicWire:
             content.insert(0, {"type": "thinking", "thinking": reply.thinking, "signature": "c2lnbmVk"})
         if reply.finish_reason == "tool_calls":
             content.append(_tool_use())
-        message = {**_empty_message(request, reply), "content": content, "stop_reason": _stop_reason(reply)}
+        message = _empty_message(request, reply)
+        message |= {"content": content, **_message_delta(reply)["delta"]}
         if reply.usage:
             message["usage"]["output_tokens"] = reply.usage[1]
         return message
+
+    def hollow_events(self, request: Request, reply: Reply) -> Iterator[Event]:
+        yield _opening({"type": "message_start", "message": _empty_message(request, reply)})
+        yield Event(Part.FINISH, _event(_message_delta(reply)))
+        yield Event(Part.END, _event({"type": "message_stop"}))
+
+    def hollow_body(self, request: Request, reply: Reply) -> dict[str, Any]:
+        return {**self.body(request, reply), "content": []}
 
     def error(self, status: int, message: str, code: str | None) -> dict[str, Any]:
         kind = _KINDS.get(status, "api_error" if status >= 500 else "invalid_request_error")

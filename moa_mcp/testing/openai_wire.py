@@ -49,6 +49,13 @@ class OpenAIWire:
         usage = {"usage": _usage(*reply.usage)} if reply.usage else {}
         return {**_top(request, reply, "chat.completion"), "choices": [choice], **usage}
 
+    def hollow_events(self, request: Request, reply: Reply) -> Iterator[Event]:
+        chunk: dict[str, Any] = {**_top(request, reply, "chat.completion.chunk"), "choices": []}
+        return iter((Event(Part.OPENING, _event(chunk)), Event(Part.END, _DONE)))
+
+    def hollow_body(self, request: Request, reply: Reply) -> dict[str, Any]:
+        return {**self.body(request, reply), "choices": []}
+
     def error(self, status: int, message: str, code: str | None) -> dict[str, Any]:
         default = "server_error" if status >= 500 else "invalid_request_error"
         kind, known = _KINDS.get(status, (default, None))
@@ -99,4 +106,5 @@ def _tool_call() -> dict[str, Any]:
 
 
 def _wants_usage(request: Request) -> bool:
-    return bool((request.body.get("stream_options") or {}).get("include_usage"))
+    options: dict[str, Any] = request.body.get("stream_options") or {}
+    return bool(options.get("include_usage"))

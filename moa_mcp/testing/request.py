@@ -49,8 +49,8 @@ class Request:
     @property
     def question(self) -> str:
         """The text of the last message, or an empty text."""
-        messages = self.body.get("messages") or [{}]
-        content = messages[-1].get("content") or ""
+        messages: list[dict[str, Any]] = self.body.get("messages") or [{}]
+        content: str | list[dict[str, Any]] = messages[-1].get("content") or ""
         return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 

@@ -1,4 +1,4 @@
-"""What a server does on one connection, as values: bytes to write, pauses to make, ways to end. No I/O here."""
+"""What a server does to answer, as values: bytes to write, pauses to make, ways to end. No I/O here."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 SSE = {"content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache"}
 CHUNKED = {"transfer-encoding": "chunked"}
 _JSON = {"content-type": "application/json"}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus} | {529: "Site is overloaded"}
 
 
 def as_json(value: Any) -> bytes:
@@ -42,13 +43,9 @@ def as_json(value: Any) -> bytes:
 def head(status: int, *headers: Mapping[str, str]) -> bytes:
     """Write a status line and headers; of headers with one name the last given counts."""
     merged = {name.lower(): value for group in headers for name, value in group.items()}
-    lines = [f"HTTP/1.1 {status} {_phrase(status)}", *(f"{name}: {value}" for name, value in merged.items())]
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unassigned')}"]
+    lines += (f"{name}: {value}" for name, value in merged.items())
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
-
-
-def _phrase(status: int) -> str:
-    known = {each.value for each in HTTPStatus}
-    return HTTPStatus(status).phrase if status in known else "Unassigned"
 
 
 def whole(status: int, body: bytes, *headers: Mapping[str, str]) -> bytes:

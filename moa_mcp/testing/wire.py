@@ -44,6 +44,14 @@ class Wire(Protocol):
         """Give the JSON of an answer that is not streamed."""
         ...
 
+    def hollow_events(self, request: Request, reply: Reply) -> Iterator[Event]:
+        """Give the events of a complete answer that has no content: no choice, no block."""
+        ...
+
+    def hollow_body(self, request: Request, reply: Reply) -> dict[str, Any]:
+        """Give the same as JSON."""
+        ...
+
     def error(self, status: int, message: str, code: str | None) -> dict[str, Any]:
         """Give the JSON of an error; `code` is the provider's own word for it, beside the status."""
         ...
