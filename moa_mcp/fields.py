@@ -32,6 +32,7 @@ class Entry(BaseModel):
         hide_input_in_errors=True,
         defer_build=True,
         serialize_by_alias=True,
+        allow_inf_nan=False,
     )
 
 

@@ -6,7 +6,7 @@ in is known to `yamlfile.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args
 
@@ -31,7 +31,7 @@ class Fault:
 
 
 def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Fault:
-    """The fault to mend first: an unknown key, for it is often the misspelling of one that is then missing."""
+    """The fault to mend first: an unknown key, which is often the misspelling of one that is then missing."""
     details = error.errors(include_url=False, include_input=False)
     detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
     kind, path = detail["type"], _place(detail["loc"], data)
@@ -55,7 +55,7 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 
     Such a path names, behind each choice of several models, the one that was chosen.
     """
-    found = [model]
+    found: list[type[BaseModel]] = [model]
     choices: list[_Choice] = []
     for part in map(str, path[:-1]):
         if chosen := [one for tag, one in choices if part in (tag, *_literals(one))]:
@@ -78,12 +78,11 @@ def _place(location: KeyPath, data: Any) -> KeyPath:
     """`location` as far as it is in the data, without the names of choices that pydantic puts in between."""
     path: list[str | int] = []
     for part in location:
-        inside = (isinstance(data, Mapping) and part in data) or (
-            isinstance(data, list) and isinstance(part, int)
-        )
-        if inside:
-            path.append(part)
+        try:
             data = data[part]
+        except (LookupError, TypeError):
+            continue
+        path.append(part)
     return tuple(path)
 
 
@@ -95,7 +94,8 @@ def _expected(detail: ErrorDetails) -> str:
         return f"{context['discriminator']} to be one of {context['expected_tags']}"
     if detail["type"] == "union_tag_not_found":
         return f"a key {context['discriminator']} that says which kind it is"
-    return _SHAPES.get(detail["type"], detail["msg"].partition(" should ")[2] or detail["msg"])
+    wish = detail["msg"].partition(" should ")[2] or detail["msg"]
+    return _SHAPES.get(detail["type"], wish.removeprefix("be ").removeprefix("have "))
 
 
 def _pattern(annotated: Any) -> str:
@@ -106,10 +106,13 @@ _FORMS = {
     _pattern(ModelId): "provider/model, as in openai/gpt-5.5",
     _pattern(Name): "a name of lower-case letters, digits, - and _",
 }
-_SHAPES = dict.fromkeys(
-    ("model_type", "model_attributes_type", "dict_type", "mapping_type"), "keys with values"
-)
-_SHAPES |= dict.fromkeys(("tuple_type", "list_type"), "a list")
+_SHAPES: dict[str, str] = {
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "dict_type": "keys with values",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
 
 _Choice: TypeAlias = tuple[str | None, type[BaseModel]]
 

@@ -111,7 +111,7 @@ class Preset(Entry):
     name: Name = "unnamed"
     title: Annotated[str, StringConstraints(max_length=100)] = ""
     description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    proposers: tuple[Slot, ...] = ()
+    proposers: Annotated[tuple[Slot, ...], Field(max_length=64)] = ()
     layers: Annotated[int, Field(ge=1, le=10)] = 2
     aggregator: Annotated[Aggregator, BeforeValidator(named)]
     min_drafts: Annotated[int, Field(ge=1)] = 1

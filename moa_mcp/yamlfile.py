@@ -24,7 +24,7 @@ from moa_mcp.text import repair
 
 MOST_BYTES = 256 * 1024
 DEEPEST = 20
-MOST_VALUES = 10_000
+MOST_VALUES = 4_000
 
 Misfit: TypeAlias = type[InvalidPreset] | type[InvalidConfig]
 """Which error the file's faults become."""
@@ -35,7 +35,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 # More digits than 18 are no setting of anything, and Python refuses to read thousands of them.
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_FLOAT = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,17 @@ class Document:
             raise self.error(fault.problem, fault.path, fault.expected) from None
 
 
+Stamp: TypeAlias = tuple[int, int, int]
+"""What tells one state of a file from another without reading it."""
+
+
+def stamp(path: Path) -> Stamp:
+    """How the file at `path` looks now. Raises FileNotFoundError, or another OSError."""
+    status = path.stat()
+    # The inode, too: two writes within one tick of the clock may be of the same length.
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
 def read(path: Path, file: str, misfit: Misfit) -> str:
     """The text of a file; `file` is what errors call it.
 
@@ -87,11 +98,11 @@ def read(path: Path, file: str, misfit: Misfit) -> str:
         raise
     except OSError as error:
         raise misfit(file, f"cannot be read ({error.strerror or type(error).__name__})") from None
+    if len(content) > MOST_BYTES:
+        raise _too_large(file, misfit)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        if len(content) > MOST_BYTES:
-            raise _too_large(file, misfit) from None
         line = content.count(b"\n", 0, error.start) + 1
         raise misfit(file, "this line is not UTF-8 text", line, expected="a file saved as UTF-8") from None
 
@@ -135,18 +146,20 @@ class _Reader:
 
     def document(self) -> Document:
         next(self._events)
-        opening = next(self._events)
-        data: Any = {}
-        if not isinstance(opening, yaml.StreamEndEvent):
-            data = self._value(next(self._events), ())
-            next(self._events)
-            if not isinstance(following := next(self._events), yaml.StreamEndEvent):
-                raise self._refusal(following, (), "a second document starts here", "one document in a file")
-        if not isinstance(data, dict):
-            raise self._refusal(
-                opening, (), "the file is not a mapping", "keys with values, as in `title: My panel`"
-            )
+        data: dict[str, Any] = {}
+        if not isinstance(next(self._events), yaml.StreamEndEvent):
+            data = self._root(next(self._events))
         return Document(self._file, data, self._lines, self._misfit)
+
+    def _root(self, event: Any) -> dict[str, Any]:
+        self._check(event, ())
+        if not isinstance(event, yaml.MappingStartEvent):
+            raise self._refusal(event, (), "the file is not a mapping", "keys with values, as in `layers: 3`")
+        data = self._mapping(())
+        next(self._events)
+        if not isinstance(following := next(self._events), yaml.StreamEndEvent):
+            raise self._refusal(following, (), "a second document starts here", "one document in a file")
+        return data
 
     def _refusal(
         self, event: Any, path: KeyPath, problem: str, expected: str | None = None
@@ -229,15 +242,17 @@ def plain(text: str) -> str | int | float | bool | None:
 class _Dumper(yaml.SafeDumper):
     """Writes what both `parse` and readers of the older YAML 1.1 take for the same data."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+def _text(_: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # What is no text to YAML 1.1 is quoted by SafeDumper itself; what is none to YAML 1.2, here.
+    style = "|" if "\n" in text else None if plain(text) == text else "'"
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
 
 _Dumper.add_representer(str, _text)
-# SafeDumper quotes what is no text to YAML 1.1; what is none to YAML 1.2 alone is quoted through these.
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(rf"^(?:{_INTEGER.pattern})$"), None)
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(rf"^(?:{_FLOAT.pattern})$"), None)
 
 
 def dump(data: Mapping[str, Any]) -> str:
