@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from moa_mcp.auto import AutoPreset, panel
+from moa_mcp.endpoints import split_model
 from moa_mcp.errors import InvalidPreset, UserError
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import Rehearsal, rehearse
@@ -90,6 +91,14 @@ class Catalog:
         """
         return await _Lookup(self._library, self._choose).find(name or self._settings().default_preset)
 
+    def names(self) -> list[str]:
+        """The names of all presets, in order."""
+        return self._library.names()
+
+    def text(self, name: str) -> str:
+        """The file of a preset as it was written. Raises UnknownPreset."""
+        return self._library.text(name)
+
     async def entries(self) -> list[PresetEntry]:
         """Every preset, by name."""
         return [await self.entry(name) for name in self._library.names()]
@@ -105,7 +114,7 @@ class Catalog:
             return PresetEntry(
                 name, name, str(error), source, usable=False, default=default, problem=str(error)
             )
-        unusable = [model for model in preset.required_models if not self._models.usable(model)]
+        unusable = [model for model in preset.required_models if not await self._answers(model)]
         keys = (self._models.missing_key(model) for model in unusable)
         return PresetEntry(
             name=name,
@@ -133,11 +142,25 @@ class Catalog:
             total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
         return total
 
+    async def _answers(self, model: str) -> bool:
+        """Whether a model can be called; of a local server, whether it is there and has the model."""
+        provider, name = split_model(model)
+        if not self._models.usable(model) or provider not in self._servers():
+            return self._models.usable(model)
+        return bool({name, f"{name}:latest"}.intersection(await self._models.local_models(provider)))
+
+    def _servers(self) -> list[str]:
+        """The providers that are programs on this computer, which may run or not."""
+        return [
+            name
+            for name, endpoint in self._settings().endpoints.items()
+            if endpoint.local and endpoint.base_url
+        ]
+
     async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
         local: Mapping[str, list[str]] = {}
         if not auto.reachable(self._models.usable):
-            servers = [name for name, at in self._settings().endpoints.items() if at.local and at.base_url]
-            local = {name: await self._models.local_models(name) for name in servers}
+            local = {name: await self._models.local_models(name) for name in self._servers()}
         return panel(auto, self._models.usable, local)
 
 

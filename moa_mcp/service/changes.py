@@ -11,19 +11,18 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
 from moa_mcp import yamlfile
-from moa_mcp.auto import AutoPreset
-from moa_mcp.endpoints import Endpoint, split_model
-from moa_mcp.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset, nearest
-from moa_mcp.fields import Entry, Sampling
-from moa_mcp.preset import Aggregator, Limits, Preset
-from moa_mcp.presets import PresetLibrary, is_name, parse
+from moa_mcp.endpoints import Endpoint
+from moa_mcp.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed
+from moa_mcp.presets import PresetLibrary, is_name
 from moa_mcp.service.catalog import Models
-from moa_mcp.service.history import Edit, History, Ledger
-from moa_mcp.settings import CONFIG, Home, LiveSettings, Settings, with_default_preset
-from moa_mcp.stages import PanelSlot
+from moa_mcp.service.composing import compose, place_of
+from moa_mcp.service.history import FILE, Edit, History, Ledger
+from moa_mcp.settings import CONFIG, Home, LiveSettings, with_default_preset
 
 SCOPE = "this user on this computer: every client whose server uses the same folder"
 
@@ -32,8 +31,8 @@ SCOPE = "this user on this computer: every client whose server uses the same fol
 class ChangeRequest:
     """What is to change: the default preset, a preset to save or to delete, or the last change to undo.
 
-    `fields` are the keys of a preset to set, on top of `base` (by default the preset of that name, if there is
-    one). `revision` is the one the caller has seen; a later one refuses the change.
+    `fields` are the keys of a preset to set, on top of `base` (by default the preset of that name, if there
+    is one). `revision` is the one the caller has seen; at any other the change is refused.
     """
 
     default_preset: str | None = None
@@ -48,7 +47,12 @@ class ChangeRequest:
     @property
     def asks_nothing(self) -> bool:
         """Whether the current settings are asked for, and no change."""
-        return not (self.default_preset or self.save_preset or self.delete_preset or self.undo)
+        return not self.undo and self.names_nothing
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether no preset is named to become the default, to be saved or to be deleted."""
+        return self.default_preset is self.save_preset is self.delete_preset is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +199,7 @@ class Changes:
         }
 
     def _undoing(self, request: ChangeRequest, ledger: Ledger) -> Change:
-        if request.default_preset or request.save_preset or request.delete_preset:
+        if not request.names_nothing:
             raise InvalidRequest("undo stands alone: ask for it without any other change.")
         if not ledger.changes:
             raise InvalidRequest("There is no change to undo: none was made from here, or all are undone.")
@@ -216,18 +220,15 @@ class Changes:
         if request.asks_nothing:
             raise InvalidRequest("Name a change: default_preset, save_preset, delete_preset or undo.")
         if request.save_preset is not None:
-            yield self._saving(request.save_preset, request.base, request.fields)
+            yield self._saving(request, request.save_preset)
         if request.delete_preset is not None:
             yield self._deleting(request.delete_preset, request.default_preset)
         if request.default_preset is not None:
             yield self._defaulting(request.default_preset, request)
 
     def _defaulting(self, name: str, request: ChangeRequest) -> Edit:
-        gone = name == request.delete_preset and not self._library.is_builtin(name)
         if name != request.save_preset:
             self._library.get(name)
-        if gone:
-            raise InvalidRequest(f"{name!r} is to be deleted and cannot become the default.")
         before = self._text(CONFIG)
         return Edit(place=CONFIG, before=before, after=with_default_preset(before or "", name))
 
@@ -238,60 +239,19 @@ class Changes:
             )
         if name == (new_default or self._settings().default_preset) and not self._library.is_builtin(name):
             raise NotAllowed(f"{name!r} is the default preset. Name another default_preset first.")
-        place = _place_of(name)
+        place = place_of(name)
         return Edit(place=place, before=self._text(place), after=None)
 
-    def _saving(self, name: str, base: str | None, fields: Mapping[str, Any]) -> Edit:
-        if not is_name(name):
-            raise InvalidRequest("save_preset is a name of lower-case letters, digits, - and _, at most 64.")
-        _check_fields(fields)
-        start = self._base(name, base)
-        inherited = start.limits if start else Limits()
-        held = inherited.lowered_by(self._limits_of(name))
-        data = {**(_written(start) if start else {}), **fields}
-        if limits := _limits(held, fields.get("limits")):
-            data["limits"] = limits
-        place = _place_of(name)
-        text = yamlfile.dump(data)
-        preset = parse(text, place, name)
-        if not isinstance(preset, Preset):
-            raise NotAllowed("Only a preset with proposers and an aggregator can be saved from here.")
-        self._check(preset, held)
-        return Edit(place=place, before=self._text(place), after=text)
-
-    def _base(self, name: str, base: str | None) -> Preset | None:
-        if base is None and name not in self._library.names():
-            return None
-        found = self._library.get(base or name)
-        if isinstance(found, AutoPreset):
-            raise InvalidRequest(
-                f"{found.name!r} is chosen anew for every run and is no base. Name another base, or another preset."
-            )
-        return found
-
-    def _limits_of(self, name: str) -> Limits:
-        """The limits of the preset that is saved over; none where there is none, or it is broken."""
-        try:
-            return self._library.get(name).limits
-        except (UnknownPreset, InvalidPreset):
-            return Limits()
-
-    def _check(self, preset: Preset, held: Limits) -> None:
-        settings = self._settings()
-        _check_limits(preset.limits, held.lowered_by(settings.limits.per_run))
-        _check_models(preset, settings)
-        for slot in preset.proposers:
-            if isinstance(slot, PanelSlot):
-                if slot.preset == preset.name:
-                    raise NotAllowed(f"{preset.name!r} cannot stand in a slot of its own.")
-                self._library.source(slot.preset)
+    def _saving(self, request: ChangeRequest, name: str) -> Edit:
+        text = compose(self._library, self._settings(), name, request.base, request.fields)
+        return Edit(place=place_of(name), before=self._text(place_of(name)), after=text)
 
     def _path(self, place: str) -> Path:
         if place == CONFIG:
             return self._home.config_file
         name = place.removeprefix("presets/").removesuffix(".yaml")
-        if not is_name(name) or place != _place_of(name):
-            raise InvalidConfig("changes.json", "it names a file that is none of the presets")
+        if not is_name(name) or place != place_of(name):
+            raise InvalidConfig(FILE, "it names a file that is none of the presets")
         return self._home.presets_folder / f"{name}.yaml"
 
     def _text(self, place: str) -> str | None:
@@ -317,10 +277,6 @@ class Changes:
             ) from None
 
 
-def _place_of(name: str) -> str:
-    return f"presets/{name}.yaml"
-
-
 def _diff(edit: Edit) -> Iterator[str]:
     old, new = (edit.before or "").splitlines(), (edit.after or "").splitlines()
     names = (
@@ -337,64 +293,3 @@ def _check_revision(seen: int | None, ledger: Ledger) -> None:
             f"The settings are at revision {ledger.revision}, not {seen}: something changed since. "
             "Read them again, then repeat the change."
         )
-
-
-def _check_fields(fields: Mapping[str, Any]) -> None:
-    known = set(Preset.model_fields) - {"name"}
-    for unknown in sorted(set(fields) - known):
-        ranked = nearest(unknown, known)
-        raise InvalidRequest(f"A preset has no field {unknown!r}. Known, nearest first: {', '.join(ranked)}.")
-
-
-def _written(preset: Preset) -> dict[str, Any]:
-    """A preset as a person would write it: nothing that holds anyway, a bare id where only the model is set."""
-    data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name"})
-    data["layers"] = preset.layers
-    data["proposers"] = [_short(slot) for slot in data.get("proposers", ())]
-    data["aggregator"] = _short(data["aggregator"])
-    return data
-
-
-def _short(entry: dict[str, Any]) -> dict[str, Any] | str:
-    return entry["model"] if set(entry) == {"model"} else entry
-
-
-def _limits(held: Limits, given: object) -> object:
-    """The limits to write: those that hold, with what was given in place of them."""
-    if given is not None and not isinstance(given, Mapping):
-        return given
-    own = {key: value for key, value in (given or {}).items() if value is not None}
-    return {**held.model_dump(exclude_none=True), **own}
-
-
-def _check_limits(wanted: Limits, most: Limits) -> None:
-    for key in Limits.model_fields:
-        asked, allowed = getattr(wanted, key), getattr(most, key)
-        if asked is not None and allowed is not None and asked > allowed:
-            raise NotAllowed(
-                f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
-            )
-
-
-def _check_models(preset: Preset, settings: Settings) -> None:
-    for model in _models_in(preset):
-        provider, _ = split_model(model)
-        if provider not in settings.endpoints:
-            raise NotAllowed(
-                f"{model!r} is of provider {provider!r}, which is not declared; nearest: "
-                f"{', '.join(nearest(provider, settings.endpoints)[:3])}. A person declares providers in {CONFIG}."
-            )
-
-
-def _models_in(value: object) -> Iterator[str]:
-    """Every model id anywhere in a preset."""
-    if isinstance(value, Sampling):
-        yield value.model
-    if isinstance(value, Aggregator):
-        yield from value.fallbacks
-    if isinstance(value, Entry):
-        for _, part in value:
-            yield from _models_in(part)
-    elif isinstance(value, tuple):
-        for part in value:
-            yield from _models_in(part)

@@ -18,6 +18,7 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.model import Answer, CallRecord, Run
 from moa_mcp.providers.base import Provider
 from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner
+from moa_mcp.service.memory import Memory
 from moa_mcp.store.base import RunStore
 
 logger = logging.getLogger(__name__)
@@ -78,7 +79,10 @@ class LiveRun:
 
 
 class Desk:
-    """Starts runs, waits on them, stops them. Use it through `open_desk`."""
+    """Starts runs, waits on them, stops them. Use it through `open_desk`.
+
+    `memory` has what completed runs learned for their owners' next ones.
+    """
 
     def __init__(
         self, tasks: TaskGroup, provider: Provider, store: RunStore, max_concurrent_runs: int
@@ -88,6 +92,7 @@ class Desk:
         self._store = store
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
+        self.memory = Memory()
 
     async def start(self, run: Run) -> LiveRun:
         """Begin a run that is the desk's from here on.
@@ -220,7 +225,9 @@ class Desk:
 
         deadline = live.run.limits.deadline_seconds or DEADLINE
         runner = Runner(self._provider, live.hear, keep, deadline, live.journal)
-        return await runner.drive(mixture(live.run.task, live.run.plan))
+        answer = await runner.drive(mixture(live.run.task, live.run.plan))
+        self.memory.learn(live.run.owner, answer.learned)
+        return answer
 
 
 def _completed(live: LiveRun, answer: Answer) -> Run:

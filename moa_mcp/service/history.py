@@ -54,18 +54,17 @@ class History:
         """The ledger as it is now.
 
         Raises:
-            InvalidConfig: the file is not one that this class wrote.
+            InvalidConfig: the file cannot be read, or is not one that this class wrote.
         """
         try:
             return Ledger.model_validate_json(self._file.read_bytes())
         except FileNotFoundError:
             return Ledger()
-        except (ValidationError, OSError):
-            raise InvalidConfig(
-                FILE,
-                "the record of changes cannot be read",
-                expected="it as it was; delete it to start a new one",
-            ) from None
+        except OSError as error:
+            raise InvalidConfig(FILE, f"cannot be read ({error.strerror or type(error).__name__})") from None
+        except ValidationError:
+            hint = "the file as it was; without it, a new record begins"
+            raise InvalidConfig(FILE, "this is no record of changes", expected=hint) from None
 
     def write(self, ledger: Ledger) -> None:
         """Put `ledger` in place of what was there, whole or not at all."""

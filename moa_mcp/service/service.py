@@ -200,7 +200,7 @@ class Service:
         history = (*await self._continued(request.continue_from, owner), *own)
         seed = secrets.randbits(64)
         system = repair(request.system) if request.system else None
-        return Task(question, system, history, request.output, seed)
+        return Task(question, system, history, request.output, seed, self.desk.memory.of(owner))
 
     async def _continued(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:
