@@ -1,0 +1,130 @@
+"""What moa-mcp adds to the time its models take: one ask of 3 layers of 6, and a hundred at once.
+
+Prints, for moa-mcp and for the same 13 calls as a plain fan-out with the `openai` SDK (extra `bench`), both
+streamed from the same loopback upstream: wall time over the critical path (the sum over layers of the slowest
+call), asks per second at a hundred, their share of the ideal, and the peak resident megabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+
+from benchmarks.upstream import started
+
+DELAYS_MS = (100, 140, 180, 220, 260, 300)
+AGGREGATOR_MS = 200
+LAYERS = 3
+CRITICAL_PATH = (max(DELAYS_MS) * (LAYERS - 1) + AGGREGATOR_MS) / 1000
+SINGLE_ASKS = 5
+MANY = 100
+QUESTION = "Which of the two proofs holds, and where does the other one break?"
+
+PROPOSERS = [f"m{delay}" for delay in DELAYS_MS]
+AGGREGATOR = f"m{AGGREGATOR_MS}"
+
+Ask = Callable[[int], Awaitable[object]]
+
+
+async def measure(ask: Ask) -> dict[str, float]:
+    """Time single asks and a crowd of them; `ask` is given a number that makes its question its own."""
+    await ask(-1)
+    singles = [await _timed(ask, number) for number in range(SINGLE_ASKS)]
+    began = time.perf_counter()
+    async with anyio.create_task_group() as group:
+        for number in range(MANY):
+            group.start_soon(ask, 1000 + number)
+    rate = MANY / (time.perf_counter() - began)
+    return {
+        "over_critical_path": round(statistics.median(singles) / CRITICAL_PATH, 4),
+        "asks_per_second": round(rate, 1),
+        "of_ideal": round(rate / (MANY / CRITICAL_PATH), 3),
+        "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+async def _timed(ask: Ask, number: int) -> float:
+    began = time.perf_counter()
+    await ask(number)
+    return time.perf_counter() - began
+
+
+async def moa(base_url: str) -> dict[str, float]:
+    """The service as it is, durable store included."""
+    from moa_mcp.preset import Preset
+    from moa_mcp.service.service import Request
+    from moa_mcp.wiring import open_service
+
+    preset = Preset.model_validate(
+        {
+            "name": "panel",
+            "proposers": [f"lab/{model}" for model in PROPOSERS],
+            "layers": LAYERS,
+            "aggregator": f"lab/{AGGREGATOR}",
+        }
+    )
+    with tempfile.TemporaryDirectory() as home:
+        Path(home, "config.yaml").write_text(
+            f'providers:\n  lab: {{base_url: "{base_url}", max_concurrency: 1000}}\n'
+            "limits: {max_concurrent_runs: 1000}\n",
+            encoding="utf-8",
+        )
+        async with open_service({"MOA_MCP_HOME": home}) as service:
+
+            async def ask(number: int) -> None:
+                run = await service.ask(Request(f"{QUESTION} ({number})", preset=preset))
+                assert run.calls_made == len(PROPOSERS) * (LAYERS - 1) + 1, run.notes
+
+            return await measure(ask)
+
+
+async def sdk(base_url: str) -> dict[str, float]:
+    """The same calls with the openai SDK: streamed, side by side in a layer, each layer reading the one before."""
+    from openai import AsyncOpenAI
+
+    async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+
+        async def call(model: str, prompt: str) -> str:
+            stream = await client.chat.completions.create(
+                model=model, messages=[{"role": "user", "content": prompt}], stream=True
+            )
+            return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
+
+        async def ask(number: int) -> None:
+            prompt = f"{QUESTION} ({number})"
+            for _ in range(LAYERS - 1):
+                drafts = await anyio.amap(lambda model: call(model, prompt), PROPOSERS)
+                prompt = "\n\n".join((f"{QUESTION} ({number})", *drafts))
+            assert await call(AGGREGATOR, prompt)
+
+        return await measure(ask)
+
+
+CLIENTS = {"moa": moa, "openai_sdk": sdk}
+
+
+def main() -> None:
+    """Run each client in a process of its own, against one upstream, and print what they measured."""
+    with started() as base_url:
+        found = {
+            name: json.loads(subprocess.check_output([sys.executable, "-m", "benchmarks.overhead", name, base_url]))
+            for name in CLIENTS
+        }
+    times = found["moa"]["asks_per_second"] / found["openai_sdk"]["asks_per_second"]
+    sys.stdout.write(json.dumps({"critical_path_s": CRITICAL_PATH, **found, "times_the_sdk": round(times, 1)}) + "\n")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 3:
+        sys.stdout.write(json.dumps(anyio.run(CLIENTS[sys.argv[1]], sys.argv[2])))
+    else:
+        main()

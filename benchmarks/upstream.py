@@ -1,0 +1,51 @@
+"""A loopback upstream whose models tell in their names how many milliseconds they take: `m300-agg` takes 300.
+
+So the critical path of a run is known beforehand, and nothing of the client's can hide in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from moa_mcp.testing import Reply, Request, Upstream
+
+ANSWER = "The answer is forty-two, and here is why it must be so. " * 8
+PIECES = 4
+
+
+def takes_its_time(request: Request) -> Reply:
+    """The same answer from every model, after the time that its name tells."""
+    told = re.search(r"m(\d+)", request.model or "")
+    delay = int(told.group(1)) / 1000 if told else 0.0
+    return Reply(ANSWER, pieces=PIECES, delay=delay, input_tokens=100, output_tokens=120)
+
+
+@contextmanager
+def started() -> Iterator[str]:
+    """The upstream in a process of its own; yields its base URL."""
+    server = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None and server.stdout is not None
+    try:
+        yield json.loads(server.stdout.readline())["base_url"]
+    finally:
+        server.stdin.close()
+        server.wait(10)
+        server.stdout.close()
+
+
+async def _serve() -> None:
+    async with Upstream(takes_its_time) as upstream:
+        sys.stdout.write(json.dumps({"base_url": upstream.base_url}) + "\n")
+        sys.stdout.flush()
+        await anyio.to_thread.run_sync(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    anyio.run(_serve)
