@@ -10,6 +10,10 @@ import re
 _THINK = re.compile(r"<think(?:ing)?>(.*?)</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
 _OPEN_THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _CLOSE_THINK = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+# ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+# Control characters but tab and newline, and the marks that turn the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def repair(text: str) -> str:
@@ -47,8 +51,34 @@ def fence(text: str, label: str, nonce: str) -> str:
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
+_FENCED = re.compile(
+    r"(<<(?P<label>[^<>\n]+) (?P<nonce>[0-9a-f]{16})>>\n)(?P<body>.*?)(\n<<end of (?P=label) (?P=nonce)>>)",
+    re.DOTALL,
+)
+
+SHORTENED = "\n[… the middle of this text is left out …]\n"
+
+
+def with_shorter_fences(text: str) -> str:
+    """`text` with all that stands in fences cut to its first 35 and last 15 hundredths; the rest as it is."""
+
+    def shorter(fenced: re.Match[str]) -> str:
+        body = fenced["body"]
+        if len(body) < 10 * len(SHORTENED):
+            return fenced[0]
+        head, tail = len(body) * 35 // 100, len(body) * 15 // 100
+        return f"{fenced[1]}{body[:head]}{SHORTENED}{body[-tail:]}{fenced[5]}"
+
+    return _FENCED.sub(shorter, text)
+
+
 def one_line(text: str, limit: int = 200) -> str:
     """Fold `text` into one printable line of at most `limit` characters, for messages and logs."""
     folded = " ".join(repair(text).split())
     printable = "".join(ch for ch in folded if ch.isprintable())
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"
+
+
+def printable(text: str) -> str:
+    """`text` without all that a terminal would obey instead of show."""
+    return _UNPRINTABLE.sub("", _ESCAPE.sub("", text))

@@ -1,0 +1,61 @@
+"""What is asked: the question and its background, from arguments, files and stdin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+import click
+
+from moa_mcp.service.service import LONGEST_QUESTION
+
+STDIN = "-"
+
+
+def question_of(argument: str | None, contexts: Sequence[str], stdin: TextIO) -> str:
+    """The question that the argument is, or that stdin holds where the argument is `-` or missing.
+
+    Raises:
+        click.UsageError: there is none, or stdin would have to be read twice.
+    """
+    wanted = [source for source in (argument or STDIN, *contexts) if source == STDIN]
+    if argument is None and (STDIN in contexts or stdin.isatty()):
+        raise click.UsageError("There is no question. Give it in quotes, or pipe it in.")
+    if len(wanted) > 1:
+        raise click.UsageError("Only one of question and context can be read from stdin.")
+    return _text(STDIN, stdin) if argument is None or argument == STDIN else argument
+
+
+def context_of(files: Sequence[str], stdin: TextIO) -> str | None:
+    """The texts of all files, each under its name; None if there are none. Raises click.UsageError."""
+    texts = [(file, _text(file, stdin)) for file in files]
+    parts = (text if file == STDIN else f"{Path(file).name}:\n\n{text}" for file, text in texts)
+    return "\n\n".join(parts) or None
+
+
+def _text(source: str, stdin: TextIO) -> str:
+    name = "stdin" if source == STDIN else source
+    try:
+        content = _content(source, stdin)
+    except OSError as error:
+        raise click.UsageError(f"{name} cannot be read: {error.strerror}.") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{name} is not UTF-8 text.") from None
+
+
+def _content(source: str, stdin: TextIO) -> bytes:
+    if source == STDIN:
+        return _whole(stdin.buffer, "stdin")
+    with Path(source).open("rb") as file:
+        return _whole(file, source)
+
+
+def _whole(stream: BinaryIO, name: str) -> bytes:
+    """All of a stream, if it is no longer than a question may be: an endless one is not waited for."""
+    content = stream.read(LONGEST_QUESTION + 1)
+    if len(content) > LONGEST_QUESTION:
+        raise click.UsageError(f"{name} is longer than {LONGEST_QUESTION:,} bytes. Ask about a part of it.")
+    return content
