@@ -36,7 +36,7 @@ class Task:
 
     `output` tells what is wanted back: an answer, or guidance (the drafts, for a caller that is itself the
     aggregator). `nonce` marks the fences around drafts; it is random per run, so that no draft can have
-    guessed it.
+    guessed it. `known` are texts, by key, that flows of the same owner made earlier and need not make again.
     """
 
     question: str
@@ -44,6 +44,7 @@ class Task:
     history: tuple[Message, ...] = ()
     output: Output = "answer"
     seed: int = 0
+    known: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def nonce(self) -> str:
@@ -133,7 +134,7 @@ class Failure:
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """The failure that a provider's error is to a flow."""
-        return cls(error.reason, error.detail, served_model=error.served_model)
+        return cls(error.reason, error.detail, served_model=error.served_model, retries=error.retries)
 
     def __str__(self) -> str:
         words = in_plain_words(self.reason)
@@ -184,12 +185,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a flow returns: the text, whether it is less than was asked for, and why."""
+    """What a flow returns: the text, whether it is less than was asked for, and why.
+
+    `learned` are texts, by key, that later tasks of the same owner may be told as `known`.
+    """
 
     text: str
     degraded: bool = False
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    learned: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 Flow: TypeAlias = Generator["Batch", Sequence["Outcome"], "Answer"]

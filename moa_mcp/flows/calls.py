@@ -10,6 +10,9 @@ from moa_mcp.model import Call, Failure, Likely, Message, Outcome
 PROPOSERS_SHARE = 0.6
 """How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""
 
+JUDGES_SHARE = 0.8
+"""How much of it may be used up once judges have seen the drafts, where an aggregator still has to write."""
+
 
 def call_to(
     sampling: Sampling,

@@ -10,9 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
+from typing import Any, TypeVar
 
+from moa_mcp.flows.asking import is_list
 from moa_mcp.model import Task
 from moa_mcp.text import fence
+
+Thing = TypeVar("Thing")
+
+_LABEL = re.compile(r"\W*(?:(?:candidate|answer|response|draft|option)\W+)?([A-Z]{1,2})\W*", re.IGNORECASE)
+# A capital that stands alone. The article "A" and the pronoun "I" are words of a sentence: these count only
+# before what can follow a letter that is a name.
+_MENTION = re.compile(
+    r"(?<!\w)(?<!\w['\u2019])"
+    r"(?:(?![AI]\s+[a-z])|(?=[AI]\s+(?:and|or|is|has|beats|wins|over|then)\b))"
+    r"([A-Z]{1,2})(?!\w|['\u2019](?!s\b)\w)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +45,47 @@ class Ballot:
         """From a letter to the candidate's index in the order it was given."""
         return dict(zip(self.letters, self.order, strict=True))
 
-    def shown(self) -> str:
-        """The candidates as a prompt holds them, each in a fence of the run."""
-        blocks = (
+    def naming(self, things: Sequence[Thing]) -> dict[str, Thing]:
+        """From a letter to what stands at the candidate's index in `things`: for the record."""
+        return {label: things[index] for label, index in self.mapping.items()}
+
+    def shown(self, turned: int = 0) -> str:
+        """The candidates as a prompt holds them, each in a fence of the run; `turned` of them go to the end.
+
+        Turned differently for each of several judges, no candidate is always the first.
+        """
+        blocks = [
             fence(self.texts[index], f"candidate {label}", self.nonce)
             for label, index in self.mapping.items()
-        )
-        return "\n\n".join(blocks)
+        ]
+        return "\n\n".join((*blocks[turned:], *blocks[:turned]))
 
     def index(self, label: str) -> int | None:
-        """The candidate that a judge's word means: a letter, alone or as in "Candidate B."; None if it is none."""
-        found = re.fullmatch(
-            r"\W*(?:(?:candidate|answer|response|draft|option)\W+)?([A-Z]{1,2})\W*", label, re.IGNORECASE
-        )
+        """The candidate that a judge's word means: a letter, alone or as in "Candidate B."; else None."""
+        found = _LABEL.fullmatch(label)
         return self.mapping.get(found.group(1).upper()) if found else None
+
+    def listed(self, labels: Any) -> list[int] | None:
+        """The candidates that a list of labels, or one text as "C, A", means; None if any part means none."""
+        parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else labels
+        if not is_list(parts):
+            return None
+        found = [self.index(str(part)) for part in parts]
+        known = [index for index in found if index is not None]
+        return list(dict.fromkeys(known)) if len(known) == len(found) else None
+
+    def mentioned(self, text: str) -> list[int]:
+        """The candidates that prose speaks of by their letters, in order, each as often as it does."""
+        named = (self.mapping.get(found.group(1)) for found in _MENTION.finditer(text))
+        return [index for index in named if index is not None]
+
+    def meant(self, text: str) -> int | None:
+        """The one candidate that prose speaks of; where there are several, the one of its last line."""
+        for part in (text, text.rstrip().rpartition("\n")[2]):
+            named = set(self.mentioned(part))
+            if len(named) == 1:
+                return named.pop()
+        return None
 
 
 def ballot(task: Task, purpose: str, texts: Sequence[str]) -> Ballot:

@@ -45,6 +45,7 @@ def mixture(task: Task, preset: Preset) -> Flow:
         state.degraded or answer.degraded,
         (*state.notes, *answer.notes),
         {**state.facts, **answer.method},
+        state.learned,
     )
 
 

@@ -41,7 +41,8 @@ class State:
 
     `layer` is the last proposer layer that ran (0: none yet), `references` what it passes on, `before` what
     the layer before passed on. `extra` is text that every later reader of references is shown behind them.
-    `ended` says why no further layer is to run. `answer` is set once the method has one.
+    `ended` says why no further layer is to run. `answer` is set once the method has one. `learned` are texts,
+    by key, that later runs need not make again.
     """
 
     seats: tuple[Seat, ...]
@@ -54,11 +55,17 @@ class State:
     degraded: bool = False
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    learned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def texts(self) -> list[str]:
         """The texts of the references, in order."""
         return [reference.text for reference in self.references]
+
+    @property
+    def numbers(self) -> list[int]:
+        """The numbers of the seats that the references came from, in order."""
+        return [reference.seat.number for reference in self.references]
 
     def noting(self, *notes: str) -> State:
         """This state with more notes."""
@@ -69,7 +76,7 @@ class State:
         return replace(self, facts={**self.facts, **facts})
 
     def logging(self, name: str, entry: Any) -> State:
-        """This state with `entry` added to the list of facts called `name`: for what happens in every layer."""
+        """This state with `entry` added to the list of facts `name`: for what happens in every layer."""
         return self.telling(**{name: [*self.facts.get(name, ()), entry]})
 
 

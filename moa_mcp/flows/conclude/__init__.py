@@ -6,22 +6,38 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moa_mcp.fields import Entry
+from moa_mcp.flows.conclude.analysis import analysis
+from moa_mcp.flows.conclude.council import council
+from moa_mcp.flows.conclude.critique import critique
+from moa_mcp.flows.conclude.pairs import pairs
+from moa_mcp.flows.conclude.rate import rate
+from moa_mcp.flows.conclude.select import select
 from moa_mcp.flows.conclude.synthesize import synthesize
 from moa_mcp.flows.conclude.take import take
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.model import Answer, Task
 from moa_mcp.preset import Preset
 from moa_mcp.prompts import guidance
-from moa_mcp.stages import Synthesize, Take
+from moa_mcp.stages import Analysis, Council, Critique, Pairs, Rate, Select, Synthesize, Take
 
 _ENDS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Conclusion]] = {
     Synthesize: synthesize,
     Take: take,
+    Select: select,
+    Rate: rate,
+    Pairs: pairs,
+    Critique: critique,
+    Council: council,
+    Analysis: analysis,
 }
 
 
 def conclude(task: Task, preset: Preset, state: State) -> Conclusion:
-    """End the panel as the preset says, or with its drafts alone where the caller wants guidance."""
+    """End the panel as the preset says, or with its drafts alone where the caller wants guidance.
+
+    Where there are no drafts there is nothing to judge or merge: the aggregator answers by itself.
+    """
     if task.output == "guidance" and state.references:
         return Answer(guidance(state.texts, task.nonce))
-    return (yield from _ENDS[type(preset.conclude)](task, preset, state, preset.conclude))
+    end = preset.conclude if state.references else Synthesize()
+    return (yield from _ENDS[type(end)](task, preset, state, end))

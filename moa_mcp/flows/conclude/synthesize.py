@@ -15,15 +15,27 @@ from moa_mcp.stages import Synthesize
 
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
     """Let the aggregator write the answer from the references and what the method has to say of them."""
+    return (yield from fused(task, preset, state))
+
+
+def fused(task: Task, preset: Preset, state: State, spent: float = PROPOSERS_SHARE) -> Conclusion:
+    """`synthesize` for ends that do something first, which may have `spent` that share of the time."""
     messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.extra)
     drafts = [reference.draft for reference in state.references]
-    return (yield from written(preset, messages, drafts))
+    return (yield from written(preset, messages, drafts, spent=spent))
 
 
 def written(
-    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], identity: str | None = None
+    preset: Preset,
+    messages: Sequence[Message],
+    drafts: Sequence[Draft],
+    identity: str | None = None,
+    *,
+    spent: float = PROPOSERS_SHARE,
 ) -> Conclusion:
-    """The answer to `messages` of the aggregator; failing that its fallbacks; failing these, the best of `drafts`.
+    """The answer to `messages` of the aggregator, or its fallbacks; failing these, the best of `drafts`.
+
+    `spent` is the share of the run's time that making the drafts, if there are any, may have taken.
 
     Raises:
         RunFailed: nobody could write one and there is no draft to fall back on.
@@ -32,7 +44,7 @@ def written(
     identity = identity or f"{preset.layers}.1"
     causes: list[str] = []
     models = (asked.model, *asked.fallbacks)
-    spent = PROPOSERS_SHARE if drafts else 0.0
+    spent = spent if drafts else 0.0
     for attempt, model in enumerate(models):
         call = call_to(
             asked.model_copy(update={"model": model}),

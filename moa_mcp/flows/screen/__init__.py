@@ -6,11 +6,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moa_mcp.fields import Entry
+from moa_mcp.flows.screen.judge import judged
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Task
 from moa_mcp.preset import Preset
+from moa_mcp.stages import JudgedScreen
 
-_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {}
+_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {
+    JudgedScreen: judged,
+}
 
 
 def screen(task: Task, preset: Preset, state: State) -> Stage:

@@ -1,0 +1,45 @@
+"""The aggregator reads, beside the drafts, what judges said of them: as in critique, council, analysis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows.conclude.synthesize import fused
+from moa_mcp.flows.labels import Ballot
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What judges who saw `shown` have to say to the aggregator; `remarks` is None if nothing usable came.
+
+    `method` are the facts of it, `notes` what the reader should know.
+    """
+
+    shown: Ballot
+    remarks: str | None
+    method: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def reviewed(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
+    """Let the aggregator write the answer from the drafts in the judges' order and the review of them.
+
+    Without remarks it writes from the drafts alone, and the answer is marked as degraded.
+    """
+    extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
+    references = tuple(state.references[index] for index in review.shown.order)
+    if review.remarks is not None:
+        state = replace(state, references=references, extra=extra)
+    answer = yield from fused(task, preset, state, JUDGES_SHARE)
+    return replace(
+        answer,
+        degraded=answer.degraded or review.remarks is None,
+        notes=(*review.notes, *answer.notes),
+        method={**answer.method, **review.method},
+    )

@@ -1,0 +1,20 @@
+"""One of the drafts is the answer, word for word: the end of the methods that choose instead of merging."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from moa_mcp.flows.state import Reference
+from moa_mcp.model import Answer
+
+
+def verbatim(chosen: Reference, method: Mapping[str, Any], lost: str | None = None) -> Answer:
+    """The draft of `chosen` as the answer; `lost` says why it could not be chosen as the method would."""
+    notes = () if lost is None else (lost,)
+    return Answer(chosen.text, chosen.draft.cut or lost is not None, notes, method)
+
+
+def first_whole(references: Sequence[Reference]) -> Reference:
+    """What stands in where nothing could be chosen: the first draft that is whole, or else the first."""
+    return next((one for one in references if not one.draft.truncated), references[0])
