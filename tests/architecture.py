@@ -1,0 +1,292 @@
+"""The architecture as rules: what may import what, who may touch the process, how long things may get.
+
+Every rule reads one source and yields what in it breaks the rule. test_architecture.py applies them.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+PACKAGE = "moa_mcp"
+FOLDERS = (PACKAGE, "tests", "benchmarks")
+
+# From the inside out: a module imports what stands above its own line, or lies in its own folder.
+RINGS = (
+    {"errors", "text", "fields", "endpoints"},
+    {"stages", "misfits"},
+    {"preset"},
+    {"model", "auto", "hermes"},
+    {"prompts", "judging"},
+    {"flows", "views"},
+    {"prices", "yamlfile"},
+    {"providers", "presets", "settings", "store"},
+    {"runner", "testing"},
+    {"service"},
+    {"server"},
+    {"wiring"},
+    {"cli"},
+    {"__init__", "__main__"},
+)
+RING = {name: number for number, ring in enumerate(RINGS) for name in ring}
+
+# The core decides; it does not wait, look or vary, so it is tested without an event loop.
+OUTERMOST_CORE = RING["flows"]
+NOT_FOR_THE_CORE = {
+    "waits": {"anyio", "concurrent", "multiprocessing", "select", "subprocess", "threading", "time"},
+    "reaches out": {"aiohttp", "http", "httpx", "httpx2", "mcp", "signal", "socket", "sqlite3", "urllib"},
+    "looks around": {
+        "filelock",
+        "genai_prices",
+        "importlib",
+        "io",
+        "os",
+        "pathlib",
+        "platformdirs",
+        "sys",
+        "yaml",
+    },
+    "varies": {"datetime", "random", "secrets", "tempfile", "uuid"},
+    "talks": {"click", "logging", "rich"},
+}
+
+# Which part of the package knows a library, and our own doubles.
+ONLY_IN = {
+    "click": "cli",
+    "rich": "cli",
+    "mcp": "server",
+    "mcp_types": "server",
+    "aiohttp": "providers",
+    "httpx": "providers",
+    "httpx_aiohttp": "providers",
+    "genai_prices": "prices",
+    "sqlite3": "store",
+    "yaml": "yamlfile",
+    "moa_mcp.testing": "testing",
+}
+
+# What belongs to the process as a whole is for those that own the process.
+OWNERS = {"cli", "wiring"}
+PROCESS = ("logging.basicConfig", "os.environ", "os.getenv", "sys.argv", "sys.exit")
+
+NOWHERE = {
+    "asyncio": "use anyio",
+    "unittest.mock": "use a double from moa_mcp.testing",
+    "print": "stdout is the protocol; programs for people write with click.echo or to sys.stdout",
+}
+
+# A provider's dialect. They are alternatives: only the registry knows more than one of them.
+ADAPTERS = ("openai", "anthropic", "demo")
+REGISTRY = PurePosixPath(PACKAGE, "providers", "registry.py")
+
+MOST_LINES_OF_A_FILE = 400
+MOST_LINES_OF_A_BODY = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file of Python; `path` is relative to the root of the repository."""
+
+    path: PurePosixPath
+    text: str
+    tree: ast.Module
+
+    @property
+    def place(self) -> str | None:
+        """The module or folder of the package that this belongs to, None if it is no part of the package."""
+        return PurePosixPath(self.path.parts[1]).stem if self.path.parts[0] == PACKAGE else None
+
+    def problem(self, line: int, what: str) -> str:
+        """`what` is wrong, with the place where it is."""
+        return f"{self.path}:{line}: {what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A dotted name that a source imports or uses, e.g. `os.environ`."""
+
+    dotted: str
+    line: int
+    for_types: bool = False
+
+    def lies_in(self, other: str) -> bool:
+        """Whether this is `other` or a part of it."""
+        return f"{self.dotted}.".startswith(f"{other}.")
+
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Rule = Callable[[Source], Iterator[str]]
+
+
+def sources(root: Path) -> list[Source]:
+    """All that is written in Python under `root`, in the folders that the rules are for."""
+    files = [file for folder in FOLDERS for file in sorted((root / folder).rglob("*.py"))]
+    return [read(root, file) for file in files]
+
+
+def read(root: Path, file: Path) -> Source:
+    """The source in `file`."""
+    text = file.read_text(encoding="utf-8")
+    return Source(PurePosixPath(file.relative_to(root).as_posix()), text, ast.parse(text))
+
+
+def imported(source: Source) -> Iterator[Name]:
+    """What a source imports, wherever in the file; `from a import b` imports `a.b`."""
+    for_types = {node for block in type_checking_blocks(source) for node in ast.walk(block)}
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Name(alias.name, node.lineno, node in for_types)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield Name(f"{origin(source, node)}.{alias.name}", node.lineno, node in for_types)
+
+
+def type_checking_blocks(source: Source) -> Iterator[ast.stmt]:
+    """The statements that only a type checker reads."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.If) and dotted(node.test).split(".")[-1] == "TYPE_CHECKING":
+            yield from node.body
+
+
+def origin(source: Source, node: ast.ImportFrom) -> str:
+    """The module that a `from` names, with its leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    folder = source.path.parts[: len(source.path.parts) - node.level]
+    return ".".join((*folder, *filter(None, [node.module])))
+
+
+def used(source: Source) -> Iterator[Name]:
+    """The dotted names that a source reads, calls or assigns to."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Name | ast.Attribute) and (name := dotted(node)):
+            yield Name(name, node.lineno)
+
+
+def dotted(node: ast.expr) -> str:
+    """`a.b.c` as it is written, empty for what is no dotted name."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (left := dotted(node.value)):
+        return f"{left}.{node.attr}"
+    return ""
+
+
+def imports_point_inwards(source: Source) -> Iterator[str]:
+    """A module imports from rings further in, or from its own folder; types and late imports count."""
+    if (place := source.place) is None:
+        return
+    if place not in RING:
+        yield source.problem(1, f'"{place}" has no ring: add it to RINGS in tests/architecture.py')
+        return
+    for name in reached(source):
+        target = place_of(name)
+        if target not in {None, place} and RING.get(target or "", len(RINGS)) >= RING[place]:
+            yield source.problem(name.line, f"{name.dotted} is not further in than {place}")
+
+
+def reached(source: Source) -> Iterator[Name]:
+    """What a source imports, and what it takes from the package where it imports that as a whole."""
+    names = list(imported(source))
+    yield from names
+    if PACKAGE in {name.dotted for name in names}:
+        yield from (name for name in used(source) if name.lies_in(PACKAGE))
+
+
+def place_of(name: Name) -> str | None:
+    """The module or folder of the package that holds `name`, None if no ring is meant by it."""
+    if not name.lies_in(PACKAGE) or name.dotted in {PACKAGE, f"{PACKAGE}.__version__"}:
+        return None
+    _, first, *rest = name.dotted.split(".")
+    # What is no module is a name of the package itself: `from moa_mcp import ask`.
+    return first if first in RING or rest else "__init__"
+
+
+def the_core_is_pure(source: Source) -> Iterator[str]:
+    """The innermost rings import nothing that waits, looks or varies."""
+    if RING.get(source.place or "", len(RINGS)) > OUTERMOST_CORE:
+        return
+    for name in imported(source):
+        for does, modules in NOT_FOR_THE_CORE.items():
+            if name.dotted.split(".")[0] in modules and not name.for_types:
+                yield source.problem(name.line, f"{name.dotted} {does}, and the core does not")
+
+
+def one_place_for_each_library(source: Source) -> Iterator[str]:
+    """What one part of the package is for, no other part does by itself."""
+    if source.place is None:
+        return
+    for name in imported(source):
+        for library, place in ONLY_IN.items():
+            if name.lies_in(library) and source.place != place and not name.for_types:
+                yield source.problem(name.line, f"only {place} imports {library}")
+
+
+def the_process_has_two_owners(source: Source) -> Iterator[str]:
+    """Environment, arguments, exit and logging are touched where the parts are put together."""
+    if source.place is None or source.place in OWNERS:
+        return
+    for name in {*imported(source), *used(source)}:
+        if name.dotted in PROCESS:
+            yield source.problem(name.line, f"only {' and '.join(sorted(OWNERS))} touch {name.dotted}")
+
+
+def nobody_goes_around_the_rules(source: Source) -> Iterator[str]:
+    """Some things are for nobody, tests and benchmarks included."""
+    for name in {*imported(source), *used(source)}:
+        for thing, instead in NOWHERE.items():
+            if name.lies_in(thing):
+                yield source.problem(name.line, f"no {thing}: {instead}")
+
+
+def adapters_stand_alone(source: Source) -> Iterator[str]:
+    """An adapter is imported by the registry and by no other part of the package."""
+    if source.place is None or source.path == REGISTRY:
+        return
+    for name in imported(source):
+        for adapter in ADAPTERS:
+            if name.lies_in(f"{PACKAGE}.providers.{adapter}"):
+                yield source.problem(name.line, f"only the registry imports the {adapter} adapter")
+
+
+def files_are_short(source: Source) -> Iterator[str]:
+    """A file holds one noun."""
+    if (lines := len(source.text.splitlines())) > MOST_LINES_OF_A_FILE:
+        yield source.problem(lines, f"{lines} lines, and {MOST_LINES_OF_A_FILE} are the most")
+
+
+def functions_are_short(source: Source) -> Iterator[str]:
+    """A function's body, without signature and docstring, fits on a screen."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, Function) and (lines := body_lines(node)) > MOST_LINES_OF_A_BODY:
+            yield source.problem(
+                node.lineno, f"{node.name} has {lines} lines, {MOST_LINES_OF_A_BODY} are the most"
+            )
+
+
+def body_lines(function: Function) -> int:
+    """How many lines the body has, without the docstring."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def modules_say_what_they_are(source: Source) -> Iterator[str]:
+    """Every module has a docstring."""
+    if not ast.get_docstring(source.tree):
+        yield source.problem(1, "no docstring that says what this module is")
+
+
+RULES: tuple[Rule, ...] = (
+    imports_point_inwards,
+    the_core_is_pure,
+    one_place_for_each_library,
+    the_process_has_two_owners,
+    nobody_goes_around_the_rules,
+    adapters_stand_alone,
+    files_are_short,
+    functions_are_short,
+    modules_say_what_they_are,
+)

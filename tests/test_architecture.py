@@ -1,0 +1,181 @@
+"""The tree keeps the rules of architecture.py, and each rule is seen to fail on a small source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import (
+    MOST_LINES_OF_A_BODY,
+    MOST_LINES_OF_A_FILE,
+    RULES,
+    Rule,
+    Source,
+    adapters_stand_alone,
+    files_are_short,
+    functions_are_short,
+    imports_point_inwards,
+    modules_say_what_they_are,
+    nobody_goes_around_the_rules,
+    one_place_for_each_library,
+    sources,
+    the_core_is_pure,
+    the_process_has_two_owners,
+)
+
+ROOT = Path(__file__).parents[1]
+
+
+def named(rule: Rule) -> str:
+    """What a rule is called in the list of tests."""
+    return getattr(rule, "__name__", "")
+
+
+@pytest.fixture(scope="session")
+def tree() -> list[Source]:
+    """The sources of this repository."""
+    return sources(ROOT)
+
+
+def test_the_whole_package_is_read(tree: list[Source]) -> None:
+    read = {str(source.path) for source in tree}
+
+    assert {"moa_mcp/flows/mixture.py", "moa_mcp/__main__.py", "tests/test_architecture.py"} <= read
+
+
+@pytest.mark.parametrize("rule", RULES, ids=named)
+def test_the_tree_keeps_the_rule(rule: Rule, tree: list[Source]) -> None:
+    found = sorted({problem for source in tree for problem in rule(source)})
+
+    assert not found, "\n".join(found)
+
+
+LINES = "    x = 1\n"
+LONG_BODY = "def f():\n" + LINES * (MOST_LINES_OF_A_BODY + 1)
+LONG_HEAD = (
+    "def f(\n"
+    + "    a,\n" * 60
+    + "):\n    '''\n"
+    + "Says.\n" * 60
+    + "    '''\n"
+    + LINES * MOST_LINES_OF_A_BODY
+)
+
+BREACHES: tuple[tuple[Rule, str, str], ...] = (
+    (imports_point_inwards, "moa_mcp/flows/vote.py", "import moa_mcp.runner"),
+    (imports_point_inwards, "moa_mcp/flows/vote.py", "from moa_mcp import runner"),
+    (imports_point_inwards, "moa_mcp/flows/vote.py", "from moa_mcp.service.desk import Desk"),
+    (imports_point_inwards, "moa_mcp/flows/vote.py", "def late():\n    from moa_mcp.runner import Runner"),
+    (
+        imports_point_inwards,
+        "moa_mcp/flows/vote.py",
+        "if TYPE_CHECKING:\n    from moa_mcp.runner import Runner",
+    ),
+    (imports_point_inwards, "moa_mcp/flows/conclude/vote.py", "from ...runner import Runner"),
+    (imports_point_inwards, "moa_mcp/flows/__init__.py", "from ..runner import Runner"),
+    (imports_point_inwards, "moa_mcp/presets.py", "from moa_mcp.settings import Settings"),
+    (imports_point_inwards, "moa_mcp/presets.py", "from .settings import Settings"),
+    (imports_point_inwards, "moa_mcp/runner.py", "from moa_mcp import ask"),
+    (imports_point_inwards, "moa_mcp/runner.py", "import moa_mcp\nmoa_mcp.ask"),
+    (imports_point_inwards, "moa_mcp/cli/ask.py", "from moa_mcp.unheard_of import anything"),
+    (imports_point_inwards, "moa_mcp/unheard_of.py", ""),
+    (imports_point_inwards, "moa_mcp/unheard_of/part.py", ""),
+    (the_core_is_pure, "moa_mcp/model.py", "import time"),
+    (the_core_is_pure, "moa_mcp/flows/conclude/vote.py", "from random import Random"),
+    (the_core_is_pure, "moa_mcp/views.py", "def late():\n    import os.path"),
+    (the_process_has_two_owners, "moa_mcp/settings.py", "import os\nhome = os.environ['MOA_MCP_HOME']"),
+    (the_process_has_two_owners, "moa_mcp/settings.py", "from os import environ"),
+    (the_process_has_two_owners, "moa_mcp/server/stdio.py", "def stop():\n    sys.exit(1)"),
+    (the_process_has_two_owners, "moa_mcp/runner.py", "logging.basicConfig()"),
+    (the_process_has_two_owners, "moa_mcp/testing/__main__.py", "parse(sys.argv[1:])"),
+    (one_place_for_each_library, "moa_mcp/service/service.py", "from mcp.server import MCPServer"),
+    (
+        one_place_for_each_library,
+        "moa_mcp/wiring.py",
+        "from moa_mcp.testing.scripted import ScriptedProvider",
+    ),
+    (nobody_goes_around_the_rules, "moa_mcp/runner.py", "from asyncio import gather"),
+    (nobody_goes_around_the_rules, "tests/test_runner.py", "from unittest import mock"),
+    (nobody_goes_around_the_rules, "benchmarks/latency.py", "print(1)"),
+    (adapters_stand_alone, "moa_mcp/providers/anthropic.py", "from moa_mcp.providers.openai import spell"),
+    (adapters_stand_alone, "moa_mcp/providers/http.py", "from . import anthropic"),
+    (adapters_stand_alone, "moa_mcp/wiring.py", "from moa_mcp.providers import demo"),
+    (files_are_short, "tests/test_long.py", "x = 1\n" * (MOST_LINES_OF_A_FILE + 1)),
+    (functions_are_short, "benchmarks/long.py", LONG_BODY),
+    (functions_are_short, "moa_mcp/text.py", "async " + LONG_BODY),
+    (modules_say_what_they_are, "moa_mcp/text.py", "'a string, ' + 'no docstring'"),
+    (modules_say_what_they_are, "tests/test_text.py", "import re\n'''Too late.'''"),
+)
+
+ALLOWED: tuple[tuple[Rule, str, str], ...] = (
+    (
+        imports_point_inwards,
+        "moa_mcp/runner.py",
+        "import moa_mcp.model\nfrom moa_mcp import errors\nimport anyio",
+    ),
+    (imports_point_inwards, "moa_mcp/flows/conclude/vote.py", "from moa_mcp.flows.state import State"),
+    (imports_point_inwards, "moa_mcp/flows/conclude/vote.py", "from ..state import State"),
+    (
+        imports_point_inwards,
+        "moa_mcp/flows/conclude/__init__.py",
+        "from .vote import vote\nfrom ...model import Run",
+    ),
+    (imports_point_inwards, "moa_mcp/__main__.py", "from moa_mcp.cli import main"),
+    (imports_point_inwards, "moa_mcp/runner.py", "import moa_mcp\nmoa_mcp.__version__\nmoa_mcp.model.Run"),
+    (imports_point_inwards, "moa_mcp/runner.py", "from moa_mcp import __version__"),
+    (imports_point_inwards, "moa_mcp/runner.py", "import moa_mcp_of_another_kind"),
+    (imports_point_inwards, "tests/test_model.py", "import moa_mcp.cli"),
+    (the_core_is_pure, "moa_mcp/model.py", "import re\nfrom dataclasses import dataclass\nimport timeit"),
+    (the_core_is_pure, "moa_mcp/model.py", "if TYPE_CHECKING:\n    from datetime import datetime"),
+    (the_core_is_pure, "moa_mcp/runner.py", "import time"),
+    (the_process_has_two_owners, "moa_mcp/wiring.py", "import os\nos.environ"),
+    (the_process_has_two_owners, "moa_mcp/settings.py", "import os\nos.environment\nhome.os.environ"),
+    (one_place_for_each_library, "moa_mcp/testing/__init__.py", "from moa_mcp.testing.reply import Reply"),
+    (one_place_for_each_library, "tests/test_model.py", "import mcp, httpx"),
+    (one_place_for_each_library, "moa_mcp/views.py", "def row(rich):\n    return rich.click"),
+    (the_process_has_two_owners, "tests/test_model.py", "import os\nos.environ"),
+    (nobody_goes_around_the_rules, "moa_mcp/text.py", "import unittest\nblueprint(1)\npress.print()"),
+    (
+        adapters_stand_alone,
+        "moa_mcp/providers/registry.py",
+        "from moa_mcp.providers import anthropic, openai",
+    ),
+    (adapters_stand_alone, "moa_mcp/providers/openai.py", "from moa_mcp.providers.base import Provider"),
+    (adapters_stand_alone, "tests/providers/test_openai.py", "from moa_mcp.providers.openai import OpenAI"),
+    (files_are_short, "tests/test_long.py", "x = 1\n" * MOST_LINES_OF_A_FILE),
+    (functions_are_short, "moa_mcp/text.py", LONG_HEAD),
+    (functions_are_short, "moa_mcp/text.py", "def f():\n    '''Says it all.'''"),
+    (modules_say_what_they_are, "moa_mcp/text.py", "'''Text.'''\nimport re"),
+)
+
+
+def problems(rule: Rule, root: Path, path: str, code: str) -> list[str]:
+    """What `rule` has against `code`, written to `path` under `root`."""
+    file = root / path
+    file.parent.mkdir(parents=True)
+    file.write_text(code, encoding="utf-8")
+    return [problem for source in sources(root) for problem in rule(source)]
+
+
+@pytest.mark.parametrize(("rule", "path", "code"), BREACHES)
+def test_a_breach_is_told_with_its_file(rule: Rule, path: str, code: str, tmp_path: Path) -> None:
+    found = problems(rule, tmp_path, path, code)
+
+    assert len(found) == 1
+    assert found[0].startswith(f"{path}:")
+
+
+@pytest.mark.parametrize(("rule", "path", "code"), ALLOWED)
+def test_what_only_looks_like_a_breach_is_let_pass(rule: Rule, path: str, code: str, tmp_path: Path) -> None:
+    assert problems(rule, tmp_path, path, code) == []
+
+
+def test_every_rule_is_seen_to_fail() -> None:
+    assert {rule for rule, _, _ in BREACHES} == set(RULES)
+
+
+def test_a_module_without_a_ring_is_told_where_to_add_it(tmp_path: Path) -> None:
+    [problem] = problems(imports_point_inwards, tmp_path, "moa_mcp/unheard_of.py", "")
+
+    assert "add it to RINGS in tests/architecture.py" in problem
