@@ -182,7 +182,7 @@ class ProviderError(MoAError):
     """One model call failed.
 
     `detail` is one redacted line from the provider; `retry_after` is in seconds; `should_retry` is the
-    provider's own word on it; `sent_text` tells whether any of the answer had arrived.
+    provider's own word on it; `parameter` is the key of the request that it objects to; `sent_text` tells whether any of the answer had arrived.
     """
 
     reason: Reason
@@ -193,6 +193,7 @@ class ProviderError(MoAError):
     sent_text: bool = False
     served_model: str | None = None
     parameter: str | None = None
+    retries: int = 0
 
     def __str__(self) -> str:
         words = in_plain_words(self.reason)

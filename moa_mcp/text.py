@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 
-_THINK = re.compile(r"<think(?:ing)?>(.*?)</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
-_OPEN_THINK = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
-_CLOSE_THINK = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
 # ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 # Control characters but tab and newline, and the marks that turn the direction of writing.
@@ -30,19 +28,24 @@ def repair(text: str) -> str:
 def part_thinking(text: str) -> tuple[str, str]:
     """Part a reply into (what it says, what it thought), both stripped.
 
-    Closed `<think>` blocks are thought. An opening tag that is never closed takes all that follows (the
-    thought was cut off); a closing tag that was never opened takes all before it (the chat template ate the
-    opening one).
+    What stands between `<think>` tags, nested ones too, is thought. An opening tag that is never closed takes
+    all that follows (the thought was cut off); a closing tag that was never opened takes all before it (the
+    chat template ate the opening one). One pass, for a model may write as many tags as it likes.
     """
-    thoughts = [match.group(1) for match in _THINK.finditer(text)]
-    said = _THINK.sub("", text)
-    if stray := _CLOSE_THINK.search(said):
-        thoughts.insert(0, said[: stray.start()])
-        said = _CLOSE_THINK.sub("", said[stray.end() :])
-    if cut := _OPEN_THINK.search(said):
-        thoughts.append(said[cut.end() :])
-        said = said[: cut.start()]
-    return said.strip(), "\n\n".join(thought.strip() for thought in thoughts if thought.strip())
+    said: list[str] = []
+    thought: list[str] = []
+    depth = 0
+    for number, part in enumerate(_THINK_TAG.split(text)):
+        if number % 2 == 0:
+            (thought if depth else said).append(part)
+        elif part.startswith("</"):
+            if depth == 0:
+                thought += said
+                said = []
+            depth = max(0, depth - 1)
+        else:
+            depth += 1
+    return "".join(said).strip(), "\n\n".join(part for piece in thought if (part := piece.strip()))
 
 
 def fence(text: str, label: str, nonce: str) -> str:

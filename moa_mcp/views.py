@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired
+
+from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
 from moa_mcp.model import CallRecord, CallStatus, Draft, Run, RunStatus
 

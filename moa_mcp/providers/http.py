@@ -1,0 +1,226 @@
+"""The wire: one HTTP client per endpoint, and replies read from it as they arrive.
+
+The one module that knows httpx, so import it when the first call is made: httpx and aiohttp cost 0.3 s. Time
+limits, turns and prices are not kept here; each is a provider around a provider.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import cache
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import aiohttp
+import anyio
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.model import Draft
+from moa_mcp.providers.base import OnText
+from moa_mcp.providers.faults import redirected, refusal
+from moa_mcp.providers.keys import without_key
+from moa_mcp.providers.payload import parse
+from moa_mcp.providers.reader import Reader
+from moa_mcp.providers.sse import EventSplitter
+
+CONNECT_SECONDS = 10
+KEEP_ALIVE_SECONDS = 30
+DRAIN_SECONDS = 0.2
+"""How long the end of the body is waited for once the answer is complete, so that its connection lives on."""
+REFUSAL_SECONDS = 2
+"""How long the words of a refusal are waited for: its status has said the most of it."""
+
+MAX_BODY = 2 * 1024 * 1024
+"""Bytes of a body that is no stream."""
+MAX_STREAM = 64 * 1024 * 1024
+"""Bytes of a stream: a token comes in some 300 bytes, so the longest answers are far below. What they may add
+up to is `transcript.MAX_TEXT`."""
+
+FAULTS: Mapping[type[Exception], Reason] = {
+    httpx.ConnectError: Reason.CONNECTION,
+    httpx.ConnectTimeout: Reason.CONNECTION,  # this transport's name for a reset before the headers, too
+    httpx.ReadError: Reason.CONNECTION,
+    httpx.WriteError: Reason.CONNECTION,
+    httpx.CloseError: Reason.CONNECTION,
+    httpx.ProxyError: Reason.CONNECTION,
+    httpx.UnsupportedProtocol: Reason.CONNECTION,
+    httpx.ReadTimeout: Reason.TIMEOUT,
+    httpx.WriteTimeout: Reason.TIMEOUT,
+    httpx.PoolTimeout: Reason.TIMEOUT,
+    httpx.LocalProtocolError: Reason.BAD_REQUEST,
+    httpx.RemoteProtocolError: Reason.MALFORMED,
+    httpx.TransportError: Reason.CONNECTION,
+    aiohttp.ClientError: Reason.MALFORMED,  # what the transport does not map: replies that are no HTTP
+    OSError: Reason.CONNECTION,
+}
+"""What can go wrong on the wire, by the most exact class that is named here."""
+
+BROKEN = tuple(FAULTS)
+
+
+class Http:
+    """A client of one origin: its connections, headers and key go nowhere else, and it keeps no cookies."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], key: str | None) -> None:
+        self._key = key
+        self._client = httpx.AsyncClient(
+            base_url=base_url,
+            headers={"user-agent": "moa-mcp", "accept-encoding": "identity", **headers},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+            transport=AiohttpTransport(verify=_trust(), client=_session),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    async def converse(self, path: str, body: Mapping[str, Any], reader: Reader, on_text: OnText) -> Draft:
+        """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
+        content = json.dumps(body, ensure_ascii=False).encode()
+        headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+        try:
+            async with self._opened("POST", path, content=content, headers=headers) as response:
+                await _hear(response, reader, on_text)
+            return reader.transcript.draft()
+        except ProviderError as error:
+            error.detail = without_key(error.detail, self._key)
+            error.sent_text = reader.transcript.heard
+            error.served_model = reader.transcript.served_model
+            raise
+
+    async def get(self, path: str) -> object:
+        """The JSON value at `path`. Raises ProviderError."""
+        async with self._opened("GET", path) as response:
+            await _check(response)
+            return await _json(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._client.aclose()
+
+    @asynccontextmanager
+    async def _opened(self, method: str, path: str, **given: Any) -> AsyncGenerator[httpx.Response]:
+        """The reply to a request, its body still to be read; leaving closes what was not read to its end."""
+        with _mapped():
+            response = await self._client.send(self._client.build_request(method, path, **given), stream=True)
+        try:
+            yield response
+        finally:
+            with suppress(*BROKEN):
+                await response.aclose()
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _session() -> aiohttp.ClientSession:
+    """Connections without a limit: how many calls run at a time is decided around the provider."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=_trust(), keepalive_timeout=KEEP_ALIVE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+@contextmanager
+def _mapped() -> Generator[None]:
+    """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
+    try:
+        yield
+    except BROKEN as error:
+        reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+        untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
+        detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
+        raise ProviderError(reason, detail, should_retry=False if untrusted else None) from error
+
+
+async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+    """Read a reply into `reader`, whatever form it comes in."""
+    await _check(response)
+    match _content_type(response):
+        case "text/event-stream" | "":
+            await _hear_events(response, reader, on_text)
+        case "application/json":
+            if text := reader.whole(await _json(response)):
+                on_text(text)
+        case other:
+            raise ProviderError(Reason.MALFORMED, f"content type {other}")
+
+
+async def _check(response: httpx.Response) -> None:
+    """Refuse what is no reply to read: a redirect, an error, a compressed body (it could be a bomb)."""
+    if response.status_code >= 400:
+        raise refusal(response.status_code, response.headers, await _words(response), now=time.time())
+    if response.status_code >= 300:
+        raise redirected(response.status_code, response.headers.get("location", ""))
+    if _encoding(response):
+        raise ProviderError(Reason.MALFORMED, f"content encoding {_encoding(response)}, which was not asked for")
+
+
+async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+    """Read a stream up to its end marker. What came of one that breaks before, the reader judges."""
+    chunks = response.aiter_raw()
+    splitter, size = EventSplitter(), 0
+    while not reader.transcript.ended and (chunk := await _next(chunks)):
+        size += len(chunk)
+        if size > MAX_STREAM:
+            raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
+        if text := "".join([reader.feed(data) for _, data in splitter.feed(chunk)]):
+            on_text(text)
+    with anyio.move_on_after(DRAIN_SECONDS):
+        while await _next(chunks):
+            pass
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes:
+    """The next bytes of a body; none at its end, whether that was meant or not."""
+    try:
+        return await anext(chunks, b"")
+    except BROKEN:
+        return b""
+
+
+async def _json(response: httpx.Response) -> object:
+    body = await _body(response)
+    if len(body) > MAX_BODY:
+        raise ProviderError(Reason.TOO_LARGE, f"a body of more than {MAX_BODY:,} bytes")
+    return parse(body.decode("utf-8", "replace"))
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The body, read no further than is needed to know that it is too large."""
+    body = bytearray()
+    with _mapped():
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > MAX_BODY:
+                break
+    return bytes(body)
+
+
+async def _words(response: httpx.Response) -> object:
+    """What a refusal says: its JSON, else its text, else (a page, a compressed or broken body) nothing."""
+    body = b""
+    if "html" not in _content_type(response) and not _encoding(response):
+        with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):
+            body = await _body(response)
+    text = body.decode("utf-8", "replace")
+    try:
+        return parse(text)
+    except ProviderError:
+        return text
+
+
+def _content_type(response: httpx.Response) -> str:
+    header: str = response.headers.get("content-type", "")
+    return header.partition(";")[0].strip().lower()
+
+
+def _encoding(response: httpx.Response) -> str:
+    header: str = response.headers.get("content-encoding", "")
+    encoding = header.strip().lower()
+    return "" if encoding == "identity" else encoding

@@ -1,0 +1,48 @@
+"""A provider's key: read from where keys are kept, checked before it is sent, taken out of what is shown."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from moa_mcp.endpoints import Endpoint
+from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.text import one_line
+
+_MASK = "***"
+"""What providers star a key out with when they repeat it; the ends of it may still be there."""
+
+
+def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
+    """Whether the endpoint has the key that it needs, or needs none."""
+    return endpoint.api_key_env is None or bool(keys.get(endpoint.api_key_env, "").strip())
+
+
+def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
+    """The endpoint's key, ready for a header; None where no key is sent.
+
+    Raises:
+        ProviderError: MISSING_KEY, or AUTH for a value that no header can carry. Neither tells the value.
+    """
+    if endpoint.api_key_env is None:
+        return None
+    if not is_set(endpoint, keys):
+        raise ProviderError(Reason.MISSING_KEY, endpoint.api_key_env)
+    key = keys[endpoint.api_key_env].strip()
+    if not all("!" <= character <= "~" for character in key):
+        what = f"{endpoint.api_key_env} holds spaces or characters that no key has"
+        raise ProviderError(Reason.AUTH, what)
+    return key
+
+
+def without_key(text: str, key: str | None) -> str:
+    """What a provider said as one line of at most 200 characters, with every form of the key taken out."""
+    line = one_line(text, limit=len(text) + 1)
+    for form in _forms(key) if key else ():
+        line = line.replace(form, "[key]")
+    return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
+
+
+def _forms(key: str) -> tuple[str, ...]:
+    return key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("=")

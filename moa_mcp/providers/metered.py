@@ -1,0 +1,32 @@
+"""A provider around a provider: writes into each draft what it cost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moa_mcp.endpoints import Endpoint
+from moa_mcp.model import Call, Draft
+from moa_mcp.prices import price
+from moa_mcp.providers.base import OnText, Provider
+
+
+class Metered:
+    """Prices drafts by the model that answered, else by the one that was asked; what is local is free."""
+
+    def __init__(self, inner: Provider, endpoint: Endpoint) -> None:
+        self._inner = inner
+        self._endpoint = endpoint
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask, and price the draft; a price that is not known stays None. Raises ProviderError."""
+        draft = await self._inner.complete(call, on_text)
+        return replace(draft, usage=replace(draft.usage, cost_usd=self._cost(call, draft)))
+
+    def _cost(self, call: Call, draft: Draft) -> float | None:
+        if self._endpoint.local:
+            return 0.0
+        read, written = draft.usage.input_tokens, draft.usage.output_tokens
+        if read is None or written is None:
+            return None
+        cost = price(f"{self._endpoint.name}/{draft.served_model}", read, written) if draft.served_model else None
+        return price(call.model, read, written) if cost is None else cost

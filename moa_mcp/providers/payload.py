@@ -1,0 +1,47 @@
+"""Reading JSON that others wrote: what is missing or of the wrong type is empty, never an exception."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+
+from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.text import one_line
+
+HIGHEST_COUNT = 1_000_000_000
+"""More tokens than any call can have; a count above it, or below zero, is no count."""
+
+
+def parse(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ProviderError: MALFORMED, with the first words of what came instead.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        # RecursionError: the parser's own answer to a text that is nothing but opening brackets.
+        raise ProviderError(Reason.MALFORMED, f"not JSON: {one_line(text, 80)}") from None
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """`value` if it is a JSON object, else an empty one."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def sequence(value: object) -> list[object]:
+    """`value` if it is a JSON array, else an empty one."""
+    return cast("list[object]", value) if isinstance(value, list) else []
+
+
+def words(value: object) -> str:
+    """`value` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def count(value: object) -> int | None:
+    """`value` if it is a believable number of tokens, else None."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= HIGHEST_COUNT else None

@@ -1,0 +1,129 @@
+"""All providers as one: it sends each call to the endpoint that its model id names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
+
+from moa_mcp.endpoints import Endpoint, split_model
+from moa_mcp.errors import InvalidRequest, MissingKey, ProviderError, Reason, nearest
+from moa_mcp.model import Call, Draft
+from moa_mcp.providers import anthropic, keys, openai
+from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.demo import DemoProvider
+from moa_mcp.providers.limited import Limited
+from moa_mcp.providers.metered import Metered
+from moa_mcp.providers.payload import mapping, sequence, words
+from moa_mcp.providers.timed import Timed
+from moa_mcp.text import one_line
+
+if TYPE_CHECKING:
+    from moa_mcp.providers.http import Http
+
+LOCAL_SECONDS = 0.5
+"""How long a local endpoint may take to list its models: one that is there answers at once."""
+
+
+class Registry:
+    """The provider of a whole configuration.
+
+    `endpoints` are by name; `environ` holds the key variables. An endpoint's client is made when it is first
+    asked, and lives until `aclose`.
+    """
+
+    def __init__(self, endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> None:
+        self._endpoints = endpoints
+        self._environ = environ
+        self._providers: dict[str, Provider] = {}
+        self._clients: dict[str, Http] = {}
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask the call's model at its endpoint.
+
+        Raises:
+            ProviderError: the call gave no draft. Without its endpoint or its key it was not sent at all.
+        """
+        return await self._provider(split_model(call.model)[0]).complete(call, on_text)
+
+    def missing_key(self, model: str) -> str | None:
+        """The key variable that the model's endpoint needs and that is not set; None if there is none."""
+        endpoint = self._endpoints.get(split_model(model)[0])
+        if endpoint is None or keys.is_set(endpoint, self._environ):
+            return None
+        return endpoint.api_key_env
+
+    def usable(self, model: str) -> bool:
+        """Whether the model could be asked: its endpoint is known, and has the key that it needs."""
+        return split_model(model)[0] in self._endpoints and self.missing_key(model) is None
+
+    def check(self, models: Iterable[str]) -> None:
+        """Make sure that all these models could be asked.
+
+        Raises:
+            InvalidRequest: a model's provider is not declared.
+            MissingKey: key variables are not set; names every one.
+        """
+        wanting: dict[str, str] = {}
+        for model in models:
+            name = split_model(model)[0]
+            if name not in self._endpoints:
+                raise InvalidRequest(self._unknown(name, model))
+            if variable := self.missing_key(model):
+                wanting.setdefault(variable, model)
+        if wanting:
+            raise MissingKey(tuple(wanting), wanted_by=f"The panel ({', '.join(wanting.values())})")
+
+    async def local_models(self, name: str) -> list[str]:
+        """The ids of the models that an endpoint offers right now; none if it does not answer at once."""
+        body: object = None
+        with anyio.move_on_after(LOCAL_SECONDS):
+            with suppress(ProviderError):
+                body = await self._client(self._endpoints[name]).get("/models")
+        ids = (one_line(words(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
+        return [f"{name}/{model}" for model in ids if model]
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        self._providers.clear()
+        while self._clients:
+            await self._clients.popitem()[1].aclose()
+
+    def _provider(self, name: str) -> Provider:
+        if name not in self._providers:
+            if name not in self._endpoints:
+                raise ProviderError(Reason.UNKNOWN_MODEL, f"no provider {name!r} is declared")
+            self._providers[name] = self._wrapped(self._endpoints[name])
+        return self._providers[name]
+
+    def _wrapped(self, endpoint: Endpoint) -> Provider:
+        """An endpoint's adapter and all that goes around it. A call's time runs from its turn on."""
+        return Limited(Timed(Metered(self._adapter(endpoint), endpoint)), endpoint.max_concurrency)
+
+    def _adapter(self, endpoint: Endpoint) -> Provider:
+        match endpoint.dialect:
+            case "openai":
+                return openai.OpenAIProvider(endpoint, self._client(endpoint))
+            case "anthropic":
+                return anthropic.AnthropicProvider(self._client(endpoint))
+            case "demo":
+                return DemoProvider()
+
+    def _client(self, endpoint: Endpoint) -> Http:
+        if endpoint.name not in self._clients:
+            # Imported for the first call only: httpx and aiohttp take longer to load than all the rest.
+            from moa_mcp.providers.http import Http
+
+            key = keys.key_of(endpoint, self._environ)
+            dialect = anthropic if endpoint.dialect == "anthropic" else openai
+            self._clients[endpoint.name] = Http(endpoint.base_url, dialect.headers_with(key), key)
+        return self._clients[endpoint.name]
+
+    def _unknown(self, name: str, model: str) -> str:
+        return (
+            f"There is no provider {name!r}, which the model id {model!r} begins with. "
+            f"Known, nearest first: {', '.join(nearest(name, self._endpoints))}. "
+            "Correct the id, or declare the provider in the configuration file."
+        )

@@ -1,0 +1,71 @@
+"""A provider around a provider: the one retry loop of the program.
+
+It lives for one run, because retries are counted per run: when a service is down for everybody, a panel must
+multiply neither its load nor the bill. The loop is written out: what to wait and whether to are one decision
+(backoff.py), which a retry library would have us take twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+
+import anyio
+
+from moa_mcp.errors import ProviderError
+from moa_mcp.model import Call, Draft
+from moa_mcp.providers.backoff import wait_before_retry
+from moa_mcp.providers.base import OnText, Provider
+
+LEAST_ALLOWANCE = 3
+ALLOWED_SHARE = 0.2
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How many retries a run has left."""
+
+    left: int
+
+    @classmethod
+    def of(cls, planned_calls: int) -> Allowance:
+        """A fifth of the calls that are planned, and three at least."""
+        return cls(max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE)))
+
+    def take(self) -> bool:
+        """Use one up; False if none was left."""
+        if self.left <= 0:
+            return False
+        self.left -= 1
+        return True
+
+
+class Retrying:
+    """Asks again what failed and may succeed. `draw` gives numbers from 0 up to 1 for the jitter."""
+
+    def __init__(self, inner: Provider, allowance: Allowance, draw: Callable[[], float]) -> None:
+        self._inner = inner
+        self._allowance = allowance
+        self._draw = draw
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask until there is a draft or no hope of one. Raises the last ProviderError, with its retries."""
+        retries = 0
+        while True:
+            try:
+                draft = await self._inner.complete(call, on_text)
+            except ProviderError as error:
+                error.retries = retries
+                wait = wait_before_retry(error, retries, self._draw())
+                if wait is None or not _leaves_time(wait) or not self._allowance.take():
+                    raise
+            else:
+                return replace(draft, retries=retries)
+            await anyio.sleep(wait)
+            retries += 1
+
+
+def _leaves_time(wait: float) -> bool:
+    """Whether the batch, which ends in time for the aggregator, goes on for longer than `wait` seconds."""
+    return anyio.current_time() + wait < anyio.current_effective_deadline()
