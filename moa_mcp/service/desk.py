@@ -67,10 +67,12 @@ class LiveRun:
 
     @contextmanager
     def heard_by(self, listener: Listener | None) -> Iterator[None]:
-        """Let `listener` hear of the run for as long as the block lasts."""
+        """Let `listener` hear of the run while the block lasts, of the calls that ended before first."""
         if listener is None:
             yield
             return
+        for record in self.run.calls:
+            listener(CallEnded(record, replayed=True))
         self.listeners.append(listener)
         try:
             yield

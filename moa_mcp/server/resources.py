@@ -1,0 +1,169 @@
+"""The resources: the runs, their drafts as they finish, and the presets, each under its URI."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+from mcp.shared.uri_template import UriTemplate
+from mcp.types import (
+    INVALID_PARAMS,
+    Annotations,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    Resource,
+    ResourceTemplate,
+    TextResourceContents,
+)
+
+from moa_mcp.errors import UserError
+from moa_mcp.server import pages
+from moa_mcp.server.context import Context, owner_of
+from moa_mcp.service.service import Service
+from moa_mcp.text import one_line, repair
+
+JSON, MARKDOWN, YAML = "application/json", "text/markdown", "application/yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A resource, or with `{…}` in its URI a template of many. `read` gets what stands in these places."""
+
+    uri: str
+    name: str
+    title: str
+    description: str
+    mime_type: str
+    read: Callable[..., Awaitable[str]]
+    priority: float = 0.5
+
+    @property
+    def is_template(self) -> bool:
+        return "{" in self.uri
+
+    def match(self, uri: str) -> dict[str, Any] | None:
+        """What `uri` has in the places of the page's own; None if it is another page's."""
+        return _parsed(self.uri).match(uri)
+
+    def described(self) -> dict[str, Any]:
+        """What a list tells of the page besides its URI."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "description": self.description,
+            "mime_type": self.mime_type,
+            "annotations": Annotations(audience=["user", "assistant"], priority=self.priority),
+        }
+
+
+# Those without places come first: `latest` is no run id.
+PAGES = (
+    Page("moa://runs", "runs", "Runs", "Your runs, newest first, each with its URI.", JSON, pages.runs),
+    Page(
+        "moa://runs/latest",
+        "latest-run",
+        "Latest run",
+        "Your latest run: question, answer, every call. Before there is one, it says so.",
+        JSON,
+        pages.latest,
+        0.8,
+    ),
+    Page(
+        "moa://runs/latest/drafts",
+        "latest-drafts",
+        "Drafts of the latest run",
+        "What each proposer of your latest run wrote, layer by layer; drafts appear as they finish.",
+        JSON,
+        pages.latest_drafts,
+        0.8,
+    ),
+    Page("moa://presets", "presets", "Presets", "The panels that can be asked.", JSON, pages.presets),
+    Page(
+        "moa://runs/{run_id}",
+        "run",
+        "Run",
+        "One run: question, answer, every call with its model, status, tokens, price and seconds.",
+        JSON,
+        pages.run,
+    ),
+    Page(
+        "moa://runs/{run_id}/drafts",
+        "drafts",
+        "Drafts of a run",
+        "What each proposer wrote, layer by layer, in full; drafts appear as they finish.",
+        JSON,
+        pages.drafts,
+        0.8,
+    ),
+    Page(
+        "moa://runs/{run_id}/layers/{layer}/drafts/{slot}",
+        "draft",
+        "One draft",
+        "The draft of one slot in one layer; both are counted from 1.",
+        MARKDOWN,
+        pages.draft,
+    ),
+    Page(
+        "moa://runs/{run_id}/answer",
+        "answer",
+        "Answer of a run",
+        "The answer alone, word for word.",
+        MARKDOWN,
+        pages.answer,
+    ),
+    Page(
+        "moa://presets/{name}",
+        "preset",
+        "Preset",
+        "The definition of one panel, as its file says it.",
+        YAML,
+        pages.preset,
+    ),
+)
+
+
+class Resources:
+    """Serves the pages over one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def list(self, context: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
+        """The pages that are there for everybody."""
+        fixed = [Resource(uri=page.uri, **page.described()) for page in PAGES if not page.is_template]
+        return ListResourcesResult(resources=fixed)
+
+    async def templates(self, context: Context, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
+        """The pages of which there is one for each run, draft or preset."""
+        made = [ResourceTemplate(uri_template=page.uri, **page.described()) for page in PAGES if page.is_template]
+        return ListResourceTemplatesResult(resource_templates=made)
+
+    async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        """One page. What is not there is an error of the protocol that names the URI."""
+        for page in PAGES:
+            if (places := page.match(params.uri)) is not None:
+                return await self._read(page, context, params.uri, places)
+        raise _missing(params.uri, f"There is no resource {one_line(params.uri)!r}. Begin with moa://runs.")
+
+    async def _read(self, page: Page, context: Context, uri: str, places: dict[str, Any]) -> ReadResourceResult:
+        try:
+            words = await page.read(self._service, owner_of(context), **places)
+        except UserError as error:
+            raise _missing(uri, str(error)) from None
+        contents = TextResourceContents(uri=uri, mime_type=page.mime_type, text=repair(words))
+        return ReadResourceResult(contents=[contents])
+
+
+@cache
+def _parsed(template: str) -> UriTemplate:
+    return UriTemplate.parse(template)
+
+
+def _missing(uri: str, why: str) -> MCPError:
+    return MCPError(INVALID_PARAMS, repair(why), {"uri": repair(uri)})

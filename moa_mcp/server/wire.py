@@ -1,0 +1,33 @@
+"""What may go over the wire: texts that can be written as UTF-8, and results whose text and facts agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from mcp.types import CallToolResult, ResourceLink, TextContent
+
+from moa_mcp.text import repair
+
+
+def repaired(value: Any) -> Any:
+    """JSON with half an emoji in any text of it replaced: one of these, on its way out, would end a server on stdio."""
+    if isinstance(value, str):
+        return repair(value)
+    if isinstance(value, Mapping):
+        return {repair(key): repaired(item) for key, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [repaired(item) for item in cast("Sequence[Any]", value)]
+    return value
+
+
+def text(words: str) -> TextContent:
+    """A text for the client."""
+    return TextContent(text=repair(words))
+
+
+def told(
+    words: str, facts: Mapping[str, Any], links: Sequence[ResourceLink] = (), *, is_error: bool = False
+) -> CallToolResult:
+    """A tool's result: the same in words and as facts, since some clients show a model only the one or the other."""
+    return CallToolResult(content=[text(words), *links], structured_content=repaired(facts), is_error=is_error)

@@ -1,0 +1,103 @@
+"""What a client is told of the server before it asks anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from mcp import MCPError
+
+from moa_mcp.server.build import INSTRUCTIONS
+from moa_mcp.server.tools import TOOLS
+from moa_mcp.testing.scripted import ScriptedProvider
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+
+LONGEST = 2048
+"""Letters of a description or of instructions; a widely used client cuts off the rest without a word."""
+
+
+async def test_the_server_says_who_it_is(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        info = served.client.server_info
+        instructions = served.client.instructions
+
+    assert (info.name, info.title) == ("moa-mcp", "Mixture-of-Agents")
+    assert info.version
+    assert info.description
+    assert instructions == INSTRUCTIONS
+    assert len(instructions) < LONGEST
+
+
+async def test_there_are_three_tools_in_the_same_order_for_everybody(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        tools = (await served.client.list_tools()).tools
+
+    assert [tool.name for tool in tools] == ["moa_ask", "moa_list_presets", "moa_configure"]
+    assert tools == [tool.listed() for tool in TOOLS.values()]
+
+
+@pytest.mark.parametrize("tool", [tool.listed() for tool in TOOLS.values()], ids=list(TOOLS))
+def test_a_tool_says_all_that_a_client_shows_or_acts_on(tool: Any) -> None:
+    hints = tool.annotations
+    assert tool.title
+    assert 0 < len(tool.description) < LONGEST
+    assert None not in (
+        hints.read_only_hint,
+        hints.destructive_hint,
+        hints.idempotent_hint,
+        hints.open_world_hint,
+    )
+    Draft202012Validator.check_schema(tool.input_schema)
+    Draft202012Validator.check_schema(tool.output_schema)
+    assert tool.input_schema["additionalProperties"] is False
+    assert tool.output_schema["type"] == "object"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (f"{tool.name}.{name}", shown)
+        for tool in TOOLS.values()
+        for name, shown in tool.listed().input_schema["properties"].items()
+    ],
+)
+def test_an_argument_is_described_and_bounded_and_has_no_null(name: str, shown: dict[str, Any]) -> None:
+    assert shown["description"].endswith(".")
+    assert "title" not in shown
+    assert {"type": "null"} not in shown.get("anyOf", [])
+    match shown.get("type"):
+        case "string":
+            assert shown.keys() & {"maxLength", "enum"}
+        case "number":
+            assert shown.keys() & {"minimum", "exclusiveMinimum"}
+        case "integer":
+            assert "minimum" in shown
+        case kind:
+            assert kind in {"boolean", "object", "array", None}
+
+
+async def test_the_question_says_to_whom_it_is_sent(serve: Serve) -> None:
+    [ask] = [tool.listed() for tool in TOOLS.values() if tool.name == "moa_ask"]
+    assert "third-party providers" in ask.input_schema["properties"]["question"]["description"]
+
+
+async def test_an_unknown_tool_is_an_error_of_the_protocol_that_names_the_known_ones(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        with pytest.raises(MCPError, match=r"no tool 'ask'\. Known: moa_ask, moa_list_presets") as unknown:
+            await served.client.call_tool("ask", {})
+
+    assert unknown.value.error.code == -32602
+
+
+async def test_only_what_is_served_is_promised(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        promised = served.client.server_capabilities
+
+    for kind in (promised.tools, promised.resources, promised.prompts, promised.completions):
+        assert kind is not None
+    assert promised.logging is None
+    assert promised.experimental is None
