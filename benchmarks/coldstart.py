@@ -56,7 +56,8 @@ def start(command: list[str], home: str) -> Start:
         stderr=subprocess.DEVNULL,
         env={"MOA_MCP_HOME": home, "PYTHONPATH": str(Path.cwd())},
     )
-    assert server.stdin is not None and server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout is not None
     server.stdin.write(b"".join(json.dumps(message).encode() + b"\n" for message in _HELLO))
     server.stdin.flush()
     while json.loads(server.stdout.readline()).get("id") != 2:

@@ -14,14 +14,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import anyio
 
 from benchmarks.upstream import started
 
-DELAYS_MS = (100, 140, 180, 220, 260, 300)
+DELAYS_MS = (230, 50, 350, 110, 290, 170)
 AGGREGATOR_MS = 200
 LAYERS = 3
 CRITICAL_PATH = (max(DELAYS_MS) * (LAYERS - 1) + AGGREGATOR_MS) / 1000
@@ -32,7 +33,7 @@ QUESTION = "Which of the two proofs holds, and where does the other one break?"
 PROPOSERS = [f"m{delay}" for delay in DELAYS_MS]
 AGGREGATOR = f"m{AGGREGATOR_MS}"
 
-Ask = Callable[[int], Awaitable[object]]
+Ask = Callable[[int], Coroutine[Any, Any, object]]
 
 
 async def measure(ask: Ask) -> dict[str, float]:
@@ -58,6 +59,14 @@ async def _timed(ask: Ask, number: int) -> float:
     return time.perf_counter() - began
 
 
+def _configure(home: Path, base_url: str) -> None:
+    (home / "config.yaml").write_text(
+        f'providers: {{lab: {{base_url: "{base_url}", max_concurrency: 1000}}}}\n'
+        "limits: {max_concurrent_runs: 1000}\n",
+        encoding="utf-8",
+    )
+
+
 async def moa(base_url: str) -> dict[str, float]:
     """The service as it is, durable store included."""
     from moa_mcp.preset import Preset
@@ -73,11 +82,7 @@ async def moa(base_url: str) -> dict[str, float]:
         }
     )
     with tempfile.TemporaryDirectory() as home:
-        Path(home, "config.yaml").write_text(
-            f'providers:\n  lab: {{base_url: "{base_url}", max_concurrency: 1000}}\n'
-            "limits: {max_concurrent_runs: 1000}\n",
-            encoding="utf-8",
-        )
+        _configure(Path(home), base_url)
         async with open_service({"MOA_MCP_HOME": home}) as service:
 
             async def ask(number: int) -> None:
@@ -99,10 +104,13 @@ async def sdk(base_url: str) -> dict[str, float]:
             )
             return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
 
+        async def layer(prompt: str) -> list[str]:
+            return await anyio.amap(lambda model: call(model, prompt), PROPOSERS)
+
         async def ask(number: int) -> None:
             prompt = f"{QUESTION} ({number})"
             for _ in range(LAYERS - 1):
-                drafts = await anyio.amap(lambda model: call(model, prompt), PROPOSERS)
+                drafts = await layer(prompt)
                 prompt = "\n\n".join((f"{QUESTION} ({number})", *drafts))
             assert await call(AGGREGATOR, prompt)
 

@@ -31,7 +31,8 @@ def takes_its_time(request: Request) -> Reply:
 def started() -> Iterator[str]:
     """The upstream in a process of its own; yields its base URL."""
     server = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stdin is not None and server.stdout is not None
+    assert server.stdin is not None
+    assert server.stdout is not None
     try:
         yield json.loads(server.stdout.readline())["base_url"]
     finally:

@@ -53,14 +53,7 @@ def test_the_tree_keeps_the_rule(rule: Rule, tree: list[Source]) -> None:
 
 LINES = "    x = 1\n"
 LONG_BODY = "def f():\n" + LINES * (MOST_LINES_OF_A_BODY + 1)
-LONG_HEAD = (
-    "def f(\n"
-    + "    a,\n" * 60
-    + "):\n    '''\n"
-    + "Says.\n" * 60
-    + "    '''\n"
-    + LINES * MOST_LINES_OF_A_BODY
-)
+LONG_HEAD = "def f(\n" + "    a,\n" * 60 + "):\n    '''\n" + "Says.\n" * 60 + "    '''\n" + LINES * MOST_LINES_OF_A_BODY
 
 BREACHES: tuple[tuple[Rule, str, str], ...] = (
     (imports_point_inwards, "moa_mcp/flows/vote.py", "import moa_mcp.runner"),

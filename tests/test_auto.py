@@ -54,9 +54,7 @@ def test_the_best_usable_aggregator_ends_it_and_the_next_are_its_fallbacks() -> 
 
 
 def test_the_note_says_what_was_chosen_and_why() -> None:
-    assert chosen("red")[1] == (
-        "auto: 2 models your keys allow (red/strong, red/small); aggregator red/strong."
-    )
+    assert chosen("red")[1] == ("auto: 2 models your keys allow (red/strong, red/small); aggregator red/strong.")
 
 
 def test_a_single_usable_model_is_sampled() -> None:

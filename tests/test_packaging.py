@@ -111,18 +111,14 @@ def test_importing_the_package_loads_nothing_beyond_the_standard_library() -> No
 def in_a_fresh_interpreter(path: Path, code: str) -> str:
     """What `code` writes when it runs with `path` first on the module path, away from this repository."""
     code = f"import sys; sys.path.insert(0, {str(path)!r}); {code}"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=path.anchor
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=path.anchor)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
     declared = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    optional = {
-        canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["code"]
-    }
+    optional = {canonicalize_name(Requirement(line).name) for line in PROJECT["optional-dependencies"]["code"]}
 
     assert third_party_imports() - set(BROUGHT_BY) <= declared | optional
     assert set(BROUGHT_BY.values()) <= declared
@@ -135,9 +131,7 @@ def test_what_is_not_declared_is_brought_by_a_dependency(library: str, bringer: 
 
 def third_party_imports() -> set[str]:
     """The distributions that the modules of the package are imported from."""
-    modules = {
-        name.dotted.split(".")[0] for source in sources(ROOT) if source.place for name in imported(source)
-    }
+    modules = {name.dotted.split(".")[0] for source in sources(ROOT) if source.place for name in imported(source)}
     distributions = packages_distributions()
     return {
         canonicalize_name(distributions.get(module, [module])[0])
@@ -160,9 +154,7 @@ def test_the_registry_entry_asks_for_every_built_in_key_as_a_secret() -> None:
     asked: list[Mapping[str, Any]] = SERVER["packages"][0]["environmentVariables"]
     keys = [variable["name"] for variable in asked if variable["isSecret"]]
 
-    assert sorted(keys) == sorted(
-        provider.api_key_env for provider in BUILTIN.values() if provider.api_key_env
-    )
+    assert sorted(keys) == sorted(provider.api_key_env for provider in BUILTIN.values() if provider.api_key_env)
     assert not [variable["name"] for variable in asked if variable["isRequired"]]
 
 

@@ -76,9 +76,7 @@ def test_the_price_of_every_model_of_these_presets_is_known(name: str) -> None:
         ("demo", 3, 3, "fenced"),
     ],
 )
-def test_packaged_presets_have_the_shape_of_their_name(
-    name: str, layers: int, slots: int, style: PromptStyle
-) -> None:
+def test_packaged_presets_have_the_shape_of_their_name(name: str, layers: int, slots: int, style: PromptStyle) -> None:
     preset = plain(name)
 
     assert (preset.layers, len(preset.slots), preset.prompt_style) == (layers, slots, style)

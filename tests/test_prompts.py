@@ -26,11 +26,7 @@ def test_the_paper_style_appends_to_the_callers_system_message_after_a_blank_lin
 
 
 def test_no_references_means_no_extra_prompt_in_either_style() -> None:
-    assert (
-        messages_for(Task("Q?"), [], "paper")
-        == messages_for(Task("Q?"), [], "fenced")
-        == (Message("user", "Q?"),)
-    )
+    assert messages_for(Task("Q?"), [], "paper") == messages_for(Task("Q?"), [], "fenced") == (Message("user", "Q?"),)
 
 
 def test_the_fenced_style_never_puts_a_draft_into_the_system_role() -> None:
@@ -64,10 +60,7 @@ def test_two_runs_have_different_markers() -> None:
 
 
 def test_a_role_stands_behind_the_callers_system_text() -> None:
-    assert (
-        messages_for(Task("Q?", system="S"), [], "fenced", "You check units.")[0].text
-        == "S\n\nYou check units."
-    )
+    assert messages_for(Task("Q?", system="S"), [], "fenced", "You check units.")[0].text == "S\n\nYou check units."
 
 
 def test_only_the_last_user_turn_is_extended() -> None:

@@ -134,9 +134,7 @@ def test_every_preset_that_is_named_is_packaged() -> None:
 def test_the_python_shown_runs() -> None:
     (block,) = blocks("python")
     program = f"{block}\nimport anyio\nanyio.run(main)\n"
-    done = subprocess.run(
-        [COMMAND[0], "-c", program], capture_output=True, text=True, env=environment(), check=False
-    )
+    done = subprocess.run([COMMAND[0], "-c", program], capture_output=True, text=True, env=environment(), check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Demo answer")

@@ -44,7 +44,7 @@ def test_the_example_of_the_documentation_is_read() -> None:
     assert settings.endpoints["lab"] == Endpoint(
         "lab", "http://127.0.0.1:8081/v1", api_key_env="LAB_KEY", max_concurrency=4
     )
-    assert settings.limits.per_run == Limits(max_calls=9, max_cost_usd=1, deadline_seconds=60)
+    assert settings.limits.per_run == Limits(max_calls=9, max_tokens=2_000_000, max_cost_usd=1, deadline_seconds=60)
     assert (settings.limits.max_cost_usd_per_day, settings.limits.max_concurrent_runs) == (5, 2)
     assert (settings.store.keep_days, settings.store.max_mb, settings.store.enabled) == (7, 50, False)
     assert settings.embeddings == "openai/text-embedding-3-small"
@@ -54,7 +54,7 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     settings = load_settings(Home.at(tmp_path))
 
     assert settings == Settings()
-    assert settings.limits.per_run == Limits(max_calls=40, max_cost_usd=1.0, deadline_seconds=300)
+    assert settings.limits.per_run == Limits(max_calls=40, max_tokens=2_000_000, max_cost_usd=1.0, deadline_seconds=300)
     assert (settings.limits.max_cost_usd_per_day, settings.limits.max_concurrent_runs) == (20, 4)
     assert (settings.store.keep_days, settings.store.max_mb, settings.store.enabled) == (30, 200, True)
     assert (settings.default_preset, settings.endpoints) == ("auto", BUILTIN)
@@ -67,9 +67,7 @@ def test_sections_whose_keys_are_commented_out_change_nothing() -> None:
 def test_an_entry_for_a_built_in_provider_changes_only_what_it_names() -> None:
     openai = settings_from("providers: {openai: {max_concurrency: 2}}").endpoints["openai"]
 
-    assert openai == Endpoint(
-        "openai", "https://api.openai.com/v1", api_key_env="OPENAI_API_KEY", max_concurrency=2
-    )
+    assert openai == Endpoint("openai", "https://api.openai.com/v1", api_key_env="OPENAI_API_KEY", max_concurrency=2)
 
 
 def test_a_server_on_this_computer_that_needs_no_key_is_local() -> None:
@@ -174,9 +172,7 @@ def test_the_key_of_a_built_in_provider_goes_elsewhere_only_if_it_is_named_again
     assert "line 3: providers.openai.base_url: " in refusal(moved)
     assert settings_from(moved + "    api_key_env: OPENAI_API_KEY\n").endpoints["openai"].api_key_env
     assert settings_from(moved + "    api_key_env: null\n").endpoints["openai"].api_key_env is None
-    assert (
-        settings_from(moved.replace("proxy.example/v1", "api.openai.com/v2")).endpoints["openai"].api_key_env
-    )
+    assert settings_from(moved.replace("proxy.example/v1", "api.openai.com/v2")).endpoints["openai"].api_key_env
 
 
 def test_of_a_broken_file_the_defaults_hold_and_the_problem_is_told(tmp_path: Path) -> None:

@@ -18,13 +18,9 @@ LOCK = re.compile(r"(^|/)([^/]*\.lock|[^/]*-lock\.(json|ya?ml)|npm-shrinkwrap\.j
 
 # They name things that differ from machine to machine, or that only their owner may know.
 PRIVATE = {
-    "a registry": re.compile(
-        r"index[-_]url|find[-_]links|pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org"
-    ),
+    "a registry": re.compile(r"index[-_]url|find[-_]links|pypi\.org/simple|pythonhosted\.org|registry\.npmjs\.org"),
     "a path of one machine": re.compile(r"(?<![\w.~$}/-])/(?:home|root|tmp|Users|private|mnt)/\w"),
-    "a key": re.compile(
-        r"\bsk-(?:\w+-)*\w{32,}|\bgh[pousr]_\w{30,}|\bAIza[\w-]{30,}|-BEGIN [A-Z ]*PRIVATE KEY-"
-    ),
+    "a key": re.compile(r"\bsk-(?:\w+-)*\w{32,}|\bgh[pousr]_\w{30,}|\bAIza[\w-]{30,}|-BEGIN [A-Z ]*PRIVATE KEY-"),
 }
 
 
@@ -84,8 +80,6 @@ def test_what_is_private_is_found(pieces: tuple[str, ...]) -> None:
     assert len(list(private("".join(pieces)))) == 1  # in pieces, or this file would be found as well
 
 
-@pytest.mark.parametrize(
-    "text", ["~/.config/moa", "$HOME/tmp/x", "GET /v1/home/", "sk-...", "https://pypi.org/p/x"]
-)
+@pytest.mark.parametrize("text", ["~/.config/moa", "$HOME/tmp/x", "GET /v1/home/", "sk-...", "https://pypi.org/p/x"])
 def test_what_only_looks_private_is_let_pass(text: str) -> None:
     assert list(private(text)) == []

@@ -5,9 +5,7 @@ from moa_mcp.model import Call, CallRecord, Draft, Failure, Run, Task, Usage
 from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.views import DRAFTS_SHOWN, account, as_markdown, result
 
-PRESET = Preset(
-    name="p", proposers=(Proposer(model="lab/m", samples=2),), aggregator=Aggregator(model="lab/agg")
-)
+PRESET = Preset(name="p", proposers=(Proposer(model="lab/m", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
 
 def record(identity: str, outcome: Draft | Failure, role: str = "proposer") -> CallRecord:

@@ -173,16 +173,12 @@ SCALARS = (
     | st.integers(-(10**17), 10**17)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=12)
-    | st.sampled_from(
-        ["no", "1e3", "12:30", "0o17", "null", "~", "<<", "=", "a: b", " x ", "x\ny", "# no", "- a"]
-    )
+    | st.sampled_from(["no", "1e3", "12:30", "0o17", "null", "~", "<<", "=", "a: b", " x ", "x\ny", "# no", "- a"])
 )
 
 
 @given(
-    st.dictionaries(
-        st.from_regex(r"[a-z_]{1,8}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3), max_size=4
-    )
+    st.dictionaries(st.from_regex(r"[a-z_]{1,8}", fullmatch=True), SCALARS | st.lists(SCALARS, max_size=3), max_size=4)
 )
 def test_what_is_dumped_is_read_back_as_the_same_data(data: dict[str, Any]) -> None:
     assert read(yamlfile.dump(data)) == data

@@ -54,9 +54,7 @@ async def _serve(upstream: Upstream) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m moa_mcp.testing", description="A model provider that echoes."
-    )
+    parser = argparse.ArgumentParser(prog="python -m moa_mcp.testing", description="A model provider that echoes.")
     parser.add_argument("--delay-ms", type=float, default=0, help="before each answer")
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most this much more, drawn per answer")
     parser.add_argument("--pieces", type=int, default=4, help="deltas per answer")

@@ -33,9 +33,7 @@ from moa_mcp.testing.wire import Event, Part
 Act = Callable[[Request], Iterable[Step]]
 
 _REPLY = Reply()
-_HTML = (
-    b"<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
-)
+_HTML = b"<!doctype html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>"
 _MEBIBYTE = 1 << 20
 
 
@@ -82,9 +80,7 @@ class Fault:
         return Fault("empty body", lambda _: [whole(200, b"", SSE)])
 
     @staticmethod
-    def error_in_body(
-        status: int = 500, *, message: str = "Broken on purpose.", code: str | None = None
-    ) -> Fault:
+    def error_in_body(status: int = 500, *, message: str = "Broken on purpose.", code: str | None = None) -> Fault:
         """Status 200 with a JSON error object, such as `status` would have carried."""
 
         def act(request: Request) -> Iterator[Step]:
@@ -239,9 +235,7 @@ class Fault:
     @staticmethod
     def absurd_usage(input_tokens: int = -5, output_tokens: int = 10**15, reply: Reply = _REPLY) -> Fault:
         """An answer whose token counts cannot be."""
-        return _answering(
-            "absurd usage", replace(reply, input_tokens=input_tokens, output_tokens=output_tokens)
-        )
+        return _answering("absurd usage", replace(reply, input_tokens=input_tokens, output_tokens=output_tokens))
 
     @staticmethod
     def tool_calls(reply: Reply = _REPLY) -> Fault:
@@ -256,9 +250,7 @@ def _answering(name: str, reply: Reply) -> Fault:
 def _ended(name: str, end: End, after: int | None, reply: Reply) -> Fault:
     if after is None:
         return Fault(name, lambda _: chain(waited(reply.delay), [end]))
-    return Fault(
-        f"{name} after {after}", _written(lambda request: chain(_begun(request, reply, after), [end]), reply)
-    )
+    return Fault(f"{name} after {after}", _written(lambda request: chain(_begun(request, reply, after), [end]), reply))
 
 
 def _written(act: Act, reply: Reply) -> Act:
@@ -267,9 +259,7 @@ def _written(act: Act, reply: Reply) -> Act:
 
 def _of_events(events: Callable[[Request], Iterator[Event]], reply: Reply) -> Act:
     opening = head(200, SSE, CHUNKED, reply.headers)
-    return _written(
-        lambda request: chain([opening], chunked(paced(events(request), reply)), [LAST_CHUNK]), reply
-    )
+    return _written(lambda request: chain([opening], chunked(paced(events(request), reply)), [LAST_CHUNK]), reply)
 
 
 def _begun(request: Request, reply: Reply, after: int) -> Iterator[Step]:

@@ -27,9 +27,7 @@ class ScriptedProvider:
         reply = self._reply(call)
         if isinstance(reply, Exception):
             raise reply
-        draft = (
-            Draft(reply, served_model=call.model, finish_reason="stop") if isinstance(reply, str) else reply
-        )
+        draft = Draft(reply, served_model=call.model, finish_reason="stop") if isinstance(reply, str) else reply
         on_text(draft.text)
         return draft
 

@@ -42,9 +42,7 @@ class ThreadedUpstream:
 
 
 @contextmanager
-def upstream_thread(
-    script: Script = echo, *, models: Sequence[str] = ("test-model",)
-) -> Generator[ThreadedUpstream]:
+def upstream_thread(script: Script = echo, *, models: Sequence[str] = ("test-model",)) -> Generator[ThreadedUpstream]:
     """Serve from a thread while the block runs; `script` is called in that thread."""
     with (
         start_blocking_portal() as portal,

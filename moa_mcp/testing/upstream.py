@@ -39,9 +39,7 @@ class Upstream(anyio.AsyncContextManagerMixin):
     raised by the script cancels the block and leaves it in an exception group.
     """
 
-    def __init__(
-        self, script: Script = echo, *, models: Sequence[str] = ("test-model",), port: int = 0
-    ) -> None:
+    def __init__(self, script: Script = echo, *, models: Sequence[str] = ("test-model",), port: int = 0) -> None:
         self.ledger = Ledger()
         self._script = script
         self._models = tuple(models)
@@ -100,9 +98,7 @@ class Upstream(anyio.AsyncContextManagerMixin):
         connection = self.ledger.connected()
 
         def read(head: bytes, body: bytes) -> Request:
-            request = Request.parse(
-                head, body, number=len(self.requests) + 1, received_at=anyio.current_time()
-            )
+            request = Request.parse(head, body, number=len(self.requests) + 1, received_at=anyio.current_time())
             if request.path == _LEDGER:
                 self.ledger.forget(connection)
             else:
@@ -137,9 +133,7 @@ class Upstream(anyio.AsyncContextManagerMixin):
 
     async def _scripted(self, request: Request) -> Iterable[Step]:
         if not request.body:
-            return Fault.status(400, message="The body is not a JSON object with a Content-Length.").act(
-                request
-            )
+            return Fault.status(400, message="The body is not a JSON object with a Content-Length.").act(request)
         answer = self._script(request)
         if not isinstance(answer, Reply | Fault):
             answer = await answer

@@ -22,9 +22,7 @@ Judge: TypeAlias = Callable[[Call], Said]
 def a_panel(slots: int = 4, layers: int = 2, **stages: Any) -> Preset:
     """A preset of `slots` proposers lab/p1, lab/p2 … with the stages as a file would have them."""
     proposers = [f"lab/p{number}" for number in range(1, slots + 1)]
-    return Preset.model_validate(
-        {"proposers": proposers, "layers": layers, "aggregator": "lab/agg", **stages}
-    )
+    return Preset.model_validate({"proposers": proposers, "layers": layers, "aggregator": "lab/agg", **stages})
 
 
 def packaged(name: str) -> Preset:

@@ -115,9 +115,7 @@ def test_a_rambling_analysis_is_cut_to_size() -> None:
     assert {len(statement) for statement in facts["agreement"]} == {1_000}
 
 
-@pytest.mark.parametrize(
-    "said", ["", "They mostly agree.", told(agreement=["All."]), "[]", Failure(Reason.OVERLOADED)]
-)
+@pytest.mark.parametrize("said", ["", "They mostly agree.", told(agreement=["All."]), "[]", Failure(Reason.OVERLOADED)])
 def test_without_an_analysis_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
     played = analysed(said)
     plain = play(mixture(TASK, a_panel(slots=3)), with_judge(lambda _: ""))

@@ -11,9 +11,7 @@ from moa_mcp.judging import AGAIN
 from moa_mcp.model import Batch, Call, Draft, Failure, Message, Outcome
 from moa_mcp.preset import Aggregator, Preset
 
-PRESET = Preset(
-    layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3)
-)
+PRESET = Preset(layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3))
 QUESTION = (Message("user", "How many?"),)
 CALL = judge_call(PRESET, None, QUESTION, "judge", layer=2)
 

@@ -58,9 +58,7 @@ def test_what_means_no_candidate_is_none(label: str) -> None:
     assert SHOWN.index(label) is None
 
 
-@pytest.mark.parametrize(
-    "labels", [["C", "A"], ["c", "candidate A"], "C, A", "C and A", "C > A", ["C", "A", "C"]]
-)
+@pytest.mark.parametrize("labels", [["C", "A"], ["c", "candidate A"], "C, A", "C and A", "C > A", ["C", "A", "C"]])
 def test_a_list_of_letters_keeps_its_order_and_drops_repeats(labels: object) -> None:
     assert SHOWN.listed(labels) == [1, 2]
 

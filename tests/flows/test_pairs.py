@@ -94,9 +94,7 @@ def test_a_calls_id_tells_who_was_shown_first() -> None:
         assert candidates(call) == {"A": draft_of(int(first)), "B": draft_of(int(second))}
 
 
-@pytest.mark.parametrize(
-    "said", [told(better="tie"), told(better=None), "It is a tie.", "Neither A nor B is better."]
-)
+@pytest.mark.parametrize("said", [told(better="tie"), told(better=None), "It is a tie.", "Neither A nor B is better."])
 def test_a_tie_is_half_a_point_for_each(said: str) -> None:
     facts = compared(lambda _: said).answer.method["pairs"]
 

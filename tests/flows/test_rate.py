@@ -87,9 +87,7 @@ def test_a_score_is_read_in_many_forms(form: str) -> None:
     assert len(with_role(played.calls, "judge")) == 4
 
 
-@pytest.mark.parametrize(
-    "said", ["", "excellent", told(score=11), told(score=-1), told(score=None), told(score=True)]
-)
+@pytest.mark.parametrize("said", ["", "excellent", told(score=11), told(score=-1), told(score=None), told(score=True)])
 def test_a_rating_that_cannot_be_read_leaves_its_draft_out(said: str) -> None:
     played = rated(lambda call: said if call.slot == 4 else told(score=call.slot))
 

@@ -17,9 +17,7 @@ TASK = Task("Why is the sky blue?")
 
 def a_panel(proposers: int = 6, layers: int = 3) -> Preset:
     slots = tuple(Proposer(model=f"lab/p{number}") for number in range(1, proposers + 1))
-    return Preset(
-        proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",))
-    )
+    return Preset(proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",)))
 
 
 def a_call(identity: str, *, kind: Kind = "chat", likely: Likely | None = None, texts: int = 1) -> Call:
@@ -31,9 +29,7 @@ def texts(outcomes: Sequence[Outcome]) -> list[str]:
     return [outcome.text for outcome in outcomes if isinstance(outcome, Draft)]
 
 
-@pytest.mark.parametrize(
-    ("proposers", "layers", "calls"), [(6, 3, 13), (6, 2, 7), (2, 2, 3), (3, 1, 1), (4, 4, 13)]
-)
+@pytest.mark.parametrize(("proposers", "layers", "calls"), [(6, 3, 13), (6, 2, 7), (2, 2, 3), (3, 1, 1), (4, 4, 13)])
 def test_a_plain_panel_makes_n_times_layers_less_one_calls_and_one_more(
     proposers: int, layers: int, calls: int
 ) -> None:

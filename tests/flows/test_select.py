@@ -60,9 +60,7 @@ def test_the_facts_tell_what_was_chosen_and_which_letter_was_whose() -> None:
         "It is right.",
         "first try",
     )
-    assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(
-        played.calls[-1]
-    )
+    assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(played.calls[-1])
 
 
 def test_consistent_asks_for_agreement_and_best_for_quality() -> None:
@@ -97,9 +95,7 @@ def test_the_name_is_read_in_many_forms(form: str) -> None:
     assert selected(lambda call: form.format(letter_of(call, 2))).answer.text == draft_of(2)
 
 
-@pytest.mark.parametrize(
-    "said", ["", "none", '{"choice": "Z"}', '{"choice": 2}', '{"choice": null}', "B or C"]
-)
+@pytest.mark.parametrize("said", ["", "none", '{"choice": "Z"}', '{"choice": 2}', '{"choice": null}', "B or C"])
 def test_an_invalid_name_is_asked_for_again_and_then_the_first_draft_is_the_answer(said: str) -> None:
     played = selected(lambda _: said)
 
@@ -153,16 +149,13 @@ def test_the_judge_sees_the_conversation_as_material_and_no_names() -> None:
     (message,) = selected(naming(1), task=task).calls[-1].messages
 
     assert message.speaker == "user"
-    assert all(
-        part in message.text for part in ("Be brief.", "user: By day?", "assistant: Blue.", "And at dusk?")
-    )
+    assert all(part in message.text for part in ("Be brief.", "user: By day?", "assistant: Blue.", "And at dusk?"))
     assert "lab/" not in message.text
 
 
 def test_another_seed_shows_another_order() -> None:
     orders = {
-        tuple(candidates(selected(naming(1), task=Task("Q?", seed=seed)).calls[-1]).values())
-        for seed in range(9)
+        tuple(candidates(selected(naming(1), task=Task("Q?", seed=seed)).calls[-1]).values()) for seed in range(9)
     }
 
     assert len(orders) > 1

@@ -271,14 +271,14 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "    for n in range(20):\n"
         "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann')\n"
         "        await store.begin(run)\n"
-        "        await store.add_record(run.run_id, CallRecord(Call('1.1', 'proposer', 1, 1, 'a/b', ()), Draft('d'), 1.0))\n"
+        "        call = Call('1.1', 'proposer', 1, 1, 'a/b', ())\n"
+        "        await store.add_record(run.run_id, CallRecord(call, Draft('d'), 1.0))\n"
         "    await store.prune()\n"
         "    await store.aclose()\n"
         "anyio.run(main)\n"
     )
     writers = [
-        subprocess.Popen([sys.executable, "-c", script, str(file), str(n)], stderr=subprocess.PIPE)
-        for n in range(8)
+        subprocess.Popen([sys.executable, "-c", script, str(file), str(n)], stderr=subprocess.PIPE) for n in range(8)
     ]
     errors = [writer.communicate(timeout=60)[1] for writer in writers]
 

@@ -187,9 +187,7 @@ async def test_an_emoji_can_be_cut_into_its_surrogate_halves(client: httpx.Async
 
 
 @pytest.mark.parametrize("split", [1, 2, 7, 100_000])
-async def test_however_the_bytes_are_split_the_text_is_the_same(
-    client: httpx.AsyncClient, split: int
-) -> None:
+async def test_however_the_bytes_are_split_the_text_is_the_same(client: httpx.AsyncClient, split: int) -> None:
     async with serving(lambda _: Reply("😀 naïve", pieces=3, split=split)) as upstream:
         response = await post(client, upstream)
     assert "".join(openai_deltas(response)) == "😀 naïve"

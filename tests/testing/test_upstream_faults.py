@@ -102,9 +102,7 @@ async def seen_of(
     return Seen(raw, "open")
 
 
-@pytest.mark.parametrize(
-    "status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 501, 502, 503, 504, 529]
-)
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 501, 502, 503, 504, 529])
 @pytest.mark.parametrize("path", DIALECTS)
 async def test_a_status_comes_with_the_error_json_of_the_dialect(status: int, path: str) -> None:
     seen = await seen_of(Fault.status(status, message="Not now."), path)
@@ -193,9 +191,7 @@ async def test_an_error_can_come_in_the_stream(path: str) -> None:
 async def test_a_malformed_event_stands_in_a_stream_that_is_well(path: str) -> None:
     seen = await seen_of(Fault.malformed_event(after=2, reply=FOUR_PIECES), path)
     assert (seen.pieces, seen.is_whole, seen.has_end) == (4, True, True)
-    broken = [
-        line for line in seen.body.splitlines() if line.startswith(b"data: {") and not is_json(line[6:])
-    ]
+    broken = [line for line in seen.body.splitlines() if line.startswith(b"data: {") and not is_json(line[6:])]
     assert len(broken) == 1
     assert seen.body.index(b'"p2"') < seen.body.index(broken[0]) < seen.body.index(b'"p3"')
 
@@ -337,7 +333,5 @@ def test_a_fault_keeps_the_pace_and_the_split_of_its_reply() -> None:
     ("split", "writes"),
     [(None, [b"abcd", Pause(1), b"ef"]), (3, [b"abc", b"d", Pause(1), b"ef"])],
 )
-def test_what_follows_without_a_pause_is_one_write_or_cut_to_size(
-    split: int | None, writes: list[Step]
-) -> None:
+def test_what_follows_without_a_pause_is_one_write_or_cut_to_size(split: int | None, writes: list[Step]) -> None:
     assert list(packed([b"ab", b"cd", Pause(1), b"ef"], split)) == writes
