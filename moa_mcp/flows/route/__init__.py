@@ -6,11 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moa_mcp.fields import Entry
+from moa_mcp.flows.route.agreement import agreement
+from moa_mcp.flows.route.difficulty import difficulty
+from moa_mcp.flows.route.gate import gate
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Task
 from moa_mcp.preset import Preset
+from moa_mcp.stages import Agreement, Difficulty, Gate
 
-_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {}
+_WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {
+    Gate: gate,
+    Difficulty: difficulty,
+    Agreement: agreement,
+}
 
 
 def route(task: Task, preset: Preset, state: State) -> Stage:

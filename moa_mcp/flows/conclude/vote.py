@@ -1,0 +1,57 @@
+"""The answer that most drafts come to (self-consistency); open texts vote by how alike they are (More Agents).
+
+Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). No model is asked who is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from moa_mcp.flows.answers import Tally, tally
+from moa_mcp.flows.conclude.verbatim import verbatim
+from moa_mcp.flows.similarity import similarities
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.model import Task
+from moa_mcp.patterns import safe
+from moa_mcp.preset import Preset
+from moa_mcp.stages import Vote
+from moa_mcp.text import one_line
+
+
+def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
+    """Answer with the first draft of the most frequent answer; tied ones are told, and the earliest wins.
+
+    Where more than half of the drafts have no short answer, the draft that is most like the others wins.
+    """
+    counted = tally(state.texts, safe(spec.pattern) if spec.pattern else None)
+    if counted.is_open:
+        return (yield from _alike(task, preset, state, counted))
+    return verbatim(state.references[counted.first], {"vote": _told(state, counted)})
+
+
+def _told(state: State, counted: Tally) -> dict[str, Any]:
+    answers = {
+        str(number): one_line(answer) if answer else None
+        for number, answer in zip(state.numbers, counted.answers, strict=True)
+    }
+    votes = [{"answer": one_line(answer), "votes": votes} for answer, votes in counted.votes.items()]
+    chosen = state.numbers[counted.first]
+    return {"by": "answer", "chosen": chosen, "tie": counted.tied, "votes": votes, "answers": answers}
+
+
+def _alike(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusion:
+    found = yield from similarities(task, preset, state.texts, layer=preset.layers)
+    scores = [sum(row) - row[index] for index, row in enumerate(found.matrix)]
+    best = max(scores)
+    facts = {
+        "by": "similarity",
+        **found.facts,
+        "chosen": state.numbers[scores.index(best)],
+        "tie": len(scores) > 1 and scores.count(best) > 1,
+        "scores": {str(number): round(score, 4) for number, score in zip(state.numbers, scores, strict=True)},
+        "unread": counted.answers.count(None),
+    }
+    said = "most drafts have no short answer to count: the one that is most like the others is the answer"
+    answer = verbatim(state.references[scores.index(best)], {"vote": facts})
+    return replace(answer, notes=(*answer.notes, said, *found.notes))

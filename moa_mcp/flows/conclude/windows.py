@@ -1,0 +1,100 @@
+"""Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): more drafts than one prompt should hold, a window at a time.
+
+Each draft stands in exactly one window; from the second window on the best so far fills the reserved places,
+so that it weighs as much as several drafts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
+from moa_mcp.flows.conclude.synthesize import best, written
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.model import Batch, Draft, Message, Outcome, Task
+from moa_mcp.preset import Preset
+from moa_mcp.prompts import messages_for
+from moa_mcp.stages import Windows
+
+
+def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusion:
+    """Aggregate the drafts window by window; the last aggregation is the answer.
+
+    A window that cannot be aggregated leaves the best so far as it is (of the first, its best draft), and the
+    answer is marked as degraded.
+    """
+    *earlier, last = plan(len(state.references), spec.window, spec.reserved)
+    folded = _Folded()
+    for number, fresh in enumerate(earlier, start=1):
+        drafts = [one.draft for one in state.references[fresh]]
+        texts = folded.before(drafts, spec.reserved)
+        until = _share(number, len(earlier) + 1)
+        folded = yield from _fold(preset, folded, _told(task, preset, state, texts), drafts, number, until)
+    drafts = [one.draft for one in state.references[last]]
+    messages = _told(task, preset, state, folded.before(drafts, spec.reserved))
+    fallback = [folded.best] if folded.best else drafts
+    answer = yield from written(preset, messages, fallback, spent=_share(len(earlier), len(earlier) + 1))
+    facts = {
+        "sizes": [len(state.references[fresh]) for fresh in (*earlier, last)],
+        "lost": list(folded.lost),
+        "duplicates": len(state.references) - len(set(state.texts)),
+    }
+    return replace(
+        answer,
+        degraded=answer.degraded or bool(folded.lost),
+        notes=(*folded.notes, *answer.notes),
+        method={**answer.method, "windows": facts},
+    )
+
+
+def plan(count: int, window: int, reserved: int) -> list[slice]:
+    """The windows of `count` drafts, each as the slice of those that are new in it; no draft is in two."""
+    starts = [0, *range(window, count, window - reserved)]
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Folded:
+    """What the windows so far came to: the best text, the numbers of windows that were lost, and why."""
+
+    best: Draft | None = None
+    lost: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def before(self, drafts: Sequence[Draft], reserved: int) -> list[str]:
+        """The texts of the next window: the best so far in the reserved places, then what is new."""
+        known = [self.best.text] * reserved if self.best else []
+        return [*known, *(draft.text for draft in drafts)]
+
+
+_Fold: TypeAlias = Generator[Batch, Sequence[Outcome], _Folded]
+
+
+def _fold(
+    preset: Preset,
+    folded: _Folded,
+    messages: Sequence[Message],
+    drafts: Sequence[Draft],
+    number: int,
+    until: float,
+) -> _Fold:
+    """Aggregate one window but the last. Its writer is no "aggregator": that role writes the run's answer."""
+    identity = f"{preset.layers}.window.{number}"
+    call = call_to(preset.aggregator, messages, identity, "windower", layer=preset.layers, slot=number)
+    (outcome,) = yield Batch(preset.layers, (call,), until=until)
+    told = remarks((call,), (outcome,))
+    if isinstance(outcome, Draft) and not outcome.cut:
+        return replace(folded, best=outcome, notes=(*folded.notes, *told))
+    notes = (*folded.notes, *told, f"window {number} could not be aggregated; the best so far was kept")
+    return _Folded(folded.best or best(drafts), (*folded.lost, number), notes)
+
+
+def _told(task: Task, preset: Preset, state: State, texts: Sequence[str]) -> tuple[Message, ...]:
+    return messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
+
+
+def _share(done: int, windows: int) -> float:
+    """The share of the run's time by which so many of the windows are done."""
+    return PROPOSERS_SHARE + (1 - PROPOSERS_SHARE) * done / windows

@@ -1,0 +1,76 @@
+"""A cascade: samples of a small model answer first, and only where they differ is the panel asked.
+
+That samples agree is the sign of confidence, as in Pyramid MoA (arXiv 2602.19509) and FrugalGPT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TypeAlias
+
+from moa_mcp.flows.answers import tally
+from moa_mcp.flows.calls import call_to, remarks
+from moa_mcp.flows.route.outright import EASY_SHARE, outright, question_for, reference_of
+from moa_mcp.flows.similarity import similarities
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Batch, Call, Draft, Outcome, Task
+from moa_mcp.preset import Preset
+from moa_mcp.stages import Agreement
+
+COMPARING_SHARE = 0.3
+"""By which share of a run's time the samples have to be compared."""
+
+
+def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stage:
+    """Answer with a sample if they agree; else the panel does, its first layer reading the best sample.
+
+    Samples agree by the share of them that has the most frequent short answer, or, where most have none, by
+    how alike two of them are on average. A sample that failed agrees with nobody.
+    """
+    calls = tuple(_call(task, preset, spec, number) for number in range(1, spec.samples + 1))
+    outcomes = yield Batch(1, calls, until=EASY_SHARE)
+    state = state.noting(*remarks(calls, outcomes))
+    drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.truncated]
+    if not drafts:
+        told = {"by": "agreement", "samples": 0, "to": "panel"}
+        return state.noting("no sample of the small model is whole: the panel answers").telling(route=told)
+    opinion = yield from _opinion(task, preset, [draft.text for draft in drafts], spec)
+    best = reference_of(spec.easy, drafts[opinion.index])
+    agreed = opinion.share >= spec.agree - 1e-9
+    facts = {"by": "agreement", "samples": len(drafts), "agreement": round(opinion.share, 4), **opinion.facts}
+    state = state.noting(*opinion.notes).telling(route={**facts, "to": spec.easy.model if agreed else "panel"})
+    if agreed:
+        return outright(task, state, best, "the samples of the small model agree")
+    return replace(state, references=(best,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """What samples come to: the index of the one that speaks for them, and how far they agree (0 to 1)."""
+
+    index: int
+    share: float
+    facts: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+
+_Opining: TypeAlias = Generator[Batch, Sequence[Outcome], _Opinion]
+
+
+def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) -> _Opining:
+    counted = tally(texts)
+    if not counted.is_open:
+        return _Opinion(counted.first, max(counted.votes.values()) / spec.samples, {"of": "answers"})
+    found = yield from similarities(task, preset, texts, layer=1, place="samples", by=COMPARING_SHARE)
+    alike = [found.matrix[a][b] for a, b in combinations(range(len(texts)), 2)]
+    # A lost sample is like nobody: its pairs count as 0.
+    pairs = spec.samples * (spec.samples - 1) // 2
+    scores = [sum(row) for row in found.matrix]
+    return _Opinion(scores.index(max(scores)), sum(alike) / pairs, {"of": "texts", **found.facts}, found.notes)
+
+
+def _call(task: Task, preset: Preset, spec: Agreement, number: int) -> Call:
+    messages = question_for(task, preset, spec.easy)
+    return call_to(spec.easy, messages, f"1.sample.{number}", "sampler", layer=1, slot=number)

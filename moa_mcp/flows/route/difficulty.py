@@ -1,0 +1,100 @@
+"""Easy questions are answered by one model and hard ones by the panel (as RouteLLM and FrugalGPT do).
+
+A question whose difficulty cannot be told is hard: a panel too many costs money, one too few the answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Sequence
+
+from moa_mcp.flows.asking import Asked, ask, json_object, judge_call
+from moa_mcp.flows.calls import call_to, remarks
+from moa_mcp.flows.route.outright import EASY_SHARE, outright, question_for, reference_of, writer
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Batch, Draft, Likely, Outcome, Task
+from moa_mcp.preset import Preset
+from moa_mcp.routing import difficulty as told
+from moa_mcp.stages import Difficulty
+
+ROUTERS_SHARE = 0.1
+"""How much of a run's time telling the difficulty may take."""
+
+HARDEST = 5
+
+_LIKELY = Likely('{"difficulty": 1}', '{"difficulty": 5}')
+_LEVEL = re.compile(
+    r"\b(?:difficulty|level|rating)\b[^\d\n]{0,20}([1-5])\b(?![.,]\d)|^\W{0,9}([1-5])\b(?:\s?/\s?5)?\W{0,9}$",
+    re.IGNORECASE,
+)
+
+_LONG, _VERY_LONG = 250, 1_000
+_ITEM = r"^[ \t]{0,9}(?:[-*•]|\(?\d{1,2}[.)]|\(?[a-d]\))[ \t]"
+# Each of these makes a question a step harder. All repeats are bounded.
+_SIGNS = {
+    "code": re.compile(
+        r"```|\b(?:def|class|function|import|SELECT|traceback|stack trace|regex|compile[rs]?)\b"
+        r"|[{};][ \t]{0,9}$|\w\(\)",
+        re.MULTILINE,
+    ),
+    "mathematics": re.compile(
+        r"\d\s?[-+*/^=<>×÷]\s?\(?[\da-z]|\\[a-z]|[∑∫√≤≥∈∀∃]|\b(?:equation|integral|probability|theorem|matrix)\b",
+        re.IGNORECASE,
+    ),
+    "reasoning": re.compile(
+        r"\b(?:prove|derive|design|compare|analy[sz]e|evaluate|optimi[sz]e|debug|refactor|critique|explain why|"
+        r"step by step|trade-?offs?|pros and cons|strategy|architecture)\b",
+        re.IGNORECASE,
+    ),
+    "several parts": re.compile(rf"\?[^?]{{1,2000}}\?|{_ITEM}.{{0,500}}\n{_ITEM}", re.MULTILINE),
+}
+
+
+def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> Stage:
+    """Answer with the easy model below `hard_from`; else, or if that one fails, leave it to the panel."""
+    level, facts = yield from _level(task, preset, spec)
+    state = state.telling(route={"by": "difficulty", **facts, "to": "panel"})
+    if level is None:
+        return state.noting(f"the difficulty could not be told ({facts['how']}): the panel answers")
+    if level >= spec.hard_from:
+        return state
+    call = call_to(spec.easy, question_for(task, preset, spec.easy), "1.easy", writer(task), layer=1)
+    (outcome,) = yield Batch(1, (call,), until=EASY_SHARE)
+    state = state.noting(*remarks((call,), (outcome,)))
+    if not isinstance(outcome, Draft) or outcome.truncated:
+        return state.noting("the question looked easy, but its model gave no whole answer: the panel answers")
+    state = state.telling(route={"by": "difficulty", **facts, "to": spec.easy.model})
+    return outright(task, state, reference_of(spec.easy, outcome), f"of difficulty {level}: one model answers")
+
+
+def signs_of_difficulty(question: str) -> list[str]:
+    """What about the length and form of a question makes it harder; empty for the easiest."""
+    length = [name for name, letters in (("long", _LONG), ("very long", _VERY_LONG)) if len(question) > letters]
+    return [*length, *(name for name, sign in _SIGNS.items() if sign.search(question))]
+
+
+def _level(
+    task: Task, preset: Preset, spec: Difficulty
+) -> Generator[Batch, Sequence[Outcome], tuple[int | None, dict[str, object]]]:
+    if spec.model is None:
+        signs = signs_of_difficulty(task.question[:20_000])
+        level = min(HARDEST, 1 + len(signs))
+        return level, {"difficulty": level, "how": "by length and form", "signs": signs}
+    call = judge_call(preset, spec.model, told(task), "router", layer=1, likely=_LIKELY)
+    asked: Asked[int] = yield from ask(call, _read, _read_loosely, until=ROUTERS_SHARE)
+    return asked.value, {"difficulty": asked.value, "how": asked.how}
+
+
+def _read(text: str) -> int | None:
+    reply = json_object(text, "difficulty")
+    return _whole(str(reply["difficulty"]).strip()) if reply else None
+
+
+def _read_loosely(text: str) -> int | None:
+    found = _LEVEL.findall(text.strip())
+    return _whole("".join(found[-1])) if found else None
+
+
+def _whole(text: str) -> int | None:
+    found = re.fullmatch(r"([1-5])(?:\.0)?(?:\s?/\s?5)?", text)
+    return int(found[1]) if found else None
