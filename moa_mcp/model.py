@@ -37,6 +37,7 @@ class Task:
     `output` tells what is wanted back: an answer, or guidance (the drafts, for a caller that is itself the
     aggregator). `nonce` marks the fences around drafts; it is random per run, so that no draft can have
     guessed it. `known` are texts, by key, that flows of the same owner made earlier and need not make again.
+    `embeddings` is the model that texts are compared by; without one, by their words.
     """
 
     question: str
@@ -45,6 +46,7 @@ class Task:
     output: Output = "answer"
     seed: int = 0
     known: Mapping[str, str] = field(default_factory=dict[str, str])
+    embeddings: str | None = None
 
     @property
     def nonce(self) -> str:
@@ -134,7 +136,9 @@ class Failure:
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """The failure that a provider's error is to a flow."""
-        return cls(error.reason, error.detail, served_model=error.served_model, retries=error.retries)
+        booked = error.input_tokens is not None
+        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, estimated=booked)
+        return cls(error.reason, error.detail, error.served_model, usage=usage, retries=error.retries)
 
     def __str__(self) -> str:
         words = in_plain_words(self.reason)
@@ -230,10 +234,10 @@ class CallRecord:
 class Run:
     """One ask, with all it cost and made. Times are Unix seconds; `seconds` is how long it took.
 
-    `limits` are the ceilings it runs under. `key` is the same for the same question, preset and parameters of
-    the same owner: asked again, it finds this run, which is then marked `cached`. `calls` are requests that
-    were sent; `panels` are the outcomes of flows that stood in a call's place, whose own calls are among
-    `calls`.
+    `limits` are the ceilings it runs under, `planned_calls` how many calls it makes if nothing fails. `key` is
+    the same for the same question, preset and parameters of the same owner: asked again, it finds this run,
+    which is then marked `cached`. `calls` are requests that were sent; `panels` are the outcomes of flows that
+    stood in a call's place, whose own calls are among `calls`.
     """
 
     run_id: str
@@ -253,6 +257,7 @@ class Run:
     owner: str = "local"
     key: str = ""
     limits: Limits = Limits()
+    planned_calls: int = 0
     cached: bool = False
 
     @property

@@ -16,6 +16,7 @@ from moa_mcp.stages import (
     ChainOfCode,
     Conclude,
     DiverseScreen,
+    Gate,
     JudgedScreen,
     PanelSlot,
     Residual,
@@ -52,6 +53,7 @@ class Limits(Entry):
     """Ceilings of a run. Unset means: the ceiling of the configuration alone."""
 
     max_calls: Annotated[int, Field(ge=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_cost_usd: Annotated[float, Field(gt=0)] | None = None
     deadline_seconds: Seconds | None = None
 
@@ -59,6 +61,7 @@ class Limits(Entry):
         """Combine two sets of ceilings: of each, the lower one holds."""
         return Limits(
             max_calls=_lower(self.max_calls, other.max_calls),
+            max_tokens=_lower(self.max_tokens, other.max_tokens),
             max_cost_usd=_lower(self.max_cost_usd, other.max_cost_usd),
             deadline_seconds=_lower(self.deadline_seconds, other.deadline_seconds),
         )
@@ -132,6 +135,11 @@ class Preset(Entry):
             raise ValueError("a preset of more than one layer needs proposers")
         if self.layers > 1 and self.min_drafts > slots:
             raise ValueError(f"min_drafts is {self.min_drafts}, but a layer has only {slots} slots")
+        if isinstance(self.route, Gate) and self.layers == 1:
+            raise ValueError("route by gate chooses among proposers: layers is 2 or more")
+        if isinstance(self.route, Gate) and max(self.route.at_least, self.route.at_most or 1) > slots:
+            most = max(self.route.at_least, self.route.at_most or 1)
+            raise ValueError(f"the gate chooses {most}, but a layer has only {slots} slots")
         if isinstance(self.screen, JudgedScreen | DiverseScreen) and self.screen.keep > slots:
             raise ValueError(f"screen keeps {self.screen.keep}, but a layer has only {slots} slots")
         if isinstance(self.stop, CalmStop) and self.residual is None:

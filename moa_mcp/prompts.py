@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from moa_mcp.model import Message, Task
 from moa_mcp.fields import PromptStyle
+from moa_mcp.model import Message, Task
 from moa_mcp.text import fence
 
 # The one prompt here that is not ours: "Aggregate-and-Synthesize" of Wang et al., "Mixture-of-Agents
@@ -48,11 +48,7 @@ _GUIDANCE = (
 
 def with_context(question: str, context: str | None) -> str:
     """The user turn of a question that comes with background text."""
-    return (
-        f"Background for the question below:\n\n{context}\n\nThe question:\n\n{question}"
-        if context
-        else question
-    )
+    return f"Background for the question below:\n\n{context}\n\nThe question:\n\n{question}" if context else question
 
 
 def conversation(task: Task, role: str | None = None) -> tuple[Message, ...]:
@@ -93,9 +89,7 @@ def guidance(references: Sequence[str], nonce: str) -> str:
     return "\n\n".join((_GUIDANCE.format(nonce=nonce), *_fences(references, nonce)))
 
 
-def _as_paper(
-    messages: tuple[Message, ...], references: Sequence[str], extra: str | None
-) -> tuple[Message, ...]:
+def _as_paper(messages: tuple[Message, ...], references: Sequence[str], extra: str | None) -> tuple[Message, ...]:
     prompt = "\n\n".join(part for part in (numbered(references), extra) if part)
     first, *rest = messages
     if first.speaker == "system":

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from moa_mcp.fields import Asked, Count, Entry, Name, Sampling, Share, Words
+from moa_mcp.patterns import safe
 
 # --- before the first layer ------------------------------------------------------------------------------
 
@@ -121,6 +122,13 @@ class AgreementStop(Entry):
 
 Stop = Annotated[CalmStop | AgreementStop, Field(discriminator="by")]
 
+
+def _readable(pattern: str) -> str:
+    """`pattern` itself, if it is one that can be searched for without ever hanging."""
+    safe(pattern)
+    return pattern
+
+
 # --- the end ---------------------------------------------------------------------------------------------
 
 
@@ -171,11 +179,11 @@ class Rate(Entry):
 class Vote(Entry):
     """The answer that most drafts come to; open texts vote by similarity (self-consistency, More Agents).
 
-    `pattern` is a regular expression whose first group is a draft's answer.
+    `pattern` is a regular expression, searched line by line from the end, whose first group is a draft's answer.
     """
 
     by: Literal["vote"]
-    pattern: Words | None = None
+    pattern: Annotated[Words, AfterValidator(_readable)] | None = None
 
 
 class Pairs(Entry):
@@ -233,18 +241,7 @@ class Advise(Entry):
 
 
 Conclude = Annotated[
-    Synthesize
-    | Take
-    | Windows
-    | Select
-    | Rate
-    | Vote
-    | Pairs
-    | Critique
-    | Council
-    | Analysis
-    | Subsets
-    | Advise,
+    Synthesize | Take | Windows | Select | Rate | Vote | Pairs | Critique | Council | Analysis | Subsets | Advise,
     Field(discriminator="by"),
 ]
 

@@ -15,13 +15,14 @@ FOLDERS = (PACKAGE, "tests", "benchmarks")
 
 # From the inside out: a module imports what stands above its own line, or lies in its own folder.
 RINGS = (
-    {"errors", "text", "fields", "endpoints"},
+    {"errors", "text", "markup", "patterns", "fields", "endpoints"},
     {"stages", "misfits"},
     {"preset"},
     {"model", "auto", "hermes"},
-    {"prompts", "judging"},
+    {"prompts", "judging", "routing", "comparing"},
+    {"reasoning", "advising"},
     {"flows", "views"},
-    {"prices", "yamlfile"},
+    {"prices", "recursion", "yamlfile"},
     {"providers", "presets", "settings", "store"},
     {"runner", "testing"},
     {"service"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moa_mcp.errors import Reason
 from moa_mcp.fields import Sampling
 from moa_mcp.model import Call, Failure, Likely, Message, Outcome
 
@@ -50,15 +51,20 @@ def remarks(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     return [remark for pair in zip(calls, outcomes, strict=True) for remark in _remarks(*pair)]
 
 
+def refused_by_all(outcomes: Sequence[Outcome]) -> bool:
+    """Whether nobody wrote anything because everybody refused to."""
+    return all(isinstance(outcome, Failure) and outcome.reason is Reason.REFUSED for outcome in outcomes)
+
+
 def _remarks(call: Call, outcome: Outcome) -> list[str]:
     name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
     if outcome.cut:
-        return [f"{name} was cut off before its end; only a part is used"]
-    if outcome.truncated:
-        return [f"{name} ran out of tokens and stops early"]
-    return [f"{name}: {note}" for note in outcome.notes]
+        why = "; ".join(("", *outcome.notes))
+        return [f"{name} was cut off before its end{why}"]
+    early = [f"{name} ran out of tokens and stops early"] if outcome.truncated else []
+    return [*early, *(f"{name}: {note}" for note in outcome.notes)]
 
 
 def _settled(temperature: float | None) -> float | None:

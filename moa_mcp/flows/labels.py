@@ -54,10 +54,7 @@ class Ballot:
 
         Turned differently for each of several judges, no candidate is always the first.
         """
-        blocks = [
-            fence(self.texts[index], f"candidate {label}", self.nonce)
-            for label, index in self.mapping.items()
-        ]
+        blocks = [fence(self.texts[index], f"candidate {label}", self.nonce) for label, index in self.mapping.items()]
         return "\n\n".join((*blocks[turned:], *blocks[:turned]))
 
     def index(self, label: str) -> int | None:

@@ -10,11 +10,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from moa_mcp.errors import RunFailed
-from moa_mcp.flows.calls import call_to, remarks, until
+from moa_mcp.flows.calls import call_to, refused_by_all, remarks, until
 from moa_mcp.flows.conclude import conclude
-from moa_mcp.flows.residual import residual
+from moa_mcp.flows.conclude.advise import as_proposers_see_it, can_do_without_drafts
+from moa_mcp.flows.oddities import oddities
+from moa_mcp.flows.residual import aggregated, residual
 from moa_mcp.flows.roles import roles
 from moa_mcp.flows.route import route
+from moa_mcp.flows.route.wake import wake
+from moa_mcp.flows.samples import samples
 from moa_mcp.flows.screen import screen
 from moa_mcp.flows.slot import branch_for
 from moa_mcp.flows.state import Reference, Seat, Stage, State
@@ -22,6 +26,8 @@ from moa_mcp.flows.stop import stop
 from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Task
 from moa_mcp.preset import Preset, Proposer
 from moa_mcp.prompts import messages_for
+
+REFUSED = "Every model of the panel refused to answer:"
 
 
 def mixture(task: Task, preset: Preset) -> Flow:
@@ -31,13 +37,13 @@ def mixture(task: Task, preset: Preset) -> Flow:
         RunFailed: the first layer gave fewer drafts than `min_drafts`, or nobody could write an answer.
     """
     state = State(tuple(Seat(number, slot) for number, slot in enumerate(preset.slots, start=1)))
-    for stage in (roles, route):
+    for stage in (route, roles):  # who is not asked needs no role
         state = yield from stage(task, preset, state)
     for layer in range(1, preset.layers):
         if state.ended is not None:
             break
         state = yield from propose(task, preset, replace(state, layer=layer))
-        for stage in (screen, residual, stop):
+        for stage in (screen, residual, stop, aggregated):
             state = yield from stage(task, preset, state)
     answer = state.answer or (yield from conclude(task, preset, state))
     return Answer(
@@ -53,21 +59,16 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     """Run one layer of proposers. Its drafts become the references; those it read become `before`."""
     batch = proposals(task, preset, state)
     outcomes = yield batch
-    state = state.noting(*remarks(batch.asked, outcomes))
-    drafts = {
-        call.slot: outcome
-        for call, outcome in zip(batch.asked, outcomes, strict=True)
-        if isinstance(outcome, Draft)
-    }
-    if len(drafts) >= min(preset.min_drafts, len(state.seats)):
-        references = tuple(
-            Reference(seat, drafts[seat.number]) for seat in state.seats if seat.number in drafts
-        )
-        return replace(state, before=state.references, references=references)
-    if not state.references:
-        raise RunFailed(
-            f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:", state.notes
-        )
+    state = state.noting(*remarks(batch.asked, outcomes), *oddities(task, batch.asked, outcomes))
+    by_slot = {call.slot: outcome for call, outcome in zip(batch.asked, outcomes, strict=True)}
+    answered = ((seat, by_slot[seat.number]) for seat in state.seats)
+    drafted = tuple(Reference(seat, outcome) for seat, outcome in answered if isinstance(outcome, Draft))
+    state, references = yield from wake(task, preset, state, drafted, proposals)
+    if len(references) >= min(preset.min_drafts, len(state.seats)):
+        return samples(replace(state, before=state.references, references=references, residual=None))
+    if not state.references and not can_do_without_drafts(preset):
+        few = f"The panel gave {len(references)} of the {preset.min_drafts} drafts it needs:"
+        raise RunFailed(REFUSED if refused_by_all(outcomes) else few, state.notes)
     # What the layer before wrote is paid for and good: the answer rests on that.
     left = f"layer {state.layer} gave too few drafts and was left out"
     return replace(state.noting(left), degraded=True, ended=left)
@@ -75,16 +76,15 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
 
 def proposals(task: Task, preset: Preset, state: State) -> Batch:
     """The calls and branches of one proposer layer, one per seat."""
+    task = as_proposers_see_it(task, preset)
     calls: list[Call] = []
     branches: list[Branch] = []
     for seat in state.seats:
         identity = f"{state.layer}.{seat.number}"
         if isinstance(seat.slot, Proposer):
             told = "\n\n".join(part for part in (seat.slot.role, seat.instruction) if part) or None
-            messages = messages_for(task, state.texts, preset.prompt_style, told, state.extra)
-            calls.append(
-                call_to(seat.slot, messages, identity, PROPOSER, layer=state.layer, slot=seat.number)
-            )
+            messages = messages_for(task, state.texts, preset.prompt_style, told, state.beside)
+            calls.append(call_to(seat.slot, messages, identity, PROPOSER, layer=state.layer, slot=seat.number))
         else:
             branches.append(branch_for(task, seat, state, identity, panel=mixture))
     return Batch(

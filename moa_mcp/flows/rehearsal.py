@@ -1,18 +1,20 @@
 """A flow played through with made-up drafts: how many calls it makes, in how many rounds, of what length.
 
-Nothing is sent. Where a call has a fixed form of reply, the one that lets the flow go on longest is given, so
-that the counts are what a run may come to at most.
+Nothing is sent. How the models behave is a world: in `least` all goes so well that a run ends soonest, in
+`planned` nothing fails and it goes on longest, and in `astray` judges answer out of form at first and
+aggregators fail. The bounds on a run's calls come from playing it in all of them, never from a formula.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from moa_mcp.errors import PlanRefused, RunFailed
-from moa_mcp.model import Batch, Call, Draft, Flow, Outcome
+from moa_mcp.errors import PlanRefused, Reason, RunFailed
+from moa_mcp.model import AGGREGATOR, Batch, Call, Draft, Failure, Flow, Outcome
 
 DRAFT_TOKENS = 700
 """How long a made-up draft is."""
@@ -43,6 +45,14 @@ class Rehearsal:
     def calls(self) -> int:
         return len(self.asked)
 
+    @property
+    def input_tokens(self) -> int:
+        return sum(call.input_tokens for call in self.asked)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(call.output_tokens for call in self.asked)
+
     def then(self, batch: Sequence[RehearsedCall], rounds: int) -> Rehearsal:
         """This rehearsal with more calls behind it.
 
@@ -56,41 +66,106 @@ class Rehearsal:
         return Rehearsal((*self.asked, *batch), self.rounds + rounds)
 
 
-def rehearse(flow: Flow) -> Rehearsal:
+World: TypeAlias = Callable[[Call], Outcome]
+"""What every call comes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the most calls, and rounds of them, that a run can come to."""
+
+    least_calls: int
+    most_calls: int
+    least_rounds: int
+    most_rounds: int
+
+
+def planned(call: Call) -> Outcome:
+    """Nothing fails, and every reply lets the flow go on longest.
+
+    No two drafts are alike, since a consensus might end the flow; each sets `answer`, for a flow that runs
+    programs.
+    """
+    if call.likely is not None:
+        return Draft(call.likely.most, finish_reason="stop")
+    if call.kind == "embedding":
+        places = range(len(call.messages))
+        return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
+    words = [hashlib.sha256(f"{call.id}/{part}".encode()).hexdigest() for part in range(_DRAFT_LETTERS // 64)]
+    return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
+
+
+def least(call: Call) -> Outcome:
+    """Nothing fails, all drafts agree, and every reply lets the flow end soonest."""
+    if call.likely is not None:
+        return Draft(call.likely.least, finish_reason="stop")
+    if call.kind == "embedding":
+        return Draft(json.dumps([[1.0]] * len(call.messages)))
+    return Draft("The answer is 42. " * (_DRAFT_LETTERS // 18), finish_reason="stop")
+
+
+def astray(call: Call) -> Outcome:
+    """Who is to reply in a fixed form does so only when asked again, and no aggregator answers."""
+    if call.role == AGGREGATOR:
+        return Failure(Reason.OVERLOADED)
+    if call.likely is not None and call.kind == "chat" and not call.id.endswith(".again"):
+        return Draft("", finish_reason="stop")
+    return planned(call)
+
+
+def lost(call: Call) -> Outcome:
+    """Nobody ever replies in the form that was asked for, and no aggregator answers."""
+    return Draft("", finish_reason="stop") if call.likely is not None and call.kind == "chat" else astray(call)
+
+
+WORLDS: tuple[World, ...] = (least, planned, astray, lost)
+
+
+def bounds(flow: Callable[[], Flow]) -> Bounds:
+    """The bounds of what `flow` makes, from playing it in every world.
+
+    Raises:
+        PlanRefused: in one of them it makes more than `MOST_CALLS` calls.
+    """
+    rehearsals = [rehearse(flow(), world) for world in WORLDS]
+    calls = [rehearsal.calls for rehearsal in rehearsals]
+    rounds = [rehearsal.rounds for rehearsal in rehearsals]
+    return Bounds(min(calls), max(calls), min(rounds), max(rounds))
+
+
+def rehearse(flow: Flow, world: World = planned) -> Rehearsal:
     """Play `flow` to its end, or to where it fails for want of real drafts.
 
     Raises:
         PlanRefused: it makes more than `MOST_CALLS` calls.
     """
+    return _played(flow, world)[0]
+
+
+def _played(flow: Flow, world: World) -> tuple[Rehearsal, Outcome]:
+    """What a flow came to, and what it is worth to the flow in whose call's place it stood."""
     rehearsal = Rehearsal()
     try:
         batch = next(flow)
         while True:
-            rehearsal = _after(rehearsal, batch)
-            batch = flow.send([_made_up(call) for call in batch.asked])
-    except (StopIteration, RunFailed):
-        return rehearsal
+            inner = [_played(branch.flow(), world) for branch in batch.branches]
+            rehearsal = _after(rehearsal, batch, [one for one, _ in inner])
+            batch = flow.send([*(world(call) for call in batch.calls), *(outcome for _, outcome in inner)])
+    except StopIteration as stop:
+        return rehearsal, Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
+    except RunFailed as error:
+        return rehearsal, Failure(Reason.PANEL, str(error))
 
 
-def _after(rehearsal: Rehearsal, batch: Batch) -> Rehearsal:
-    inner = [rehearse(branch.flow()) for branch in batch.branches]
-    calls = [_rehearsed(call) for call in batch.calls]
+def _after(rehearsal: Rehearsal, batch: Batch, inner: Sequence[Rehearsal]) -> Rehearsal:
+    """Code that is run here is no call, and no round."""
+    calls = [_rehearsed(call) for call in batch.calls if call.kind != "code"]
+    own_round = int(bool(calls))
     calls.extend(call for one in inner for call in one.asked)
-    return rehearsal.then(calls, max((one.rounds for one in inner), default=1))
+    return rehearsal.then(calls, max((own_round, *(one.rounds for one in inner))))
 
 
 def _rehearsed(call: Call) -> RehearsedCall:
     letters = sum(len(message.text) for message in call.messages)
     written = 0 if call.kind != "chat" else min(DRAFT_TOKENS, call.max_tokens or DRAFT_TOKENS)
     return RehearsedCall(call.model, -(-letters // LETTERS_PER_TOKEN), written)
-
-
-def _made_up(call: Call) -> Outcome:
-    """A draft like no other: alike ones might be taken for a consensus, and end the flow early."""
-    if call.likely is not None:
-        return Draft(call.likely.most, finish_reason="stop")
-    if call.kind == "embedding":
-        places = range(len(call.messages))
-        return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
-    words = (hashlib.sha256(f"{call.id}/{part}".encode()).hexdigest() for part in range(_DRAFT_LETTERS // 64))
-    return Draft(" ".join(words), finish_reason="stop")

@@ -31,17 +31,15 @@ _LISTED = re.compile(r"^[^\w\n]*(?:role\s?)?\d{1,2}[^\w\n]+(\S.*)$", re.IGNORECA
 def roles(task: Task, preset: Preset, state: State) -> Stage:
     """Give each seat its role, as known from an earlier run or else written now; failing that, none."""
     spec = preset.roles
-    if spec is None or preset.layers == 1:
+    if spec is None or preset.layers == 1 or state.ended is not None:
         return state
-    count = len(state.seats)
+    count = len(state.seats) + len(state.waiting)
     key = roles_key(spec, count)
     known = _read(task.known.get(key, ""), count)
     if known:
         return _cast(state, known, "known from an earlier run")
     likely = json.dumps({"roles": [f"You are member {number}." for number in range(1, count + 1)]})
-    call = judge_call(
-        preset, spec.model, casting(spec.task, count), "roles", layer=1, likely=Likely(likely, likely)
-    )
+    call = judge_call(preset, spec.model, casting(spec.task, count), "roles", layer=1, likely=Likely(likely, likely))
     asked = yield from ask(
         call, lambda text: _read(text, count), lambda text: _read_loosely(text, count), until=CASTING_SHARE
     )
@@ -59,9 +57,11 @@ def roles_key(spec: Roles, count: int) -> str:
 
 
 def _cast(state: State, cast: Sequence[str], how: str) -> State:
-    seats = tuple(replace(seat, instruction=role) for seat, role in zip(state.seats, cast, strict=True))
-    by_slot = {str(seat.number): one_line(role) for seat, role in zip(state.seats, cast, strict=True)}
-    return replace(state, seats=seats).telling(roles={"how": how, "by_slot": by_slot})
+    pairs = list(zip((*state.seats, *state.waiting), cast, strict=True))
+    told = tuple(seat.told(role) for seat, role in pairs)
+    by_slot = {str(seat.number): one_line(role) for seat, role in pairs}
+    count = len(state.seats)
+    return replace(state, seats=told[:count], waiting=told[count:]).telling(roles={"how": how, "by_slot": by_slot})
 
 
 def _read(text: str, count: int) -> list[str] | None:

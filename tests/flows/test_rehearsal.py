@@ -6,10 +6,21 @@ from collections.abc import Sequence
 import pytest
 
 from moa_mcp.errors import PlanRefused, RunFailed
+from moa_mcp.flows.asking import ask, json_object
 from moa_mcp.flows.branching import branch
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import DRAFT_TOKENS, MOST_CALLS, rehearse
-from moa_mcp.model import Answer, Batch, Call, Draft, Flow, Kind, Likely, Message, Outcome, Task
+from moa_mcp.flows.rehearsal import (
+    DRAFT_TOKENS,
+    MOST_CALLS,
+    Bounds,
+    astray,
+    bounds,
+    least,
+    lost,
+    planned,
+    rehearse,
+)
+from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Kind, Likely, Message, Outcome, Task
 from moa_mcp.preset import Aggregator, Preset, Proposer
 
 TASK = Task("Why is the sky blue?")
@@ -109,3 +120,66 @@ def test_a_plan_of_very_many_calls_is_refused() -> None:
 
     with pytest.raises(PlanRefused, match=f"{MOST_CALLS:,}"):
         rehearse(endless())
+
+
+def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_different_worlds() -> None:
+    preset = a_panel(proposers=2, layers=2)
+    found = bounds(lambda: mixture(TASK, preset))
+
+    assert found == Bounds(least_calls=3, most_calls=4, least_rounds=2, most_rounds=3)
+
+
+def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (a_call("1", likely=Likely("stop", "go on")),))
+        if texts([outcome]) == ["go on"]:
+            yield Batch(2, (a_call("2"),))
+        return Answer("")
+
+    assert (rehearse(flow(), least).calls, rehearse(flow(), planned).calls) == (1, 2)
+    assert (bounds(flow).least_calls, bounds(flow).most_calls) == (1, 2)
+
+
+def test_in_the_least_world_all_drafts_agree() -> None:
+    def flow() -> Flow:
+        outcomes = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", kind="embedding", texts=2)))
+        one, two, vectors = texts(outcomes)
+        assert one == two
+        assert json.loads(vectors) == [[1.0], [1.0]]
+        return Answer("")
+
+    assert rehearse(flow(), least).calls == 3
+
+
+def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
+    seen: list[str] = []
+
+    def flow() -> Flow:
+        read = yield from ask(a_call("1", likely=Likely('{"a": 1}', '{"a": 2}')), lambda text: json_object(text, "a"))
+        seen.append(read.how)
+        return Answer("")
+
+    assert [rehearse(flow(), world).calls for world in (least, planned, astray, lost)] == [1, 1, 2, 2]
+    assert seen == ["first try", "first try", "second try", "out of form"]
+
+
+def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
+    def flow() -> Flow:
+        yield Batch(1, (a_call("1", kind="code", likely=Likely("{}", "{}")),))
+        yield Batch(1, (a_call("2"),))
+        return Answer("")
+
+    assert (rehearse(flow()).calls, rehearse(flow()).rounds) == (1, 1)
+
+
+def test_a_branch_that_fails_in_a_rehearsal_is_a_failure_to_the_flow_it_stands_in() -> None:
+    def failing() -> Flow:
+        yield Batch(1, (a_call("inner"),))
+        raise RunFailed("No.")
+
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (), branches=(branch("1.1", 1, 1, "deep", failing),))
+        assert isinstance(outcome, Failure)
+        return Answer("")
+
+    assert rehearse(flow()).calls == 1

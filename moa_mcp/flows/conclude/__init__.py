@@ -6,19 +6,36 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moa_mcp.fields import Entry
+from moa_mcp.flows.conclude.advise import advise, can_do_without_drafts
 from moa_mcp.flows.conclude.analysis import analysis
 from moa_mcp.flows.conclude.council import council
 from moa_mcp.flows.conclude.critique import critique
 from moa_mcp.flows.conclude.pairs import pairs
 from moa_mcp.flows.conclude.rate import rate
 from moa_mcp.flows.conclude.select import select
+from moa_mcp.flows.conclude.subsets import subsets
 from moa_mcp.flows.conclude.synthesize import synthesize
 from moa_mcp.flows.conclude.take import take
+from moa_mcp.flows.conclude.vote import vote
+from moa_mcp.flows.conclude.windows import windows
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.model import Answer, Task
 from moa_mcp.preset import Preset
 from moa_mcp.prompts import guidance
-from moa_mcp.stages import Analysis, Council, Critique, Pairs, Rate, Select, Synthesize, Take
+from moa_mcp.stages import (
+    Advise,
+    Analysis,
+    Council,
+    Critique,
+    Pairs,
+    Rate,
+    Select,
+    Subsets,
+    Synthesize,
+    Take,
+    Vote,
+    Windows,
+)
 
 _ENDS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Conclusion]] = {
     Synthesize: synthesize,
@@ -29,6 +46,10 @@ _ENDS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Conclusion]] = 
     Critique: critique,
     Council: council,
     Analysis: analysis,
+    Vote: vote,
+    Windows: windows,
+    Subsets: subsets,
+    Advise: advise,
 }
 
 
@@ -39,5 +60,5 @@ def conclude(task: Task, preset: Preset, state: State) -> Conclusion:
     """
     if task.output == "guidance" and state.references:
         return Answer(guidance(state.texts, task.nonce))
-    end = preset.conclude if state.references else Synthesize()
+    end = preset.conclude if state.references or can_do_without_drafts(preset) else Synthesize()
     return (yield from _ENDS[type(end)](task, preset, state, end))

@@ -30,9 +30,7 @@ def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclu
     """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
     shown = ballot(task, "analysis", state.texts)
     messages = judging.analyst(task, shown.shown())
-    call = judge_call(
-        preset, spec.model, messages, "analyst", layer=preset.layers, likely=Likely(_EMPTY, _EMPTY)
-    )
+    call = judge_call(preset, spec.model, messages, "analyst", layer=preset.layers, likely=Likely(_EMPTY, _EMPTY))
     asked = yield from ask(call, _read, until=JUDGES_SHARE)
     facts = {"how": asked.how, "letters": shown.naming(state.numbers), **(asked.value or {})}
     if asked.value is None:

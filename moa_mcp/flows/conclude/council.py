@@ -47,9 +47,7 @@ def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusi
         grace_seconds=preset.straggler_grace_seconds,
         until=JUDGES_SHARE,
     )
-    asked = yield from ask_each(
-        batch, lambda text: _read(shown, text), lambda text: _read_loosely(shown, text)
-    )
+    asked = yield from ask_each(batch, lambda text: _read(shown, text), lambda text: _read_loosely(shown, text))
     votes = dict(zip(members.values(), asked, strict=True))
     return (yield from reviewed(task, preset, state, _review(shown, state.numbers, votes)))
 
@@ -89,9 +87,7 @@ def _review(shown: Ballot, numbers: Sequence[int], votes: Mapping[int, Asked[Ran
     }
     facts = {
         "letters": shown.naming(numbers),
-        "rankings": {
-            str(member): [numbers[index] for index in ranking.order] for member, ranking in rankings.items()
-        },
+        "rankings": {str(member): [numbers[index] for index in ranking.order] for member, ranking in rankings.items()},
         "average_rank": {str(numbers[shown.mapping[label]]): mean for label, mean in means.items()},
         "unread": {str(member): how for member, how in unread.items()},
     }

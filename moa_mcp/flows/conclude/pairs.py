@@ -100,9 +100,7 @@ def _meet(
     if not drawn:
         return []
     calls = tuple(
-        _call(task, preset, spec, *order)
-        for first, second in drawn
-        for order in ((first, second), (second, first))
+        _call(task, preset, spec, *order) for first, second in drawn for order in ((first, second), (second, first))
     )
     asked = yield from ask_each(Batch(preset.layers, calls, until=until), _read, _read_loosely)
     verdicts = [one.value for one in asked]

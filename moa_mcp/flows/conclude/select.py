@@ -17,9 +17,7 @@ _LIKELY = Likely('{"choice": "A"}', '{"choice": "A"}')
 def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion:
     """Answer with the draft that the judge names; if it names none, with the first whole one, and say so."""
     if len(state.references) == 1:
-        return verbatim(
-            state.references[0], {"select": {"chosen": state.numbers[0], "how": "the only draft"}}
-        )
+        return verbatim(state.references[0], {"select": {"chosen": state.numbers[0], "how": "the only draft"}})
     shown = ballot(task, "select", state.texts)
     prompt = pick_best if spec.wanted == "best" else pick_consistent
     messages = prompt(task, shown.shown())
@@ -27,11 +25,7 @@ def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion
     asked = yield from ask(call, lambda text: _read(shown, text), lambda text: _read_loosely(shown, text))
     index, why = asked.value or (None, "")
     chosen = state.references[index] if index is not None else first_whole(state.references)
-    lost = (
-        f"the judge named no draft ({asked.how}); the first whole one is the answer"
-        if index is None
-        else None
-    )
+    lost = f"the judge named no draft ({asked.how}); the first whole one is the answer" if index is None else None
     facts = {
         "for": spec.wanted,
         "chosen": chosen.seat.number,

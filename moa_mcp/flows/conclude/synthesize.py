@@ -20,8 +20,8 @@ def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Co
 
 def fused(task: Task, preset: Preset, state: State, spent: float = PROPOSERS_SHARE) -> Conclusion:
     """`synthesize` for ends that do something first, which may have `spent` that share of the time."""
-    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.extra)
-    drafts = [reference.draft for reference in state.references]
+    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.beside)
+    drafts = [state.standing] if state.standing else [reference.draft for reference in state.references]
     return (yield from written(preset, messages, drafts, spent=spent))
 
 
@@ -35,6 +35,8 @@ def written(
 ) -> Conclusion:
     """The answer to `messages` of the aggregator, or its fallbacks; failing these, the best of `drafts`.
 
+    A cut answer is only taken once nobody else could write a whole one.
+
     `spent` is the share of the run's time that making the drafts, if there are any, may have taken.
 
     Raises:
@@ -43,6 +45,7 @@ def written(
     asked = preset.aggregator
     identity = identity or f"{preset.layers}.1"
     causes: list[str] = []
+    parts: list[Draft] = []
     models = (asked.model, *asked.fallbacks)
     spent = spent if drafts else 0.0
     for attempt, model in enumerate(models):
@@ -56,8 +59,11 @@ def written(
         share = spent + (1 - spent) * (attempt + 1) / len(models)
         (outcome,) = yield Batch(preset.layers, (call,), until=share)
         causes.extend(remarks((call,), (outcome,)))
-        if isinstance(outcome, Draft):
-            return Answer(outcome.text, outcome.cut, tuple(causes))
+        if isinstance(outcome, Draft) and not outcome.cut:
+            return Answer(outcome.text, notes=tuple(causes))
+        parts += [outcome] if isinstance(outcome, Draft) else []
+    if parts:
+        return Answer(best(parts).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one"))
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
     return Answer(best(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))

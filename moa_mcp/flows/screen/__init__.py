@@ -6,14 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from moa_mcp.fields import Entry
+from moa_mcp.flows.screen.cluster import clustered
+from moa_mcp.flows.screen.diversity import diverse
 from moa_mcp.flows.screen.judge import judged
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Task
 from moa_mcp.preset import Preset
-from moa_mcp.stages import JudgedScreen
+from moa_mcp.stages import ClusterScreen, DiverseScreen, JudgedScreen
 
 _WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {
     JudgedScreen: judged,
+    DiverseScreen: diverse,
+    ClusterScreen: clustered,
 }
 
 

@@ -7,14 +7,20 @@ from typing import Any, TypeAlias
 
 from moa_mcp.fields import Entry
 from moa_mcp.flows.branching import branch
+from moa_mcp.flows.slot.chain_of_code import chain_of_code
+from moa_mcp.flows.slot.tree_search import tree_search
 from moa_mcp.flows.state import Seat, State
 from moa_mcp.model import Branch, Flow, Task
 from moa_mcp.preset import Nested, Preset
+from moa_mcp.stages import ChainOfCode, TreeSearch
 
 Panel: TypeAlias = Callable[[Task, Preset], Flow]
 """Makes the flow of a whole preset; handed down, because a panel may hold panels."""
 
-_METHODS: Mapping[type[Entry], Callable[[Task, State, Any], Flow]] = {}
+_METHODS: Mapping[type[Entry], Callable[[Task, State, Any], Flow]] = {
+    TreeSearch: tree_search,
+    ChainOfCode: chain_of_code,
+}
 
 
 def branch_for(task: Task, seat: Seat, state: State, identity: str, *, panel: Panel) -> Branch:

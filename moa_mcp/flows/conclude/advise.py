@@ -1,0 +1,34 @@
+"""Hermes Agent's form: the drafts are private advice in a trailing turn, and the aggregator acts on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moa_mcp.advising import advised, advisory
+from moa_mcp.flows.conclude.synthesize import written
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+from moa_mcp.stages import Advise
+
+
+def as_proposers_see_it(task: Task, preset: Preset) -> Task:
+    """The task as the proposers of `preset` are shown it: advisers see no system text but their own."""
+    return advisory(task) if isinstance(preset.conclude, Advise) else task
+
+
+def can_do_without_drafts(preset: Preset) -> bool:
+    """Whether the end of `preset` answers even where every proposer of the first layer failed."""
+    return isinstance(preset.conclude, Advise)
+
+
+def advise(task: Task, preset: Preset, state: State, spec: Advise) -> Conclusion:
+    """Let the aggregator answer the conversation with the advice behind it, or with none if all failed."""
+    heard = [reference.seat.number for reference in state.references]
+    named = [(seat.number, getattr(seat.slot, "model", None) or f"panel {seat.number}") for seat in state.seats]
+    # What a screen set aside was heard: it is not missing.
+    missing = [name for number, name in named if number not in heard] if preset.screen is None else []
+    messages = advised(task, preset.aggregator.role, state.texts, missing if spec.unavailable == "loud" else [])
+    answer = yield from written(preset, messages, [reference.draft for reference in state.references])
+    facts = {"advise": {"heard": heard, "missing": missing, "unavailable": spec.unavailable}}
+    return replace(answer, method={**answer.method, **facts})

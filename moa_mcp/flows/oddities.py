@@ -1,0 +1,94 @@
+"""What is odd about the drafts of a layer: the reader is told, and judges. Nothing is dropped for it.
+
+Patterns are conservative: a remark that is often wrong is soon read by nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from moa_mcp.endpoints import split_model
+from moa_mcp.model import Call, Draft, Outcome, Task
+
+LONG_ENOUGH = 200
+"""Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
+
+ALIKE = 0.95
+"""Share of the words of two drafts that both use, from which on they are nearly the same."""
+
+_ORDERS = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,3} "
+    r"\b(?:instructions?|prompts?|drafts?|answers?|responses?|references?|messages?|candidates?)\b"
+    r"|\b(?:to|as|dear|attention|note to) (?:the )?aggregator\b"
+    r"|\b(?:output|respond with|reply with|return) (?:only|exactly|nothing but) (?:this|the following|my)\b"
+    r"|\bnew (?:system )?instructions?:"
+    r"|<\|im_(?:start|end)\|>|\[/?inst\]|<</?sys>>"
+    r"|[<\u2039\xab\uff1c]{2} ?(?:end of )?draft \d"
+)
+"""How a text (in small letters) speaks that wants to steer its reader instead of answering the question."""
+
+_HINTS = ("ignore", "disregard", "forget", "override", "aggregator", "only", "exactly", "nothing but", "instruction")
+_MARKS = ("<|im_", "inst]", "<<", "\u2039", "\xab", "\uff1c")
+_SIGNS = (*_HINTS, *_MARKS)
+"""One of these stands in every text that speaks so, and looking for them is much quicker."""
+
+_Pair = tuple[Call, Draft]
+
+
+def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
+    """Remarks on the drafts of one layer."""
+    pairs = [(c, o) for c, o in zip(calls, outcomes, strict=True) if isinstance(o, Draft)]
+    return [*_orders(task, pairs), *_twins(pairs), *_collapsed(pairs)]
+
+
+def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Drafts that try to instruct their reader, in words that are not the question's own."""
+    for call, draft in pairs:
+        text = draft.text.lower()
+        found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
+        if found and found[0] not in task.question.lower():
+            yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
+
+
+def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Drafts that say the same in nearly the same words: together they count for little more than one."""
+    twins = [
+        f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
+        for (one, draft), (other, second) in combinations(pairs, 2)
+        if _alike(draft.text, second.text)
+    ]
+    if twins:
+        named = ", ".join(twins[:_MOST_NAMED])
+        more = f", and {len(twins) - _MOST_NAMED} pairs more" if len(twins) > _MOST_NAMED else ""
+        yield f"drafts are nearly the same, so that they confirm one another little: {named}{more}"
+
+
+_MOST_NAMED = 3
+
+
+def _alike(text: str, other: str) -> bool:
+    if min(len(text), len(other)) < max(LONG_ENOUGH, ALIKE * max(len(text), len(other))):
+        return False
+    if text == other:
+        return True
+    words, others = frozenset(text.split()), frozenset(other.split())
+    return len(words & others) >= ALIKE * len(words | others)
+
+
+def _collapsed(pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Slots that asked for different models and were answered by one."""
+    asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
+    for call, draft in pairs:
+        if draft.served_model is not None and call.kind == "chat":
+            asked[draft.served_model].setdefault(split_model(call.model)[1], call)
+    for served, calls in asked.items():
+        if len(calls) > 1:
+            models = ", ".join(f"{call.layer}.{call.slot} {call.model}" for call in calls.values())
+            yield f"one model ({served}) answered for different ones that were asked: {models}"
+
+
+def _name(call: Call) -> str:
+    return f"{call.role} {call.layer}.{call.slot} ({call.model})"

@@ -1,0 +1,46 @@
+"""Cluster & Filter (Wolf et al. 2025, arXiv 2503.05856): a minority that stands apart from the rest is set aside.
+
+It assumes an honest majority, and sees wording: a draft that differs in one number alone stands with the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from moa_mcp.flows.parting import FEWEST, Parting, parted
+from moa_mcp.flows.similarity import similarities
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+from moa_mcp.stages import ClusterScreen
+
+
+def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
+    """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
+    if len(state.references) < FEWEST:
+        return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"})
+    found = yield from similarities(task, preset, state.texts, layer=state.layer, place="screen")
+    groups = parted(found, spec.margin)
+    entry = {
+        "layer": state.layer,
+        "kept": [state.numbers[index] for index in groups.kept],
+        "dropped": [state.numbers[index] for index in groups.dropped],
+        "groups": [[state.numbers[index] for index in group] for group in (groups.larger, groups.smaller)],
+        "distance": round(groups.distance, 4),
+        "tie": groups.tied,
+        **found.facts,
+    }
+    kept = tuple(state.references[index] for index in groups.kept)
+    notes = (*found.notes, *_notes(state, groups))
+    return replace(state, references=kept).noting(*notes).logging("screen", entry)
+
+
+def _notes(state: State, groups: Parting) -> list[str]:
+    names = [", ".join(str(state.numbers[index]) for index in group) for group in (groups.larger, groups.smaller)]
+    if groups.tied:
+        halves = " and ".join(f"slots {name}" for name in names)
+        return [f"the drafts of layer {state.layer} fall into two groups of one size, {halves}: all were kept"]
+    if not groups.apart:
+        return []
+    slots = f"slots {names[1]} were" if len(groups.smaller) > 1 else f"slot {names[1]} was"
+    return [f"in layer {state.layer} {slots} set aside: what is said there stands apart from the others"]

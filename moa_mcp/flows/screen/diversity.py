@@ -1,0 +1,43 @@
+"""The drafts that differ most are passed on: greedy max-min selection (RMoA, Xie et al. 2025, arXiv 2505.24442)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from statistics import fmean
+
+from moa_mcp.flows.similarity import Matrix, similarities
+from moa_mcp.flows.state import Stage, State
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+from moa_mcp.stages import DiverseScreen
+
+
+def diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:
+    """Keep the `keep` drafts that differ most, in the order of their slots; with no more than that, all."""
+    if spec.keep >= len(state.references):
+        return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
+    found = yield from similarities(task, preset, state.texts, layer=state.layer, place="screen")
+    kept = greedy(found.matrix, spec.keep)
+    entry = {
+        "layer": state.layer,
+        "kept": [state.numbers[index] for index in kept],
+        "dropped": [number for index, number in enumerate(state.numbers) if index not in kept],
+        **found.facts,
+    }
+    references = tuple(state.references[index] for index in kept)
+    return replace(state, references=references).noting(*found.notes).logging("screen", entry)
+
+
+def greedy(matrix: Matrix, keep: int) -> list[int]:
+    """The indices of `keep` texts, in order: first the one least like all, then always the least like any chosen.
+
+    Of equal ones the lowest index is taken. `keep` is at least 1; more than there are texts keeps all.
+    """
+    rest = list(range(len(matrix)))
+    chosen = [min(rest, key=lambda index: fmean(matrix[index]))]
+    rest.remove(chosen[0])
+    while rest and len(chosen) < keep:
+        farthest = min(rest, key=lambda index: max(matrix[index][one] for one in chosen))
+        rest.remove(farthest)
+        chosen.append(farthest)
+    return sorted(chosen)

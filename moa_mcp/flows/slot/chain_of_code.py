@@ -1,0 +1,214 @@
+"""Chain of Code (Li et al. 2023): the model thinks in a program; what a sandbox cannot run, the model emulates.
+
+`interweave` runs it statement by statement: an undefined function or a statement that fails is given to the
+model, and the program goes on with what it says. `whole` runs it at once and has it repaired twice.
+"""
+
+from __future__ import annotations
+
+import json
+import keyword
+import re
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from moa_mcp import reasoning
+from moa_mcp.errors import RunFailed
+from moa_mcp.fields import Sampling
+from moa_mcp.flows.asking import Read, ask, is_object, json_object
+from moa_mcp.flows.calls import call_to, remarks
+from moa_mcp.flows.slot.execution import Machine, Ran
+from moa_mcp.flows.state import State
+from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.stages import ChainOfCode
+
+RUNNING_SHARE = 0.8
+"""Of the time of its place, what the program and its emulation may use; the rest is for the words."""
+
+REPAIRS = 2
+LONGEST_PROGRAM = 20_000
+"""Characters; a longer one is no short program, and is emulated instead of run."""
+
+_FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
+_BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
+_VALUE = Likely('{"value": true}', '{"value": true}')
+_SETS = Likely('{"set": {}}', '{"set": {}}')
+
+_Found = Generator[Batch, Sequence[Outcome], str | None]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """One chain: what it was asked, its program, and what was emulated of it. `left` counts emulations."""
+
+    task: Task
+    spec: ChainOfCode
+    program: str
+    left: int
+    how: str = "executed"
+    emulated: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+    repairs: int = 0
+    made_up: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "mode": self.spec.mode,
+            "how": self.how,
+            "emulated": self.emulated,
+            "repairs": self.repairs,
+        }
+
+
+def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
+    """Have a program written, run it, and put what it comes to into words.
+
+    Raises:
+        RunFailed: there is no program, or nobody could say what it comes to.
+    """
+    messages = reasoning.asked(task, spec, state.texts, state.extra)
+    call = call_to(spec, reasoning.program(messages), "program", "programmer", layer=1)
+    (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
+    if isinstance(outcome, Failure):
+        raise RunFailed("Nobody wrote a program:", remarks((call,), (outcome,)))
+    code = program_in(outcome.text)
+    if code is None:
+        note = "the model wrote no program, but this reply"
+        return Answer(outcome.text, outcome.cut, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
+    chain = _Chain(task, spec, code, spec.emulations)
+    result = yield from (_interwoven(chain) if spec.mode == "interweave" else _whole(chain))
+    if result is None:
+        raise RunFailed("The program came to no result:", chain.notes)
+    return (yield from _worded(chain, messages, result))
+
+
+def program_in(text: str) -> str | None:
+    """The program in a reply: its last fenced block, or all of it if it sets `answer`; None without one."""
+    blocks: list[str] = [block.strip() for block in _FENCED.findall(text)]
+    if any(blocks):
+        return next(block for block in reversed(blocks) if block)
+    return text.strip() if _BARE.search(text) else None
+
+
+def _interwoven(chain: _Chain) -> _Found:
+    machine = Machine(chain.spec.steps, pauses=True, until=RUNNING_SHARE)
+    ran = Ran(error="the program is too long to be run")
+    if len(chain.program) <= LONGEST_PROGRAM:
+        ran = yield from machine.start(chain.program)
+    while ran.status in ("paused", "error") and chain.left > 1 and machine.steps > 0:
+        if ran.status == "error" and not ran.statement:
+            break  # not a statement failed, but the program as such, or its end
+        emulate = _called if ran.status == "paused" else _set
+        said = yield from emulate(chain, ran)
+        if said is None:
+            break
+        step = machine.resume if ran.status == "paused" else machine.skip
+        ran = yield from step(chain.program, ran, said["value"])
+    return ran.answer if ran.status == "done" else (yield from _imagined(chain, ran))
+
+
+def _whole(chain: _Chain) -> _Found:
+    machine = Machine(chain.spec.steps, pauses=False, until=RUNNING_SHARE)
+    ran = yield from machine.start(chain.program)
+    while ran.status == "error" and chain.repairs < REPAIRS:
+        chain.repairs += 1
+        identity = f"repair.{chain.repairs}"
+        messages = reasoning.repair(chain.task, chain.program, ran.error)
+        call = call_to(_exact(chain.spec), messages, identity, "repairer", layer=1)
+        (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
+        code = program_in(outcome.text) if isinstance(outcome, Draft) else None
+        if code is None:
+            break
+        chain.program = code
+        machine.steps = chain.spec.steps
+        ran = yield from machine.start(code)
+    return ran.answer if ran.status == "done" else (yield from _imagined(chain, ran))
+
+
+_Said = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
+
+
+def _called(chain: _Chain, ran: Ran) -> _Said:
+    """What the model says an undefined function or name gives."""
+    messages = reasoning.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
+    return (yield from _emulated(chain, messages, ran.wanted, _read_value, _VALUE))
+
+
+def _set(chain: _Chain, ran: Ran) -> _Said:
+    """Which variables the model says a failed statement would have set."""
+    messages = reasoning.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
+    return (yield from _emulated(chain, messages, ran.statement, _read_sets, _SETS))
+
+
+def _imagined(chain: _Chain, ran: Ran) -> _Found:
+    """What the model says the whole program comes to: the last resort, and the only one without a sandbox."""
+    chain.made_up = True
+    chain.how = f"the model emulated the whole program: {ran.error or 'it did not come to its end in the sandbox'}"
+    chain.notes.append(chain.how)
+    messages = reasoning.emulate_program(chain.task, chain.program)
+    said = yield from _emulated(chain, messages, "the whole program", _read_value, _VALUE)
+    return None if said is None else _shown(said["value"])
+
+
+def _emulated(
+    chain: _Chain, messages: Sequence[Message], what: str, read: Read[dict[str, Any]], likely: Likely
+) -> _Said:
+    chain.left -= 1
+    chain.emulated.append(what.splitlines()[0][:80] if what else "")
+    identity = f"emulate.{len(chain.emulated)}"
+    call: Call = call_to(_exact(chain.spec), messages, identity, "emulator", layer=1, likely=likely)
+    asked = yield from ask(call, read, until=RUNNING_SHARE)
+    if asked.value is None:
+        chain.notes.append(f"emulation {len(chain.emulated)} gave nothing: {asked.how}")
+    return asked.value
+
+
+def _worded(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
+    """The reply that rests on the result, marked with where that came from."""
+    told = reasoning.word(chain.task, messages, chain.program, result)
+    call = call_to(chain.spec, told, "words", "writer", layer=1)
+    (outcome,) = yield Batch(1, (call,), until=0.95)
+    source = "worked out by a model, line by line" if chain.made_up else "computed by a program that was run"
+    if chain.emulated and not chain.made_up:
+        source += ", with steps that a model emulated"
+    text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
+    chain.notes.extend(remarks((call,), (outcome,)))
+    return Answer(
+        f"{text}Result: {result} ({source}).",
+        chain.made_up,
+        tuple(chain.notes),
+        {"chain_of_code": chain.facts()},
+    )
+
+
+def _exact(spec: ChainOfCode) -> Sampling:
+    """The model as an interpreter: without a role, and without chance."""
+    return Sampling(
+        model=spec.model,
+        temperature=0.0,
+        max_tokens=spec.max_tokens,
+        effort=spec.effort,
+        timeout_seconds=spec.timeout_seconds,
+    )
+
+
+def _read_value(text: str) -> dict[str, Any] | None:
+    reply = json_object(text, "value")
+    return {"value": reply["value"]} if reply else None
+
+
+def _read_sets(text: str) -> dict[str, Any] | None:
+    reply = json_object(text, "set")
+    variables = reply["set"] if reply else None
+    if not is_object(variables) or not all(map(_is_name, variables)):
+        return None
+    return {"value": variables}
+
+
+def _is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

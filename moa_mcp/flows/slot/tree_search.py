@@ -1,0 +1,189 @@
+"""Tree search over whole answers: each is refined from another, and a judge's values say where to go on.
+
+Every simulation descends from the root to where there is room, by upper confidence bounds; the answer is the
+node of the highest value, not the one most visited, so that few simulations still heed the judge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from moa_mcp import judging, reasoning
+from moa_mcp.errors import Reason, RunFailed
+from moa_mcp.fields import Sampling
+from moa_mcp.flows.asking import Asked, ask, json_object, reason
+from moa_mcp.flows.calls import call_to, remarks
+from moa_mcp.flows.labels import ballot
+from moa_mcp.flows.scoring import HIGHEST, read_score, read_score_loosely
+from moa_mcp.flows.state import State
+from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.stages import TreeSearch
+
+UNREAD = 0.5
+"""What an answer whose judgement cannot be read is worth to the search; it is never the best."""
+
+GOOD_ENOUGH = 0.95
+"""Two answers of this value end the search."""
+
+SEARCH_SHARE = 0.95
+"""Of the time of its place, what the search may use: what it has found by then must still be handed in."""
+
+_LIKELY = Likely('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """An answer in the tree, the judge's value of it (None: not read) and what came of the search below it."""
+
+    answer: Draft
+    depth: int
+    value: float | None
+    remarks: str
+    above: _Node | None = None
+    below: list[_Node] = field(default_factory=list["_Node"])
+    visits: int = 0
+    total: float = 0.0
+
+    def credit(self) -> None:
+        """Carry the value of this node up to the root."""
+        worth = UNREAD if self.value is None else self.value
+        node: _Node | None = self
+        while node is not None:
+            node.visits += 1
+            node.total += worth
+            node = node.above
+
+
+@dataclass(slots=True)
+class _Search:
+    """One search: the nodes in the order in which they were made, the root first, and why it ended early."""
+
+    task: Task
+    spec: TreeSearch
+    messages: tuple[Message, ...]
+    nodes: list[_Node] = field(default_factory=list[_Node])
+    notes: list[str] = field(default_factory=list[str])
+    ended: str | None = None
+
+    def room(self, node: _Node) -> bool:
+        """Whether a new answer can stand somewhere below `node`."""
+        if node.depth >= self.spec.depth:
+            return False
+        return len(node.below) < self.spec.width or any(map(self.room, node.below))
+
+    def promising(self) -> _Node:
+        """The node to refine next: down from the root, by upper confidence bounds, to where there is room."""
+        node = self.nodes[0]
+        while len(node.below) >= self.spec.width:
+            node = max(filter(self.room, node.below), key=self._bound)
+        return node
+
+    def _bound(self, node: _Node) -> float:
+        trials = node.above.visits if node.above else node.visits
+        return node.total / node.visits + self.spec.exploration * math.sqrt(math.log(trials) / node.visits)
+
+    def best(self) -> _Node:
+        """The node of the highest value that was read; of equals the more visited, then the earlier."""
+        return max(self.nodes, key=lambda node: (-1 if node.value is None else node.value, node.visits))
+
+    @property
+    def good(self) -> int:
+        return sum(node.value is not None and node.value >= GOOD_ENOUGH for node in self.nodes)
+
+    def facts(self) -> dict[str, Any]:
+        """What the run tells of the search; answers are told by their number, the root being 0."""
+        parents = [None if node.above is None else self.nodes.index(node.above) for node in self.nodes]
+        return {
+            "values": [node.value for node in self.nodes],
+            "refined_from": parents,
+            "chosen": self.nodes.index(self.best()),
+            "unread": sum(node.value is None for node in self.nodes),
+            "ended": self.ended or "all simulations were made",
+        }
+
+
+_Asking = Generator[Batch, Sequence[Outcome], None]
+
+
+def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
+    """Write a reply, refine and judge replies along the tree, and answer with the best by value.
+
+    Raises:
+        RunFailed: there is not even a first reply.
+    """
+    messages = reasoning.asked(task, spec, state.texts, state.extra)
+    search = _Search(task, spec, messages)
+    root = call_to(spec, messages, "root", "searcher", layer=1)
+    (outcome,) = yield Batch(1, (root,), until=SEARCH_SHARE)
+    if isinstance(outcome, Failure):
+        raise RunFailed("The tree search has no first reply:", remarks((root,), (outcome,)))
+    yield from _grow(search, outcome, None)
+    for number in range(1, spec.simulations + 1):
+        if search.ended is None and search.good >= 2:
+            search.ended = "two replies were good enough"
+        if search.ended is None and not search.room(search.nodes[0]):
+            search.ended = "the tree is full"
+        if search.ended is not None:
+            break
+        yield from _simulate(search, number)
+    return _found(search)
+
+
+def _simulate(search: _Search, number: int) -> _Asking:
+    parent = search.promising()
+    messages = reasoning.refine(search.task, search.messages, parent.answer.text, parent.remarks)
+    call = call_to(search.spec, messages, f"refine.{number}", "refiner", layer=1)
+    (outcome,) = yield Batch(1, (call,), until=SEARCH_SHARE)
+    if isinstance(outcome, Draft):
+        written = Draft(reasoning.revised(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut)
+        yield from _grow(search, written, parent)
+        return
+    search.notes.extend(remarks((call,), (outcome,)))
+    if outcome.reason is Reason.DEADLINE:
+        search.ended = "its time was up"
+
+
+def _grow(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
+    """Judge an answer and put it into the tree below `parent`."""
+    asked = yield from _judged(search, answer.text)
+    value, why = asked.value or (None, "")
+    if asked.value is None:
+        search.notes.append(f"reply {len(search.nodes)} of the search has no value: {asked.how}")
+    node = _Node(answer, 0 if parent is None else parent.depth + 1, value, why, parent)
+    search.nodes.append(node)
+    if parent is not None:
+        parent.below.append(node)
+    node.credit()
+
+
+def _judged(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], Asked[tuple[float, str]]]:
+    messages = judging.rate(search.task, ballot(search.task, "tree-search", [text]).shown())
+    identity = f"judge.{len(search.nodes)}"
+    call: Call = call_to(_judge(search.spec), messages, identity, "judge", layer=1, likely=_LIKELY)
+    return (yield from ask(call, _read, _read_loosely, until=SEARCH_SHARE))
+
+
+def _judge(spec: TreeSearch) -> Sampling:
+    """Who judges: the one that is named, else the model itself; at temperature 0 unless told otherwise."""
+    judge = spec.judge or Sampling(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
+    return judge if judge.temperature is not None else judge.model_copy(update={"temperature": 0.0})
+
+
+def _read(text: str) -> tuple[float, str] | None:
+    score = read_score(text)
+    return None if score is None else (score / HIGHEST, reason(json_object(text, "score") or {}))
+
+
+def _read_loosely(text: str) -> tuple[float, str] | None:
+    score = read_score_loosely(text)
+    return None if score is None else (score / HIGHEST, "")
+
+
+def _found(search: _Search) -> Answer:
+    best = search.best()
+    lost = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
+    degraded = bool(lost) or best.answer.cut
+    return Answer(best.answer.text, degraded, (*search.notes, *lost), {"tree_search": search.facts()})
