@@ -153,9 +153,7 @@ class UnknownRun(UserError):
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
-        super().__init__(
-            f"There is no run {run_id!r}. Runs are listed in moa://runs; ask again without run_id."
-        )
+        super().__init__(f"There is no run {run_id!r}. Runs are listed in moa://runs; ask again without run_id.")
 
 
 class MissingKey(UserError):
@@ -182,7 +180,9 @@ class ProviderError(MoAError):
     """One model call failed.
 
     `detail` is one redacted line from the provider; `retry_after` is in seconds; `should_retry` is the
-    provider's own word on it; `parameter` is the key of the request that it objects to; `sent_text` tells whether any of the answer had arrived.
+    provider's own word on it; `parameter` is the key of the request that it objects to; `sent_text` tells
+    whether any of the answer had arrived, `reached` whether a model may have worked on it, so that it may be
+    billed, and the numbers what it is then booked at.
     """
 
     reason: Reason
@@ -194,6 +194,10 @@ class ProviderError(MoAError):
     served_model: str | None = None
     parameter: str | None = None
     retries: int = 0
+    reached: bool = False
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
 
     def __str__(self) -> str:
         words = in_plain_words(self.reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from moa_mcp.endpoints import split_model
 
@@ -18,12 +19,16 @@ class Rates:
     output_per_token: float
 
 
+FREE = Rates(0.0, 0.0)
+
+
 def price(model_id: str, input_tokens: int, output_tokens: int) -> float | None:
     """The price of a call in US dollars, or None if it is not known. `model_id` is `provider/model`."""
     cost = _cost(model_id, input_tokens, output_tokens)
     return None if cost is None else cost[0] + cost[1]
 
 
+@cache
 def rates(model_id: str) -> Rates | None:
     """What a token of `provider/model` costs, or None if it is not known."""
     cost = _cost(model_id, _SAMPLE, _SAMPLE)

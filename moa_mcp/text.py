@@ -13,6 +13,20 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|
 # Control characters but tab and newline, and the marks that turn the direction of writing.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
+# What a reader does not see and a model or a terminal obeys: control characters, the marks that turn the
+# direction of writing, characters without width, the tags and variation selectors that can spell hidden words.
+# Joiners stay where they join: between parts of an emoji, and in scripts that are written with them.
+_JOINED = (
+    "\u0600-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc"
+    "\ufe0f\u2190-\u2bff\U0001f000-\U0001faff"
+)
+_JOINS = re.compile(f"[{_JOINED}]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+    f"|(?<![{_JOINED}])[\u200c\u200d]"
+)
+
 
 def repair(text: str) -> str:
     """Join surrogate halves that a provider split over two pieces, and replace lone ones by U+FFFD.
@@ -23,6 +37,18 @@ def repair(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def clean(text: str, before: str = "") -> str:
+    """`text` without what cannot be seen in it, newlines and tabs kept; `\\r\\n` is one newline.
+
+    Emoji that are joined from several, and scripts that are written with joiners, stay whole. `before` is the
+    character that came before `text`, where this is a piece of something longer.
+    """
+    if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    joined = before if _JOINS.fullmatch(before) else ""
+    return _UNSEEN.sub("", joined + _ESCAPE.sub("", text))[len(joined) :]
 
 
 def part_thinking(text: str) -> tuple[str, str]:

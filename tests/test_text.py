@@ -1,9 +1,10 @@
 """What becomes of a text on its way in."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.text import fence, one_line, part_thinking, repair
+from moa_mcp.text import clean, fence, one_line, part_thinking, repair
 
 
 def test_surrogate_halves_of_one_emoji_are_joined() -> None:
@@ -45,3 +46,33 @@ def test_a_fence_closes_exactly_once_whatever_it_encloses(text: str, seed: int) 
 def test_one_line_folds_cuts_and_drops_what_cannot_be_printed() -> None:
     assert one_line("a\nb\x1b[31m c") == "a b[31m c"
     assert len(one_line("x" * 500)) == 200
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("plain\n\ttext", "plain\n\ttext"),
+        ("a\r\nb\rc", "a\nbc"),
+        ("nul\x00 bell\x07 del\x7f c1\x9b", "nul bell del c1"),
+        ("\x1b[1;31mred\x1b[0m \x1b]0;title\x07x\x1b]8;;u\x1b\\y", "red xy"),
+        ("\u202eevil\u2066x\u2069 \u200emark\u200f", "evilx mark"),
+        ("zero\u200bwidth\u2060\ufeff\u00ad \u200d\u200c", "zerowidth "),
+        ("tag\U000e0041\U000e0042 vs\U000e0101", "tag vs"),
+        (
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466",
+        ),
+        ("\U0001f44d\U0001f3fd\u200d\u2642\ufe0f", "\U0001f44d\U0001f3fd\u200d\u2642\ufe0f"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\u0915\u094d\u200d\u0937", "\u0915\u094d\u200d\u0937"),
+        ("\U0001f468\u200d\u200d\u200dx", "\U0001f468\u200dx"),
+    ],
+)
+def test_what_cannot_be_seen_is_taken_out_and_what_joins_stays(text: str, kept: str) -> None:
+    assert clean(text) == kept
+
+
+def test_a_joiner_at_the_beginning_of_a_piece_joins_what_came_before() -> None:
+    assert clean("\u200d\U0001f469", "\U0001f468") == "\u200d\U0001f469"
+    assert clean("\u200d\U0001f469", "a") == "\U0001f469"
+    assert clean("\u200d\U0001f469") == "\U0001f469"

@@ -29,7 +29,7 @@ def wait_before_retry(error: ProviderError, retries: int, draw: float) -> float 
         return None
     asked = error.retry_after
     if asked is None:
-        return draw * min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** (retries + 1))
+        return draw * min(LONGEST_SECONDS, FIRST_SECONDS * 2.0 ** (retries + 1))
     return asked * (1 + 0.1 * draw) if asked <= LONGEST_ASKED_SECONDS else None
 
 

@@ -12,7 +12,8 @@ from typing import Protocol
 from moa_mcp.model import Call, Draft
 
 OnText = Callable[[str], None]
-"""Called with each piece of the answer as it arrives (never with thoughts); must not block."""
+"""Called with each piece of the answer as it arrives (never with thoughts); must not block. An empty piece is
+a sign of life: data came, such as a thought, but nothing that is to be shown."""
 
 
 class Provider(Protocol):

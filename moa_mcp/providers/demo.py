@@ -25,7 +25,7 @@ def _sentences(call: Call) -> tuple[str, ...]:
     what = "answer" if call.role == AGGREGATOR else "draft"
     asked = next((message.text for message in reversed(call.messages) if message.speaker == "user"), "")
     opening = f"Demo {what} from {call.model}: no model was called. "
-    question = f"The question began: “{one_line(asked, ECHO)}” "
+    question = f"The question began: “{one_line(_first_line(asked), ECHO)}” "
     if call.role != AGGREGATOR:
         return opening, question, f"This is proposer {call.slot} of layer {call.layer}."
     return (
@@ -34,3 +34,8 @@ def _sentences(call: Call) -> tuple[str, ...]:
         "A real panel would have put its drafts together here. ",
         "To ask one, set the key variable of a provider, for one OPENROUTER_API_KEY, and start again.",
     )
+
+
+def _first_line(asked: str) -> str:
+    """Of the question alone: behind it may stand the drafts of the layer before."""
+    return asked.strip().partition("\n")[0]

@@ -11,8 +11,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from functools import cache, partial
 from typing import Any
 
 import aiohttp
@@ -28,6 +27,7 @@ from moa_mcp.providers.keys import without_key
 from moa_mcp.providers.payload import parse
 from moa_mcp.providers.reader import Reader
 from moa_mcp.providers.sse import EventSplitter
+from moa_mcp.recursion import HEADERS
 
 CONNECT_SECONDS = 10
 KEEP_ALIVE_SECONDS = 30
@@ -63,51 +63,69 @@ FAULTS: Mapping[type[Exception], Reason] = {
 
 BROKEN = tuple(FAULTS)
 
+UNSENT = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+"""Of these, those after which nothing can have been sent, let alone billed."""
+
+_CONNECT_IN_TIME = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
+
 
 class Http:
-    """A client of one origin: its connections, headers and key go nowhere else, and it keeps no cookies."""
+    """The wire to one origin: its connections, headers and key go nowhere else.
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], key: str | None) -> None:
+    Requests go straight to the transport. What an httpx client would add around it is redirects, cookies,
+    proxies from the environment and authentication: all that must not happen here, at a third of the time.
+    """
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], key: str | None, *, use_proxy_env: bool = False
+    ) -> None:
         self._key = key
-        self._client = httpx.AsyncClient(
-            base_url=base_url,
-            headers={"user-agent": "moa-mcp", "accept-encoding": "identity", **headers},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-            timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-            transport=AiohttpTransport(verify=_trust(), client=_session),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._base_url = base_url.rstrip("/")
+        self._headers = {"user-agent": "moa-mcp", "accept-encoding": "identity", **HEADERS, **headers}
+        self._urls: dict[str, httpx.URL] = {}
+        self._transport = AiohttpTransport(verify=_trust(), client=partial(_session, use_proxy_env=use_proxy_env))
 
     async def converse(self, path: str, body: Mapping[str, Any], reader: Reader, on_text: OnText) -> Draft:
         """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
         content = json.dumps(body, ensure_ascii=False).encode()
         headers = {"content-type": "application/json", "accept": "text/event-stream, application/json"}
+        answered = False
         try:
-            async with self._opened("POST", path, content=content, headers=headers) as response:
+            async with self._opened("POST", path, headers, content) as response:
+                await _check(response)
+                answered = True
                 await _hear(response, reader, on_text)
             return reader.transcript.draft()
         except ProviderError as error:
             error.detail = without_key(error.detail, self._key)
             error.sent_text = reader.transcript.heard
+            error.reached = error.reached or answered
             error.served_model = reader.transcript.served_model
+            error.input_tokens = reader.transcript.input_tokens
+            error.output_tokens = reader.transcript.output_tokens
             raise
 
     async def get(self, path: str) -> object:
         """The JSON value at `path`. Raises ProviderError."""
-        async with self._opened("GET", path) as response:
+        async with self._opened("GET", path, {"accept": "application/json"}) as response:
             await _check(response)
             return await _json(response)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
     @asynccontextmanager
-    async def _opened(self, method: str, path: str, **given: Any) -> AsyncGenerator[httpx.Response]:
+    async def _opened(
+        self, method: str, path: str, headers: Mapping[str, str], content: bytes = b""
+    ) -> AsyncGenerator[httpx.Response]:
         """The reply to a request, its body still to be read; leaving closes what was not read to its end."""
         with _mapped():
-            response = await self._client.send(self._client.build_request(method, path, **given), stream=True)
+            url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+            request = httpx.Request(
+                method, url, headers={**self._headers, **headers}, content=content, extensions=_CONNECT_IN_TIME
+            )
+            response = await self._transport.handle_async_request(request)
         try:
             yield response
         finally:
@@ -120,10 +138,10 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
     """Connections without a limit: how many calls run at a time is decided around the provider."""
     connector = aiohttp.TCPConnector(limit=0, ssl=_trust(), keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
 
 
 @contextmanager
@@ -135,12 +153,12 @@ def _mapped() -> Generator[None]:
         reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
-        raise ProviderError(reason, detail, should_retry=False if untrusted else None) from error
+        again = False if untrusted else None
+        raise ProviderError(reason, detail, should_retry=again, reached=not isinstance(error, UNSENT)) from error
 
 
 async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
     """Read a reply into `reader`, whatever form it comes in."""
-    await _check(response)
     match _content_type(response):
         case "text/event-stream" | "":
             await _hear_events(response, reader, on_text)
@@ -169,8 +187,8 @@ async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText
         size += len(chunk)
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
-        if text := "".join([reader.feed(data) for _, data in splitter.feed(chunk)]):
-            on_text(text)
+        if events := splitter.feed(chunk):
+            on_text("".join([reader.feed(data) for _, data in events]))  # without text, a sign of life
     with anyio.move_on_after(DRAIN_SECONDS):
         while await _next(chunks):
             pass

@@ -39,10 +39,11 @@ def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
 def without_key(text: str, key: str | None) -> str:
     """What a provider said as one line of at most 200 characters, with every form of the key taken out."""
     line = one_line(text, limit=len(text) + 1)
-    for form in _forms(key) if key else ():
+    for form in forms_of(key) if key else ():
         line = line.replace(form, "[key]")
     return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
 
 
-def _forms(key: str) -> tuple[str, ...]:
-    return key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("=")
+def forms_of(key: str) -> tuple[str, ...]:
+    """A key as it may be written: as it is, in a URL, in base64."""
+    return tuple(dict.fromkeys((key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("="))))

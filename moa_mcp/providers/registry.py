@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -11,13 +11,20 @@ import anyio
 from moa_mcp.endpoints import Endpoint, split_model
 from moa_mcp.errors import InvalidRequest, MissingKey, ProviderError, Reason, nearest
 from moa_mcp.model import Call, Draft
+from moa_mcp.prices import FREE, Rates, rates
 from moa_mcp.providers import anthropic, keys, openai
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.by_kind import ByKind
+from moa_mcp.providers.cooling import Cooling
 from moa_mcp.providers.demo import DemoProvider
+from moa_mcp.providers.embeddings import EmbeddingsProvider
 from moa_mcp.providers.limited import Limited
 from moa_mcp.providers.metered import Metered
 from moa_mcp.providers.payload import mapping, sequence, words
-from moa_mcp.providers.timed import Timed
+from moa_mcp.providers.redacting import Redacting
+from moa_mcp.providers.sandbox import SandboxProvider
+from moa_mcp.providers.timed import Patience, Timed
+from moa_mcp.recursion import Address, is_own
 from moa_mcp.text import one_line
 
 if TYPE_CHECKING:
@@ -31,12 +38,25 @@ class Registry:
     """The provider of a whole configuration.
 
     `endpoints` are by name; `environ` holds the key variables. An endpoint's client is made when it is first
-    asked, and lives until `aclose`.
+    asked, and lives until `aclose`. Proxies are taken from the environment only with `use_proxy_env`. What
+    wraps an adapter here lives as long as the process; what lives for one run is folded by `per_run`.
     """
 
-    def __init__(self, endpoints: Mapping[str, Endpoint], environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        endpoints: Mapping[str, Endpoint],
+        environ: Mapping[str, str],
+        patience: Patience | None = None,
+        *,
+        use_proxy_env: bool = False,
+    ) -> None:
+        self.listening: Collection[Address] = ()
+        """What this process listens on itself: no call may go there."""
         self._endpoints = endpoints
         self._environ = environ
+        self._patience = patience
+        self._use_proxy_env = use_proxy_env
+        self._sandbox = SandboxProvider()
         self._providers: dict[str, Provider] = {}
         self._clients: dict[str, Http] = {}
 
@@ -46,7 +66,8 @@ class Registry:
         Raises:
             ProviderError: the call gave no draft. Without its endpoint or its key it was not sent at all.
         """
-        return await self._provider(split_model(call.model)[0]).complete(call, on_text)
+        provider = self._sandbox if call.kind == "code" else self._provider(split_model(call.model)[0])
+        return await provider.complete(call, on_text)
 
     def missing_key(self, model: str) -> str | None:
         """The key variable that the model's endpoint needs and that is not set; None if there is none."""
@@ -63,7 +84,7 @@ class Registry:
         """Make sure that all these models could be asked.
 
         Raises:
-            InvalidRequest: a model's provider is not declared.
+            InvalidRequest: a model's provider is not declared, or is this server itself.
             MissingKey: key variables are not set; names every one.
         """
         wanting: dict[str, str] = {}
@@ -71,19 +92,26 @@ class Registry:
             name = split_model(model)[0]
             if name not in self._endpoints:
                 raise InvalidRequest(self._unknown(name, model))
+            if is_own(self._endpoints[name].base_url, self.listening):
+                raise InvalidRequest(_asks_itself(name))
             if variable := self.missing_key(model):
                 wanting.setdefault(variable, model)
         if wanting:
             raise MissingKey(tuple(wanting), wanted_by=f"The panel ({', '.join(wanting.values())})")
 
-    async def local_models(self, name: str) -> list[str]:
-        """The ids of the models that an endpoint offers right now; none if it does not answer at once."""
+    async def local_models(self, provider: str) -> list[str]:
+        """The endpoint's own names of the models it offers now; none if it does not answer at once."""
         body: object = None
         with anyio.move_on_after(LOCAL_SECONDS):
             with suppress(ProviderError):
-                body = await self._client(self._endpoints[name]).get("/models")
+                body = await self._client(self._endpoints[provider]).get("/models")
         ids = (one_line(words(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
-        return [f"{name}/{model}" for model in ids if model]
+        return [model for model in ids if model]
+
+    def rates(self, model: str) -> Rates | None:
+        """What a token of the model costs; nothing where it is local, None where the price is not known."""
+        endpoint = self._endpoints.get(split_model(model)[0])
+        return FREE if endpoint is not None and endpoint.local else rates(model)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -99,17 +127,28 @@ class Registry:
         return self._providers[name]
 
     def _wrapped(self, endpoint: Endpoint) -> Provider:
-        """An endpoint's adapter and all that goes around it. A call's time runs from its turn on."""
-        return Limited(Timed(Metered(self._adapter(endpoint), endpoint)), endpoint.max_concurrency)
+        """An endpoint's adapter and all that goes around it.
+
+        A call's time runs from its turn on, and whether the route rests is looked up when its turn has come:
+        what waited in the queue behind the first refusal is not sent after it.
+        """
+        timed = Timed(Metered(self._masked(endpoint), endpoint), self._patience)
+        return Limited(Cooling(timed), endpoint.max_concurrency)
+
+    def _masked(self, endpoint: Endpoint) -> Provider:
+        adapter = self._adapter(endpoint)
+        key = keys.key_of(endpoint, self._environ)
+        return Redacting(adapter, key) if key else adapter
 
     def _adapter(self, endpoint: Endpoint) -> Provider:
         match endpoint.dialect:
             case "openai":
-                return openai.OpenAIProvider(endpoint, self._client(endpoint))
+                http = self._client(endpoint)
+                return ByKind(openai.OpenAIProvider(endpoint, http), EmbeddingsProvider(http))
             case "anthropic":
-                return anthropic.AnthropicProvider(self._client(endpoint))
+                return ByKind(anthropic.AnthropicProvider(self._client(endpoint)), None)
             case "demo":
-                return DemoProvider()
+                return ByKind(DemoProvider(), None)
 
     def _client(self, endpoint: Endpoint) -> Http:
         if endpoint.name not in self._clients:
@@ -118,7 +157,8 @@ class Registry:
 
             key = keys.key_of(endpoint, self._environ)
             dialect = anthropic if endpoint.dialect == "anthropic" else openai
-            self._clients[endpoint.name] = Http(endpoint.base_url, dialect.headers_with(key), key)
+            headers = dialect.headers_with(key)
+            self._clients[endpoint.name] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
         return self._clients[endpoint.name]
 
     def _unknown(self, name: str, model: str) -> str:
@@ -127,3 +167,10 @@ class Registry:
             f"Known, nearest first: {', '.join(nearest(name, self._endpoints))}. "
             "Correct the id, or declare the provider in the configuration file."
         )
+
+
+def _asks_itself(name: str) -> str:
+    return (
+        f"The base_url of provider {name!r} leads to this very server, which would ask itself without end. "
+        "Correct it in the configuration file."
+    )

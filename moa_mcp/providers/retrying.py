@@ -29,9 +29,13 @@ class Allowance:
     left: int
 
     @classmethod
-    def of(cls, planned_calls: int) -> Allowance:
-        """A fifth of the calls that are planned, and three at least."""
-        return cls(max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE)))
+    def of(cls, planned_calls: int, max_calls: int | None = None) -> Allowance:
+        """A fifth of the planned calls and three at least, but none that `max_calls` has no room for.
+
+        So no retry of a draft can take the call that writes the answer.
+        """
+        allowed = max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE))
+        return cls(allowed if max_calls is None else max(0, min(allowed, max_calls - planned_calls)))
 
     def take(self) -> bool:
         """Use one up; False if none was left."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Draft, Usage
+from moa_mcp.providers.loops import LoopWatch
 from moa_mcp.providers.thinking import ThoughtFilter
-from moa_mcp.text import one_line, part_thinking, repair
+from moa_mcp.text import clean, one_line, part_thinking, repair
 
 MAX_TEXT = 2 * 1024 * 1024
 """Characters that a reply may have, its thoughts included: no draft is that long, so it is no draft."""
@@ -49,6 +50,8 @@ class Transcript:
     _said: list[str] = field(default_factory=list[str])
     _thought: list[str] = field(default_factory=list[str])
     _size: int = 0
+    _last: str = ""
+    _loops: LoopWatch = field(default_factory=LoopWatch)
     _filter: ThoughtFilter = field(default_factory=ThoughtFilter)
 
     def say(self, piece: str) -> str:
@@ -56,6 +59,7 @@ class Transcript:
         self._grow(piece)
         whole = piece if piece.isascii() and not self._half else self._joined(piece)
         self._said.append(whole)
+        self._loops.feed(whole)
         return self._shown(self._filter.feed(whole))
 
     def think(self, piece: str) -> None:
@@ -74,10 +78,13 @@ class Transcript:
         """The reply as a draft; `cut` if it came without its end marker or without a finish reason.
 
         Raises:
-            ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text.
+            ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text; DEGENERATE
+                when it goes round in a circle.
         """
-        text, aside = part_thinking("".join(self._said) + repair(self._half))
-        thinking = "\n\n".join(part for part in (repair("".join(self._thought)).strip(), aside) if part)
+        text, aside = part_thinking(clean("".join(self._said) + repair(self._half)))
+        thought = clean(repair("".join(self._thought))).strip()
+        thinking = "\n\n".join(part for part in (thought, aside) if part)
+        self._loops.check(text)
         if not text:
             raise self._why_there_is_none(thinking)
         return Draft(
@@ -117,6 +124,8 @@ class Transcript:
         return repair(text[:-1] if self._half else text)
 
     def _shown(self, text: str) -> str:
-        shown = text if self.heard else text.lstrip()
+        shown = clean(text, self._last)
+        shown = shown if self.heard else shown.lstrip()
         self.heard = self.heard or bool(shown)
+        self._last = shown[-1:] or self._last
         return shown

@@ -55,3 +55,13 @@ async def test_a_long_question_is_only_begun(make_call: Callable[..., Call]) -> 
 
     assert "how how" in draft.text
     assert len(draft.text) < 200 + ECHO
+
+
+async def test_it_repeats_the_question_and_nothing_that_stands_behind_it(make_call: Callable[..., Call]) -> None:
+    asked = (
+        Message("user", "Why?\n\nSeveral writers have drafted\n<<draft 1 00>>\nOld words.\n<<end of draft 1 00>>"),
+    )
+    draft = await DemoProvider().complete(make_call(messages=asked), ignore_text)
+
+    assert "“Why?”" in draft.text
+    assert "draft 1" not in draft.text

@@ -1,8 +1,8 @@
-"""A call ends at its limit."""
+"""A call ends when it is silent for too long, or takes too long."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 import pytest
@@ -10,22 +10,40 @@ import pytest
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
-from moa_mcp.providers.timed import DEFAULT_SECONDS, Timed
+from moa_mcp.providers.timed import Patience, Timed
+
+SHORT = Patience(first=0.05, first_thinking=0.1, idle=0.02, total=0.2)
 
 
 class Slow:
-    """Says `text` and then never ends; `left` is the time that it was given, in seconds."""
+    """Gives some pieces and then never ends; `left` is the time that it was given before each, and after."""
 
-    def __init__(self, text: str = "") -> None:
-        self._text = text
-        self.left = 0.0
+    def __init__(self, pieces: Sequence[str] = ()) -> None:
+        self._pieces = pieces
+        self.left: list[float] = []
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        self.left = anyio.current_effective_deadline() - anyio.current_time()
-        if self._text:
-            on_text(self._text)
+        for piece in self._pieces:
+            self._look()
+            on_text(piece)
+        self._look()
         await anyio.sleep_forever()
         raise AssertionError("unreachable")
+
+    def _look(self) -> None:
+        self.left.append(anyio.current_effective_deadline() - anyio.current_time())
+
+
+class Dripping:
+    """Gives the same piece for ever."""
+
+    def __init__(self, piece: str) -> None:
+        self._piece = piece
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        while True:
+            on_text(self._piece)
+            await anyio.sleep(0.001)
 
 
 class Quick:
@@ -34,29 +52,60 @@ class Quick:
         return Draft("blue")
 
 
-@pytest.mark.parametrize("text", ["", "blu"])
-async def test_a_call_that_takes_too_long_is_a_timeout_that_knows_whether_text_came(
-    make_call: Callable[..., Call], text: str
+@pytest.mark.parametrize(
+    ("pieces", "reason", "heard"),
+    [
+        ((), Reason.TIMEOUT, False),
+        (("",), Reason.STALLED, False),
+        (("blu",), Reason.STALLED, True),
+        (("blu", ""), Reason.STALLED, True),
+    ],
+)
+async def test_a_call_that_falls_silent_ends_and_knows_whether_text_came(
+    make_call: Callable[..., Call], pieces: Sequence[str], reason: Reason, heard: bool
 ) -> None:
-    pieces: list[str] = []
-    with pytest.raises(ProviderError) as caught:
-        await Timed(Slow(text)).complete(make_call(timeout_seconds=0.01), pieces.append)
+    with anyio.fail_after(5), pytest.raises(ProviderError) as caught:
+        await Timed(Slow(pieces), SHORT).complete(make_call(timeout_seconds=4), ignore_text)
 
-    assert (caught.value.reason, caught.value.sent_text) == (Reason.TIMEOUT, bool(text))
-    assert "".join(pieces) == text
+    assert (caught.value.reason, caught.value.sent_text, caught.value.reached) == (reason, heard, True)
 
 
-async def test_a_call_that_names_no_limit_has_the_default(make_call: Callable[..., Call]) -> None:
-    slow = Slow()
+@pytest.mark.parametrize("piece", ["", "on "])
+async def test_a_call_that_lives_for_ever_ends_at_its_limit(make_call: Callable[..., Call], piece: str) -> None:
+    with anyio.fail_after(5), pytest.raises(ProviderError) as caught:
+        await Timed(Dripping(piece), SHORT).complete(make_call(timeout_seconds=None), ignore_text)
+
+    assert caught.value.reason is Reason.TIMEOUT
+    assert "after 0.2 s" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "pieces", "limits"),
+    [
+        ({}, (), [60]),
+        ({"effort": "high"}, (), [120]),
+        ({}, ("", "blu", ""), [60, 60, 30, 30]),
+        ({"timeout_seconds": 20}, ("blu",), [20, 20]),
+        ({"timeout_seconds": 40}, ("blu",), [40, 30]),
+    ],
+)
+async def test_each_sign_of_life_gives_a_call_more_time_but_not_beyond_its_limit(
+    make_call: Callable[..., Call], given: dict[str, object], pieces: Sequence[str], limits: list[float]
+) -> None:
+    slow = Slow(pieces)
     async with anyio.create_task_group() as calls:
-        calls.start_soon(Timed(slow).complete, make_call(timeout_seconds=None), ignore_text)
+        calls.start_soon(Timed(slow).complete, make_call(**{"timeout_seconds": None, **given}), ignore_text)
         await anyio.wait_all_tasks_blocked()
         calls.cancel_scope.cancel()
 
-    assert DEFAULT_SECONDS - 5 < slow.left <= DEFAULT_SECONDS
+    assert slow.left == [pytest.approx(limit, abs=5) for limit in limits]
 
 
-async def test_a_call_within_its_limit_is_left_alone(make_call: Callable[..., Call]) -> None:
+def test_no_call_is_waited_for_longer_than_three_minutes_by_default() -> None:
+    assert Patience().total == 180
+
+
+async def test_a_call_within_its_limits_is_left_alone(make_call: Callable[..., Call]) -> None:
     pieces: list[str] = []
     draft = await Timed(Quick()).complete(make_call(), pieces.append)
 

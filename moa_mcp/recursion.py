@@ -1,0 +1,60 @@
+"""A panel must not ask itself: the marks that a call of ours carries, and how a server of ours knows them.
+
+A model server that is an agent may ask this server in turn, and so on without end. Every call says how deep it
+is; a server that is asked by one refuses. Pure: who listens where is an argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+DEPTH_HEADER = "x-moa-depth"
+"""How many panels a request has come through. The name is in lower case, as HTTP servers give it."""
+
+HEADERS: Mapping[str, str] = {DEPTH_HEADER: "1"}
+"""What every request to a model carries."""
+
+_PORTS = {"http": 80, "https": 443}
+
+Address = tuple[str, int]
+"""A host, by name or number, and a port."""
+
+
+def refusal(headers: Mapping[str, str]) -> str | None:
+    """Why a request with these headers (names in lower case) is not served; None if it is no panel's own."""
+    if headers.get(DEPTH_HEADER, "0").strip() in {"", "0"}:
+        return None
+    return (
+        "This request comes from a panel of moa-mcp, which would ask itself without end. "
+        "Let no provider's base_url lead to a server of moa-mcp, or to an agent that uses one."
+    )
+
+
+def is_own(base_url: str, listening: Collection[Address]) -> bool:
+    """Whether `base_url` leads to one of the addresses that this process listens on."""
+    parts = urlsplit(base_url)
+    host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+    return any(port == own_port and _meet(host, own) for own, own_port in listening)
+
+
+def _meet(host: str, own: str) -> bool:
+    """Whether a connection to `host` arrives at a socket that is bound to `own`."""
+    if _is_loopback(host) or _is_any(host):
+        return _is_loopback(own) or _is_any(own)
+    return host.lower() == own.lower()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return host == "" or ip_address(host).is_unspecified
+    except ValueError:
+        return False

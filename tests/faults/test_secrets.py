@@ -1,0 +1,177 @@
+"""A key goes to its own provider and turns up nowhere else, whatever anybody does with it."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import traceback
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from moa_mcp import views
+from moa_mcp.cli.logs import Masking
+from moa_mcp.endpoints import Endpoint
+from moa_mcp.errors import ProviderError
+from moa_mcp.model import Call, Message, Run
+from moa_mcp.providers.base import ignore_text
+from moa_mcp.providers.registry import Registry
+from moa_mcp.runner import Event, TextArrived
+from moa_mcp.service.service import Request
+from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
+from moa_mcp.wiring import open_service
+from tests.faults.lab import KEY, open_lab
+
+FORMS = (KEY, quote(KEY, safe=""), b64encode(KEY.encode()).decode())
+
+
+@pytest.fixture
+def everything_logged() -> Iterator[io.StringIO]:
+    """All that any library logs, from DEBUG on, as a plain handler without any mask writes it."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield written
+    root.removeHandler(handler)
+    root.setLevel(before)
+
+
+def leaks(text: str) -> list[str]:
+    """The forms of the key that are in a text."""
+    return [form for form in FORMS if form in text]
+
+
+def shown(run: Run) -> str:
+    """A run in every form in which anybody sees it."""
+    return "\n".join(
+        (
+            repr(run),
+            views.as_markdown(run, drafts=True),
+            json.dumps(views.result(run, drafts=True)),
+            json.dumps(views.as_json(run)),
+            *(views.draft_markdown(record, run) for record in run.drafts),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault.status(401, message=f"Incorrect API key provided: {KEY}."),
+        Fault.status(400, message=f"GET /v1?key={quote(KEY, safe='')} failed"),
+        Fault.status(500, message=f"authorization {FORMS[2]} was refused"),
+        Fault.error_in_body(401, message=f"bad key {KEY}"),
+        Fault.error_event(1, message=f"bad key {KEY}"),
+        Fault.redirect(f"http://127.0.0.1:9/?key={quote(KEY, safe='')}"),
+        Reply(f"Your key is {KEY}, {FORMS[1]} or {FORMS[2]}.", pieces=23, model=KEY),
+        Reply("Hm.", thinking=f"The key is {KEY}", pieces=2),
+    ],
+    ids=str,
+)
+async def test_a_key_that_a_provider_repeats_is_in_no_result_event_or_log(
+    answer: Answer, everything_logged: io.StringIO
+) -> None:
+    pieces: list[str] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TextArrived):
+            pieces.append(event.piece)
+
+    async with open_lab({"p1": answer, "chief": answer}) as lab:
+        run = await lab.ask(listener=listen)
+        assert KEY in lab.upstream.requests[0].headers["authorization"]
+
+    assert leaks(shown(run)) == []
+    assert leaks("".join(pieces)) == []
+    assert leaks(everything_logged.getvalue()) == []
+
+
+@pytest.mark.parametrize("name", ["stored.db", "runs.db"])
+async def test_no_file_of_a_run_holds_a_key(tmp_path: Path, name: str) -> None:
+    home = tmp_path / name.partition(".")[0]
+    home.mkdir()
+    script = by_model({"p1": Reply(f"It is {KEY}."), "p2": Fault.status(400, message=KEY)})
+    async with Upstream(script) as upstream:
+        config = f'providers:\n  lab: {{base_url: "{upstream.base_url}", api_key_env: LAB_KEY}}\n'
+        (home / "config.yaml").write_text(config, encoding="utf-8")
+        preset = {"proposers": ["lab/p1", "lab/p2"], "aggregator": "lab/chief"}
+        (home / "presets").mkdir()
+        (home / "presets" / "two.yaml").write_text(json.dumps(preset), encoding="utf-8")
+        async with open_service({"MOA_MCP_HOME": str(home), "LAB_KEY": KEY}) as service:
+            run = await service.ask(Request("Why?", preset="two"))
+
+    assert run.status == "completed"
+    written = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
+    assert [form for form in FORMS if form.encode() in written] == []
+
+
+@pytest.mark.parametrize("value", [f"{KEY}\n", f" {KEY}\r\n"])
+async def test_a_stray_newline_around_a_key_is_taken_off(value: str) -> None:
+    async with Upstream() as upstream:
+        registry = Registry({"lab": Endpoint("lab", upstream.base_url, api_key_env="LAB_KEY")}, {"LAB_KEY": value})
+        await registry.complete(_CALL, ignore_text)
+        await registry.aclose()
+
+        assert upstream.requests[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("value", [f"{KEY}\nx-other: 1", f"{KEY} {KEY}", f"{KEY}\u00e9", f"{KEY}\x00"])
+async def test_a_value_that_is_no_key_is_never_sent_and_never_shown(value: str) -> None:
+    async with Upstream() as upstream:
+        registry = Registry({"lab": Endpoint("lab", upstream.base_url, api_key_env="LAB_KEY")}, {"LAB_KEY": value})
+        with pytest.raises(ProviderError) as caught:
+            await registry.complete(_CALL, ignore_text)
+        await registry.aclose()
+
+        assert upstream.connections == []
+    told = "".join(traceback.format_exception(caught.value))
+    assert leaks(told) == []
+    assert "LAB_KEY" in str(caught.value)
+
+
+def test_a_log_of_ours_masks_every_form_of_every_key_even_in_a_traceback() -> None:
+    masking = Masking("%(levelname)s %(message)s", {"LAB_API_KEY": KEY, "OTHER_TOKEN": "tok-12345678", "PATH": "/bin"})
+    try:
+        raise ValueError(f"Illegal header value b'Bearer {KEY}'")
+    except ValueError as error:
+        record = logging.LogRecord(
+            "x",
+            logging.ERROR,
+            "x",
+            1,
+            "%s",
+            (f"?key={FORMS[1]} {FORMS[2]} tok-12345678 /bin",),
+            (type(error), error, None),
+        )
+    line = masking.format(record)
+
+    assert leaks(line) == []
+    assert "tok-12345678" not in line
+    assert line.startswith("ERROR ?key=[key] [key]")
+    assert "/bin" in line
+
+
+async def test_a_proxy_is_used_only_where_the_configuration_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Upstream() as proxy, Upstream() as upstream:
+        monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
+        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/v1"))
+        for used in (False, True):
+            registry = Registry({"lab": Endpoint("lab", upstream.base_url, local=True)}, {}, use_proxy_env=used)
+            with suppress(ProviderError):
+                await registry.complete(_CALL, ignore_text)
+            await registry.aclose()
+
+        assert (len(upstream.requests), len(proxy.requests)) == (1, 1)
+
+
+_CALL = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))

@@ -1,0 +1,107 @@
+"""Reserve, extend, settle: no order of calls passes a ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.model import Call, CallRecord, Draft, Usage
+from moa_mcp.preset import Limits
+from moa_mcp.prices import Rates
+from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Reservation
+
+CENT = Rates(0.01, 0.01)
+
+
+def wanted(read: int, written: int, rates: Rates | None = CENT) -> Reservation:
+    return Reservation(read, written, rates)
+
+
+def test_a_call_wants_its_input_and_all_that_it_may_write(make_call: Callable[..., Call]) -> None:
+    open_end = Reservation.wanted_by(make_call(), CENT)
+    limited = Reservation.wanted_by(make_call(max_tokens=7), CENT)
+
+    assert (open_end.input_tokens, open_end.output_tokens) == (7, MOST_OUTPUT)
+    assert limited.cost_usd == pytest.approx(0.14)
+    assert Reservation.wanted_by(make_call(), None).cost_usd == 0
+
+
+async def test_a_reservation_takes_what_is_left_once_nobody_can_give_back() -> None:
+    budget = Budget(Limits(max_tokens=3000))
+    held = wanted(500, 8192)
+    await budget.reserve(held)
+
+    assert held.output_tokens == 2500
+
+
+async def test_too_little_for_an_answer_is_refused_with_what_is_left() -> None:
+    budget = Budget(Limits(max_tokens=1000, max_cost_usd=1))
+    with pytest.raises(ProviderError) as caught:
+        await budget.reserve(wanted(10, LEAST_OUTPUT, None))
+
+    assert caught.value.reason is Reason.BUDGET
+    assert "1,000 tokens and $1.0000 left" in caught.value.detail
+
+
+async def test_a_call_waits_for_what_others_will_give_back() -> None:
+    budget = Budget(Limits(max_cost_usd=1))
+    first, second = wanted(0, 80), wanted(0, 80)
+    await budget.reserve(first)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(budget.reserve, second)
+        await anyio.wait_all_tasks_blocked()
+        budget.settle(first, Usage(0, 20, 0.2))
+
+    assert second.output_tokens == 80
+
+
+async def test_a_cancelled_wait_gives_its_call_back() -> None:
+    budget = Budget(Limits(max_calls=2, max_cost_usd=1))
+    first = wanted(0, 80)
+    await budget.reserve(first)
+    with anyio.move_on_after(0.01):
+        await budget.reserve(wanted(0, 80))
+    budget.settle(first, Usage(0, 1, 0.01))
+
+    await budget.reserve(wanted(0, 80))
+
+
+async def test_a_reservation_that_is_outgrown_is_extended_as_long_as_there_is_room() -> None:
+    budget = Budget(Limits(max_tokens=2 * STEP))
+    held = wanted(0, 10)
+    await budget.reserve(held)
+
+    assert (budget.extend(held), held.output_tokens) == (True, 10 + STEP)
+    assert not budget.extend(held)
+
+
+async def test_what_a_resumed_run_has_paid_counts(make_call: Callable[..., Call]) -> None:
+    budget = Budget(Limits(max_calls=2))
+    budget.book(CallRecord(make_call(), Draft("blue", retries=1), 1.0))
+
+    with pytest.raises(ProviderError, match="no calls are left"):
+        await budget.reserve(wanted(1, 1))
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.floats(0, 1)), max_size=30))
+def test_no_order_of_honest_calls_passes_a_ceiling(calls: list[tuple[int, int, float]]) -> None:
+    async def spend() -> float:
+        budget = Budget(Limits(max_cost_usd=1.0))
+        spent = 0.0
+        for read, written, share in calls:
+            held = wanted(read, written)
+            try:
+                await budget.reserve(held)
+            except ProviderError:
+                continue
+            used = Usage(read, out := int(held.output_tokens * share), (read + out) * 0.01)
+            spent += used.cost_usd or 0
+            budget.settle(held, used)
+        return spent
+
+    assert anyio.run(spend) <= 1.0 + 1e-9
