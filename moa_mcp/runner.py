@@ -21,6 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class RunPlanned:
+    """Told to each listener first: how many calls the run needs if nothing fails and nothing ends it early."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
 class BatchStarted:
     """A batch is about to run."""
 
@@ -57,7 +64,7 @@ class BranchEnded:
     record: CallRecord
 
 
-Event: TypeAlias = BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
+Event: TypeAlias = RunPlanned | BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
 Listener = Callable[[Event], None]
 """Hears of each event at once; must not block."""
 
@@ -145,13 +152,17 @@ class _Fanout:
             self._runner.listen(CallEnded(CallRecord(call, lost, anyio.current_time() - started)))
             raise
         record = CallRecord(call, outcome, anyio.current_time() - started)
-        await self._runner.keep(record)
-        self._runner.listen(CallEnded(record))
-        self._settle(call, outcome)
+        try:
+            await self._runner.keep(record)
+        finally:
+            # What was paid for counts, even if time was up while it was being written down.
+            self._runner.listen(CallEnded(record))
+            self._settle(call, outcome)
 
     async def _outcome_of(self, call: Call) -> Outcome:
         def hear(piece: str) -> None:
-            self._runner.listen(TextArrived(call, piece))
+            if piece:
+                self._runner.listen(TextArrived(call, piece))
 
         try:
             return await self._runner.provider.complete(call, hear)

@@ -37,11 +37,18 @@ def _or_nothing(section: Any) -> Any:
 
 
 class Ceilings(Entry):
-    """What no run, day or server exceeds. Presets and callers may lower these, never raise them."""
+    """What no run, day or server exceeds. Presets and callers may lower these, never raise them.
+
+    Tokens count both ways, and calls with their retries. Where the price of a model is unknown, those are all
+    that limits it, so there are always some: far above what the dollars allow of a model with a price.
+    """
 
     max_calls: Annotated[int, Field(ge=1)] = 40
+    max_tokens: Annotated[int, Field(ge=1)] = 2_000_000
     max_cost_usd: _Dollars = 1.0
     deadline_seconds: Seconds = 300
+    max_calls_per_day: Annotated[int, Field(ge=1)] = 20_000
+    max_tokens_per_day: Annotated[int, Field(ge=1)] = 1_000_000_000
     max_cost_usd_per_day: _Dollars = 20.0
     max_concurrent_runs: Annotated[int, Field(ge=1, le=1000)] = 4
 
@@ -49,8 +56,17 @@ class Ceilings(Entry):
     def per_run(self) -> Limits:
         """The ceilings of one run."""
         return Limits(
-            max_calls=self.max_calls, max_cost_usd=self.max_cost_usd, deadline_seconds=self.deadline_seconds
+            max_calls=self.max_calls,
+            max_tokens=self.max_tokens,
+            max_cost_usd=self.max_cost_usd,
+            deadline_seconds=self.deadline_seconds,
         )
+
+
+class Network(Entry):
+    """How other machines are reached. `use_proxy_env`: over the proxies that the environment names."""
+
+    use_proxy_env: bool = False
 
 
 class Keeping(Entry):
@@ -81,9 +97,7 @@ class ProviderEntry(Entry):
     def _is_a_variable(cls, name: str | None) -> str | None:
         word = (name or "_").replace("_", "A")
         if not (word.isascii() and word.isalnum() and word.isupper() and not word[0].isdigit()):
-            raise ValueError(
-                "this is the name of a variable, never a key: capital letters, digits and _, as LAB_KEY"
-            )
+            raise ValueError("this is the name of a variable, never a key: capital letters, digits and _, as LAB_KEY")
         return name
 
 
@@ -94,6 +108,7 @@ class ConfigFile(Entry):
     providers: Annotated[dict[Name, ProviderEntry], BeforeValidator(_or_nothing)] = Field({})
     limits: Annotated[Ceilings, BeforeValidator(_or_nothing)] = Ceilings()
     store: Annotated[Keeping, BeforeValidator(_or_nothing)] = Keeping()
+    network: Annotated[Network, BeforeValidator(_or_nothing)] = Network()
     embeddings: ModelId | None = None
 
 
@@ -106,6 +121,7 @@ class Settings:
     limits: Ceilings = field(default_factory=Ceilings)
     store: Keeping = field(default_factory=Keeping)
     embeddings: str | None = None
+    network: Network = field(default_factory=Network)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +208,12 @@ def settings_from(text: str, file: str = CONFIG) -> Settings:
     written = document.into(ConfigFile)
     own = {name: _endpoint(name, entry, document) for name, entry in written.providers.items()}
     return Settings(
-        written.default_preset, {**BUILTIN, **own}, written.limits, written.store, written.embeddings
+        written.default_preset,
+        {**BUILTIN, **own},
+        written.limits,
+        written.store,
+        written.embeddings,
+        written.network,
     )
 
 

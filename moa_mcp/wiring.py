@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Mapping
+import random
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
@@ -12,10 +14,12 @@ from moa_mcp.errors import RunFailed
 from moa_mcp.model import Message, Run
 from moa_mcp.preset import Preset
 from moa_mcp.presets import PresetLibrary
+from moa_mcp.providers.per_run import PerRun
 from moa_mcp.providers.registry import Registry
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Changes
 from moa_mcp.service.desk import open_desk
+from moa_mcp.service.exclusive import exclusively
 from moa_mcp.service.service import Request, Service
 from moa_mcp.settings import Home, Keeping, LiveSettings
 from moa_mcp.store.base import RunStore
@@ -24,7 +28,7 @@ from moa_mcp.store.resilient import ResilientStore
 
 
 @asynccontextmanager
-async def open_service(environ: Mapping[str, str] | None = None) -> AsyncIterator[Service]:
+async def open_service(environ: Mapping[str, str] | None = None) -> AsyncGenerator[Service]:
     """The whole of moa-mcp, ready to ask, for as long as the block lasts.
 
     `environ` holds MOA_MCP_HOME and the providers' key variables; by default the process's own. A broken
@@ -37,12 +41,15 @@ async def open_service(environ: Mapping[str, str] | None = None) -> AsyncIterato
     home = Home.from_environ(environ)
     settings = LiveSettings(home)
     library = PresetLibrary(home.presets_folder)
-    registry = Registry(settings().endpoints, environ)
+    registry = Registry(settings().endpoints, environ, use_proxy_env=settings().network.use_proxy_env)
+    provider_for = PerRun(registry, registry.rates, random.random)
     store = _store(home, settings().store)
     try:
-        async with open_desk(registry, store, settings().limits.max_concurrent_runs) as desk:
-            catalog = Catalog(library, settings, registry)
-            changes = Changes(home, library, settings, registry)
+        async with open_desk(provider_for, store, settings().limits.max_concurrent_runs) as desk:
+            catalog = Catalog(library, settings, registry, registry.rates)
+            config_folder = home.config_file.parent
+            alone = partial(exclusively, config_folder, home.presets_folder)
+            changes = Changes(home, library, settings, registry, alone)
             yield Service(settings, catalog, changes, registry, store, desk)
     finally:
         with anyio.CancelScope(shield=True):

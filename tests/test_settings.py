@@ -261,3 +261,14 @@ def test_a_form_in_which_one_line_cannot_be_changed_is_left_alone(text: str) -> 
 def test_a_broken_file_is_not_changed() -> None:
     with pytest.raises(InvalidConfig, match="line 1"):
         with_default_preset("limit: {}\n", "light")
+
+
+def test_proxies_of_the_environment_are_used_only_where_the_file_says_so() -> None:
+    assert not settings_from("").network.use_proxy_env
+    assert settings_from("network: {use_proxy_env: true}").network.use_proxy_env
+
+
+def test_tokens_and_calls_have_ceilings_of_their_own() -> None:
+    limits = settings_from("limits: {max_tokens: 9, max_calls_per_day: 8, max_tokens_per_day: 7}").limits
+
+    assert (limits.per_run.max_tokens, limits.max_calls_per_day, limits.max_tokens_per_day) == (9, 8, 7)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """The exit codes; a command that returns nothing is done."""
 
-_COMMANDS = ("serve", "ask", "presets", "doctor")
+_COMMANDS = ("serve", "ask", "presets", "runs", "doctor")
 _OWN_OPTIONS = ("--help", "-h", "--version")
 
 

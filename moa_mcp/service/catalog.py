@@ -13,7 +13,7 @@ from moa_mcp.auto import AutoPreset, panel
 from moa_mcp.endpoints import split_model
 from moa_mcp.errors import InvalidPreset, UserError
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import Rehearsal, rehearse
+from moa_mcp.flows.rehearsal import Bounds, Rehearsal, bounds, rehearse
 from moa_mcp.model import Task
 from moa_mcp.preset import Nested, Preset, Slot
 from moa_mcp.presets import PresetLibrary, Source
@@ -91,6 +91,14 @@ class Catalog:
         """
         return await _Lookup(self._library, self._choose).find(name or self._settings().default_preset)
 
+    async def completed(self, preset: Preset) -> Preset:
+        """A preset made outside the library, its slots looked up; raises as `resolve` does."""
+        return await _Lookup(self._library, self._choose).within(preset)
+
+    def bounds(self, preset: Preset) -> Bounds:
+        """Between what and what the calls and rounds of a preset are, for a question of ordinary length."""
+        return bounds(lambda: mixture(_SOME_QUESTION, preset))
+
     def names(self) -> list[str]:
         """The names of all presets, in order."""
         return self._library.names()
@@ -111,9 +119,7 @@ class Catalog:
             preset, notes = await self.resolve(name)
             rehearsal = rehearse(mixture(_SOME_QUESTION, preset))
         except UserError as error:
-            return PresetEntry(
-                name, name, str(error), source, usable=False, default=default, problem=str(error)
-            )
+            return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
         unusable = [model for model in preset.required_models if not await self._answers(model)]
         keys = (self._models.missing_key(model) for model in unusable)
         return PresetEntry(
@@ -151,11 +157,7 @@ class Catalog:
 
     def _servers(self) -> list[str]:
         """The providers that are programs on this computer, which may run or not."""
-        return [
-            name
-            for name, endpoint in self._settings().endpoints.items()
-            if endpoint.local and endpoint.base_url
-        ]
+        return [name for name, endpoint in self._settings().endpoints.items() if endpoint.local and endpoint.base_url]
 
     async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
         local: Mapping[str, list[str]] = {}
@@ -186,13 +188,14 @@ class _Lookup:
         trail = (*above, name)
         if name in above or len(above) >= DEEPEST:
             problem = f"presets stand inside one another too deep: {' > '.join(trail)}"
-            raise InvalidPreset(
-                f"preset {trail[0]}", problem, expected=f"at most {DEEPEST} levels and no circle"
-            )
-        preset = await self._read(name)
-        slots = [await self._slot(slot, trail) for slot in preset.proposers]
-        self._found[name] = preset.model_copy(update={"proposers": tuple(slots)})
+            raise InvalidPreset(f"preset {trail[0]}", problem, expected=f"at most {DEEPEST} levels and no circle")
+        self._found[name] = await self.within(await self._read(name), trail)
         return self._found[name]
+
+    async def within(self, preset: Preset, trail: tuple[str, ...] = ()) -> Preset:
+        """The preset with its slots looked up; `trail` are the names that lead to it, its own the last."""
+        slots = [await self._slot(slot, trail or (preset.name,)) for slot in preset.proposers]
+        return preset.model_copy(update={"proposers": tuple(slots)})
 
     async def _read(self, name: str) -> Preset:
         found = self._library.get(name)

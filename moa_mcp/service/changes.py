@@ -122,6 +122,11 @@ class Changes:
         self._models = models
         self._exclusively = exclusively
         self._history = History(home.config_file.parent)
+        self._watchers: list[Callable[[], None]] = []
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Let `watcher` hear of every change that is made from here."""
+        self._watchers.append(watcher)
 
     def current(self) -> CurrentSettings:
         """The settings now, key variables as set or missing. Raises InvalidConfig if the record is broken."""
@@ -161,21 +166,29 @@ class Changes:
             NotAllowed: the files are no longer what the change rests on, or cannot be written.
         """
         with self._exclusively():
-            ledger = self._history.read()
-            _check_revision(change.revision, ledger)
-            for edit in change.edits:
-                if self._text(edit.place) != edit.before:
-                    raise NotAllowed(
-                        f"{edit.place} was changed meanwhile. Look at it and ask for the change again."
-                    )
-            ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
-            self._write(change, ledger)
+            return self._apply(change)
+
+    def _apply(self, change: Change) -> ChangeResult:
+        ledger = self._history.read()
+        _check_revision(change.revision, ledger)
+        for edit in change.edits:
+            if self._text(edit.place) != edit.before:
+                raise NotAllowed(f"{edit.place} was changed meanwhile. Look at it and ask for the change again.")
+        ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
+        self._write(change, ledger)
+        for watcher in self._watchers:
+            watcher()
         return self._result(change, ledger.revision, applied=True)
 
     def make(self, request: ChangeRequest) -> ChangeResult:
         """`propose`, and unless it is a dry run, `apply`. Raises what these raise."""
-        change = self.propose(request)
-        return self._result(change, change.revision) if request.dry_run else self.apply(change)
+        if request.dry_run:
+            change = self.propose(request)
+            return self._result(change, change.revision)
+        self.propose(request)
+        with self._exclusively():
+            # Laid out again, on what the others have written meanwhile.
+            return self._apply(self.propose(request))
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
         places = [str(self._path(edit.place)) for edit in change.edits]
@@ -206,9 +219,7 @@ class Changes:
         last = ledger.changes[-1]
         for edit in last:
             if self._text(edit.place) != edit.after:
-                raise NotAllowed(
-                    f"{edit.place} was edited by hand since the last change; undo that part by hand."
-                )
+                raise NotAllowed(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
         back = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
         return Change(tuple(back), ledger.revision, undoes=True)
 
@@ -234,9 +245,7 @@ class Changes:
 
     def _deleting(self, name: str, new_default: str | None) -> Edit:
         if self._library.source(name) == "builtin":
-            raise NotAllowed(
-                f"{name!r} is built in and stays. Save a preset of that name to use yours instead."
-            )
+            raise NotAllowed(f"{name!r} is built in and stays. Save a preset of that name to use yours instead.")
         if name == (new_default or self._settings().default_preset) and not self._library.is_builtin(name):
             raise NotAllowed(f"{name!r} is the default preset. Name another default_preset first.")
         place = place_of(name)

@@ -24,9 +24,7 @@ def place_of(name: str) -> str:
     return f"presets/{name}.yaml"
 
 
-def compose(
-    library: PresetLibrary, settings: Settings, name: str, base: str | None, fields: Mapping[str, Any]
-) -> str:
+def compose(library: PresetLibrary, settings: Settings, name: str, base: str | None, fields: Mapping[str, Any]) -> str:
     """The text of preset `name`: `base` (by default the preset of that name) with `fields` set.
 
     Raises:
@@ -36,9 +34,7 @@ def compose(
         NotAllowed: it calls a provider that is not declared, or raises a limit.
     """
     if not is_name(name):
-        raise InvalidRequest(
-            "save_preset is a name of lower-case letters, digits, - and _, at most 64 of them."
-        )
+        raise InvalidRequest("save_preset is a name of lower-case letters, digits, - and _, at most 64 of them.")
     _check_fields(fields)
     start = _base(library, name, base)
     held = _limits_of(library, name).lowered_by(start.limits if start else Limits())
@@ -99,9 +95,7 @@ def _limits(held: Limits, given: Any) -> Any:
     if not isinstance(given, Mapping | None):
         return given
     own = cast("Mapping[str, Any]", given or {})
-    return held.model_dump(exclude_none=True) | {
-        key: value for key, value in own.items() if value is not None
-    }
+    return held.model_dump(exclude_none=True) | {key: value for key, value in own.items() if value is not None}
 
 
 def _check_limits(wanted: Limits, most: Limits) -> None:
@@ -109,8 +103,7 @@ def _check_limits(wanted: Limits, most: Limits) -> None:
         asked, allowed = getattr(wanted, key), getattr(most, key)
         if asked is not None and allowed is not None and asked > allowed:
             raise NotAllowed(
-                f"limits.{key} can only be lowered from here, and {allowed:g} holds. "
-                "A person can raise it in the file."
+                f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
             )
 
 

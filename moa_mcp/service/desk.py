@@ -6,20 +6,22 @@ Who may ask what is decided before (service.py); how calls are made is the runne
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
 from moa_mcp.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Answer, CallRecord, Run
+from moa_mcp.model import Answer, CallRecord, Failure, Run
 from moa_mcp.providers.base import Provider
-from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner
+from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned
 from moa_mcp.service.memory import Memory
 from moa_mcp.store.base import RunStore
+from moa_mcp.store.ledger import Hold, Spend
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +38,29 @@ PRUNE = 3600.0
 """Seconds between two clearances of the store."""
 
 
+ProviderFor = Callable[[Run], Provider]
+"""Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
+
+Watcher = Callable[[Run, CallRecord | None], None]
+"""Hears of every run: with the call or branch that has just ended, or None where the run itself began or ended.
+
+Must not block."""
+
+
 @dataclass(slots=True)
 class LiveRun:
     """A run that is going on: its present state, and who listens.
 
-    `journal` holds the calls that a run had finished before it was resumed. `handed_back` is set once a caller was told that the run goes on without it.
+    `journal` holds the calls that a run had finished before it was resumed, `hold` what is set aside for it of its
+    owner's day. `kept` is set once the store has it, `handed_back` once a caller was told that it goes on without it.
     """
 
     run: Run
     journal: Mapping[str, CallRecord] = field(default_factory=dict[str, CallRecord])
+    hold: Hold | None = None
+    resumed: bool = False
+    left_behind: list[CallRecord] = field(default_factory=list[CallRecord])
+    kept: anyio.Event = field(default_factory=anyio.Event)
     listeners: list[Listener] = field(default_factory=list[Listener])
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -62,15 +78,31 @@ class LiveRun:
         """Take an event into the run's state and pass it on."""
         if isinstance(event, CallEnded | BranchEnded):
             self.run = self.run.with_record(event.record)
+            self._note_if_left_behind(event)
         for listener in tuple(self.listeners):
             listener(event)
 
+    def _note_if_left_behind(self, event: CallEnded | BranchEnded) -> None:
+        """Remember a call that its layer went on without: replayed, the layer must go on without it again."""
+        if isinstance(event, BranchEnded) or event.replayed:
+            return
+        match event.record.outcome:
+            case Failure(reason=Reason.STRAGGLER | Reason.DEADLINE):
+                self.left_behind.append(event.record)
+            case _:
+                pass
+
+    def spent(self) -> Spend:
+        """What its calls came to since it was begun or resumed."""
+        return Spend.on(record for record in self.run.calls if record.call.id not in self.journal)
+
     @contextmanager
-    def heard_by(self, listener: Listener | None) -> Iterator[None]:
+    def heard_by(self, listener: Listener | None) -> Generator[None]:
         """Let `listener` hear of the run while the block lasts, of the calls that ended before first."""
         if listener is None:
             yield
             return
+        listener(RunPlanned(self.run.planned_calls))
         for record in self.run.calls:
             listener(CallEnded(record, replayed=True))
         self.listeners.append(listener)
@@ -86,52 +118,60 @@ class Desk:
     `memory` has what completed runs learned for their owners' next ones.
     """
 
-    def __init__(
-        self, tasks: TaskGroup, provider: Provider, store: RunStore, max_concurrent_runs: int
-    ) -> None:
+    def __init__(self, tasks: TaskGroup, provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int) -> None:
         self._tasks = tasks
-        self._provider = provider
+        self._provider_for = provider_for
         self._store = store
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
+        self._watchers: list[Watcher] = []
         self.memory = Memory()
 
-    async def start(self, run: Run) -> LiveRun:
-        """Begin a run that is the desk's from here on.
+    def watch(self, watcher: Watcher) -> None:
+        """Let `watcher` hear of every run, whoever asked for it, for as long as the desk is open."""
+        self._watchers.append(watcher)
+
+    async def start(self, run: Run, hold: Hold | None = None) -> LiveRun:
+        """Begin a run that is the desk's from here on, as is `hold`: it is settled when the run ends.
 
         Raises:
             Busy: as many runs as may wait for their turn are waiting already.
         """
-        self._check_room()
-        live = LiveRun(run)
-        self._live[run.run_id] = live
+        self.check_room()
+        live = LiveRun(run, hold=hold)
+        self._take(live)
         try:
-            await self._store.begin(run)
-        except BaseException:
-            del self._live[run.run_id]
+            await live.kept.wait()
+        except anyio.get_cancelled_exc_class():
+            if not live.attached:
+                live.scope.cancel()
             raise
-        self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
         return live
 
-    async def resume(self, owner: str, run_id: str) -> LiveRun | None:
+    async def resume(self, owner: str, run_id: str, hold: Hold | None = None) -> LiveRun | None:
         """Go on with an interrupted run where it stopped: what it had paid for is replayed, the rest is called.
 
         None if there is no such run, or somebody else has taken it over. Raises Busy as `start` does.
         """
-        self._check_room()
-        run = await self._store.claim(owner, run_id)
+        self.check_room()
+        run: Run | None = None
+        with anyio.CancelScope(shield=True):  # a run that is claimed must not be left lying
+            run = await self._store.claim(owner, run_id)
         if run is None:
             return None
-        live = LiveRun(replace(run, calls=(), panels=()), {record.call.id: record for record in run.calls})
-        self._live[run_id] = live
-        self._tasks.start_soon(self._play, live, name=f"run {run_id}")
+        journal = {record.call.id: record for record in run.calls}
+        live = LiveRun(replace(run, calls=(), panels=()), journal, hold, resumed=True)
+        self._take(live)
         return live
+
+    def _take(self, live: LiveRun) -> None:
+        self._live[live.run.run_id] = live
+        self._tasks.start_soon(self._play, live, name=f"run {live.run.run_id}")
+        self._tell(live.run)
 
     def same(self, owner: str, key: str) -> LiveRun | None:
         """The owner's run of that key, if one is going on."""
-        return next(
-            (live for live in self._live.values() if (live.run.owner, live.run.key) == (owner, key)), None
-        )
+        return next((live for live in self._live.values() if (live.run.owner, live.run.key) == (owner, key)), None)
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
         """The owner's run of that id, if it is going on."""
@@ -186,30 +226,51 @@ class Desk:
                 clear_at = anyio.current_time() + PRUNE
                 await self._store.prune()
 
-    def _check_room(self) -> None:
-        if self._turns.statistics().tasks_waiting >= WAITING_ROOM:
+    def check_room(self) -> None:
+        """Raise Busy if as many runs as may wait for their turn are waiting already."""
+        if len(self._live) >= self._turns.total_tokens + WAITING_ROOM:
             raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+
+    def _tell(self, run: Run, record: CallRecord | None = None) -> None:
+        for watcher in self._watchers:
+            watcher(run, record)
+
+    def _hear(self, live: LiveRun, event: Event) -> None:
+        live.hear(event)
+        if isinstance(event, CallEnded | BranchEnded):
+            self._tell(live.run, event.record)
 
     async def _play(self, live: LiveRun) -> None:
         ended = live.run
         try:
             ended = await self._outcome(live)
         except anyio.get_cancelled_exc_class():
-            ended = replace(
-                live.run, status="interrupted", error="The server stopped before the run was done."
-            )
+            ended = replace(live.run, status="interrupted", error="The server stopped before the run was done.")
             raise
         finally:
             live.run = replace(ended, seconds=anyio.current_time() - live.started)
             with anyio.move_on_after(2, shield=True):
-                await self._store.finish(live.run)
+                await self._close(live)
             if trouble := self._store.trouble():
                 live.run = replace(live.run, notes=(*live.run.notes, trouble))
             del self._live[live.run.run_id]
+            live.kept.set()
             live.done.set()
+            self._tell(live.run)
+
+    async def _begin(self, live: LiveRun) -> None:
+        if not live.resumed:
+            await self._store.begin(live.run)
+        live.kept.set()
+
+    async def _close(self, live: LiveRun) -> None:
+        await self._store.finish(live.run)
+        if live.hold is not None:
+            await self._store.settle(live.hold, live.spent())
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
+            await self._begin(live)
             with live.scope:
                 async with self._turns:
                     return _completed(live, await self._answer(live))
@@ -223,10 +284,14 @@ class Desk:
 
     async def _answer(self, live: LiveRun) -> Answer:
         async def keep(record: CallRecord) -> None:
+            while live.left_behind:
+                await self._store.add_record(live.run.run_id, live.left_behind[0])
+                live.left_behind.pop(0)
             await self._store.add_record(live.run.run_id, record)
 
         deadline = live.run.limits.deadline_seconds or DEADLINE
-        runner = Runner(self._provider, live.hear, keep, deadline, live.journal)
+        provider = self._provider_for(replace(live.run, calls=tuple(live.journal.values())))
+        runner = Runner(provider, partial(self._hear, live), keep, deadline, live.journal)
         answer = await runner.drive(mixture(live.run.task, live.run.plan))
         self.memory.learn(live.run.owner, answer.learned)
         return answer
@@ -244,12 +309,12 @@ def _completed(live: LiveRun, answer: Answer) -> Run:
 
 
 @asynccontextmanager
-async def open_desk(provider: Provider, store: RunStore, max_concurrent_runs: int = 4) -> AsyncIterator[Desk]:
+async def open_desk(provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int = 4) -> AsyncGenerator[Desk]:
     """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
     error: Exception | None = None
     async with anyio.create_task_group() as housekeeping:
         async with anyio.create_task_group() as tasks:
-            desk = Desk(tasks, provider, store, max_concurrent_runs)
+            desk = Desk(tasks, provider_for, store, max_concurrent_runs)
             housekeeping.start_soon(desk.keep_house)
             try:
                 yield desk

@@ -9,12 +9,13 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 
 import anyio
 
-from moa_mcp.errors import InvalidRequest, PlanRefused
+from moa_mcp.errors import Busy, InvalidRequest, PlanRefused
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import Rehearsal, rehearse
 from moa_mcp.model import Message, Output, Run, Task
@@ -24,9 +25,10 @@ from moa_mcp.providers.registry import Registry
 from moa_mcp.runner import Listener
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Changes
-from moa_mcp.service.desk import Desk
+from moa_mcp.service.desk import Desk, LiveRun
 from moa_mcp.settings import LiveSettings
 from moa_mcp.store.base import RunStore
+from moa_mcp.store.ledger import Hold, Spend, Wanted
 from moa_mcp.text import repair
 
 LOCAL = "local"
@@ -37,6 +39,9 @@ LONGEST_QUESTION = 1024 * 1024
 
 REMEMBERED_SECONDS = 600.0
 """How long the same question gets the same answer without being paid for again."""
+
+WAITED_DEADLINES = 8
+"""A run's reservation holds for as many of its deadlines: it may have to wait for its turn first."""
 
 LOOK_SECONDS = 0.5
 """How often a run of another server is looked at while somebody waits for it."""
@@ -88,6 +93,7 @@ class Service:
     registry: Registry
     store: RunStore
     desk: Desk
+    starting: dict[str, anyio.Lock] = field(default_factory=dict[str, anyio.Lock])
 
     async def plan(self, request: Request, owner: str = LOCAL) -> Plan:
         """Check a request and lay out its calls; nothing is sent.
@@ -100,8 +106,8 @@ class Service:
         self.registry.check(preset.required_models)
         limits = self.settings().limits.per_run.lowered_by(preset.limits).lowered_by(request.limits)
         rehearsal = rehearse(mixture(task, preset))
-        _check_plan(preset, rehearsal, limits)
         cost = self.catalog.estimated_cost(rehearsal)
+        _check_plan(preset, rehearsal, cost, limits)
         return Plan(preset, task, limits, (*self._warnings(), *notes), rehearsal, cost)
 
     async def ask(
@@ -120,18 +126,70 @@ class Service:
         """
         plan = await self.plan(request, owner)
         key = _key(plan)
-        if not request.fresh:
-            if live := self.desk.same(owner, key):
-                return await self.desk.wait(live, wait_seconds, listener)
-            before = await self.store.find(owner, key, time.time() - REMEMBERED_SECONDS)
-            if before and before.status == "completed":
-                return replace(before, cached=True)
-            if before and before.status == "interrupted":
-                return await self.collect(
-                    before.run_id, owner=owner, wait_seconds=wait_seconds, listener=listener
-                )
-        live = await self.desk.start(_run_of(plan, owner, key))
-        return await self.desk.wait(live, wait_seconds, listener)
+        found = await self._found_or_started(request, plan, owner, key)
+        if isinstance(found, LiveRun):
+            return await self.desk.wait(found, wait_seconds, listener)
+        if found.status == "completed":
+            return replace(found, cached=True)
+        return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, listener=listener)
+
+    async def _found_or_started(self, request: Request, plan: Plan, owner: str, key: str) -> Run | LiveRun:
+        # One of a kind at a time: whoever asks the same a moment later finds the run of the first.
+        async with self._turn_to_start(key):
+            if not request.fresh and (before := await self._before(owner, key)):
+                return before
+            self.desk.check_room()
+            run = _run_of(plan, owner, key)
+            hold = await self._reserve(run, plan)
+            return await self._started(replace(run, limits=_within(run.limits, hold.amount)), hold)
+
+    @asynccontextmanager
+    async def _turn_to_start(self, key: str) -> AsyncGenerator[None]:
+        lock = self.starting.setdefault(key, anyio.Lock())
+        try:
+            async with lock:
+                yield
+        finally:
+            if not lock.statistics().tasks_waiting:
+                self.starting.pop(key, None)
+
+    async def _before(self, owner: str, key: str) -> Run | LiveRun | None:
+        """The owner's run of the same question that need not be paid for again, wherever it goes on."""
+        if live := self.desk.same(owner, key):
+            return live
+        before = await self.store.find(owner, key, time.time() - REMEMBERED_SECONDS)
+        return before if before and before.status in {"completed", "running", "interrupted"} else None
+
+    async def _started(self, run: Run, hold: Hold) -> LiveRun:
+        try:
+            return await self.desk.start(run, hold)
+        except Busy:
+            await self.store.settle(hold, Spend())
+            raise
+
+    async def _reserve(self, run: Run, plan: Plan) -> Hold:
+        """Set aside of the owner's day what the run may come to. Raises OverBudget."""
+        tokens = plan.rehearsal.input_tokens + plan.rehearsal.output_tokens
+        needs = Spend(plan.rehearsal.calls, tokens, plan.cost_usd or 0.0)
+        return await self.store.reserve(self._wanted(run, needs, is_free=plan.cost_usd == 0))
+
+    async def _reserve_again(self, run: Run) -> Hold:
+        """Set aside what an interrupted run may still come to. Raises OverBudget."""
+        left = max(1, run.planned_calls - run.calls_made)
+        return await self.store.reserve(self._wanted(run, Spend(calls=left)))
+
+    def _wanted(self, run: Run, needs: Spend, *, is_free: bool = False) -> Wanted:
+        ceilings, limits = self.settings().limits, run.limits
+        most = Spend(
+            limits.max_calls or ceilings.max_calls,
+            limits.max_tokens or ceilings.max_tokens,
+            0.0 if is_free else limits.max_cost_usd or ceilings.max_cost_usd,
+        )
+        at_most = most.beyond(Spend.on(run.calls))
+        cap = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
+        # A run may have to wait for its turn behind all the others, each of which has its deadline.
+        until = time.time() + WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
+        return Wanted(run.owner, run.run_id, needs, at_most, cap, until)
 
     async def collect(
         self,
@@ -145,19 +203,36 @@ class Service:
 
         Raises:
             UnknownRun: the owner has none of that id.
-            Busy: it was interrupted and there is no room for it now.
+            Busy, OverBudget: it was interrupted, and there is no room or no money for it now.
         """
-        live = self.desk.find(owner, run_id)
-        if live is None and (await self.desk.collect(owner, run_id)).status == "interrupted":
-            live = await self.desk.resume(owner, run_id)
-        if live is not None:
-            return await self.desk.wait(live, wait_seconds, listener)
-        return await self._of_a_sibling(run_id, owner, wait_seconds)
+        end = None if wait_seconds is None else anyio.current_time() + wait_seconds
+        while True:
+            live = self.desk.find(owner, run_id) or await self._resumed(owner, run_id)
+            left = None if end is None else max(0.0, end - anyio.current_time())
+            if live is not None:
+                return await self.desk.wait(live, left, listener)
+            run = await self._of_a_sibling(run_id, owner, left)
+            if run.status != "interrupted" or left == 0:
+                return run
+
+    async def _resumed(self, owner: str, run_id: str) -> LiveRun | None:
+        """The run, going on again, if it was interrupted and nobody else has taken it over."""
+        async with self._turn_to_start(run_id):
+            run = await self.desk.collect(owner, run_id)
+            if run.status != "interrupted":
+                return self.desk.find(owner, run_id)
+            self.desk.check_room()
+            hold = await self._reserve_again(run)
+            live = await self.desk.resume(owner, run_id, hold)
+            if live is None:
+                await self.store.settle(hold, Spend())
+            return live
 
     async def _of_a_sibling(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """A run that is ended, or goes on in another server on the same store: there it can only be looked at."""
         with anyio.move_on_after(wait_seconds):
-            while (run := await self.desk.collect(owner, run_id)).status == "running":
+            # No event reaches us from another process.
+            while (run := await self.desk.collect(owner, run_id)).status == "running":  # noqa: ASYNC110
                 await anyio.sleep(LOOK_SECONDS)
             return run
         return await self.desk.collect(owner, run_id)
@@ -170,19 +245,26 @@ class Service:
 
     async def runs(self, *, owner: str = LOCAL) -> Sequence[Run]:
         """The owner's runs, newest first."""
-        return [await self.desk.collect(owner, run.run_id) for run in await self.store.list(owner)]
+        return [self._as_it_is(run) for run in await self.store.list(owner)]
 
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
         """The owner's newest run, or None before there is one."""
-        return next(iter(await self.runs(owner=owner)), None)
+        run = await self.store.latest(owner)
+        return None if run is None else self._as_it_is(run)
+
+    async def remove(self, run_id: str, *, owner: str = LOCAL) -> None:
+        """Forget a run with its drafts. Raises UnknownRun, and InvalidRequest while it goes on."""
+        if (await self.desk.collect(owner, run_id)).status == "running":
+            raise InvalidRequest(f"Run {run_id} is going on. Cancel it first, or wait for its end.")
+        await self.store.remove(owner, run_id)
+
+    def _as_it_is(self, run: Run) -> Run:
+        live = self.desk.find(run.owner, run.run_id)
+        return live.now() if live else run
 
     def _warnings(self) -> tuple[str, ...]:
         problem = self.settings.problem
-        return (
-            (f"{problem} Until it is mended, what the file said before (or the defaults) hold.",)
-            if problem
-            else ()
-        )
+        return (f"{problem} Until it is mended, what the file said before (or the defaults) hold.",) if problem else ()
 
     async def _preset(self, wanted: str | Preset | None) -> tuple[Preset, Sequence[str]]:
         return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted)
@@ -200,7 +282,8 @@ class Service:
         history = (*await self._continued(request.continue_from, owner), *own)
         seed = secrets.randbits(64)
         system = repair(request.system) if request.system else None
-        return Task(question, system, history, request.output, seed, self.desk.memory.of(owner))
+        known = self.desk.memory.of(owner)
+        return Task(question, system, history, request.output, seed, known, self.settings().embeddings)
 
     async def _continued(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:
@@ -223,7 +306,14 @@ def _run_of(plan: Plan, owner: str, key: str) -> Run:
         owner=owner,
         key=key,
         limits=plan.limits,
+        planned_calls=plan.rehearsal.calls,
     )
+
+
+def _within(limits: Limits, granted: Spend) -> Limits:
+    """The limits of a run, lowered to what was set aside for it."""
+    usd = granted.usd or None
+    return limits.lowered_by(Limits(max_calls=granted.calls, max_tokens=granted.tokens, max_cost_usd=usd))
 
 
 def _key(plan: Plan) -> str:
@@ -234,9 +324,21 @@ def _key(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_plan(preset: Preset, rehearsal: Rehearsal, limits: Limits) -> None:
+def _check_plan(preset: Preset, rehearsal: Rehearsal, cost_usd: float | None, limits: Limits) -> None:
+    """Make sure that a plan can fit its limits. Raises PlanRefused, with the arithmetic."""
+    read, written = rehearsal.input_tokens, rehearsal.output_tokens
     if limits.max_calls is not None and rehearsal.calls > limits.max_calls:
-        raise PlanRefused(
-            f"Preset {preset.name} needs {rehearsal.calls} calls, and {limits.max_calls} is the limit. "
-            "Choose a smaller preset, or raise limits.max_calls in the configuration file."
-        )
+        raise _refused(preset, f"{rehearsal.calls} calls", f"{limits.max_calls}", "max_calls")
+    if limits.max_tokens is not None and read + written > limits.max_tokens:
+        needs = f"about {read:,} tokens in and {written:,} out over {rehearsal.calls} calls"
+        raise _refused(preset, needs, f"{limits.max_tokens:,}", "max_tokens")
+    if limits.max_cost_usd is not None and cost_usd is not None and cost_usd > limits.max_cost_usd:
+        needs = f"about ${cost_usd:.4f} ({rehearsal.calls} calls, {read:,} tokens in and {written:,} out)"
+        raise _refused(preset, needs, f"${limits.max_cost_usd:g}", "max_cost_usd")
+
+
+def _refused(preset: Preset, needs: str, most: str, key: str) -> PlanRefused:
+    return PlanRefused(
+        f"Preset {preset.name} needs {needs}, and {most} is the limit. "
+        f"Choose a smaller preset, or raise limits.{key} in the configuration file."
+    )

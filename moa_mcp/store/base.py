@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.store.ledger import DayLedger
 
 
-class RunStore(Protocol):
-    """Keeps runs and the journals of their calls.
+class RunStore(DayLedger, Protocol):
+    """Keeps runs and the journals of their calls, and what their owners spend in a day.
 
     A run that is `running` belongs to the server that began it; once that server is gone it reads as
     `interrupted`, and another may claim it.

@@ -5,8 +5,10 @@ The messages of a call are left out: the flow makes the same ones from the same 
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -15,7 +17,7 @@ from moa_mcp.model import CallRecord, Run
 
 def encode_run(run: Run) -> str:
     """Everything of a run but its calls and panels, which have rows of their own."""
-    return _runs().dump_json(replace(run, calls=(), panels=())).decode()
+    return _text(_runs().dump_python(replace(run, calls=(), panels=()), mode="json"))
 
 
 def decode_run(text: str) -> Run:
@@ -24,13 +26,13 @@ def decode_run(text: str) -> Run:
     Raises:
         ValueError: the text is not one.
     """
-    return _runs().validate_json(text)
+    return _runs().validate_python(json.loads(text))
 
 
 def encode_record(record: CallRecord) -> str:
     """A finished call without its messages."""
     slim = replace(record, call=replace(record.call, messages=(), likely=None))
-    return _records().dump_json(slim).decode()
+    return _text(_records().dump_python(slim, mode="json"))
 
 
 def decode_record(text: str) -> CallRecord:
@@ -39,7 +41,15 @@ def decode_record(text: str) -> CallRecord:
     Raises:
         ValueError: the text is not one.
     """
-    return _records().validate_json(text)
+    return _records().validate_python(json.loads(text))
+
+
+def _text(data: Any) -> str:
+    """As plain ASCII, in which half of a surrogate pair and a price of NaN come back as they were.
+
+    Among a method's facts what is no finite number becomes null.
+    """
+    return json.dumps(data, separators=(",", ":"))
 
 
 @cache

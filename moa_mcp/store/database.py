@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,6 +24,12 @@ from moa_mcp.store.schema import VERSION, migrate, version_of
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 10.0
+"""How long one server waits for the others to be done with the file."""
+
+CHECK_SECONDS = 2.0
+"""How long a file is looked through when it is opened; what a large one hides shows when it is read."""
+
+_STEPS_BETWEEN_LOOKS = 10_000
 
 
 class Damaged(Exception):
@@ -117,7 +124,7 @@ def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
 
 
 @contextmanager
-def writing(db: sqlite3.Connection) -> Iterator[None]:
+def writing(db: sqlite3.Connection) -> Generator[None]:
     """A transaction that may write from its start."""
     db.execute("BEGIN IMMEDIATE")
     try:
@@ -137,13 +144,15 @@ def _create_private(file: Path) -> None:
 def _connect(file: Path) -> sqlite3.Connection:
     db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        if version_of(db) == 0:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")
         db.execute("PRAGMA journal_mode = TRUNCATE")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
         if version_of(db) <= VERSION:
             migrate(db)
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        verdict = _checked(db)
     except sqlite3.OperationalError:
         db.close()
         raise
@@ -154,3 +163,18 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.close()
         raise Damaged(str(verdict))
     return db
+
+
+def _checked(db: sqlite3.Connection) -> str:
+    """What SQLite says of the file; "ok" also if it has not looked at all of it in `CHECK_SECONDS`."""
+    end = time.monotonic() + CHECK_SECONDS
+    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
+    try:
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return "ok"
+    finally:
+        db.set_progress_handler(None, 0)
+    return str(verdict)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of, granted
 
 
 class MemoryStore:
     """Keeps the newest `most` runs of all owners together."""
 
-    def __init__(self, most: int = 200) -> None:
+    def __init__(self, most: int = 200, clock: Callable[[], float] = time.time) -> None:
         self._most = most
+        self._clock = clock
         self._runs: dict[str, Run] = {}
+        self._days: dict[tuple[str, int], Spend] = {}
+        self._holds: dict[str, Hold] = {}
 
     def holds(self, run_id: str) -> bool:
         """Whether a run of that id is here, whoever owns it."""
@@ -59,10 +65,28 @@ class MemoryStore:
         return True
 
     async def prune(self) -> int:
-        oldest = list(self._runs)[: -self._most]
+        ended = [run_id for run_id, run in self._runs.items() if run.status != "running"]
+        oldest = ended[: max(0, len(self._runs) - self._most)]
         for run_id in oldest:
             del self._runs[run_id]
         return len(oldest)
+
+    async def reserve(self, wanted: Wanted) -> Hold:
+        today = day_of(self._clock())
+        self._days = {key: spend for key, spend in self._days.items() if key[1] >= today - 1}
+        own = (hold.amount for hold in self._holds.values() if (hold.owner, hold.day) == (wanted.owner, today))
+        amount = granted(wanted, await self.spent(wanted.owner), sum(own, Spend()))
+        hold = Hold(uuid4().hex, wanted.owner, today, amount)
+        self._holds[hold.id] = hold
+        return hold
+
+    async def settle(self, hold: Hold, actual: Spend) -> None:
+        if self._holds.pop(hold.id, None):
+            place = (hold.owner, hold.day)
+            self._days[place] = self._days.get(place, Spend()) + actual
+
+    async def spent(self, owner: str) -> Spend:
+        return self._days.get((owner, day_of(self._clock())), Spend())
 
     async def beat(self) -> None:
         """Nobody else can see this store."""

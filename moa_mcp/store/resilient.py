@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
+
+import anyio
+import anyio.to_thread
 
 from moa_mcp.model import CallRecord, Run
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.database import Damaged, Newer
+from moa_mcp.store.ledger import Hold, Spend, Wanted
 from moa_mcp.store.memory import MemoryStore
 
 logger = logging.getLogger(__name__)
@@ -33,19 +36,27 @@ class ResilientStore:
         self._file = file
         self._open = open_store
         self._memory = MemoryStore()
+        self._store: RunStore | None = None
+        self._opening = anyio.Lock()
         self._troubles: list[str] = []
+        self._told: set[str] = set()
 
-    @cached_property
-    def _store(self) -> RunStore:
+    async def _opened(self) -> RunStore:
         """Opened when it is first needed: a server that is never asked leaves no file."""
+        async with self._opening:
+            if self._store is None:
+                # In a thread: it may have to wait for a server that is just making the file.
+                self._store = await anyio.to_thread.run_sync(self._open_or_go_without)
+            return self._store
+
+    def _open_or_go_without(self) -> RunStore:
         try:
             return self._open()
         except Damaged as error:
             return self._fresh(error)
         except _BROKEN as error:
-            self._tell(
-                f"Runs are kept in memory only: the store {self._file.name} cannot be opened ({error})."
-            )
+            name = self._file.name
+            self._tell(f"Runs are kept in memory only: the store {name} cannot be opened ({_words(error)}).")
             return self._memory
 
     async def begin(self, run: Run) -> None:
@@ -71,7 +82,7 @@ class ResilientStore:
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
         runs = [*await self._memory.list(owner, limit)]
-        if self._store is not self._memory:
+        if await self._opened() is not self._memory:
             runs += await self._guarded(lambda store: store.list(owner, limit)) or ()
         return sorted(runs, key=lambda run: run.created_at, reverse=True)[:limit]
 
@@ -81,11 +92,26 @@ class ResilientStore:
     async def prune(self) -> int:
         return await self._guarded(lambda store: store.prune()) or 0
 
+    async def reserve(self, wanted: Wanted) -> Hold:
+        hold = await self._guarded(lambda store: store.reserve(wanted))
+        return hold or await self._memory.reserve(wanted)
+
+    async def settle(self, hold: Hold, actual: Spend) -> None:
+        await self._memory.settle(hold, actual)
+        if await self._opened() is not self._memory:
+            await self._guarded(lambda store: store.settle(hold, actual))
+
+    async def spent(self, owner: str) -> Spend:
+        spent = await self._memory.spent(owner)
+        if await self._opened() is self._memory:
+            return spent
+        return spent + (await self._guarded(lambda store: store.spent(owner)) or Spend())
+
     async def beat(self) -> None:
         await self._guarded(lambda store: store.beat())
 
     async def aclose(self) -> None:
-        if "_store" in self.__dict__:
+        if self._store is not None:
             await self._store.aclose()
 
     def trouble(self) -> str | None:
@@ -100,37 +126,42 @@ class ResilientStore:
 
     async def _either(self, work: Work[Result | None]) -> Result | None:
         found = await work(self._memory)
-        if found is not None or self._store is self._memory:
+        if found is not None or await self._opened() is self._memory:
             return found
         return await self._guarded(work)
 
     async def _guarded(self, work: Work[Result]) -> Result | None:
+        store = await self._opened()
         try:
-            return await work(self._store)
+            return await work(store)
         except _BROKEN as error:
             if _is_damage(error):
-                await self._store.aclose()
-                self._store = self._fresh(error)
+                await self._replace(store, error)
             else:
-                self._tell(
-                    f"Runs are kept in memory only: the store {self._file.name} cannot be used ({error})."
-                )
+                name = self._file.name
+                self._tell(f"Runs are kept in memory only: the store {name} cannot be used ({_words(error)}).")
             return None
+
+    async def _replace(self, damaged: RunStore, error: Exception) -> None:
+        """Begin a new store, unless whoever met the damage first has done so already."""
+        async with self._opening:
+            if self._store is damaged:
+                await damaged.aclose()
+                self._store = await anyio.to_thread.run_sync(self._fresh, error)
 
     def _fresh(self, damage: Exception) -> RunStore:
         try:
             aside = _set_aside(self._file)
-            self._tell(
-                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
-            )
+            self._tell(f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun.")
             return self._open()
         except _BROKEN as error:
-            self._tell(f"Runs are kept in memory only: no new store could be begun ({error}).")
+            self._tell(f"Runs are kept in memory only: no new store could be begun ({_words(error)}).")
             return self._memory
 
     def _tell(self, trouble: str) -> None:
-        logger.warning(trouble)
-        if trouble not in self._troubles:
+        if trouble not in self._told:
+            logger.warning(trouble)
+            self._told.add(trouble)
             self._troubles.append(trouble)
 
 
@@ -144,6 +175,11 @@ def _done(work: Work[None]) -> Work[bool]:
 
 async def _true_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
     return await store.remove(owner, run_id) or None
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without the place of the file: clients are told this, and it is none of their business."""
+    return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 def _is_damage(error: Exception) -> bool:

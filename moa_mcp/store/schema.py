@@ -24,7 +24,18 @@ def _first(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _second(db: sqlite3.Connection) -> None:
+    """Version 2: what each owner spent and reserved of a day, and which calls are booked there."""
+    numbers = "calls INTEGER NOT NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL"
+    db.execute(f"CREATE TABLE days (owner TEXT NOT NULL, day INTEGER NOT NULL, {numbers}, PRIMARY KEY (owner, day))")
+    db.execute(
+        "CREATE TABLE holds (hold TEXT PRIMARY KEY, owner TEXT NOT NULL, day INTEGER NOT NULL, run_id TEXT NOT NULL,"
+        f" server TEXT NOT NULL, until REAL NOT NULL, live INTEGER NOT NULL, {numbers})"
+    )
+    db.execute("ALTER TABLE records ADD COLUMN booked INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second)
 VERSION = len(MIGRATIONS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,19 @@ from pathlib import Path
 from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.store import daybook
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from moa_mcp.store.database import Database
+from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
 from moa_mcp.store.liveness import Server
+from moa_mcp.text import repair
+
+logger = logging.getLogger(__name__)
 
 _LOST = "The server that ran it is gone. Call moa_ask with its run_id to go on where it stopped."
 _COLUMNS = "run_id, owner, status, body, server"
+_SERVER_FORGOTTEN = 86_400.0
+_PAGES_AT_ONCE = 512
 
 
 class SqliteStore:
@@ -42,21 +50,22 @@ class SqliteStore:
     async def begin(self, run: Run) -> None:
         await self.beat()
         row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
-        await self._database.write(
-            lambda db: db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
-        )
+        await self._database.write(lambda db: db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row))
 
     async def add_record(self, run_id: str, record: CallRecord) -> None:
-        row = (run_id, record.call.id, encode_record(record))
+        row = (run_id, record.call.id, encode_record(record), run_id)
+        # A run that was removed meanwhile has no journal any more.
         await self._database.write(
-            lambda db: db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", row)
+            lambda db: db.execute(
+                "INSERT OR REPLACE INTO records (run_id, call_id, body)"
+                " SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM runs WHERE run_id = ?)",
+                row,
+            )
         )
 
     async def finish(self, run: Run) -> None:
         row = (run.status, encode_run(run), run.run_id)
-        await self._database.write(
-            lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ?", row)
-        )
+        await self._database.write(lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ?", row))
 
     async def claim(self, owner: str, run_id: str) -> Run | None:
         await self.beat()
@@ -65,17 +74,13 @@ class SqliteStore:
             run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
             if run is None or run.status != "interrupted":
                 return None
-            db.execute(
-                "UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id)
-            )
+            db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
             return replace(run, status="running", error=None)
 
         return await self._database.write(take)
 
     async def get(self, owner: str, run_id: str) -> Run | None:
-        return await self._database.run(
-            lambda db: self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
-        )
+        return await self._database.run(lambda db: self._read(db, "owner = ? AND run_id = ?", (owner, run_id)))
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
         return await self._database.run(
@@ -90,12 +95,14 @@ class SqliteStore:
 
     async def remove(self, owner: str, run_id: str) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
-            return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", (owner, run_id)).rowcount > 0
+            row = (owner, repair(run_id))
+            return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount > 0
 
         return await self._database.write(delete)
 
     async def prune(self) -> int:
         def delete(db: sqlite3.Connection) -> int:
+            self._call_the_dead_interrupted(db)
             gone = db.execute(
                 "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
                 (self._clock() - self._keep_seconds,),
@@ -105,16 +112,32 @@ class SqliteStore:
             return gone
 
         gone = await self._database.write(delete)
-        if gone:
-            await self._database.run(lambda db: db.execute("VACUUM"))
+        # Step by step: each is short, so that no other server waits for long.
+        while gone and await self._database.write(_give_pages_back):
+            pass
         return gone
 
-    async def beat(self) -> None:
-        this = Server.this()
-        row = (self._server, this.pid, this.boot, self._clock())
-        await self._database.write(
-            lambda db: db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
+    async def reserve(self, wanted: Wanted) -> Hold:
+        await self.beat()
+        return await self._database.write(
+            lambda db: daybook.reserve(db, wanted, self._server, self._clock(), self._lives)
         )
+
+    async def settle(self, hold: Hold, actual: Spend) -> None:
+        await self._database.write(lambda db: daybook.settle(db, hold, actual))
+
+    async def spent(self, owner: str) -> Spend:
+        return await self._database.run(lambda db: daybook.spent(db, owner, day_of(self._clock())))
+
+    async def beat(self) -> None:
+        this, now = Server.this(), self._clock()
+        row = (self._server, this.pid, this.boot, now)
+
+        def heard(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
+            db.execute("DELETE FROM servers WHERE heard < ?", (now - _SERVER_FORGOTTEN,))
+
+        await self._database.write(heard)
 
     async def aclose(self) -> None:
         await self._database.aclose()
@@ -125,25 +148,37 @@ class SqliteStore:
     def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
         return next(iter(self._select(db, where, values, 1)), None)
 
-    def _select(
-        self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int
-    ) -> Sequence[Run]:
+    def _select(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int) -> Sequence[Run]:
         rows = db.execute(
             f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT ?",
-            (*values, limit),
+            (*(repair(value) if isinstance(value, str) else value for value in values), limit),
         ).fetchall()
-        return [self._run(db, row) for row in rows]
+        return [run for row in rows if (run := self._readable(db, row))]
+
+    def _readable(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
+        """The run of a row, or None: one that cannot be read must not hide the others."""
+        try:
+            return self._run(db, row)
+        except ValueError as error:
+            logger.warning("Run %s in the store cannot be read (%s)", row[0], type(error).__name__)
+            return None
 
     def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
         run_id, _, status, body, server = row
         run = decode_run(body)
         for (text,) in db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,)):
             run = run.with_record(decode_record(text))
-        if status != "running":
+        if "running" not in {status, run.status}:
             return run
-        if self._lives(db, server):
+        if status == "running" and self._lives(db, server):
             return replace(run, status="running", error=None)
         return replace(run, status="interrupted", error=_LOST)
+
+    def _call_the_dead_interrupted(self, db: sqlite3.Connection) -> None:
+        """Mark the runs whose server is gone, so that they can be forgotten as the ended ones are."""
+        for run_id, server in db.execute("SELECT run_id, server FROM runs WHERE status = 'running'").fetchall():
+            if not self._lives(db, server):
+                db.execute("UPDATE runs SET status = 'interrupted' WHERE run_id = ?", (run_id,))
 
     def _lives(self, db: sqlite3.Connection, server: str) -> bool:
         if server == self._server:
@@ -158,6 +193,13 @@ def _size(db: sqlite3.Connection) -> int:
         db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
+
+
+def _give_pages_back(db: sqlite3.Connection) -> bool:
+    """Shorten the file by some of its free pages; False when it has none left."""
+    db.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+    (before,), (auto,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "auto_vacuum"))
+    return bool(before and auto)
 
 
 def _delete_oldest(db: sqlite3.Connection) -> int:

@@ -121,18 +121,14 @@ async def test_a_preset_in_a_slot_is_looked_up_with_the_note_of_its_choice(tmp_p
 async def test_presets_that_stand_inside_one_another_in_a_circle_are_refused(
     tmp_path: Path, one: str, two: str, said: str
 ) -> None:
-    texts = {
-        name: f"aggregator: groq/agg\nproposers: [{slot}]\n" for name, slot in (("one", one), ("two", two))
-    }
+    texts = {name: f"aggregator: groq/agg\nproposers: [{slot}]\n" for name, slot in (("one", one), ("two", two))}
 
     with pytest.raises(InvalidPreset, match=said):
         await catalog(library(tmp_path, **texts)).resolve("one")
 
 
 async def test_presets_stand_inside_one_another_three_levels_deep_at_most(tmp_path: Path) -> None:
-    texts = {
-        f"p{level}": f"aggregator: groq/agg\nproposers: [{{preset: p{level + 1}}}]\n" for level in range(3)
-    }
+    texts = {f"p{level}": f"aggregator: groq/agg\nproposers: [{{preset: p{level + 1}}}]\n" for level in range(3)}
     presets = catalog(library(tmp_path, **texts, p3=PANEL))
 
     assert (await presets.resolve("p1"))[0].name == "p1"

@@ -133,9 +133,7 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(desk: Desk) -> None:
 
 
 def test_a_preset_is_saved_on_the_base_of_another(desk: Desk) -> None:
-    result = desk.make(
-        save_preset="deep", base="own", fields={"layers": 3, "proposers": ["lab/c", "openai/d"]}
-    )
+    result = desk.make(save_preset="deep", base="own", fields={"layers": 3, "proposers": ["lab/c", "openai/d"]})
     deep = desk.preset("deep")
 
     assert (deep.layers, deep.required_models) == (3, ("lab/c", "openai/d", "lab/agg"))

@@ -14,9 +14,7 @@ from moa_mcp.service.composing import compose
 from moa_mcp.settings import Ceilings, Settings
 
 PANEL = "aggregator: lab/agg\nproposers: [lab/a, lab/b]\nlimits: {max_cost_usd: 0.2}\n"
-SETTINGS = Settings(
-    endpoints={**BUILTIN, "lab": Endpoint("lab", "https://lab.example")}, limits=Ceilings(max_calls=20)
-)
+SETTINGS = Settings(endpoints={**BUILTIN, "lab": Endpoint("lab", "https://lab.example")}, limits=Ceilings(max_calls=20))
 PACKAGED = PresetLibrary(None)
 PLAIN = [name for name in PACKAGED.names() if isinstance(PACKAGED.get(name), Preset)]
 
@@ -147,12 +145,8 @@ def test_what_cannot_become_a_preset_is_refused(
         {"layers": 1, "proposers": ["evil/x"]},
     ],
 )
-def test_only_models_of_declared_providers_are_composed(
-    library: PresetLibrary, fields: dict[str, Any]
-) -> None:
-    with pytest.raises(
-        NotAllowed, match=r"'evil/x' is of provider 'evil', which is not declared \(nearest: "
-    ):
+def test_only_models_of_declared_providers_are_composed(library: PresetLibrary, fields: dict[str, Any]) -> None:
+    with pytest.raises(NotAllowed, match=r"'evil/x' is of provider 'evil', which is not declared \(nearest: "):
         compose(library, SETTINGS, "own", None, fields)
 
 

@@ -1,6 +1,6 @@
 """The desk: a run belongs to the server, not to the call that started it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -13,9 +13,7 @@ from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 
-PRESET = Preset(
-    name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg")
-)
+PRESET = Preset(name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
 
 def said(call: Call) -> str:
@@ -27,16 +25,16 @@ def a_run(number: int = 1, owner: str = "local") -> Run:
 
 
 @asynccontextmanager
-async def held_desk(concurrent: int = 4) -> AsyncIterator[tuple[Desk, Gate]]:
+async def held_desk(concurrent: int = 4) -> AsyncGenerator[tuple[Desk, Gate]]:
     """A desk whose calls all wait at a gate."""
     gate = Gate(ScriptedProvider(said), lambda call: True)
     with anyio.fail_after(10):
-        async with open_desk(gate, MemoryStore(), concurrent) as desk:
+        async with open_desk(lambda run: gate, MemoryStore(), concurrent) as desk:
             yield desk, gate
 
 
 async def test_a_run_that_ends_in_time_comes_back_completed() -> None:
-    async with open_desk(ScriptedProvider(said), MemoryStore()) as desk:
+    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
         run = await desk.wait(await desk.start(a_run()), 5)
 
     assert (run.status, run.answer, run.calls_made) == ("completed", "<2.1>", 3)
@@ -110,7 +108,7 @@ async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
 
 async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
     provider = ScriptedProvider(lambda call: ProviderError(Reason.AUTH))
-    async with open_desk(provider, MemoryStore()) as desk:
+    async with open_desk(lambda run: provider, MemoryStore()) as desk:
         run = await desk.wait(await desk.start(a_run()), 5)
 
     assert run.status == "failed"
@@ -141,7 +139,7 @@ async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
     store = MemoryStore()
     gate = Gate(ScriptedProvider(said), lambda call: True)
     with anyio.fail_after(5):
-        async with open_desk(gate, store) as desk:
+        async with open_desk(lambda run: gate, store) as desk:
             await desk.start(a_run())
             await gate.held.wait()
 
@@ -159,7 +157,7 @@ async def test_a_foreign_run_looks_like_none() -> None:
 
 
 async def test_an_ended_run_can_be_collected_later() -> None:
-    async with open_desk(ScriptedProvider(said), MemoryStore()) as desk:
+    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
         live: LiveRun = await desk.start(a_run())
         await desk.wait(live, 5)
         run = await desk.collect("local", "run1")

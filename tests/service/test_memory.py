@@ -67,7 +67,7 @@ def said(call: Call) -> str:
 
 async def test_roles_are_written_once_over_two_runs_of_an_owner() -> None:
     provider = ScriptedProvider(said)
-    async with open_desk(provider, MemoryStore()) as desk:
+    async with open_desk(lambda run: provider, MemoryStore()) as desk:
         for number, owner in enumerate(("ann", "ann", "bob")):
             task = Task(f"Question {number}?", known=desk.memory.of(owner))
             run = Run(f"run{number}", PRESET.name, PRESET, task, owner=owner)

@@ -260,7 +260,7 @@ async def test_a_home_that_cannot_be_made_leaves_the_runs_in_memory(tmp_path: Pa
 
 def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path) -> None:
     script = (
-        "import anyio, sys\n"
+        "import anyio, sys, time\n"
         "from pathlib import Path\n"
         "from moa_mcp.model import *\n"
         "from moa_mcp.preset import Preset\n"
@@ -269,7 +269,7 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    for n in range(20):\n"
-        "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann')\n"
+        "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann', created_at=time.time())\n"
         "        await store.begin(run)\n"
         "        call = Call('1.1', 'proposer', 1, 1, 'a/b', ())\n"
         "        await store.add_record(run.run_id, CallRecord(call, Draft('d'), 1.0))\n"

@@ -1,0 +1,105 @@
+"""`moa-mcp runs`: the stored runs, one in full, and forgetting them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import anyio
+import click
+
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.opening import valid_settings
+from moa_mcp.cli.table import table
+from moa_mcp.errors import UnknownRun
+from moa_mcp.model import Run
+from moa_mcp.service.service import LOCAL, Service
+from moa_mcp.text import one_line, printable
+from moa_mcp.views import account, answer_text, as_markdown, dollars, draft_markdown
+from moa_mcp.wiring import open_service
+
+_QUESTION_SHOWN = 60
+
+
+@click.group(invoke_without_command=True)
+@log_level
+@click.pass_context
+def runs(ctx: click.Context) -> None:
+    """List the stored runs; `show` one, `rm` one, `prune` the old ones."""
+    if ctx.invoked_subcommand is None:
+        anyio.run(_list)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--drafts", is_flag=True, help="Print every draft in full, too.")
+def show(run_id: str, drafts: bool) -> None:
+    """Show the question and answer of a run, and what it cost."""
+    anyio.run(_show, run_id, drafts)
+
+
+@runs.command()
+@click.argument("run_id")
+def rm(run_id: str) -> None:
+    """Forget a run with its drafts."""
+    anyio.run(_remove, run_id)
+
+
+@runs.command()
+def prune() -> None:
+    """Forget the runs that are older, or more, than the settings keep."""
+    anyio.run(_prune)
+
+
+async def _list() -> None:
+    valid_settings()
+    async with open_service() as service:
+        rows = [_row(run) for run in await service.runs()]
+        _tell_trouble(service)
+    if not rows:
+        click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
+        return
+    head = ("RUN", "WHEN", "STATUS", "PRESET", "CALLS", "COST", "QUESTION")
+    click.echo(printable("\n".join(table([head, *rows]))))
+    click.echo("More on one of them: moa-mcp runs show RUN", err=True)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(run.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    question = one_line(run.task.question, _QUESTION_SHOWN)
+    return run.run_id, when, run.status, run.preset, str(run.calls_made), dollars(run.cost_usd), question
+
+
+async def _show(run_id: str, drafts: bool) -> None:
+    valid_settings()
+    async with open_service() as service:
+        run = await service.desk.collect(LOCAL, run_id)
+        _tell_trouble(service)
+    click.echo(printable(f"Question: {run.task.question}\n"))
+    if drafts:
+        click.echo(printable("\n".join(draft_markdown(record, run) for record in run.drafts)))
+    click.echo(printable(f"{answer_text(run)}\n\n{account(run)}" if run.answer is not None else as_markdown(run)))
+
+
+async def _remove(run_id: str) -> None:
+    valid_settings()
+    async with open_service() as service:
+        try:
+            await service.remove(run_id)
+        except UnknownRun:
+            _tell_trouble(service)
+            raise
+    click.echo(printable(f"Run {run_id} is forgotten."))
+
+
+async def _prune() -> None:
+    keeping = valid_settings().store
+    async with open_service() as service:
+        gone = await service.store.prune()
+        _tell_trouble(service)
+    kept = f"{keeping.keep_days} days and {keeping.max_mb} MB are kept"
+    click.echo(f"{gone} {'run is' if gone == 1 else 'runs are'} forgotten; {kept}.")
+
+
+def _tell_trouble(service: Service) -> None:
+    if trouble := service.store.trouble():
+        click.echo(printable(trouble), err=True)

@@ -1,0 +1,39 @@
+"""A service whose models are scripted, for the tests of what it does with requests."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from moa_mcp.model import Call
+from moa_mcp.preset import Aggregator, Preset, Proposer
+from moa_mcp.presets import PresetLibrary
+from moa_mcp.providers.base import Provider
+from moa_mcp.providers.registry import Registry
+from moa_mcp.service.catalog import Catalog
+from moa_mcp.service.changes import Changes
+from moa_mcp.service.desk import open_desk
+from moa_mcp.service.service import Service
+from moa_mcp.settings import Home, LiveSettings
+from moa_mcp.store.base import RunStore
+
+PRESET = Preset(
+    name="three", layers=3, proposers=(Proposer(model="demo/p", samples=2),), aggregator=Aggregator(model="demo/agg")
+)
+
+
+def said(call: Call) -> str:
+    return f"<{call.id}>"
+
+
+@asynccontextmanager
+async def service_of(folder: Path, provider: Provider, store: RunStore) -> AsyncGenerator[Service]:
+    """A service over `provider` and `store`; leaving it is the end of its server."""
+    home = Home.at(folder)
+    settings, library = LiveSettings(home), PresetLibrary(home.presets_folder)
+    registry = Registry(settings().endpoints, {})
+    with anyio.fail_after(20):
+        async with aclosing(registry), open_desk(lambda run: provider, store) as desk:
+            catalog, changes = Catalog(library, settings, registry), Changes(home, library, settings, registry)
+            yield Service(settings, catalog, changes, registry, store, desk)

@@ -1,0 +1,62 @@
+"""What is stored comes back as it was, whatever is in it."""
+
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moa_mcp.errors import Reason
+from moa_mcp.model import Call, CallRecord, Draft, Failure, Message, Outcome, Run, Task, Usage
+from moa_mcp.preset import Preset
+from moa_mcp.presets import PresetLibrary
+from moa_mcp.settings import Home
+from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
+
+ODD = st.text(st.characters(codec=None, exclude_categories=()))
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+FACTS = st.dictionaries(st.text(), ODD | NUMBERS | st.none() | st.lists(NUMBERS))
+
+
+def recorded(outcome: Outcome) -> CallRecord:
+    return CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), outcome, 1.5)
+
+
+@given(ODD, FACTS, st.floats(allow_nan=False), st.integers())
+def test_a_draft_comes_back(text: str, method: dict[str, object], cost: float, tokens: int) -> None:
+    record = recorded(Draft(text, text, "stop", Usage(tokens, 1, cost), text, notes=(text,), method=method))
+    assert decode_record(encode_record(record)) == record
+
+
+@given(ODD, st.sampled_from(Reason))
+def test_a_failure_comes_back(detail: str, reason: Reason) -> None:
+    assert decode_record(encode_record(recorded(Failure(reason, detail)))) == recorded(Failure(reason, detail))
+
+
+def test_a_price_that_is_no_number_hides_nothing_else() -> None:
+    usage = decode_record(encode_record(recorded(Draft("d", usage=Usage(cost_usd=math.nan))))).outcome.usage
+    assert usage.cost_usd is not None
+    assert math.isnan(usage.cost_usd)
+
+
+@given(ODD, FACTS)
+def test_a_run_comes_back(text: str, method: dict[str, object]) -> None:
+    task = Task(text, text, (Message("user", text),), seed=2**64 - 1, known={"key": text})
+    run = Run("r", "p", Preset.model_validate({"layers": 1, "aggregator": "lab/a"}), task, error=text, method=method)
+    assert decode_run(encode_run(run)) == run
+
+
+def names() -> list[str]:
+    return [name for name in _library().names() if isinstance(_library().get(name), Preset)]
+
+
+def _library() -> PresetLibrary:
+    return PresetLibrary(Home.at(Path("nowhere")).presets_folder)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_packaged_preset_comes_back(name: str) -> None:
+    plan = _library().get(name)
+    assert isinstance(plan, Preset)
+    assert decode_run(encode_run(Run("r", name, plan, Task("Q?")))).plan == plan
