@@ -114,7 +114,7 @@ class AsJson:
     def finish(self, run: Run) -> None:
         facts = result(run)
         if self._drafts:
-            facts["drafts"] = [draft_text(record) for record in run.drafts]
+            facts["drafts"] = [draft_text(record, run) for record in run.drafts]
         write(json.dumps(facts, ensure_ascii=False, indent=2))
 
 
@@ -125,7 +125,7 @@ def write(text: str) -> None:
 
 
 def _drafts(run: Run) -> str:
-    return "\n".join(draft_markdown(record) for record in run.drafts)
+    return "\n".join(draft_markdown(record, run) for record in run.drafts)
 
 
 def _writes_the_answer(call: Call) -> bool:

@@ -48,9 +48,7 @@ def ask(
 
     QUESTION may be `-`, or left out in a pipe: then it is read from stdin.
     """
-    request = Request(
-        question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh
-    )
+    request = Request(question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh)
     if dry_run:
         anyio.run(show_plan, request, as_json)
     else:

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 import logging
+import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
+from moa_mcp.cli.opening import home
+from moa_mcp.providers.keys import forms_of
+from moa_mcp.settings import load_settings_or_defaults
+
 LEVELS = ("debug", "info", "warning", "error")
+
+
+_KEYS = ("_KEY", "_TOKEN", "_SECRET")
+"""How the names of variables end that hold secrets, those of other programs too."""
+
+
+class Masking(logging.Formatter):
+    """Takes the values of all key variables out of what is logged, tracebacks included."""
+
+    def __init__(self, layout: str, environ: Mapping[str, str]) -> None:
+        super().__init__(layout)
+        self._environ = environ
+        self._secrets: tuple[str, ...] | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        if self._secrets is None:
+            # Looked up for the first line that is logged: a quiet command need not read its settings for it.
+            self._secrets = tuple(_secrets(self._environ))
+        for secret in self._secrets:
+            line = line.replace(secret, "[key]")
+        return line
+
+
+def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Every way in which the value of a key variable may be written."""
+    declared = load_settings_or_defaults(home())[0].endpoints.values()
+    names = {endpoint.api_key_env for endpoint in declared}
+    for name, value in environ.items():
+        if (name in names or name.endswith(_KEYS)) and len(key := value.strip()) >= _SHORTEST:
+            yield from forms_of(key)
+
+
+_SHORTEST = 6
+"""A shorter value is no secret, and stands in every other word."""
 
 
 class ToStderr(logging.Handler):
@@ -20,7 +61,7 @@ class ToStderr(logging.Handler):
 def configure(level: str) -> None:
     """Log what is at least of `level`."""
     handler = ToStderr()
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Masking("%(levelname)s %(name)s: %(message)s", os.environ))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

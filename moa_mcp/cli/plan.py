@@ -48,14 +48,27 @@ def _by_model(plan: Plan) -> dict[str, int]:
 
 
 def _figures(plan: Plan) -> list[str]:
-    asked = plan.rehearsal.asked
-    read, written = sum(call.input_tokens for call in asked), sum(call.output_tokens for call in asked)
+    read, written = plan.rehearsal.input_tokens, plan.rehearsal.output_tokens
     return [
         f"{plan.preset.layers} layers · {plan.rehearsal.calls} calls in {plan.rehearsal.rounds} rounds",
         *(f"  {count:>3} × {model}" for model, count in _by_model(plan).items()),
         f"about {read:,} tokens in and {written:,} out; {estimate(plan.cost_usd)}",
+        f"limits: {_bounds(plan)}",
         "Nothing was sent.",
     ]
+
+
+def _bounds(plan: Plan) -> str:
+    """What the run cannot exceed; dollars only where the price is known, for nothing else could be counted."""
+    limits = plan.limits
+    dollars = "price unknown, so no limit in dollars holds" if plan.cost_usd is None else f"${limits.max_cost_usd:g}"
+    bounds = (
+        f"{limits.max_calls} calls" if limits.max_calls else "",
+        f"{limits.max_tokens:,} tokens" if limits.max_tokens else "",
+        dollars if limits.max_cost_usd else "",
+        f"{limits.deadline_seconds:g} s" if limits.deadline_seconds else "",
+    )
+    return ", ".join(bound for bound in bounds if bound)
 
 
 def estimate(cost_usd: float | None) -> str:

@@ -15,10 +15,10 @@ from moa_mcp.cli.plan import estimate
 from moa_mcp.cli.shape import tree
 from moa_mcp.cli.table import table
 from moa_mcp.errors import InvalidPreset, MissingKey
+from moa_mcp.flows.rehearsal import Bounds
 from moa_mcp.preset import Preset
 from moa_mcp.presets import is_name, parse
 from moa_mcp.service.catalog import PresetEntry
-from moa_mcp.stages import PanelSlot
 from moa_mcp.text import one_line, printable
 from moa_mcp.wiring import open_service
 
@@ -46,20 +46,24 @@ def validate(file: Path) -> None:
     if file.suffix != ".yaml" or not is_name(file.stem):
         expected = "lower-case letters, digits, - and _, then .yaml"
         raise InvalidPreset(file.name, "the name of this file is not the name of a preset", expected=expected)
-    preset = parse(yamlfile.read(file, file.name, InvalidPreset), file.name, file.stem)
+    text = yamlfile.read(file, file.name, InvalidPreset)
+    preset = parse(text, file.name, file.stem)
     if isinstance(preset, Preset):
-        anyio.run(_check_names, preset)
+        anyio.run(_check_names, preset, yamlfile.parse(text, file.name, InvalidPreset))
         click.echo(printable("\n".join(tree(preset))))
     click.echo(f"{file.name} is valid.")
 
 
-async def _check_names(preset: Preset) -> None:
+async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
     """Make sure that all that the preset names is declared; that a key is not set is no fault of the file."""
     valid_settings()
     async with open_service() as service:
-        for slot in preset.slots:
-            if isinstance(slot, PanelSlot):
-                await service.catalog.resolve(slot.preset)
+        for place, slot in enumerate(preset.proposers):
+            try:
+                await service.catalog.completed(preset.model_copy(update={"proposers": (slot,)}))
+            except InvalidPreset as error:
+                path = ("proposers", place, "preset")
+                raise document.error(error.problem, path, error.expected) from None
         with suppress(MissingKey):
             service.registry.check(preset.required_models)
 
@@ -95,7 +99,8 @@ async def _show(name: str) -> None:
     async with open_service() as service:
         preset, _ = await service.catalog.resolve(name)
         entry = await service.catalog.entry(name)
-    click.echo(printable("\n".join((*_title(entry), *tree(preset), *_figures(entry)))))
+        bounds = service.catalog.bounds(preset)
+    click.echo(printable("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
 
 
 def _title(entry: PresetEntry) -> list[str]:
@@ -106,10 +111,16 @@ def _title(entry: PresetEntry) -> list[str]:
     ]
 
 
-def _figures(entry: PresetEntry) -> list[str]:
+def _bounds(bounds: Bounds) -> str:
+    least = f"at least {bounds.least_calls} calls in {bounds.least_rounds} rounds"
+    return f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted"
+
+
+def _figures(entry: PresetEntry, bounds: Bounds) -> list[str]:
     return [
         "",
         f"{entry.layers} layers · {entry.calls} calls in {entry.serial_rounds} rounds",
+        _bounds(bounds),
         f"{estimate(entry.estimated_cost_usd)} for a question of ordinary length",
         f"usable: {usability(entry)}",
     ]

@@ -9,6 +9,4 @@ def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> list[str]:
     """Lines with the cells of each column under one another; the last column is as wide as it is."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[-1:] = [0]
-    return [
-        gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    return [gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

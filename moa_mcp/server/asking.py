@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints
 from moa_mcp.errors import InvalidRequest
 from moa_mcp.model import Output, Run
 from moa_mcp.runner import Listener
+from moa_mcp.server import tasks
 from moa_mcp.server.context import owner_of
 from moa_mcp.server.progress import telling
 from moa_mcp.server.replies import run_reply
@@ -116,19 +117,24 @@ async def ask(invocation: Invocation, arguments: AskArguments) -> Reply:
         MoAError: what keeps it from being done.
     """
     _check(arguments)
+    drafts = arguments.drafts == "full"
     if arguments.cancel:
         run = await _cancel(invocation, arguments)
+    elif tasks.wanted(invocation.context):
+        run = await _wait(invocation, arguments.model_copy(update={"wait_seconds": 0}))
+        if run.status == "running":
+            return tasks.created(invocation.service, run, drafts=drafts)
     else:
         async with telling(invocation.report) as listener:
             run = await _wait(invocation, arguments, listener)
-    return run_reply(run, drafts=arguments.drafts == "full")
+    return run_reply(run, drafts=drafts)
 
 
 async def _cancel(invocation: Invocation, arguments: AskArguments) -> Run:
     return await invocation.service.cancel(arguments.run_id or "", owner=owner_of(invocation.context))
 
 
-async def _wait(invocation: Invocation, arguments: AskArguments, listener: Listener) -> Run:
+async def _wait(invocation: Invocation, arguments: AskArguments, listener: Listener | None = None) -> Run:
     service, owner, seconds = invocation.service, owner_of(invocation.context), arguments.wait_seconds
     if arguments.run_id:
         return await service.collect(arguments.run_id, owner=owner, wait_seconds=seconds, listener=listener)

@@ -46,7 +46,7 @@ async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str
     found = await service.desk.collect(owner, run_id)
     for record in found.drafts:
         if (str(record.call.layer), str(record.call.slot)) == (layer, slot):
-            return views.draft_markdown(record)
+            return views.draft_markdown(record, found)
     raise InvalidRequest(
         f"Run {run_id} has no draft in layer {layer}, slot {slot}{_not_yet(found)}. "
         f"What there is: moa://runs/{run_id}/drafts."
@@ -56,8 +56,8 @@ async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str
 async def answer(service: Service, owner: str, run_id: str) -> str:
     """The answer of a run alone; of one that has none, why. Raises UnknownRun."""
     found = await service.desk.collect(owner, run_id)
-    if found.answer is not None:
-        return found.answer
+    if (text := views.answer_text(found)) is not None:
+        return text
     return f"*No answer{_not_yet(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
 
 
@@ -104,7 +104,7 @@ def _drafts(run: Run) -> dict[str, Any]:
 
 def _draft(run: Run, record: CallRecord) -> dict[str, Any]:
     place = f"layers/{record.call.layer}/drafts/{record.call.slot}"
-    return {**views.draft_text(record), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
+    return {**views.draft_text(record, run), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
 
 
 def _not_yet(run: Run) -> str:

@@ -14,7 +14,7 @@ import anyio
 
 from moa_mcp.endpoints import split_model
 from moa_mcp.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
-from moa_mcp.runner import BatchStarted, CallEnded, CallStarted, Event, Listener, TextArrived
+from moa_mcp.runner import BatchStarted, CallEnded, CallStarted, Event, Listener, RunPlanned, TextArrived
 from moa_mcp.text import one_line
 from moa_mcp.views import dollars
 
@@ -40,6 +40,7 @@ Send = Callable[[float, float | None, str], Awaitable[None]]
 class Progress:
     """What was heard of a run so far."""
 
+    planned: int = 0
     ended: int = 0
     begun: int = 0
     layer: int = 0
@@ -51,6 +52,8 @@ class Progress:
     def hear(self, event: Event) -> None:
         """Take an event in."""
         match event:
+            case RunPlanned(calls):
+                self.planned = calls
             case BatchStarted(batch):
                 self.begun += len(batch.calls)
                 self.layer = max(self.layer, batch.layer)
@@ -65,13 +68,14 @@ class Progress:
     def position(self) -> tuple[float, float | None]:
         """How far the run is, and of how much; each time it is further than the time before.
 
-        That is the calls that ended and a growing part of the next one. How many there will be is known
-        once the aggregator is at work: what comes before may end early.
+        That is the calls that ended and a growing part of the next one. How many there will be is what was
+        planned, until the aggregator is at work: what comes before may end early.
         """
         far = self.ended + self._notices / (self._notices + 1)
         self._notices += 1
-        known = max(self.begun, self.ended + len(self.working), far)
-        return far, known if self.concluding else None
+        planned = 0 if self.concluding else self.planned
+        known = max(planned, self.begun, self.ended + len(self.working), far)
+        return far, known if self.concluding or planned else None
 
     def line(self, seconds: float) -> str:
         """How it stands, in words."""

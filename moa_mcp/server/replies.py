@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mcp.types import CallToolResult, ResourceLink
+from datetime import UTC, datetime
+
+from mcp.types import Annotations, CallToolResult, ResourceLink
 
 from moa_mcp import views
 from moa_mcp.model import Run
@@ -11,12 +13,19 @@ from moa_mcp.server.wire import told
 
 def run_reply(run: Run, *, drafts: bool) -> CallToolResult:
     """What is told of a run. One that failed is an error, which names each cause, and has its facts too."""
-    facts = views.result(run, drafts=drafts)
+    extent = views.brief(run)
+    facts = views.result(run, drafts=drafts, extent=extent)
     links = _links(run, facts["resources"])
-    return told(views.as_markdown(run, drafts=drafts), facts, links, is_error=run.status == "failed")
+    return told(views.as_markdown(run, drafts=drafts, extent=extent), facts, links, is_error=run.status == "failed")
+
+
+def changed_at(run: Run) -> str:
+    """When a run was changed last, as ISO 8601 has it."""
+    return datetime.fromtimestamp(run.created_at + run.seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def _links(run: Run, resources: views.Resources) -> list[ResourceLink]:
+    dated = Annotations(last_modified=changed_at(run))
     return [
         ResourceLink(
             uri=resources["run"],
@@ -24,6 +33,7 @@ def _links(run: Run, resources: views.Resources) -> list[ResourceLink]:
             title="The run",
             description="The question, the answer and every call.",
             mime_type="application/json",
+            annotations=dated,
         ),
         ResourceLink(
             uri=resources["drafts"],
@@ -31,5 +41,6 @@ def _links(run: Run, resources: views.Resources) -> list[ResourceLink]:
             title="The drafts",
             description="What each proposer wrote, layer by layer.",
             mime_type="application/json",
+            annotations=dated,
         ),
     ]

@@ -25,6 +25,7 @@ from mcp.types import (
 from moa_mcp.errors import UserError
 from moa_mcp.server import pages
 from moa_mcp.server.context import Context, owner_of
+from moa_mcp.server.replies import changed_at
 from moa_mcp.service.service import Service
 from moa_mcp.text import one_line, repair
 
@@ -51,14 +52,14 @@ class Page:
         """What `uri` has in the places of the page's own; None if it is another page's."""
         return _parsed(self.uri).match(uri)
 
-    def described(self) -> dict[str, Any]:
-        """What a list tells of the page besides its URI."""
+    def described(self, changed: str | None = None) -> dict[str, Any]:
+        """What a list tells of the page besides its URI; `changed` is when it was changed last, if that is known."""
         return {
             "name": self.name,
             "title": self.title,
             "description": self.description,
             "mime_type": self.mime_type,
-            "annotations": Annotations(audience=["user", "assistant"], priority=self.priority),
+            "annotations": Annotations(audience=["user", "assistant"], priority=self.priority, last_modified=changed),
         }
 
 
@@ -135,9 +136,31 @@ class Resources:
         self._service = service
 
     async def list(self, context: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        """The pages that are there for everybody."""
-        fixed = [Resource(uri=page.uri, **page.described()) for page in PAGES if not page.is_template]
-        return ListResourcesResult(resources=fixed)
+        """The pages that are always there, and one for each preset; how large they are, and of when."""
+        owner = owner_of(context)
+        latest = await self._service.latest(owner=owner)
+        changed = None if latest is None else changed_at(latest)
+        fixed = [await self._fixed(page, owner, changed) for page in PAGES if not page.is_template]
+        return ListResourcesResult(resources=[*fixed, *map(self._preset, self._service.catalog.names())])
+
+    async def _fixed(self, page: Page, owner: str, changed: str | None) -> Resource:
+        text = await page.read(self._service, owner)
+        described = page.described(changed if page.uri.startswith("moa://runs") else None)
+        return Resource(uri=page.uri, size=_size(text), **described)
+
+    def _preset(self, name: str) -> Resource:
+        try:
+            size = _size(self._service.catalog.text(name))
+        except UserError:
+            size = None  # the file cannot be read; why is told to who tries to
+        return Resource(
+            uri=f"moa://presets/{name}",
+            name=f"preset-{name}",
+            title=f"Preset {name}",
+            description="The definition of this panel, as its file says it.",
+            mime_type=YAML,
+            size=size,
+        )
 
     async def templates(self, context: Context, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
         """The pages of which there is one for each run, draft or preset."""
@@ -163,6 +186,10 @@ class Resources:
 @cache
 def _parsed(template: str) -> UriTemplate:
     return UriTemplate.parse(template)
+
+
+def _size(text: str) -> int:
+    return len(repair(text).encode())
 
 
 def _missing(uri: str, why: str) -> MCPError:

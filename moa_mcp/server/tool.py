@@ -13,8 +13,8 @@ from moa_mcp.server.context import Context
 from moa_mcp.server.schema import Arguments, schema_of_arguments, schema_of_result
 from moa_mcp.service.service import Service
 
-Reply: TypeAlias = CallToolResult | InputRequiredResult
-"""What a tool answers: its result, or on the newer protocol a question to the person at the client."""
+Reply: TypeAlias = CallToolResult | InputRequiredResult | dict[str, Any]
+"""What a tool answers: its result, or on the newer protocol a question to the person at the client, or a task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,9 +115,7 @@ def test_drafts_follow_the_answer_when_they_are_asked_for(capsys: Capture) -> No
 
 
 @pytest.mark.parametrize("answer", ["It is 42.", "It is 42.\n", "It is 42.\n\n\n"])
-def test_a_pipe_gets_the_answer_with_one_newline(
-    answer: str, capsysbinary: pytest.CaptureFixture[bytes]
-) -> None:
+def test_a_pipe_gets_the_answer_with_one_newline(answer: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     Alone(drafts=False).finish(a_run(answer))
 
     assert capsysbinary.readouterr() == (b"It is 42.\n", b"")

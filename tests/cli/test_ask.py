@@ -94,7 +94,8 @@ async def test_a_dry_run_shows_the_plan_and_sends_nothing() -> None:
         facts = json.loads((await moa("ask", "--dry-run", "--json", "What is the answer?")).stdout)
 
     assert "3 layers · 13 calls in 3 rounds" in plan.stdout.decode()
-    assert "price unknown" in plan.stdout.decode()
+    assert "price unknown, so no limit in dollars holds" in plan.stdout.decode()
+    assert "limits: 40 calls, 2,000,000 tokens, " in plan.stdout.decode()
     assert (facts["calls"], facts["serial_rounds"], facts["estimated_cost_usd"]) == (13, 3, None)
     assert upstream.requests == []
 
@@ -209,9 +210,7 @@ async def test_a_fallback_after_half_an_answer_starts_on_a_new_line() -> None:
 
 async def test_with_no_key_anywhere_the_demo_answers_and_says_how_to_add_one() -> None:
     home = write_home("http://127.0.0.1:9/v1")
-    nobody = ", ".join(
-        f"{name}: {{base_url: 'http://127.0.0.1:9/v1'}}" for name in ("ollama", "lmstudio", "vllm")
-    )
+    nobody = ", ".join(f"{name}: {{base_url: 'http://127.0.0.1:9/v1'}}" for name in ("ollama", "lmstudio", "vllm"))
     (home / "config.yaml").write_text(f"providers: {{{nobody}}}\n", encoding="utf-8")
     done = await moa("ask", "What is the answer?")
 

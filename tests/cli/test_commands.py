@@ -29,7 +29,7 @@ def test_help_names_every_command(capsys: Capture) -> None:
         ["asc"],
         ["ask", "--presets", "x"],
         ["presets", "show"],
-        ["serve", "--transport", "http"],
+        ["serve", "--transport", "pigeon"],
         ["--port", "1"],
     ],
 )
@@ -49,9 +49,7 @@ def test_options_alone_are_those_of_serve(capsys: Capture) -> None:
     assert "`moa-mcp serve --help`" in capsys.readouterr().err
 
 
-def test_a_flag_of_serve_can_be_given_in_the_environment(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_a_flag_of_serve_can_be_given_in_the_environment(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("MOA_MCP_TRANSPORT", "pigeon")
 
     assert run([]) == 2
@@ -125,8 +123,6 @@ def test_help_of_serve_loads_nothing_that_only_runs_need() -> None:
         "import sys; from moa_mcp.cli import run; run(['serve', '--help']); "
         f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules) or 0)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", look], capture_output=True, text=True, env=environment(), check=False
-    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, env=environment(), check=False)
 
     assert (done.returncode, done.stderr) == (0, "")

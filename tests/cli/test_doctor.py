@@ -18,9 +18,7 @@ def rows(capsys: Capture) -> dict[str, str]:
     return {label.strip(): found.strip() for label, _, found in parted}
 
 
-def test_asks_work_once_the_default_preset_has_its_keys(
-    monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_asks_work_once_the_default_preset_has_its_keys(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     write_home(NOWHERE)
     monkeypatch.setenv("LAB_API_KEY", "lab-secret")
 

@@ -42,7 +42,8 @@ def test_a_preset_is_shown_with_its_shape_calls_and_price(capsys: Capture) -> No
     assert out.startswith("Three layers of six (user, the default)\n")
     assert "│   ├── lab/p1\n" in out
     assert "└── layer 3: aggregator lab/chief\n    └── if it fails: lab/deputy\n" in out
-    assert "3 layers · 13 calls in 3 rounds\nprice unknown for" in out
+    assert "3 layers · 13 calls in 3 rounds\nat least 13 calls in 3 rounds, at most 14 in 4, retries not" in out
+    assert "\nprice unknown for" in out
     assert out.endswith("usable: needs LAB_API_KEY\n")
 
 
@@ -70,6 +71,7 @@ def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capt
         ("pair.yaml", "layers: 2\naggregator: demo/c\n", "pair.yaml: a preset of more than one layer"),
         ("pair.yaml", "proposers: [labb/x]\naggregator: lab/c\n", "There is no provider 'labb'"),
         ("pair.yaml", "proposers: [preset: paneel]\naggregator: lab/c\n", "There is no preset 'paneel'"),
+        ("pair.yaml", "aggregator: lab/c\nproposers:\n  - lab/a\n  - preset: pair\n", "pair.yaml, line 4: proposers"),
         ("My Pair.yaml", "aggregator: demo/c\n", "My Pair.yaml: the name of this file"),
         ("pair.txt", "aggregator: demo/c\n", "pair.txt: the name of this file"),
     ],
@@ -82,6 +84,23 @@ def test_a_mistake_is_exit_code_2_with_its_place(
 
     assert run(["presets", "validate", str(tmp_path / name)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_circle_through_other_presets_is_a_mistake_of_the_file_and_of_the_row(
+    tmp_path: Path, capsys: Capture
+) -> None:
+    home = write_home("http://127.0.0.1:9/v1")
+    for name, inner in (("hen", "egg"), ("egg", "hen")):
+        text = f"aggregator: lab/c\nproposers:\n  - preset: {inner}\n"
+        (home / "presets" / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+    assert run(["presets", "validate", str(home / "presets" / "hen.yaml")]) == 2
+    err = capsys.readouterr().err
+    assert "hen.yaml, line 3: proposers" in err
+    assert "hen > egg > hen" in err
+    assert run(["presets"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert [("no circle" in row or "too deep" in row) for row in rows if row.startswith(("egg ", "hen "))] == [True] * 2
 
 
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path, capsys: Capture) -> None:

@@ -97,7 +97,7 @@ def serve(home: Home, mode: str) -> Serve:
         changes = Changes(home, library, settings, registry)
         store = store or MemoryStore()
         with anyio.fail_after(20):
-            async with aclosing(registry), open_desk(provider, store) as desk:
+            async with aclosing(registry), open_desk(lambda run: provider, store) as desk:
                 service = Service(settings, catalog, changes, registry, store, desk)
                 async with Client(build_server(service), mode=mode, **options) as client:
                     yield Served(service, client)

@@ -62,6 +62,40 @@ async def test_a_result_stays_small_beside_its_answer(serve: Serve, home: Home) 
     assert max(len(told.text), len(json.dumps(told.facts))) < 10_000
 
 
+async def test_a_result_stays_small_however_many_calls_and_notes_there_are(serve: Serve, home: Home) -> None:
+    names = [f"lab/a-rather-long-name-of-a-model-{number}-235b-a22b-instruct" for number in range(13)]
+    wide = f"{{proposers: {json.dumps(names)}, layers: 4, aggregator: lab/agg}}"
+    (home.presets_folder / "wide.yaml").write_text(wide, encoding="utf-8")
+
+    def mostly_failing(call: Call) -> Draft | ProviderError:
+        return ProviderError(Reason.BAD_REQUEST, "é" * 500) if call.slot > 3 and call.role == "proposer" else said(call)
+
+    async with serve(ScriptedProvider(mostly_failing)) as served:
+        told = await served.ask(question="Q?", preset="wide")
+        run = told.facts
+        [page] = (await served.client.read_resource(run["resources"]["run"])).contents
+
+    assert run["calls_made"] == 40
+    assert max(len(told.text.encode()), len(json.dumps(run, ensure_ascii=False).encode())) < 10_000
+    assert len(run["calls"]) < 40 == len(json.loads(page.text)["calls"])
+    assert run["calls"][-1]["role"] == "aggregator"
+    assert f"All is in {run['resources']['run']}." in run["notes"][-1]
+    assert all(f"Note: {note}" in told.text for note in run["notes"])
+    for call in run["calls"]:
+        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in told.text
+    assert told.text.count(": failed") == sum(call["status"] == "failed" for call in run["calls"])
+
+
+async def test_drafts_in_a_result_are_cut_with_a_word_on_where_the_rest_is(serve: Serve) -> None:
+    async with serve(ScriptedProvider(lambda call: call.id + "x" * 30_000)) as served:
+        told = await served.ask(question="Q?", drafts="full")
+
+    texts = [draft["text"] for draft in told.facts["drafts"]]
+    assert sum(map(len, texts)) < 41_000
+    assert texts[1].endswith(f"[cut: the whole draft is in {told.facts['resources']['drafts']}]")
+    assert all(text in told.text for text in texts)
+
+
 async def test_a_result_links_to_the_run_and_its_drafts(serve: Serve) -> None:
     async with serve(ScriptedProvider(said)) as served:
         told = await served.ask(question="Q?")

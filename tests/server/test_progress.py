@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.errors import Busy, Reason
 from moa_mcp.model import Batch, Call, CallRecord, Draft, Failure, Message, Usage
-from moa_mcp.runner import BatchStarted, CallEnded, CallStarted, Event, TextArrived
+from moa_mcp.runner import BatchStarted, CallEnded, CallStarted, Event, RunPlanned, TextArrived
 from moa_mcp.server.progress import LONGEST, Progress, telling
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 
@@ -25,6 +25,7 @@ Notice = tuple[float, float | None, str]
 
 OWL = Call("1.1", "proposer", 1, 1, "openrouter/night/owl-7b", (Message("user", "Q?"),))
 CHIEF = replace(OWL, id="2.1", role="aggregator", layer=2, model="lab/chief")
+PLANNED = RunPlanned(13)
 EVENTS: list[Event] = [
     BatchStarted(Batch(1, (OWL,))),
     BatchStarted(Batch(2, (CHIEF,))),
@@ -35,7 +36,7 @@ EVENTS: list[Event] = [
 ]
 
 
-@given(st.lists(st.sampled_from([*EVENTS, None])))
+@given(st.lists(st.sampled_from([*EVENTS, PLANNED, None])))
 def test_the_number_rises_whatever_happens_between_two_notices(events: list[Event | None]) -> None:
     """None stands for a notice."""
     progress = Progress()
@@ -82,6 +83,16 @@ def test_all_calls_are_counted_once_the_aggregator_is_at_work() -> None:
         totals.append(progress.position()[1])
 
     assert totals == [None, None, 2]
+
+
+def test_until_then_as_many_are_counted_as_were_planned() -> None:
+    progress = Progress()
+    totals: list[float | None] = []
+    for event in (PLANNED, EVENTS[0], EVENTS[4], EVENTS[1]):
+        progress.hear(event)
+        totals.append(progress.position()[1])
+
+    assert totals == [13, 13, 13, 2]
 
 
 async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(serve: Serve) -> None:

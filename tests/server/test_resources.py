@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -172,12 +173,13 @@ async def test_every_resource_has_a_title_a_description_and_a_type(serve: Serve)
         fixed = (await served.client.list_resources()).resources
         templates = (await served.client.list_resource_templates()).resource_templates
 
-    assert [resource.uri for resource in fixed] == [
+    assert [resource.uri for resource in fixed[:4]] == [
         "moa://runs",
         "moa://runs/latest",
         "moa://runs/latest/drafts",
         "moa://presets",
     ]
+    assert {"moa://presets/two", "moa://presets/locked"} <= {resource.uri for resource in fixed[4:]}
     assert [template.uri_template for template in templates] == [
         "moa://runs/{run_id}",
         "moa://runs/{run_id}/drafts",
@@ -189,3 +191,36 @@ async def test_every_resource_has_a_title_a_description_and_a_type(serve: Serve)
         assert page.title
         assert page.description
         assert page.mime_type
+
+
+async def test_what_is_listed_has_a_size_and_what_is_of_runs_a_date(serve: Serve) -> None:
+    async with serve(ScriptedProvider(said)) as served:
+        before = (await served.client.list_resources()).resources
+        told = await served.client.call_tool("moa_ask", {"question": "Q?"})
+        run = await served.service.latest()
+        after = (await served.client.list_resources()).resources
+        sizes = {page.uri: len((await read(served.client, page.uri))[1].encode()) for page in after}
+
+    at = datetime.fromtimestamp(run.created_at + run.seconds, UTC)
+    assert {page.uri: page.size for page in after} == sizes
+    assert [page.annotations.last_modified for page in before[:3]] == [None] * 3
+    links = [block for block in told.content if block.type == "resource_link"]
+    for page in (*after[:3], *links):
+        assert abs(datetime.fromisoformat(page.annotations.last_modified) - at) < timedelta(seconds=0.01)
+
+
+async def test_nothing_may_be_kept_for_others(serve: Serve) -> None:
+    async with serve(ScriptedProvider(said)) as served:
+        await served.ask(question="Q?")
+        client = served.client
+        results = [
+            await client.list_tools(),
+            await client.list_prompts(),
+            await client.list_resources(),
+            await client.list_resource_templates(),
+            await client.read_resource("moa://runs/latest"),
+            await client.read_resource("moa://presets"),
+        ]
+
+    assert {result.cache_scope for result in results} == {"private"}
+    assert [result.ttl_ms for result in results[2:3] + results[4:]] == [0, 0, 0]

@@ -1,0 +1,43 @@
+"""The smallest MCP server with the same work behind a tool as `moa_ask`: what moa-mcp's own face is compared with.
+
+`python -m benchmarks.asking_server TRANSPORT PORT`, or without arguments on stdio.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from mcp.server.mcpserver import Context, MCPServer
+
+from moa_mcp import views
+from moa_mcp.service.service import Request, Service
+from moa_mcp.wiring import open_service
+
+
+@asynccontextmanager
+async def lifespan(server: MCPServer[Service]) -> AsyncGenerator[Service]:
+    """The service, for as long as the server serves."""
+    async with open_service() as service:
+        yield service
+
+
+server = MCPServer("bare", lifespan=lifespan)
+
+
+@server.tool()
+async def ask(question: str, context: Context[Service]) -> views.RunResult:
+    """Ask the panel of the demo."""
+    run = await context.request_context.lifespan_context.ask(Request(question, preset="demo", fresh=True))
+    return views.result(run)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["sse", port]:
+            server.run("sse", port=int(port))
+        case ["http", port]:
+            server.run("streamable-http", port=int(port))
+        case _:
+            server.run("stdio")

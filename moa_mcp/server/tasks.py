@@ -1,0 +1,131 @@
+"""The tasks extension (SEP-2663): a run as a task, for clients of 2026-07-28 that declare it and for no others.
+
+A task is a view of a run and has no state of its own; what it finds out about a run, `moa_ask` does, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.context import HandlerResult
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from mcp.types import METHOD_NOT_FOUND, RequestParams
+from mcp.types.jsonrpc import HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILITY
+from mcp.types.version import is_version_at_least
+from pydantic import ConfigDict, Field
+
+from moa_mcp.model import Run
+from moa_mcp.server.context import Context, owner_of
+from moa_mcp.server.faults import with_plain_errors
+from moa_mcp.server.replies import changed_at, run_reply
+from moa_mcp.service.service import Service
+
+EXTENSION = "io.modelcontextprotocol/tasks"
+SINCE = "2026-07-28"
+
+POLL_MS = 2_000
+"""How often a client should look."""
+
+DAY_MS = 86_400_000
+
+WITH_DRAFTS = ".drafts"
+"""What the id of a task has after that of its run if the drafts were asked for."""
+
+_STATUS = {"running": "working", "failed": "completed", "interrupted": "working"}
+"""Where a task's word differs from a run's; a run that failed is a result, an error that the model reads."""
+
+
+class TaskParams(RequestParams):
+    """What all methods of the extension take."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    task_id: str = Field(alias="taskId", max_length=200)
+
+
+def wanted(context: Context) -> bool:
+    """Whether the client would take a task for an answer."""
+    capabilities = context.session.client_capabilities
+    declared = (capabilities.extensions if capabilities else None) or {}
+    return EXTENSION in declared and is_version_at_least(context.protocol_version, SINCE)
+
+
+def created(service: Service, run: Run, *, drafts: bool) -> dict[str, Any]:
+    """The answer to a call whose run goes on: its task."""
+    return {"resultType": "task", **_state(service, run, f"{run.run_id}{WITH_DRAFTS if drafts else ''}")}
+
+
+class Tasks:
+    """Serves the methods of the extension over one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def serve_on(self, server: Server[Any]) -> None:
+        """Add the extension to a server, and say so to its clients."""
+        server.extensions[EXTENSION] = {}
+        for method, handler in (("get", self.get), ("update", self.update), ("cancel", self.cancel)):
+            server.add_request_handler(f"tasks/{method}", TaskParams, with_plain_errors(_for_declarers(handler)))
+
+    async def get(self, context: Context, params: TaskParams) -> HandlerResult:
+        """How a task stands, and once it is done, its result; a run that was interrupted goes on."""
+        run = await self._service.collect(_run_id(params), owner=owner_of(context), wait_seconds=0)
+        state = _state(self._service, run, params.task_id)
+        if state["status"] == "completed":
+            reply = run_reply(run, drafts=params.task_id.endswith(WITH_DRAFTS))
+            state["result"] = reply.model_dump(by_alias=True, mode="json", exclude_none=True)
+        return state
+
+    async def update(self, context: Context, params: TaskParams) -> HandlerResult:
+        """Take answers to a task's questions; a run has none, so there is nothing to do with them."""
+        await self._service.desk.collect(owner_of(context), _run_id(params))
+        return {}
+
+    async def cancel(self, context: Context, params: TaskParams) -> HandlerResult:
+        """Stop the run and its calls; one that is done stays as it is."""
+        await self._service.cancel(_run_id(params), owner=owner_of(context))
+        return {}
+
+
+def _for_declarers(
+    handler: Callable[[Context, TaskParams], Awaitable[HandlerResult]],
+) -> Callable[[Context, TaskParams], Awaitable[HandlerResult]]:
+    async def checked(context: Context, params: TaskParams) -> HandlerResult:
+        if not is_version_at_least(context.protocol_version, SINCE):
+            raise MCPError(METHOD_NOT_FOUND, "Method not found", context.method)
+        if not wanted(context):
+            needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, f"Declare the extension {EXTENSION}.", needed)
+        _check_header(context, params)
+        return await handler(context, params)
+
+    return checked
+
+
+def _check_header(context: Context, params: TaskParams) -> None:
+    """Over HTTP a proxy may route by the header, so it must not name another task than the body."""
+    headers = getattr(context.request, "headers", {})
+    named = decode_header_value(headers.get(MCP_NAME_HEADER))
+    if named is not None and named != params.task_id:
+        raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header names another task than the body's taskId.")
+
+
+def _run_id(params: TaskParams) -> str:
+    return params.task_id.removesuffix(WITH_DRAFTS)
+
+
+def _state(service: Service, run: Run, task_id: str) -> dict[str, Any]:
+    of = f" of about {run.planned_calls}" if run.planned_calls else ""
+    return {
+        "taskId": task_id,
+        "status": _STATUS.get(run.status, run.status),
+        "statusMessage": f"The run is {run.status}: {run.calls_made}{of} calls are done.",
+        "createdAt": changed_at(replace(run, seconds=0)),
+        "lastUpdatedAt": changed_at(run),
+        "ttlMs": service.settings().store.keep_days * DAY_MS,
+        "pollIntervalMs": POLL_MS,
+    }

@@ -1,0 +1,168 @@
+"""Messages of JSON-RPC as lines of bytes: what a line means, what is wrong with it, and how an answer is written.
+
+Pure. The SDK drops a line that it cannot read; whoever sent it would wait for an answer without end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pydantic_core
+from mcp.types import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCMessage,
+    JSONRPCNotification,
+    RequestId,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+from moa_mcp.server.wire import repaired
+
+LONGEST_LINE = 8 * 1024 * 1024
+"""Bytes of a message at most; a longer line is refused without being kept."""
+
+HEAD = 4096
+"""Bytes of a line in which its id is looked for once it cannot be read."""
+
+LARGEST_ID = 2**63
+"""Numbers beyond it are no ids of anybody."""
+
+LONGEST_ID = 1024
+"""Letters of an id at most."""
+
+_PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+_ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
+
+
+@dataclass(frozen=True, slots=True)
+class Overlong:
+    """A line that is longer than a message may be: only its beginning was kept."""
+
+    head: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A line that holds no message, by the error that answers it."""
+
+    error: JSONRPCError
+
+
+def split(chunks: Iterable[bytes], most: int = LONGEST_LINE) -> Iterator[bytes | Overlong]:
+    """The lines in a stream of bytes, without their ends. No more than `most` bytes of a line are kept."""
+    line, overlong = bytearray(), False
+    for chunk in chunks:
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            line += part
+            yield Overlong(bytes(line[:HEAD])) if overlong or len(line) > most else bytes(line)
+            line, overlong = bytearray(), False
+        line += rest
+        if len(line) > most:
+            del line[HEAD:]
+            overlong = True
+    if line:
+        yield Overlong(bytes(line[:HEAD])) if overlong else bytes(line)
+
+
+def understood(line: bytes | Overlong) -> JSONRPCMessage | Refusal | None:
+    """The message in a line, None for a blank one, and what is to be said of any other."""
+    if isinstance(line, Overlong):
+        return _refusal(legible_id(line.head), f"The line is longer than {LONGEST_LINE:,} bytes")
+    text = line.decode("utf-8", "replace").lstrip("\ufeff").strip()
+    if not text:
+        return None
+    try:
+        value = parsed(text)
+    except (ValueError, RecursionError):
+        return Refusal(refused(legible_id(line[:HEAD]), PARSE_ERROR, "The line is not JSON"))
+    return _message(value)
+
+
+def parsed(text: str | bytes) -> Any:
+    """The value of a JSON text, with half an emoji in it replaced. Raises ValueError or RecursionError."""
+    try:
+        return pydantic_core.from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return repaired(json.loads(text, parse_constant=_no_number))
+
+
+def legible(body: bytes) -> bytes:
+    """The body of a request with half an emoji in it replaced; the SDK refuses it otherwise."""
+    if b"\\ud" not in body and b"\\uD" not in body:
+        return body
+    try:
+        return json.dumps(parsed(body)).encode()
+    except (ValueError, RecursionError):
+        return body
+
+
+def encoded(message: JSONRPCMessage) -> bytes:
+    """The line of a message, whatever texts are in it."""
+    try:
+        return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
+    except ValueError:  # half an emoji: UnicodeEncodeError, or pydantic's error around it
+        value = repaired(message.model_dump(by_alias=True, exclude_unset=True))
+        return json.dumps(value).encode() + b"\n"
+
+
+def refused(request_id: RequestId | None, code: int, what: str) -> JSONRPCError:
+    """The error that answers what cannot be served."""
+    return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=f"{what}."))
+
+
+def legible_id(head: bytes) -> RequestId | None:
+    """The id of the request that a broken text begins with, if it can be made out."""
+    text = head.decode("utf-8", "replace")
+    depth = 0
+    for part in _PARTS.finditer(text):
+        if part[0] in "{[":
+            depth += 1
+        elif part[0] in "}]":
+            depth -= 1
+        elif depth == 1 and part[0] == '"id"' and (found := _ID.match(text, part.end())):
+            return _valid_id(json.loads(found[1], strict=False))
+    return None
+
+
+def _message(value: Any) -> JSONRPCMessage | Refusal:
+    if isinstance(value, list):
+        return _refusal(None, "Batches are not served; send one message a line")
+    if not isinstance(value, dict):
+        return _refusal(None, "A message is a JSON object")
+    fields = cast("dict[str, Any]", value)
+    # What has no method is an answer: its id is one of ours, which an error would not mean.
+    request_id = _valid_id(fields.get("id")) if "method" in fields else None
+    if "id" in fields and "method" in fields and request_id is None:
+        return _refusal(None, "The id of a request is a text or a whole number")
+    try:
+        message = jsonrpc_message_adapter.validate_python(fields, by_name=False)
+    except (ValidationError, RecursionError):
+        return _refusal(request_id, "This is no message of JSON-RPC 2.0")
+    if "id" in fields and isinstance(message, JSONRPCNotification):
+        return _refusal(request_id, "This is no request of JSON-RPC 2.0")
+    return message
+
+
+def _refusal(request_id: RequestId | None, what: str) -> Refusal:
+    return Refusal(refused(request_id, INVALID_REQUEST, what))
+
+
+def _valid_id(value: Any) -> RequestId | None:
+    if isinstance(value, str):
+        return repaired(value) if len(value) <= LONGEST_ID else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if abs(value) < LARGEST_ID else None
+    return None
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,47 @@
+"""What clients are told of the tools, resources and prompts, word for word: a change of it is never by accident.
+
+`python -m pytest tests/server/test_snapshots.py` shows what differs; after a wanted change, delete the file of the
+snapshot in tests/data and run it once: it is then written anew, and the test fails that one time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from moa_mcp.testing.scripted import ScriptedProvider
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def plain(item: BaseModel) -> dict[str, Any]:
+    """What is told of one thing, as JSON; its size differs from one machine to the next."""
+    return item.model_dump(by_alias=True, mode="json", exclude_none=True, exclude={"size"})
+
+
+@pytest.mark.parametrize("name", ["tools", "resources", "resource_templates", "prompts"])
+async def test_what_clients_are_told_is_what_it_was(serve: Serve, name: str) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        listed = await getattr(served.client, f"list_{name}")()
+    told = [plain(item) for item in getattr(listed, name)]
+    # Which presets there are is not the server's doing: one stands for all.
+    told = [
+        item
+        for item in told
+        if not item.get("uri", "moa://presets/two").startswith("moa://presets/")
+        or item.get("uri", "moa://presets/two") == "moa://presets/two"
+    ]
+
+    golden = DATA / f"snapshot.{name}.json"
+    if not golden.exists():
+        golden.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        pytest.fail(f"{golden.name} was not there and is written now. Look at it, and run the test again.")
+    assert told == json.loads(golden.read_text(encoding="utf-8"))
