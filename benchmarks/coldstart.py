@@ -62,14 +62,15 @@ def start(command: list[str], home: str) -> Start:
     server.stdin.flush()
     while json.loads(server.stdout.readline()).get("id") != 2:
         pass
-    found = Start(time.perf_counter() - began, _rss_mb(server.pid))
+    found = Start(time.perf_counter() - began, rss_mb(server.pid))
     server.stdin.close()
     server.wait(10)
     server.stdout.close()
     return found
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """The resident memory of a process, in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text("ascii")
     (kilobytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
     return int(kilobytes) / 1024

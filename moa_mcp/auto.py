@@ -88,9 +88,7 @@ def _local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[
     ]
 
 
-def _arranged(
-    auto: AutoPreset, proposers: Sequence[str], aggregators: Sequence[str], why: str
-) -> tuple[Preset, str]:
+def _arranged(auto: AutoPreset, proposers: Sequence[str], aggregators: Sequence[str], why: str) -> tuple[Preset, str]:
     if len(proposers) == 1:
         slots = [Proposer(model=proposers[0], samples=auto.size)]
         said = f"{proposers[0]} is the one model {why}, so it drafts {auto.size} times"

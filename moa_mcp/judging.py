@@ -28,9 +28,7 @@ _FAIR = (
     "polish and a confident tone are no merits in themselves; an error outweighs all three."
 )
 
-_WRITERS = (
-    "Writers who did not see one another's work have each written a candidate reply to the message below."
-)
+_WRITERS = "Writers who did not see one another's work have each written a candidate reply to the message below."
 
 
 def casting(kind: str, count: int) -> tuple[Message, ...]:
@@ -66,8 +64,7 @@ def moderator(task: Task, shown: str, keep: int, *, may_stop: bool) -> tuple[Mes
 def pick_best(task: Task, shown: str) -> tuple[Message, ...]:
     """Asks for the one candidate that is the best reply."""
     duty = (
-        f"{_WRITERS} Choose the best of them: the one that you would send, word for word, to whoever "
-        "wrote the message."
+        f"{_WRITERS} Choose the best of them: the one that you would send, word for word, to whoever wrote the message."
     )
     return _examination(task, duty, shown, _form(_CHOICE, "one letter"))
 

@@ -69,9 +69,7 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 def _unknown(path: KeyPath, known: list[str]) -> Fault:
     name = one_line(str(path[-1]), 60)
     ranked = nearest(name, known)
-    return Fault(
-        f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}"
-    )
+    return Fault(f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}")
 
 
 def _place(location: KeyPath, data: Any) -> KeyPath:

@@ -155,9 +155,7 @@ def _read(file: _File, name: str, stamp: Stamp) -> _Reading:
 
 
 def _presets_in(folder: Path, source: Source) -> dict[str, _File]:
-    return {
-        path.stem: _File(path, source, _shown(path)) for path in _entries(folder) if _names_a_preset(path)
-    }
+    return {path.stem: _File(path, source, _shown(path)) for path in _entries(folder) if _names_a_preset(path)}
 
 
 def _entries(folder: Path) -> list[Path]:

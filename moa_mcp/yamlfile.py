@@ -49,13 +49,9 @@ class Document:
 
     def line_of(self, path: KeyPath) -> int | None:
         """The line of the key or item at `path`, or of the nearest thing around it; None outside the file."""
-        return next(
-            (self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None
-        )
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
 
-    def error(
-        self, problem: str, path: KeyPath = (), expected: str | None = None
-    ) -> InvalidPreset | InvalidConfig:
+    def error(self, problem: str, path: KeyPath = (), expected: str | None = None) -> InvalidPreset | InvalidConfig:
         """The error that says `problem` of the key at `path`."""
         return self.misfit(self.file, problem, self.line_of(path), spelled(path) or None, expected)
 
@@ -185,9 +181,7 @@ class _Reader:
         if len(path) > DEEPEST:
             raise self._refusal(event, (), "the values are nested too deep", f"at most {DEEPEST} levels")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise self._refusal(
-                event, path, "anchors (&) and aliases (*) are not allowed", "the value written out"
-            )
+            raise self._refusal(event, path, "anchors (&) and aliases (*) are not allowed", "the value written out")
         if event.tag is not None:
             raise self._refusal(event, path, "tags (!) are not allowed", "the plain value")
 
@@ -222,9 +216,7 @@ class _Reader:
             raise self._refusal(event, path, "merge keys (<<) are not allowed", "the keys written out")
         if key in before:
             first = self._lines[(*path, key)]
-            raise self._refusal(
-                event, (*path, key), f"this key was already given on line {first}", "each key once"
-            )
+            raise self._refusal(event, (*path, key), f"this key was already given on line {first}", "each key once")
         return key
 
 

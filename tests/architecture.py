@@ -263,9 +263,7 @@ def functions_are_short(source: Source) -> Iterator[str]:
     """A function's body, without signature and docstring, fits on a screen."""
     for node in ast.walk(source.tree):
         if isinstance(node, Function) and (lines := body_lines(node)) > MOST_LINES_OF_A_BODY:
-            yield source.problem(
-                node.lineno, f"{node.name} has {lines} lines, {MOST_LINES_OF_A_BODY} are the most"
-            )
+            yield source.problem(node.lineno, f"{node.name} has {lines} lines, {MOST_LINES_OF_A_BODY} are the most")
 
 
 def body_lines(function: Function) -> int:

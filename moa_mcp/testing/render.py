@@ -62,10 +62,7 @@ def _streamed(request: Request, reply: Reply) -> Iterator[Step]:
 
 def _at_once(request: Request, reply: Reply) -> Iterator[Step]:
     body: dict[str, Any]
-    if _is_embeddings(request):
-        body = embeddings_body(request, reply)
-    else:
-        body = wire_of(request).body(request, reply)
+    body = embeddings_body(request, reply) if _is_embeddings(request) else wire_of(request).body(request, reply)
     yield json_response(reply.status, body, _request_id(request), reply.headers)
 
 

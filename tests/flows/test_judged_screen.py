@@ -180,9 +180,7 @@ def test_where_no_more_are_left_than_are_kept_the_moderator_only_says_whether_it
 
 
 def test_the_verdict_has_to_be_in_before_the_time_of_the_next_layer() -> None:
-    ends = [
-        batch.until for batch in moderated(keeping(1, 2), a_panel(layers=5, screen={"by": "judge"})).batches
-    ]
+    ends = [batch.until for batch in moderated(keeping(1, 2), a_panel(layers=5, screen={"by": "judge"})).batches]
 
     assert ends == sorted(set(ends))
 

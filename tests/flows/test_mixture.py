@@ -99,9 +99,7 @@ def test_a_temperature_next_to_zero_is_asked_for_as_zero() -> None:
 
 
 def test_a_failing_aggregator_is_followed_by_its_fallbacks_in_order() -> None:
-    preset = PANEL.model_copy(
-        update={"aggregator": Aggregator(model="lab/agg", fallbacks=("lab/b", "lab/c"))}
-    )
+    preset = PANEL.model_copy(update={"aggregator": Aggregator(model="lab/agg", fallbacks=("lab/b", "lab/c"))})
 
     played = play(
         mixture(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.model in ("lab/agg", "lab/b") else said(c)
@@ -113,9 +111,7 @@ def test_a_failing_aggregator_is_followed_by_its_fallbacks_in_order() -> None:
 
 
 def test_without_an_aggregator_the_best_draft_is_the_answer_and_says_so() -> None:
-    played = play(
-        mixture(TASK, PANEL), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else said(c)
-    )
+    played = play(mixture(TASK, PANEL), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else said(c))
 
     assert played.answer.degraded
     assert played.answer.text in {said(call) for call in played.batches[1].calls}
@@ -178,13 +174,9 @@ def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:
 
 
 def test_each_layer_has_to_end_before_the_time_of_the_next_one() -> None:
-    preset = PANEL.model_copy(
-        update={"layers": 5, "aggregator": Aggregator(model="lab/a", fallbacks=("lab/b",))}
-    )
+    preset = PANEL.model_copy(update={"layers": 5, "aggregator": Aggregator(model="lab/a", fallbacks=("lab/b",))})
 
-    played = play(
-        mixture(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else said(c)
-    )
+    played = play(mixture(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else said(c))
 
     ends = [batch.until for batch in played.batches]
     assert ends == sorted(ends)
@@ -197,8 +189,6 @@ def test_the_same_task_asks_for_the_same_calls_every_time() -> None:
 
 
 def test_an_answer_that_ran_out_of_tokens_is_said_to_stop_early() -> None:
-    played = play(
-        mixture(TASK, PANEL), lambda c: Draft(said(c), finish_reason="length") if c.id == "3.1" else said(c)
-    )
+    played = play(mixture(TASK, PANEL), lambda c: Draft(said(c), finish_reason="length") if c.id == "3.1" else said(c))
 
     assert "aggregator 3.1 (lab/agg) ran out of tokens and stops early" in played.answer.notes
