@@ -9,7 +9,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
@@ -28,7 +28,7 @@ def takes_its_time(request: Request) -> Reply:
 
 
 @contextmanager
-def started() -> Iterator[str]:
+def started() -> Generator[str]:
     """The upstream in a process of its own; yields its base URL."""
     server = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert server.stdin is not None

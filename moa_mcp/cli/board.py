@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Literal
 
 from moa_mcp.model import Call, CallRecord, Draft
-from moa_mcp.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, TextArrived
+from moa_mcp.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, RunPlanned, TextArrived
 
 LETTERS_PER_TOKEN = 4
 """A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
@@ -84,6 +84,8 @@ class Board:
                 self._row(call).letters += len(piece)
             case CallEnded(record) | BranchEnded(record):
                 self._row(record.call).record = record
+            case RunPlanned():
+                pass  # the board grows with what begins
 
     def _row(self, call: Call) -> Row:
         return self._rows.setdefault(call.id, Row(call))

@@ -7,11 +7,12 @@ trying all partings where there are few, so that it needs no seed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import fmean
 
+from moa_mcp.flows.answers import tally
 from moa_mcp.flows.similarity import Kind, Likeness, Matrix
 
 MARGINS: Mapping[Kind, float] = {"embeddings": 0.15, "lexical": 0.35}
@@ -62,6 +63,21 @@ def parted(found: Likeness, margin: float | None = None) -> Parting:
     # Rounded: a distance of exactly the margin must not depend on the last bit of a sum.
     apart = round(distance, 9) > (MARGINS[found.kind] if margin is None else margin)
     return Parting(larger, smaller, distance, apart)
+
+
+def parted_by_answer(texts: Sequence[str]) -> Parting | None:
+    """Part texts by the short answer they close with; None where not all have one, or three or more without a majority.
+
+    Only the closing paragraph counts: in open texts the last number is mostly none that answers anything.
+    """
+    counted = tally([text.strip().rpartition("\n\n")[2] for text in texts])
+    votes = list(counted.votes.values())
+    if len(texts) < FEWEST or None in counted.answers or (len(votes) > 2 and 2 * votes[0] <= len(texts)):
+        return None
+    first = counted.answers[counted.first]
+    larger = tuple(index for index, answer in enumerate(counted.answers) if answer == first)
+    smaller = tuple(index for index, answer in enumerate(counted.answers) if answer != first)
+    return Parting(larger, smaller, distance=1.0 if smaller else 0.0, apart=bool(smaller))
 
 
 def _candidates(matrix: Matrix) -> Iterator[tuple[int, ...]]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.parting import MOST_TRIED, parted
+from moa_mcp.flows.parting import MOST_TRIED, parted, parted_by_answer
 from moa_mcp.flows.similarity import Likeness, lexical
 from moa_mcp.testing.playing import Played, play
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_judge
@@ -122,3 +122,50 @@ def test_the_packaged_preset_names_what_it_set_aside() -> None:
     assert any("slot 3 was set aside" in note for note in played.answer.notes)
     assert played.answer.method["subsets"]["mode"] == "leave-one-out"
     assert len(played.calls) == 4 + 3 + 1
+
+
+def closing_with(*answers: str) -> list[str]:
+    return [f"Six by seven, one row at a time.\n\nThe final answer is {answer}" for answer in answers]
+
+
+def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words() -> None:
+    drafts = closing_with("42", "42", "43", "**42.0**")
+
+    played = play(
+        mixture(EMBEDDED, a_panel(screen={"by": "cluster"})),
+        lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged",
+    )
+
+    entry = played.answer.method["screen"][0]
+    assert (entry["kept"], entry["dropped"], entry["by"]) == ([1, 2, 4], [3], "answer")
+    assert any("slot 3 was set aside" in note for note in played.answer.notes)
+    assert all(call.role != "embedder" for call in played.calls)
+
+
+def test_two_answers_of_two_drafts_each_keep_all() -> None:
+    groups = parted_by_answer(closing_with("42", "43", "43", "42"))
+
+    assert groups is not None
+    assert groups.tied
+    assert groups.kept == (0, 1, 2, 3)
+
+
+def test_drafts_that_all_answer_the_same_are_all_kept() -> None:
+    groups = parted_by_answer(closing_with("42", "42", "42"))
+
+    assert groups is not None
+    assert (groups.kept, groups.dropped) == ((0, 1, 2), ())
+
+
+@pytest.mark.parametrize(
+    "drafts",
+    [
+        closing_with("1", "2", "3", "4"),
+        closing_with("42", "42", "43", "44"),
+        closing_with("42", "42"),
+        [f"It began in {year}.\n\n{EUROPE}, as any map will show whoever looks." for year in (1945, 1945, 1949)],
+        [],
+    ],
+)
+def test_open_texts_and_answers_without_a_majority_are_left_to_likeness(drafts: list[str]) -> None:
+    assert parted_by_answer(drafts) is None

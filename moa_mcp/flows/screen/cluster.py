@@ -1,13 +1,15 @@
 """Cluster & Filter (Wolf et al. 2025, arXiv 2503.05856): a minority that stands apart from the rest is set aside.
 
-It assumes an honest majority, and sees wording: a draft that differs in one number alone stands with the rest.
+It assumes an honest majority. Short answers are told apart by what they are; all else by wording, where a draft
+that differs in one number alone stands with the rest.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from moa_mcp.flows.parting import FEWEST, Parting, parted
+from moa_mcp.flows.parting import FEWEST, Parting, parted, parted_by_answer
 from moa_mcp.flows.similarity import similarities
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Task
@@ -19,8 +21,14 @@ def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> 
     """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
     if len(state.references) < FEWEST:
         return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"})
+    by_answer = parted_by_answer(state.texts)
+    if by_answer is not None:
+        return _kept(state, by_answer, {"by": "answer"})
     found = yield from similarities(task, preset, state.texts, layer=state.layer, place="screen")
-    groups = parted(found, spec.margin)
+    return _kept(state.noting(*found.notes), parted(found, spec.margin), found.facts)
+
+
+def _kept(state: State, groups: Parting, how: Mapping[str, str]) -> State:
     entry = {
         "layer": state.layer,
         "kept": [state.numbers[index] for index in groups.kept],
@@ -28,11 +36,10 @@ def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> 
         "groups": [[state.numbers[index] for index in group] for group in (groups.larger, groups.smaller)],
         "distance": round(groups.distance, 4),
         "tie": groups.tied,
-        **found.facts,
+        **how,
     }
     kept = tuple(state.references[index] for index in groups.kept)
-    notes = (*found.notes, *_notes(state, groups))
-    return replace(state, references=kept).noting(*notes).logging("screen", entry)
+    return replace(state, references=kept).noting(*_notes(state, groups)).logging("screen", entry)
 
 
 def _notes(state: State, groups: Parting) -> list[str]:
