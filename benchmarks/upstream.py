@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -39,6 +42,23 @@ def started() -> Generator[str]:
         server.stdin.close()
         server.wait(10)
         server.stdout.close()
+
+
+async def time_of(base_url: str, model: str, calls: int = 7) -> float:
+    """Seconds that a call of `model` takes on a bare socket that is already open: what no client can be below."""
+    address = urlsplit(base_url)
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "How long?"}]}).encode()
+    head = f"POST {address.path}/chat/completions HTTP/1.1\r\nhost: bare\r\ncontent-length: {len(body)}\r\n\r\n"
+    times: list[float] = []
+    async with await anyio.connect_tcp(str(address.hostname), address.port or 80) as socket:
+        for _ in range(calls):
+            began = time.perf_counter()
+            await socket.send(head.encode() + body)
+            reply = b""
+            while not reply.endswith(b"0\r\n\r\n"):
+                reply += await socket.receive()
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
 
 
 async def _serve() -> None:

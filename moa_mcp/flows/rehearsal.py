@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.errors import PlanRefused, Reason, RunFailed
@@ -91,8 +92,14 @@ def planned(call: Call) -> Outcome:
     if call.kind == "embedding":
         places = range(len(call.messages))
         return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
-    words = [hashlib.sha256(f"{call.id}/{part}".encode()).hexdigest() for part in range(_DRAFT_LETTERS // 64)]
-    return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
+    return Draft(_words_of(call.id), finish_reason="stop")
+
+
+@lru_cache(maxsize=256)
+def _words_of(identity: str) -> str:
+    """A draft's worth of words that no other call writes; kept, because every ask is rehearsed."""
+    words = [hashlib.sha256(f"{identity}/{part}".encode()).hexdigest() for part in range(_DRAFT_LETTERS // 64)]
+    return f"{' '.join(words)}\nanswer=step_{words[0]}()"
 
 
 def least(call: Call) -> Outcome:

@@ -264,9 +264,10 @@ class Desk:
         live.kept.set()
 
     async def _close(self, live: LiveRun) -> None:
-        await self._store.finish(live.run)
-        if live.hold is not None:
-            await self._store.settle(live.hold, live.spent())
+        async with anyio.create_task_group() as writes:  # side by side, for one wait on the disk
+            writes.start_soon(self._store.finish, live.run)
+            if live.hold is not None:
+                writes.start_soon(self._store.settle, live.hold, live.spent())
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
