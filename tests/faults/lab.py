@@ -27,7 +27,7 @@ from moa_mcp.testing.scripts import Answer, Script
 
 KEY = "sk-lab-secret+1/2"
 
-BRIEF = Patience(first=0.6, first_thinking=0.6, idle=0.4, total=2.0)
+BRIEF = Patience(first=0.15, first_thinking=0.15, idle=0.1, total=0.5)
 """Long enough for a server on this machine, short enough for a test."""
 
 LONG = "One sentence of the answer follows the other until all is said. " * 8
