@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 from moa_mcp.endpoints import split_model
@@ -55,10 +56,11 @@ def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
 
 def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that say the same in nearly the same words: together they count for little more than one."""
+    long = [(call, _Words.of(draft.text)) for call, draft in pairs if len(draft.text) >= LONG_ENOUGH]
     twins = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
-        for (one, draft), (other, second) in combinations(pairs, 2)
-        if _alike(draft.text, second.text)
+        for (one, words), (other, others) in combinations(long, 2)
+        if words.are_nearly(others)
     ]
     if twins:
         named = ", ".join(twins[:_MOST_NAMED])
@@ -69,13 +71,22 @@ def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
 _MOST_NAMED = 3
 
 
-def _alike(text: str, other: str) -> bool:
-    if min(len(text), len(other)) < max(LONG_ENOUGH, ALIKE * max(len(text), len(other))):
-        return False
-    if text == other:
-        return True
-    words, others = frozenset(text.split()), frozenset(other.split())
-    return len(words & others) >= ALIKE * len(words | others)
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of a text, made once to be compared with those of many others."""
+
+    length: int
+    words: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str) -> _Words:
+        return cls(len(text), frozenset(text.split()))
+
+    def are_nearly(self, other: _Words) -> bool:
+        if min(self.length, other.length) < ALIKE * max(self.length, other.length):
+            return False
+        common = len(self.words & other.words)
+        return common >= ALIKE * (len(self.words) + len(other.words) - common)
 
 
 def _collapsed(pairs: Sequence[_Pair]) -> Iterator[str]:

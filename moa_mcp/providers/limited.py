@@ -13,7 +13,7 @@ class Limited:
 
     def __init__(self, inner: Provider, max_concurrency: int) -> None:
         self._inner = inner
-        self._turns = anyio.CapacityLimiter(max_concurrency)
+        self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn costs no round of the loop
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Wait for a turn, then ask. Raises ProviderError."""
