@@ -27,6 +27,7 @@ import anyio
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
 from moa_mcp.service.service import Request
+from moa_mcp.store.ledger import Spend, Wanted
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.process import UpstreamProcess, upstream_process
 from moa_mcp.wiring import open_service
@@ -163,12 +164,12 @@ async def write_times(file: Path, drafts: int = 1000) -> list[float]:
     """Milliseconds that each of so many drafts of 4 KB takes to be on the disk."""
     store = SqliteStore(file)
     plan = Preset.model_validate({"layers": 1, "aggregator": "lab/a"})
-    await store.begin(Run("r", "p", plan, Task("Q?")))
+    await store.admit(Run("r", "p", plan, Task("Q?")), Wanted("local", "r", Spend(), Spend(1_000, 1), None, until=0))
     times: list[float] = []
     for number in range(drafts):
         call = Call(f"1.{number}", "proposer", 1, number, "lab/a", ())
         started = time.perf_counter()
-        await store.add_record("r", CallRecord(call, Draft("x" * 4096), 1.0))
+        await store.add_records("r", [CallRecord(call, Draft("x" * 4096), 1.0)])
         times.append((time.perf_counter() - started) * 1000)
     await store.aclose()
     return times

@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import anyio
@@ -27,7 +28,8 @@ from moa_mcp.providers.per_run import PerRun
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.retrying import Allowance
 from moa_mcp.providers.timed import Patience
-from moa_mcp.service.desk import Desk, open_desk
+from moa_mcp.service.desk import Desk, LiveRun, open_desk
+from moa_mcp.store.ledger import Spend, Wanted
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Fault, Reply, Request, Upstream
 from moa_mcp.testing.scripts import Answer
@@ -37,6 +39,7 @@ SIDE_BY_SIDE = 8
 PROPOSERS = 4
 LAYERS = 3
 PLANNED = PROPOSERS * (LAYERS - 1) + 1
+AMPLE = Spend(calls=1_000, tokens=10_000_000)
 DEADLINE = 4.0
 SEED = 20_261_121
 
@@ -126,7 +129,9 @@ async def one(desk: Desk, number: int, asked: Counter[int]) -> Ended:
     task = Task(f"Question {number}: why is the sky blue?", seed=number)
     run = Run(f"run{number}", "panel", preset, task, limits=limits, planned_calls=PLANNED)
     began = time.monotonic()
-    ended = await desk.wait(await desk.start(run), None)
+    live = await desk.start(run, Wanted(run.owner, run.run_id, Spend(), AMPLE, None, until=inf))
+    assert isinstance(live, LiveRun)
+    ended = await desk.wait(live, None)
     return Ended(ended, time.monotonic() - began, asked[number])
 
 

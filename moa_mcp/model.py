@@ -292,11 +292,12 @@ class Run:
         top = (record for record in own if "/" not in record.call.id)
         return tuple(sorted(top, key=lambda record: (record.call.layer, record.call.slot)))
 
-    def with_record(self, record: CallRecord) -> Run:
-        """This run with one more finished call or branch."""
-        if record.call.kind == "panel":
-            return replace(self, panels=(*self.panels, record))
-        return replace(self, calls=(*self.calls, record))
+    def with_records(self, records: Iterable[CallRecord]) -> Run:
+        """This run with more finished calls and branches."""
+        calls, panels = list(self.calls), list(self.panels)
+        for record in records:
+            (panels if record.call.kind == "panel" else calls).append(record)
+        return replace(self, calls=tuple(calls), panels=tuple(panels))
 
 
 def _was_billed(record: CallRecord) -> bool:

@@ -1,14 +1,14 @@
 """The one module that waits on calls: it drives a flow, keeps its time, and tells what happens.
 
-It knows neither presets nor stores: what is heard and kept are functions it is given.
+It knows neither presets nor stores: who listens and who keeps its journal it is given.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import anyio
 
@@ -64,29 +64,46 @@ class BranchEnded:
     record: CallRecord
 
 
+def ended(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
+    """The event of the end of a call, or of a flow in a call's place."""
+    return BranchEnded(record) if record.call.kind == "panel" else CallEnded(record, replayed)
+
+
 Event: TypeAlias = RunPlanned | BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
 Listener = Callable[[Event], None]
 """Hears of each event at once; must not block."""
 
-Keep = Callable[[CallRecord], Awaitable[None]]
-"""Writes a finished call or branch down; the flow goes on only after it has."""
+
+class Journal(Protocol):
+    """Keeps what a run has finished, and tells of it as the runner's listener is told of the rest."""
+
+    @property
+    def known(self) -> Mapping[str, CallRecord]:
+        """What the run had finished before it was resumed, by id: replayed, not sent."""
+        ...
+
+    def add(self, record: CallRecord, *, at_once: bool) -> None:
+        """Take a finished call or branch, to be written down `at_once`, or together with what follows it now."""
+        ...
+
+    async def safe(self) -> None:
+        """Wait until all that was added is written down; no batch starts before."""
+        ...
 
 
 @dataclass(slots=True)
 class Runner:
-    """Drives flows over a provider.
-
-    `journal` holds finished calls of the same run by call id: these are replayed instead of being sent.
-    """
+    """Drives flows over a provider, within a time, and keeps a journal of what they finish."""
 
     provider: Provider
     listen: Listener
-    keep: Keep
+    journal: Journal
     deadline_seconds: float
-    journal: Mapping[str, CallRecord]
 
     async def drive(self, flow: Flow) -> Answer:
         """Feed `flow` the outcomes of each of its batches until it answers.
+
+        What the last of them added to the journal is written down with the answer, by whoever keeps that.
 
         Raises:
             RunFailed: the flow found that there can be no answer.
@@ -105,6 +122,7 @@ class Runner:
             except StopIteration as stop:
                 answer: Answer = stop.value
                 return answer
+            await self.journal.safe()
 
 
 class _Fanout:
@@ -127,20 +145,34 @@ class _Fanout:
         return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._batch.asked]
 
     async def _branch(self, branch: Branch) -> None:
+        if self._was_left_behind(branch):
+            return
         started = anyio.current_time()
         try:
             answer = await self._runner.drive_within(branch.flow(), started, self._scope.deadline)
             outcome: Outcome = _as_draft(branch, answer)
         except MoAError as error:
             outcome = Failure(Reason.PANEL, one_line(str(error)))
-        record = CallRecord(branch.call, outcome, anyio.current_time() - started)
-        await self._runner.keep(record)
-        self._runner.listen(BranchEnded(record))
-        self._settle(branch.call, outcome)
+        except anyio.get_cancelled_exc_class():
+            self._left(branch.call, started)
+            raise
+        self._ended(CallRecord(branch.call, outcome, anyio.current_time() - started))
+
+    def _was_left_behind(self, branch: Branch) -> bool:
+        """Whether the layer went on without a branch before the run was resumed: then it does so again."""
+        known = self._runner.journal.known
+        record = known.get(branch.id)
+        if record is None or not _is_lost(record):
+            return False
+        inner = (one for one in known.values() if one.call.id.startswith(f"{branch.id}/"))
+        for one in (*inner, record):
+            self._runner.listen(ended(one, replayed=True))
+        self._settle(branch.call, record.outcome)
+        return True
 
     async def _one(self, call: Call) -> None:
-        if known := self._runner.journal.get(call.id):
-            self._runner.listen(CallEnded(known, replayed=True))
+        if known := self._runner.journal.known.get(call.id):
+            self._runner.listen(ended(known, replayed=True))
             self._settle(call, known.outcome)
             return
         self._runner.listen(CallStarted(call))
@@ -148,16 +180,22 @@ class _Fanout:
         try:
             outcome = await self._outcome_of(call)
         except anyio.get_cancelled_exc_class():
-            lost = Failure(self._given_up if self._time_is_up() else Reason.CANCELLED)
-            self._runner.listen(CallEnded(CallRecord(call, lost, anyio.current_time() - started)))
+            self._left(call, started)
             raise
-        record = CallRecord(call, outcome, anyio.current_time() - started)
-        try:
-            await self._runner.keep(record)
-        finally:
-            # What was paid for counts, even if time was up while it was being written down.
-            self._runner.listen(CallEnded(record))
-            self._settle(call, outcome)
+        self._ended(CallRecord(call, outcome, anyio.current_time() - started))
+
+    def _ended(self, record: CallRecord) -> None:
+        self._settle(record.call, record.outcome)
+        # The last one is written down with what comes of it, for one wait on the disk.
+        self._runner.journal.add(record, at_once=len(self._outcomes) < len(self._batch.asked))
+
+    def _left(self, call: Call, started: float) -> None:
+        """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
+        seconds = anyio.current_time() - started
+        if self._time_is_up():
+            self._runner.journal.add(CallRecord(call, Failure(self._given_up), seconds), at_once=False)
+        else:
+            self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED), seconds)))
 
     async def _outcome_of(self, call: Call) -> Outcome:
         def hear(piece: str) -> None:
@@ -188,6 +226,10 @@ class _Fanout:
 
     def _time_is_up(self) -> bool:
         return anyio.current_time() >= self._scope.deadline
+
+
+def _is_lost(record: CallRecord) -> bool:
+    return isinstance(record.outcome, Failure) and record.outcome.reason in {Reason.STRAGGLER, Reason.DEADLINE}
 
 
 def _as_draft(branch: Branch, answer: Answer) -> Draft:

@@ -23,27 +23,34 @@ def said(call: Call) -> str:
 
 
 class Heard:
-    """Collects what a runner tells and keeps."""
+    """Collects what a runner tells, and is its journal: `kept` is what has been made safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: dict[str, CallRecord] | None = None) -> None:
         self.events: list[Event] = []
+        self.known = known or {}
+        self.added: list[CallRecord] = []
+        self.hurried: list[str] = []
         self.kept: list[CallRecord] = []
 
     def hear(self, event: Event) -> None:
         self.events.append(event)
 
-    async def keep(self, record: CallRecord) -> None:
-        self.kept.append(record)
+    def add(self, record: CallRecord, *, at_once: bool) -> None:
+        self.added.append(record)
+        if at_once:
+            self.hurried.append(record.call.id)
+
+    async def safe(self) -> None:
+        self.kept = list(self.added)
 
     @property
     def ended(self) -> dict[str, CallRecord]:
-        return {event.record.call.id: event.record for event in self.events if isinstance(event, CallEnded)}
+        told = [event.record for event in self.events if isinstance(event, CallEnded)]
+        return {record.call.id: record for record in (*self.added, *told)}
 
 
-def runner(
-    provider: Provider, heard: Heard, deadline: float = 60, journal: dict[str, CallRecord] | None = None
-) -> Runner:
-    return Runner(provider, heard.hear, heard.keep, deadline, journal or {})
+def runner(provider: Provider, heard: Heard, deadline: float = 60) -> Runner:
+    return Runner(provider, heard.hear, heard, deadline)
 
 
 async def test_the_calls_of_a_layer_are_all_under_way_at_once() -> None:
@@ -72,7 +79,7 @@ async def test_it_tells_of_every_batch_call_and_piece_of_text() -> None:
 
     kinds = [type(event) for event in heard.events]
     assert kinds.count(BatchStarted) == 2
-    assert kinds.count(CallStarted) == kinds.count(TextArrived) == kinds.count(CallEnded) == 7
+    assert kinds.count(CallStarted) == kinds.count(TextArrived) == len(heard.added) == 7
 
 
 async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
@@ -85,7 +92,16 @@ async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
 
     await runner(ScriptedProvider(reply), heard).drive(mixture(Task("Q?"), PRESET))
 
-    assert len(heard.kept) == 7
+    assert len(heard.added) == 7
+
+
+async def test_the_last_call_of_a_batch_is_written_with_what_comes_of_it_and_all_others_at_once() -> None:
+    heard = Heard()
+
+    await runner(ScriptedProvider(said), heard).drive(mixture(Task("Q?"), PRESET))
+
+    ended = [record.call.id for record in heard.added]
+    assert heard.hurried == ended[:5]
 
 
 async def test_an_error_of_one_provider_is_a_failure_and_not_an_exception() -> None:
@@ -172,10 +188,10 @@ async def test_cancelling_a_run_cancels_every_call_and_starts_none() -> None:
 async def test_calls_in_the_journal_are_replayed_and_not_sent() -> None:
     first = Heard()
     await runner(ScriptedProvider(said), first).drive(mixture(Task("Q?", seed=3), PRESET))
-    journal = {record.call.id: record for record in first.kept if record.call.id != "1.4"}
+    known = {record.call.id: record for record in first.added if record.call.id != "1.4"}
     provider = ScriptedProvider(said)
 
-    answer = await runner(provider, Heard(), journal=journal).drive(mixture(Task("Q?", seed=3), PRESET))
+    answer = await runner(provider, Heard(known)).drive(mixture(Task("Q?", seed=3), PRESET))
 
     assert [call.id for call in provider.calls] == ["1.4"]
     assert answer.text == "<2.1>"

@@ -10,18 +10,20 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 
 import anyio
 from anyio.abc import TaskGroup
 
 from moa_mcp.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Answer, CallRecord, Failure, Run
+from moa_mcp.model import Answer, CallRecord, Run
 from moa_mcp.providers.base import Provider
-from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned
+from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned, ended
+from moa_mcp.service.journal import StoredJournal
 from moa_mcp.service.memory import Memory
-from moa_mcp.store.base import RunStore
-from moa_mcp.store.ledger import Hold, Spend
+from moa_mcp.store.base import CANCELLED, Admitted, RunStore
+from moa_mcp.store.ledger import Hold, Spend, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ HEARTBEAT = 5.0
 PRUNE = 3600.0
 """Seconds between two clearances of the store."""
 
+_NOTHING: Mapping[str, CallRecord] = MappingProxyType({})
+
 
 ProviderFor = Callable[[Run], Provider]
 """Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
@@ -51,16 +55,13 @@ Must not block."""
 class LiveRun:
     """A run that is going on: its present state, and who listens.
 
-    `journal` holds the calls that a run had finished before it was resumed, `hold` what is set aside for it of its
-    owner's day. `kept` is set once the store has it, `handed_back` once a caller was told that it goes on without it.
+    `hold` is what is set aside for it of its owner's day. `handed_back` is set once a caller was told that it goes
+    on without it.
     """
 
     run: Run
-    journal: Mapping[str, CallRecord] = field(default_factory=dict[str, CallRecord])
-    hold: Hold | None = None
-    resumed: bool = False
-    left_behind: list[CallRecord] = field(default_factory=list[CallRecord])
-    kept: anyio.Event = field(default_factory=anyio.Event)
+    hold: Hold
+    journal: StoredJournal
     listeners: list[Listener] = field(default_factory=list[Listener])
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -77,24 +78,14 @@ class LiveRun:
     def hear(self, event: Event) -> None:
         """Take an event into the run's state and pass it on."""
         if isinstance(event, CallEnded | BranchEnded):
-            self.run = self.run.with_record(event.record)
-            self._note_if_left_behind(event)
+            self.run = self.run.with_records([event.record])
         for listener in tuple(self.listeners):
             listener(event)
 
-    def _note_if_left_behind(self, event: CallEnded | BranchEnded) -> None:
-        """Remember a call that its layer went on without: replayed, the layer must go on without it again."""
-        if isinstance(event, BranchEnded) or event.replayed:
-            return
-        match event.record.outcome:
-            case Failure(reason=Reason.STRAGGLER | Reason.DEADLINE):
-                self.left_behind.append(event.record)
-            case _:
-                pass
-
     def spent(self) -> Spend:
-        """What its calls came to since it was begun or resumed."""
-        return Spend.on(record for record in self.run.calls if record.call.id not in self.journal)
+        """What its calls came to since it was begun or resumed, those included that are just being written down."""
+        ended = (*self.run.calls, *self.journal.pending)
+        return Spend.on(record for record in ended if record.call.id not in self.journal.known)
 
     @contextmanager
     def heard_by(self, listener: Listener | None) -> Generator[None]:
@@ -124,6 +115,7 @@ class Desk:
         self._store = store
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
+        self._arriving = 0
         self._watchers: list[Watcher] = []
         self.memory = Memory()
 
@@ -131,47 +123,68 @@ class Desk:
         """Let `watcher` hear of every run, whoever asked for it, for as long as the desk is open."""
         self._watchers.append(watcher)
 
-    async def start(self, run: Run, hold: Hold | None = None) -> LiveRun:
-        """Begin a run that is the desk's from here on, as is `hold`: it is settled when the run ends.
+    async def start(self, run: Run, wanted: Wanted, since: float | None = None) -> LiveRun | Run:
+        """Begin a run that is the desk's from here on, or return what stands for it in the store (see its `admit`).
 
         Raises:
-            Busy: as many runs as may wait for their turn are waiting already.
+            Busy: nothing stands for it, and as many runs as may wait for their turn are waiting already.
+            OverBudget: its owner's day has no room for it.
         """
-        self.check_room()
-        live = LiveRun(run, hold=hold)
-        self._take(live)
-        try:
-            await live.kept.wait()
-        except anyio.get_cancelled_exc_class():
-            if not live.attached:
-                live.scope.cancel()
-            raise
-        return live
+        if not self._has_room and since is not None and (before := await self._store.find(run.owner, run.key, since)):
+            return before
+        with self._arrival():
+            match await self._store.admit(run, wanted, since):
+                case Admitted(admitted, hold):
+                    return self._take(admitted, hold)
+                case before:
+                    return before
 
-    async def resume(self, owner: str, run_id: str, hold: Hold | None = None) -> LiveRun | None:
+    async def resume(self, owner: str, run_id: str, wanted: Wanted) -> LiveRun | None:
         """Go on with an interrupted run where it stopped: what it had paid for is replayed, the rest is called.
 
-        None if there is no such run, or somebody else has taken it over. Raises Busy as `start` does.
+        None if there is no such run, or somebody else has taken it over. Raises as `start` does.
         """
-        self.check_room()
-        run: Run | None = None
-        with anyio.CancelScope(shield=True):  # a run that is claimed must not be left lying
-            run = await self._store.claim(owner, run_id)
-        if run is None:
-            return None
-        journal = {record.call.id: record for record in run.calls}
-        live = LiveRun(replace(run, calls=(), panels=()), journal, hold, resumed=True)
-        self._take(live)
+        with self._arrival():
+            claimed = await self._store.claim(owner, run_id, wanted)
+            if claimed is None:
+                return None
+            known = {record.call.id: record for record in (*claimed.run.calls, *claimed.run.panels)}
+            return self._take(replace(claimed.run, calls=(), panels=()), claimed.hold, known)
+
+    @contextmanager
+    def _arrival(self) -> Generator[None]:
+        """Keep a place for a run while the store takes it in, which is seen through: else it would be left lying.
+
+        Raises Busy where there is no place.
+        """
+        if not self._has_room:
+            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+        self._arriving += 1
+        try:
+            with anyio.CancelScope(shield=True):
+                yield
+        finally:
+            self._arriving -= 1
+
+    def _take(self, run: Run, hold: Hold, known: Mapping[str, CallRecord] = _NOTHING) -> LiveRun:
+        def tell(record: CallRecord) -> None:
+            self._hear(live, ended(record))
+
+        write = partial(self._store.add_records, run.run_id)
+        live = LiveRun(run, hold, StoredJournal(known, write, tell, self._tasks.start_soon))
+        self._live[run.run_id] = live
+        self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
+        self._tell(run)
         return live
 
-    def _take(self, live: LiveRun) -> None:
-        self._live[live.run.run_id] = live
-        self._tasks.start_soon(self._play, live, name=f"run {live.run.run_id}")
-        self._tell(live.run)
-
-    def same(self, owner: str, key: str) -> LiveRun | None:
-        """The owner's run of that key, if one is going on."""
-        return next((live for live in self._live.values() if (live.run.owner, live.run.key) == (owner, key)), None)
+    async def same(self, owner: str, key: str) -> LiveRun | None:
+        """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
+        for live in tuple(self._live.values()):
+            if (live.run.owner, live.run.key) == (owner, key):
+                if not live.scope.cancel_called:
+                    return live
+                await live.done.wait()
+        return None
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
         """The owner's run of that id, if it is going on."""
@@ -226,10 +239,9 @@ class Desk:
                 clear_at = anyio.current_time() + PRUNE
                 await self._store.prune()
 
-    def check_room(self) -> None:
-        """Raise Busy if as many runs as may wait for their turn are waiting already."""
-        if len(self._live) >= self._turns.total_tokens + WAITING_ROOM:
-            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+    @property
+    def _has_room(self) -> bool:
+        return len(self._live) + self._arriving < self._turns.total_tokens + WAITING_ROOM
 
     def _tell(self, run: Run, record: CallRecord | None = None) -> None:
         for watcher in self._watchers:
@@ -241,37 +253,36 @@ class Desk:
             self._tell(live.run, event.record)
 
     async def _play(self, live: LiveRun) -> None:
-        ended = live.run
+        final = live.run
         try:
-            ended = await self._outcome(live)
+            final = await self._outcome(live)
         except anyio.get_cancelled_exc_class():
-            ended = replace(live.run, status="interrupted", error="The server stopped before the run was done.")
+            final = replace(live.run, status="interrupted", error="The server stopped before the run was done.")
             raise
         finally:
-            live.run = replace(ended, seconds=anyio.current_time() - live.started)
+            final = replace(final.with_records(live.journal.pending), seconds=anyio.current_time() - live.started)
             with anyio.move_on_after(2, shield=True):
-                await self._close(live)
+                await self._close(live, final)
+            live.journal.close()
+            live.run = final
             if trouble := self._store.trouble():
                 live.run = replace(live.run, notes=(*live.run.notes, trouble))
             del self._live[live.run.run_id]
-            live.kept.set()
             live.done.set()
             self._tell(live.run)
 
-    async def _begin(self, live: LiveRun) -> None:
-        if not live.resumed:
-            await self._store.begin(live.run)
-        live.kept.set()
-
-    async def _close(self, live: LiveRun) -> None:
-        async with anyio.create_task_group() as writes:  # side by side, for one wait on the disk
-            writes.start_soon(self._store.finish, live.run)
-            if live.hold is not None:
+    async def _close(self, live: LiveRun, final: Run) -> None:
+        try:
+            async with anyio.create_task_group() as writes:  # side by side, for one wait on the disk
+                writes.start_soon(live.journal.write)
+                writes.start_soon(self._store.finish, final)
                 writes.start_soon(self._store.settle, live.hold, live.spent())
+        except Exception:
+            # The answer is there all the same, and the other runs go on.
+            logger.exception("How run %s ended could not be written down", live.run.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
-            await self._begin(live)
             with live.scope:
                 async with self._turns:
                     return _completed(live, await self._answer(live))
@@ -281,18 +292,13 @@ class Desk:
             # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
             logger.exception("Run %s broke", live.run.run_id)
             return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
-        return replace(live.run, status="cancelled", error="The run was cancelled.")
+        return replace(live.run, status="cancelled", error=CANCELLED)
 
     async def _answer(self, live: LiveRun) -> Answer:
-        async def keep(record: CallRecord) -> None:
-            while live.left_behind:
-                await self._store.add_record(live.run.run_id, live.left_behind[0])
-                live.left_behind.pop(0)
-            await self._store.add_record(live.run.run_id, record)
-
         deadline = live.run.limits.deadline_seconds or DEADLINE
-        provider = self._provider_for(replace(live.run, calls=tuple(live.journal.values())))
-        runner = Runner(provider, partial(self._hear, live), keep, deadline, live.journal)
+        paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
+        provider = self._provider_for(replace(live.run, calls=tuple(paid)))
+        runner = Runner(provider, partial(self._hear, live), live.journal, deadline)
         answer = await runner.drive(mixture(live.run.task, live.run.plan))
         self.memory.learn(live.run.owner, answer.learned)
         return answer

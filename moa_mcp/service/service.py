@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from moa_mcp.errors import Busy, InvalidRequest, PlanRefused
+from moa_mcp.errors import InvalidRequest, PlanRefused
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import Rehearsal, rehearse
 from moa_mcp.model import Message, Output, Run, Task
@@ -28,7 +28,7 @@ from moa_mcp.service.changes import Changes
 from moa_mcp.service.desk import Desk, LiveRun
 from moa_mcp.settings import LiveSettings
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.ledger import Hold, Spend, Wanted
+from moa_mcp.store.ledger import Spend, Wanted
 from moa_mcp.text import repair
 
 LOCAL = "local"
@@ -125,58 +125,32 @@ class Service:
         raises, and Busy.
         """
         plan = await self.plan(request, owner)
-        key = _key(plan)
-        found = await self._found_or_started(request, plan, owner, key)
+        found = await self._found_or_started(_run_of(plan, owner), plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.desk.wait(found, wait_seconds, listener)
         if found.status == "completed":
             return replace(found, cached=True)
         return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, listener=listener)
 
-    async def _found_or_started(self, request: Request, plan: Plan, owner: str, key: str) -> Run | LiveRun:
-        # One of a kind at a time: whoever asks the same a moment later finds the run of the first.
-        async with self._turn_to_start(key):
-            if not request.fresh and (before := await self._before(owner, key)):
-                return before
-            self.desk.check_room()
-            run = _run_of(plan, owner, key)
-            hold = await self._reserve(run, plan)
-            return await self._started(replace(run, limits=_within(run.limits, hold.amount)), hold)
+    async def _found_or_started(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
+        """The run, started, or (unless it is to be `fresh`) the one that stands for it, wherever that goes on."""
+        wanted = self._wanted(run, _needs(plan), is_free=plan.cost_usd == 0)
+        # One of a kind at a time: whoever asks the same a moment later joins the run of the first.
+        async with self._turn_to_start(run.key):
+            if fresh:
+                return await self.desk.start(run, wanted)
+            live = await self.desk.same(run.owner, run.key)
+            return live or await self.desk.start(run, wanted, run.created_at - REMEMBERED_SECONDS)
 
     @asynccontextmanager
     async def _turn_to_start(self, key: str) -> AsyncGenerator[None]:
-        lock = self.starting.setdefault(key, anyio.Lock())
+        lock = self.starting.setdefault(key, anyio.Lock(fast_acquire=True))
         try:
             async with lock:
                 yield
         finally:
-            if not lock.statistics().tasks_waiting:
+            if not lock.locked():
                 self.starting.pop(key, None)
-
-    async def _before(self, owner: str, key: str) -> Run | LiveRun | None:
-        """The owner's run of the same question that need not be paid for again, wherever it goes on."""
-        if live := self.desk.same(owner, key):
-            return live
-        before = await self.store.find(owner, key, time.time() - REMEMBERED_SECONDS)
-        return before if before and before.status in {"completed", "running", "interrupted"} else None
-
-    async def _started(self, run: Run, hold: Hold) -> LiveRun:
-        try:
-            return await self.desk.start(run, hold)
-        except Busy:
-            await self.store.settle(hold, Spend())
-            raise
-
-    async def _reserve(self, run: Run, plan: Plan) -> Hold:
-        """Set aside of the owner's day what the run may come to. Raises OverBudget."""
-        tokens = plan.rehearsal.input_tokens + plan.rehearsal.output_tokens
-        needs = Spend(plan.rehearsal.calls, tokens, plan.cost_usd or 0.0)
-        return await self.store.reserve(self._wanted(run, needs, is_free=plan.cost_usd == 0))
-
-    async def _reserve_again(self, run: Run) -> Hold:
-        """Set aside what an interrupted run may still come to. Raises OverBudget."""
-        left = max(1, run.planned_calls - run.calls_made)
-        return await self.store.reserve(self._wanted(run, Spend(calls=left)))
 
     def _wanted(self, run: Run, needs: Spend, *, is_free: bool = False) -> Wanted:
         ceilings, limits = self.settings().limits, run.limits
@@ -211,6 +185,9 @@ class Service:
             left = None if end is None else max(0.0, end - anyio.current_time())
             if live is not None:
                 return await self.desk.wait(live, left, listener)
+            run = await self.desk.collect(owner, run_id)
+            if run.status != "running":  # if it is interrupted, the store would not give it to us
+                return run
             run = await self._of_a_sibling(run_id, owner, left)
             if run.status != "interrupted" or left == 0:
                 return run
@@ -221,12 +198,8 @@ class Service:
             run = await self.desk.collect(owner, run_id)
             if run.status != "interrupted":
                 return self.desk.find(owner, run_id)
-            self.desk.check_room()
-            hold = await self._reserve_again(run)
-            live = await self.desk.resume(owner, run_id, hold)
-            if live is None:
-                await self.store.settle(hold, Spend())
-            return live
+            left = max(1, run.planned_calls - run.calls_made)
+            return await self.desk.resume(owner, run_id, self._wanted(run, Spend(calls=left)))
 
     async def _of_a_sibling(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """A run that is ended, or goes on in another server on the same store: there it can only be looked at."""
@@ -238,9 +211,22 @@ class Service:
         return await self.desk.collect(owner, run_id)
 
     async def cancel(self, run_id: str, *, owner: str = LOCAL) -> Run:
-        """Stop a run with all its calls; one that has ended stays as it is. Raises UnknownRun."""
+        """Stop a run with all its calls; one that has ended stays as it is.
+
+        Raises:
+            UnknownRun: the owner has none of that id.
+            InvalidRequest: it goes on in another server.
+        """
         if live := self.desk.find(owner, run_id):
             return await self.desk.stop(live)
+        run = await self.desk.collect(owner, run_id)
+        if run.status == "running":
+            raise InvalidRequest(
+                f"Run {run_id} goes on in another server on this machine, and only that one can stop it. "
+                "Cancel it there, or wait for its end."
+            )
+        if run.status == "interrupted":
+            await self.store.cancel(owner, run_id)
         return await self.desk.collect(owner, run_id)
 
     async def runs(self, *, owner: str = LOCAL) -> Sequence[Run]:
@@ -295,7 +281,7 @@ class Service:
         return (*before.task.history, *turns)
 
 
-def _run_of(plan: Plan, owner: str, key: str) -> Run:
+def _run_of(plan: Plan, owner: str) -> Run:
     return Run(
         run_id=secrets.token_hex(16),
         preset=plan.preset.name,
@@ -304,16 +290,15 @@ def _run_of(plan: Plan, owner: str, key: str) -> Run:
         notes=plan.notes,
         created_at=time.time(),
         owner=owner,
-        key=key,
+        key=_key(plan),
         limits=plan.limits,
         planned_calls=plan.rehearsal.calls,
     )
 
 
-def _within(limits: Limits, granted: Spend) -> Limits:
-    """The limits of a run, lowered to what was set aside for it."""
-    usd = granted.usd or None
-    return limits.lowered_by(Limits(max_calls=granted.calls, max_tokens=granted.tokens, max_cost_usd=usd))
+def _needs(plan: Plan) -> Spend:
+    rehearsal = plan.rehearsal
+    return Spend(rehearsal.calls, rehearsal.input_tokens + rehearsal.output_tokens, plan.cost_usd or 0.0)
 
 
 def _key(plan: Plan) -> str:

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from moa_mcp.model import CallRecord, Run
-from moa_mcp.store.ledger import DayLedger
+from moa_mcp.store.ledger import DayLedger, Hold, Spend, Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A run that is written down and may start: `hold` is set aside for it, and its limits are within that."""
+
+    run: Run
+    hold: Hold
+
+    @classmethod
+    def of(cls, run: Run, hold: Hold) -> Admitted:
+        """`run`, with its limits lowered to what it has used by now and what it got of the day."""
+        return cls(replace(run, limits=(Spend.on(run.calls) + hold.amount).limits(run.limits)), hold)
+
+
+CANCELLED = "The run was cancelled."
+
+STANDING = frozenset({"completed", "running", "interrupted"})
+"""The states of a run that stands for its question: asked again, it is collected and not paid for anew."""
 
 
 class RunStore(DayLedger, Protocol):
@@ -16,20 +36,37 @@ class RunStore(DayLedger, Protocol):
     `interrupted`, and another may claim it.
     """
 
-    async def begin(self, run: Run) -> None:
-        """Write down a run that is about to start."""
+    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        """Write down a run that is about to start, and set aside what it may come to: both, or neither.
+
+        Or return the run that stands for it already, as `find` has it with `since` (Unix seconds; None: none
+        does). Of servers that admit the same at once, one starts it.
+
+        Raises:
+            OverBudget: what the run needs does not fit into its owner's day.
+        """
         ...
 
-    async def add_record(self, run_id: str, record: CallRecord) -> None:
-        """Add a finished call or branch to a run's journal; it is safe once this returns."""
+    async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+        """Add finished calls and branches to a run's journal, all or none; they are safe once this returns.
+
+        False, and nothing is added, if the run is another server's by now: this one was silent for too long.
+        """
         ...
 
     async def finish(self, run: Run) -> None:
-        """Write down how a run ended."""
+        """Write down how a run ended, unless it is another server's by now."""
         ...
 
-    async def claim(self, owner: str, run_id: str) -> Run | None:
-        """Take over an interrupted run, with its journal; None if it is not there or not interrupted."""
+    async def cancel(self, owner: str, run_id: str) -> None:
+        """Let an interrupted run be a cancelled one, which nobody goes on with; any other stays as it is."""
+        ...
+
+    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+        """Take over an interrupted run, with its journal, and set aside what it may still come to.
+
+        None if it is not there or not interrupted. Raises OverBudget as `admit` does; it stays interrupted then.
+        """
         ...
 
     async def get(self, owner: str, run_id: str) -> Run | None:
@@ -37,7 +74,7 @@ class RunStore(DayLedger, Protocol):
         ...
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        """The owner's newest run of that key that began at `since` (Unix seconds) or later."""
+        """The run that stands for a key: the owner's newest, if it began at `since` or later and has not failed."""
         ...
 
     async def latest(self, owner: str) -> Run | None:

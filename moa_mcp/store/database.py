@@ -81,7 +81,7 @@ class Database:
         """
         self.file = file
         self._thread = anyio.CapacityLimiter(1)
-        self._commits = anyio.Lock()
+        self._commits = anyio.Lock()  # not fast: whoever else comes to write in this round is taken along
         self._waiting: list[_Job[Any]] = []
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
@@ -102,11 +102,20 @@ class Database:
             raise Newer(f"{self.file.name} was written by a newer moa-mcp and is only read")
         job = _Job(work)
         self._waiting.append(job)
-        async with self._commits:
-            if not job.done:
-                jobs, self._waiting = self._waiting, []
-                await self.run(lambda db: _commit(db, jobs))
+        try:
+            async with self._commits:
+                if not job.done:
+                    await self._commit_all()
+        finally:
+            if job in self._waiting:  # given up before its turn: it is not done by halves
+                self._waiting.remove(job)
         return job.result()
+
+    async def _commit_all(self) -> None:
+        """Commit all that wait, whatever becomes of the one whose turn it is: the others rely on it."""
+        jobs, self._waiting = self._waiting, []
+        with anyio.CancelScope(shield=True):
+            await self.run(lambda db: _commit(db, jobs))
 
     async def aclose(self) -> None:
         """Close the connection."""

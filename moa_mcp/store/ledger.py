@@ -12,6 +12,7 @@ from typing import Protocol
 
 from moa_mcp.errors import PlanRefused
 from moa_mcp.model import CallRecord
+from moa_mcp.preset import Limits
 
 DAY_SECONDS = 86_400
 
@@ -44,6 +45,10 @@ class Spend:
 
     def __add__(self, other: Spend) -> Spend:
         return Spend(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
+
+    def limits(self, limits: Limits) -> Limits:
+        """The limits of a run that has so much to spend; one without dollars has free models and needs no ceiling."""
+        return limits.lowered_by(Limits(max_calls=self.calls, max_tokens=self.tokens, max_cost_usd=self.usd or None))
 
     def beyond(self, booked: Spend) -> Spend:
         """What of this is not in `booked` yet."""
@@ -107,7 +112,7 @@ def granted(wanted: Wanted, spent: Spend, reserved: Spend) -> Spend:
         return wanted.at_most
     left = wanted.cap.beyond(spent + reserved)
     needs = wanted.needs
-    if left.usd < needs.usd:
+    if left.usd < needs.usd or (left.usd <= 0 < wanted.at_most.usd):
         parts = (needs.usd, wanted.cap.usd, spent.usd, reserved.usd, left.usd)
         raise _over("max_cost_usd_per_day", *(f"${number:.4f}" for number in parts))
     if left.calls < max(needs.calls, 1):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.store.base import CANCELLED, STANDING, Admitted
 from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of, granted
 
 
@@ -25,23 +26,35 @@ class MemoryStore:
         """Whether a run of that id is here, whoever owns it."""
         return run_id in self._runs
 
-    async def begin(self, run: Run) -> None:
-        self._runs[run.run_id] = run
+    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        before = None if since is None else await self.find(run.owner, run.key, since)
+        if before is not None:
+            return before
+        admitted = Admitted.of(run, await self.reserve(wanted))
+        self._runs[run.run_id] = admitted.run
         await self.prune()
+        return admitted
 
-    async def add_record(self, run_id: str, record: CallRecord) -> None:
+    async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         if run := self._runs.get(run_id):
-            self._runs[run_id] = run.with_record(record)
+            self._runs[run_id] = run.with_records(records)
+        return True
 
     async def finish(self, run: Run) -> None:
         self._runs[run.run_id] = run
 
-    async def claim(self, owner: str, run_id: str) -> Run | None:
+    async def cancel(self, owner: str, run_id: str) -> None:
+        run = await self.get(owner, run_id)
+        if run is not None and run.status == "interrupted":
+            self._runs[run_id] = replace(run, status="cancelled", error=CANCELLED)
+
+    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
         run = await self.get(owner, run_id)
         if run is None or run.status != "interrupted":
             return None
-        self._runs[run_id] = replace(run, status="running", error=None)
-        return self._runs[run_id]
+        claimed = Admitted.of(replace(run, status="running", error=None), await self.reserve(wanted))
+        self._runs[run_id] = claimed.run
+        return claimed
 
     async def get(self, owner: str, run_id: str) -> Run | None:
         run = self._runs.get(run_id)
@@ -49,7 +62,8 @@ class MemoryStore:
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
         own = await self.list(owner, limit=self._most)
-        return next((run for run in own if run.key == key and run.created_at >= since), None)
+        newest = next((run for run in own if run.key == key and run.created_at >= since), None)
+        return newest if newest and newest.status in STANDING else None
 
     async def latest(self, owner: str) -> Run | None:
         return next(iter(await self.list(owner, limit=1)), None)

@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from moa_mcp.model import CallRecord, Run
-from moa_mcp.store.base import RunStore
+from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.database import Damaged, Newer
 from moa_mcp.store.ledger import Hold, Spend, Wanted
 from moa_mcp.store.memory import MemoryStore
@@ -59,17 +59,22 @@ class ResilientStore:
             self._tell(f"Runs are kept in memory only: the store {name} cannot be opened ({_words(error)}).")
             return self._memory
 
-    async def begin(self, run: Run) -> None:
-        await self._write(run.run_id, lambda store: store.begin(run))
+    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        found = await self._guarded(lambda store: store.admit(run, wanted, since))
+        return found or await self._memory.admit(run, wanted, since)
 
-    async def add_record(self, run_id: str, record: CallRecord) -> None:
-        await self._write(run_id, lambda store: store.add_record(run_id, record))
+    async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+        return await self._write(run_id, lambda store: store.add_records(run_id, records))
 
     async def finish(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.finish(run))
 
-    async def claim(self, owner: str, run_id: str) -> Run | None:
-        return await self._either(lambda store: store.claim(owner, run_id))
+    async def cancel(self, owner: str, run_id: str) -> None:
+        await self._memory.cancel(owner, run_id)
+        await self._guarded(lambda store: store.cancel(owner, run_id))
+
+    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+        return await self._either(lambda store: store.claim(owner, run_id, wanted))
 
     async def get(self, owner: str, run_id: str) -> Run | None:
         return await self._either(lambda store: store.get(owner, run_id))
@@ -119,10 +124,10 @@ class ResilientStore:
         told, self._troubles = self._troubles, []
         return " ".join(told) or None
 
-    async def _write(self, run_id: str, work: Work[None]) -> None:
-        if not self._memory.holds(run_id) and await self._guarded(_done(work)):
-            return
-        await work(self._memory)
+    async def _write(self, run_id: str, work: Work[Result]) -> Result:
+        if not self._memory.holds(run_id) and (done := await self._guarded(_done(work))):
+            return done[0]
+        return await work(self._memory)
 
     async def _either(self, work: Work[Result | None]) -> Result | None:
         found = await work(self._memory)
@@ -165,10 +170,11 @@ class ResilientStore:
             self._troubles.append(trouble)
 
 
-def _done(work: Work[None]) -> Work[bool]:
-    async def and_say_so(store: RunStore) -> bool:
-        await work(store)
-        return True
+def _done(work: Work[Result]) -> Work[tuple[Result]]:
+    """`work`, with its result in a tuple: so None is a result, too."""
+
+    async def and_say_so(store: RunStore) -> tuple[Result]:
+        return (await work(store),)
 
     return and_say_so
 

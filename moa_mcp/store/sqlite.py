@@ -7,11 +7,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
 from moa_mcp.store import daybook
+from moa_mcp.store.base import CANCELLED, STANDING, Admitted
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from moa_mcp.store.database import Database
 from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
@@ -47,35 +49,56 @@ class SqliteStore:
         self._clock = clock
         self._server = uuid4().hex
 
-    async def begin(self, run: Run) -> None:
-        await self.beat()
-        row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
-        await self._database.write(lambda db: db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row))
+    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        def start(db: sqlite3.Connection) -> Admitted | Run:
+            before = None if since is None else self._find(db, run.owner, run.key, since)
+            if before is not None:
+                return before
+            self._beat(db)
+            admitted = Admitted.of(run, self._reserve(db, wanted))
+            row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(admitted.run))
+            db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            return admitted
 
-    async def add_record(self, run_id: str, record: CallRecord) -> None:
-        row = (run_id, record.call.id, encode_record(record), run_id)
-        # A run that was removed meanwhile has no journal any more.
-        await self._database.write(
-            lambda db: db.execute(
-                "INSERT OR REPLACE INTO records (run_id, call_id, body)"
-                " SELECT ?, ?, ? WHERE EXISTS (SELECT 1 FROM runs WHERE run_id = ?)",
-                row,
-            )
-        )
+        return await self._database.write(start)
+
+    async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+        rows = [(run_id, record.call.id, encode_record(record)) for record in records]
+
+        def add(db: sqlite3.Connection) -> bool:
+            found = db.execute("SELECT server FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            if found is None:  # of a run that was removed, or whose file was damaged, nothing is kept
+                return True
+            if found[0] != self._server:
+                return False
+            db.executemany("INSERT OR REPLACE INTO records (run_id, call_id, body) VALUES (?, ?, ?)", rows)
+            return True
+
+        return await self._database.write(add)
 
     async def finish(self, run: Run) -> None:
-        row = (run.status, encode_run(run), run.run_id)
-        await self._database.write(lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ?", row))
+        row = (run.status, encode_run(run), run.run_id, self._server)
+        await self._database.write(
+            lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ? AND server = ?", row)
+        )
 
-    async def claim(self, owner: str, run_id: str) -> Run | None:
-        await self.beat()
+    async def cancel(self, owner: str, run_id: str) -> None:
+        def end(db: sqlite3.Connection) -> None:
+            run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
+            if run is not None and run.status == "interrupted":
+                row = (encode_run(replace(run, status="cancelled", error=CANCELLED)), run_id)
+                db.execute("UPDATE runs SET status = 'cancelled', body = ? WHERE run_id = ?", row)
 
-        def take(db: sqlite3.Connection) -> Run | None:
+        await self._database.write(end)
+
+    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+        def take(db: sqlite3.Connection) -> Admitted | None:
+            self._beat(db)
             run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
             if run is None or run.status != "interrupted":
                 return None
             db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
-            return replace(run, status="running", error=None)
+            return Admitted.of(replace(run, status="running", error=None), self._reserve(db, wanted))
 
         return await self._database.write(take)
 
@@ -83,9 +106,7 @@ class SqliteStore:
         return await self._database.run(lambda db: self._read(db, "owner = ? AND run_id = ?", (owner, run_id)))
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        return await self._database.run(
-            lambda db: self._read(db, "owner = ? AND key = ? AND created_at >= ?", (owner, key, since))
-        )
+        return await self._database.run(lambda db: self._find(db, owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
         return await self._database.run(lambda db: self._read(db, "owner = ?", (owner,)))
@@ -118,10 +139,11 @@ class SqliteStore:
         return gone
 
     async def reserve(self, wanted: Wanted) -> Hold:
-        await self.beat()
-        return await self._database.write(
-            lambda db: daybook.reserve(db, wanted, self._server, self._clock(), self._lives)
-        )
+        def set_aside(db: sqlite3.Connection) -> Hold:
+            self._beat(db)
+            return self._reserve(db, wanted)
+
+        return await self._database.write(set_aside)
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
         await self._database.write(lambda db: daybook.settle(db, hold, actual))
@@ -130,14 +152,7 @@ class SqliteStore:
         return await self._database.run(lambda db: daybook.spent(db, owner, day_of(self._clock())))
 
     async def beat(self) -> None:
-        this, now = Server.this(), self._clock()
-        row = (self._server, this.pid, this.boot, now)
-
-        def heard(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
-            db.execute("DELETE FROM servers WHERE heard < ?", (now - _SERVER_FORGOTTEN,))
-
-        await self._database.write(heard)
+        await self._database.write(self._beat)
 
     async def aclose(self) -> None:
         await self._database.aclose()
@@ -145,15 +160,28 @@ class SqliteStore:
     def trouble(self) -> str | None:
         return None
 
+    def _beat(self, db: sqlite3.Connection) -> None:
+        this, now = Server.this(), self._clock()
+        db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", (self._server, this.pid, this.boot, now))
+        db.execute("DELETE FROM servers WHERE heard < ?", (now - _SERVER_FORGOTTEN,))
+
+    def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
+        return daybook.reserve(db, wanted, self._server, self._clock(), self._lives)
+
+    def _find(self, db: sqlite3.Connection, owner: str, key: str, since: float) -> Run | None:
+        run = self._read(db, "owner = ? AND key = ? AND created_at >= ?", (owner, key, since))
+        return run if run and run.status in STANDING else None
+
     def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
         return next(iter(self._select(db, where, values, 1)), None)
 
     def _select(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int) -> Sequence[Run]:
         rows = db.execute(
-            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC LIMIT ?",
-            (*(repair(value) if isinstance(value, str) else value for value in values), limit),
-        ).fetchall()
-        return [run for row in rows if (run := self._readable(db, row))]
+            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC",
+            tuple(repair(value) if isinstance(value, str) else value for value in values),
+        )
+        readable = (run for row in rows if (run := self._readable(db, row)))
+        return list(islice(readable, limit))
 
     def _readable(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
         """The run of a row, or None: one that cannot be read must not hide the others."""
@@ -166,8 +194,8 @@ class SqliteStore:
     def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
         run_id, _, status, body, server = row
         run = decode_run(body)
-        for (text,) in db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,)):
-            run = run.with_record(decode_record(text))
+        records = db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,))
+        run = run.with_records(decode_record(text) for (text,) in records)
         if "running" not in {status, run.status}:
             return run
         if status == "running" and self._lives(db, server):

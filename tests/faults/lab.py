@@ -1,6 +1,7 @@
 """The whole machinery over a fault server: registry, run wrappers, runner and desk, with nothing left out.
 
-Only chance and patience are set: retries wait for no longer than they were asked to, silence is cut short.
+Only chance is set: retries wait for no longer than they were asked to. The limits are those that users have, so
+no test fails because its machine is slow; tests in which one of them passes run on `tests.clock`.
 """
 
 from __future__ import annotations
@@ -10,25 +11,20 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import anyio
-
 from moa_mcp.endpoints import Dialect, Endpoint
 from moa_mcp.model import CallRecord, Run, Task
 from moa_mcp.preset import Limits, Preset
 from moa_mcp.prices import FREE, Rates
 from moa_mcp.providers.per_run import PerRun
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.timed import Patience
 from moa_mcp.runner import Listener
 from moa_mcp.service.desk import Desk, open_desk
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Reply, Upstream, by_model, echo
 from moa_mcp.testing.scripts import Answer, Script
+from tests.admission import started
 
 KEY = "sk-lab-secret+1/2"
-
-BRIEF = Patience(first=0.15, first_thinking=0.15, idle=0.1, total=0.5)
-"""Long enough for a server on this machine, short enough for a test."""
 
 LONG = "One sentence of the answer follows the other until all is said. " * 8
 """An answer of which a part is worth keeping."""
@@ -53,11 +49,10 @@ class Lab:
             "panel",
             self.preset,
             Task(question, seed=self._asked),
-            limits=limits or Limits(deadline_seconds=20),
+            limits=limits or Limits(),
             planned_calls=planned(self.preset),
         )
-        with anyio.fail_after(30):
-            return await self.desk.wait(await self.desk.start(run), None, listener)
+        return await self.desk.wait(await started(self.desk, run), None, listener)
 
     def hits(self, model: str) -> int:
         """How many requests a model got."""
@@ -99,7 +94,7 @@ async def open_lab(
     """A lab whose upstream answers each model as `answers` says, and all others with `otherwise`."""
     async with Upstream(by_model(answers or {}, otherwise)) as upstream:
         endpoint = Endpoint("lab", base_url or upstream.base_url, dialect, "LAB_KEY", max_concurrency=64)
-        registry = Registry({"lab": endpoint}, {"LAB_KEY": KEY}, BRIEF)
+        registry = Registry({"lab": endpoint}, {"LAB_KEY": KEY})
         provider_for = PerRun(registry, lambda model: rates, lambda: draw)
         try:
             async with open_desk(provider_for, MemoryStore(), 64) as desk:

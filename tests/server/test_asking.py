@@ -14,6 +14,8 @@ from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft, Run, Usage
 from moa_mcp.server.asking import ASK
 from moa_mcp.settings import Home
+from moa_mcp.store.base import Admitted
+from moa_mcp.store.ledger import Wanted
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 
@@ -262,7 +264,7 @@ async def test_half_an_emoji_in_a_question_is_replaced_before_it_reaches_anythin
         ({"question": "Q?", "continue_from": "r"}, "There is no run 'r'"),
         (
             {"qestion": "sk-canary", "presett": 1},
-            "no argument 'presett', 'qestion'. Known: question, context",
+            "no argument 'presett', 'qestion'. Known, nearest first: preset, ",
         ),
         ({"question": 7}, "Argument question: this value does not fit. Expected a valid string"),
         ({"question": "Q?", "wait_seconds": 601}, "Argument wait_seconds"),
@@ -296,7 +298,7 @@ async def test_null_is_the_same_as_left_out(serve: Serve) -> None:
 
 async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
-        async def begin(self, run: Run) -> None:
+        async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
             raise RuntimeError("sk-canary in a traceback")
 
     async with serve(ScriptedProvider(said), Broken()) as served:

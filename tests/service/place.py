@@ -22,6 +22,8 @@ PRESET = Preset(
     name="three", layers=3, proposers=(Proposer(model="demo/p", samples=2),), aggregator=Aggregator(model="demo/agg")
 )
 
+PANEL = "{proposers: [lab/a, lab/b], layers: 2, aggregator: lab/agg}\n"
+
 
 def said(call: Call) -> str:
     return f"<{call.id}>"
@@ -37,3 +39,15 @@ async def service_of(folder: Path, provider: Provider, store: RunStore) -> Async
         async with aclosing(registry), open_desk(lambda run: provider, store) as desk:
             catalog, changes = Catalog(library, settings, registry), Changes(home, library, settings, registry)
             yield Service(settings, catalog, changes, registry, store, desk)
+
+
+def write_panel(folder: Path, base_url: str, config: str = "") -> int:
+    """Configure a panel at `base_url` as the default, and say how many calls a run of it makes.
+
+    `config` is what else config.yaml is to say.
+    """
+    (folder / "presets").mkdir(parents=True)
+    (folder / "presets" / "panel.yaml").write_text(PANEL, encoding="utf-8")
+    lines = f"default_preset: panel\nproviders:\n  lab: {{base_url: '{base_url}'}}\n"
+    (folder / "config.yaml").write_text(lines + config, encoding="utf-8")
+    return 3

@@ -12,6 +12,7 @@ from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from tests.admission import started
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
@@ -35,14 +36,14 @@ async def held_desk(concurrent: int = 4) -> AsyncGenerator[tuple[Desk, Gate]]:
 
 async def test_a_run_that_ends_in_time_comes_back_completed() -> None:
     async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
-        run = await desk.wait(await desk.start(a_run()), 5)
+        run = await desk.wait(await started(desk, a_run()), 5)
 
     assert (run.status, run.answer, run.calls_made) == ("completed", "<2.1>", 3)
 
 
 async def test_a_run_that_is_not_done_comes_back_running_and_goes_on() -> None:
     async with held_desk() as (desk, gate):
-        live = await desk.start(a_run())
+        live = await started(desk, a_run())
         early = await desk.wait(live, 0)
         gate.opened.set()
         late = await desk.wait(live, 5)
@@ -52,7 +53,7 @@ async def test_a_run_that_is_not_done_comes_back_running_and_goes_on() -> None:
 
 async def test_cancelling_the_only_waiting_call_stops_the_run_and_its_calls() -> None:
     async with held_desk() as (desk, gate):
-        live = await desk.start(a_run())
+        live = await started(desk, a_run())
         async with anyio.create_task_group() as group:
             group.start_soon(desk.wait, live, 60)
             await gate.held.wait()
@@ -65,7 +66,7 @@ async def test_cancelling_the_only_waiting_call_stops_the_run_and_its_calls() ->
 
 async def test_a_run_that_was_handed_back_outlives_a_cancelled_wait() -> None:
     async with held_desk() as (desk, gate):
-        live = await desk.start(a_run())
+        live = await started(desk, a_run())
         await desk.wait(live, 0)
         async with anyio.create_task_group() as group:
             group.start_soon(desk.wait, live, 60)
@@ -79,7 +80,7 @@ async def test_a_run_that_was_handed_back_outlives_a_cancelled_wait() -> None:
 
 async def test_a_run_goes_on_while_another_call_still_waits_for_it() -> None:
     async with held_desk() as (desk, gate):
-        live = await desk.start(a_run())
+        live = await started(desk, a_run())
         ends: list[Run] = []
 
         async def stay() -> None:
@@ -98,7 +99,7 @@ async def test_a_run_goes_on_while_another_call_still_waits_for_it() -> None:
 
 async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
     async with held_desk() as (desk, gate):
-        live = await desk.start(a_run())
+        live = await started(desk, a_run())
         await gate.held.wait()
         run = await desk.stop(live)
 
@@ -109,7 +110,7 @@ async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
 async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
     provider = ScriptedProvider(lambda call: ProviderError(Reason.AUTH))
     async with open_desk(lambda run: provider, MemoryStore()) as desk:
-        run = await desk.wait(await desk.start(a_run()), 5)
+        run = await desk.wait(await started(desk, a_run()), 5)
 
     assert run.status == "failed"
     assert run.error is not None
@@ -118,7 +119,7 @@ async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
 
 async def test_runs_beyond_the_limit_wait_for_their_turn() -> None:
     async with held_desk(concurrent=1) as (desk, gate):
-        first, second = await desk.start(a_run(1)), await desk.start(a_run(2))
+        first, second = await started(desk, a_run(1)), await started(desk, a_run(2))
         await anyio.wait_all_tasks_blocked()
         gate.opened.set()
         runs = [await desk.wait(first, 5), await desk.wait(second, 5)]
@@ -129,10 +130,10 @@ async def test_runs_beyond_the_limit_wait_for_their_turn() -> None:
 async def test_a_full_waiting_room_is_told_at_once() -> None:
     async with held_desk(concurrent=1) as (desk, _):
         for number in range(1 + WAITING_ROOM):
-            await desk.start(a_run(number))
+            await started(desk, a_run(number))
             await anyio.wait_all_tasks_blocked()
         with pytest.raises(Busy):
-            await desk.start(a_run(99))
+            await started(desk, a_run(99))
 
 
 async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
@@ -140,7 +141,7 @@ async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
     gate = Gate(ScriptedProvider(said), lambda call: True)
     with anyio.fail_after(5):
         async with open_desk(lambda run: gate, store) as desk:
-            await desk.start(a_run())
+            await started(desk, a_run())
             await gate.held.wait()
 
     run = await store.get("local", "run1")
@@ -150,7 +151,7 @@ async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
 
 async def test_a_foreign_run_looks_like_none() -> None:
     async with held_desk() as (desk, _):
-        await desk.start(a_run(owner="ann"))
+        await started(desk, a_run(owner="ann"))
         for unknown in ("run1", "nope"):
             with pytest.raises(UnknownRun):
                 await desk.collect("bob", unknown)
@@ -158,7 +159,7 @@ async def test_a_foreign_run_looks_like_none() -> None:
 
 async def test_an_ended_run_can_be_collected_later() -> None:
     async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
-        live: LiveRun = await desk.start(a_run())
+        live: LiveRun = await started(desk, a_run())
         await desk.wait(live, 5)
         run = await desk.collect("local", "run1")
 

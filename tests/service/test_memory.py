@@ -12,6 +12,7 @@ from moa_mcp.stages import Roles
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import ScriptedProvider
 from moa_mcp.wiring import open_service
+from tests.admission import started
 
 SPEC = Roles(task="School mathematics")
 PRESET = Preset(
@@ -71,7 +72,7 @@ async def test_roles_are_written_once_over_two_runs_of_an_owner() -> None:
         for number, owner in enumerate(("ann", "ann", "bob")):
             task = Task(f"Question {number}?", known=desk.memory.of(owner))
             run = Run(f"run{number}", PRESET.name, PRESET, task, owner=owner)
-            await desk.wait(await desk.start(run), 5)
+            await desk.wait(await started(desk, run), 5)
 
     ids = [call.id for call in provider.calls]
     assert [ids.index("1.roles"), len(ids)] == [0, 4 + 3 + 4]

@@ -15,6 +15,7 @@ from moa_mcp.preset import Preset
 from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.schema import VERSION
 from moa_mcp.store.sqlite import SqliteStore
+from tests.admission import begin, claim
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
 DAY = 86_400.0
@@ -39,7 +40,7 @@ def resilient(file: Path) -> ResilientStore:
 
 async def test_runs_outlive_the_store_that_wrote_them(file: Path) -> None:
     first = SqliteStore(file)
-    await first.begin(a_run())
+    await begin(first, a_run())
     await first.finish(replace(a_run(), status="completed", answer="yes"))
     await first.aclose()
 
@@ -57,12 +58,14 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "from pathlib import Path\n"
         "from moa_mcp.model import *\n"
         "from moa_mcp.preset import Preset\n"
+        "from moa_mcp.store.ledger import Spend, Wanted\n"
         "from moa_mcp.store.sqlite import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
-        "    await store.begin(Run('r1', 'p', plan, Task('Q?'), owner='ann'))\n"
-        "    await store.add_record('r1', CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0))\n"
+        "    nothing = Wanted('ann', 'r1', Spend(), Spend(9, 9), None, 0)\n"
+        "    await store.admit(Run('r1', 'p', plan, Task('Q?'), owner='ann'), nothing)\n"
+        "    await store.add_records('r1', [CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0)])\n"
         "    os._exit(0)\n"
         "anyio.run(main)\n"
     )
@@ -70,7 +73,7 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
     store = SqliteStore(file)
 
     found = await store.get("ann", "r1")
-    claimed = await store.claim("ann", "r1")
+    claimed = await claim(store, "ann", "r1")
     await store.aclose()
 
     assert found is not None
@@ -81,13 +84,13 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
 
 async def test_a_run_of_a_living_sibling_is_running_and_cannot_be_claimed(file: Path) -> None:
     sibling, store = SqliteStore(file), SqliteStore(file)
-    await sibling.begin(a_run())
+    await begin(sibling, a_run())
 
     found = await store.get("ann", "r1")
 
     assert found is not None
     assert found.status == "running"
-    assert await store.claim("ann", "r1") is None
+    assert await claim(store, "ann", "r1") is None
     await sibling.aclose()
     await store.aclose()
 
@@ -96,7 +99,7 @@ async def test_a_server_not_heard_of_for_long_counts_as_gone_though_its_process_
     file: Path,
 ) -> None:
     sibling, store = SqliteStore(file, clock=lambda: 0.0), SqliteStore(file, clock=lambda: 1000.0)
-    await sibling.begin(a_run())
+    await begin(sibling, a_run())
 
     found = await store.get("ann", "r1")
 
@@ -108,7 +111,7 @@ async def test_a_server_not_heard_of_for_long_counts_as_gone_though_its_process_
 
 async def test_files_and_folders_are_the_owners_alone(file: Path) -> None:
     store = SqliteStore(file)
-    await store.begin(a_run())
+    await begin(store, a_run())
     await store.aclose()
 
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
@@ -119,7 +122,7 @@ async def test_files_and_folders_are_the_owners_alone(file: Path) -> None:
 async def test_old_runs_are_forgotten_and_running_ones_are_not(file: Path) -> None:
     store = SqliteStore(file, keep_days=30, clock=lambda: 100 * DAY)
     for run_id, day in (("old", 1), ("young", 99), ("going", 1)):
-        await store.begin(a_run(run_id, created_at=day * DAY))
+        await begin(store, a_run(run_id, created_at=day * DAY))
     for run_id in ("old", "young"):
         await store.finish(replace(a_run(run_id), status="completed"))
 
@@ -133,8 +136,8 @@ async def test_old_runs_are_forgotten_and_running_ones_are_not(file: Path) -> No
 async def test_a_store_that_is_too_large_forgets_the_oldest_runs(file: Path) -> None:
     store = SqliteStore(file, max_mb=0.5, clock=lambda: 10.0)
     for number in range(10):
-        await store.begin(a_run(f"r{number}", created_at=number))
-        await store.add_record(f"r{number}", a_record("x" * 100_000))
+        await begin(store, a_run(f"r{number}", created_at=number))
+        await store.add_records(f"r{number}", [a_record("x" * 100_000)])
         await store.finish(replace(a_run(f"r{number}"), status="completed"))
 
     await store.prune()
@@ -153,7 +156,7 @@ async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: byt
     file.write_bytes(damage)
 
     store = resilient(file)
-    await store.begin(a_run())
+    await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
     assert "set aside" in (store.trouble() or "")
@@ -165,15 +168,15 @@ async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: byt
 async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) -> None:
     store = SqliteStore(file)
     for number in range(50):
-        await store.begin(a_run(f"r{number}"))
-        await store.add_record(f"r{number}", a_record("y" * 3000))
+        await begin(store, a_run(f"r{number}"))
+        await store.add_records(f"r{number}", [a_record("y" * 3000)])
     await store.aclose()
     content = bytearray(file.read_bytes())
     content[20_000:40_000] = b"\xff" * 20_000
     file.write_bytes(bytes(content))
 
     again = resilient(file)
-    await again.begin(a_run("new"))
+    await begin(again, a_run("new"))
 
     assert "damaged" in (again.trouble() or "")
     assert await again.get("ann", "new") is not None
@@ -183,12 +186,12 @@ async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) 
 async def test_half_a_file_does_not_cost_an_answer(file: Path) -> None:
     store = SqliteStore(file)
     for number in range(50):
-        await store.begin(a_run(f"r{number}"))
+        await begin(store, a_run(f"r{number}"))
     await store.aclose()
     file.write_bytes(file.read_bytes()[:6000])
 
     again = resilient(file)
-    await again.begin(a_run("new"))
+    await begin(again, a_run("new"))
 
     assert await again.get("ann", "new") is not None
     await again.aclose()
@@ -199,7 +202,7 @@ async def test_an_empty_file_is_a_new_store(file: Path) -> None:
     file.touch()
 
     store = resilient(file)
-    await store.begin(a_run())
+    await begin(store, a_run())
 
     assert store.trouble() is None
     await store.aclose()
@@ -207,7 +210,7 @@ async def test_an_empty_file_is_a_new_store(file: Path) -> None:
 
 async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) -> None:
     store = SqliteStore(file)
-    await store.begin(a_run("before"))
+    await begin(store, a_run("before"))
     await store.aclose()
     with sqlite3.connect(file) as db:
         db.execute(f"PRAGMA user_version = {VERSION + 1}")
@@ -215,7 +218,7 @@ async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) 
     content = file.read_bytes()
 
     newer = resilient(file)
-    await newer.begin(a_run("now"))
+    await begin(newer, a_run("now"))
 
     assert await newer.get("ann", "before") is not None
     assert await newer.get("ann", "now") is not None
@@ -234,8 +237,8 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
             self._database._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage] # the only way to fill a disk here
 
     store = ResilientStore(file, Full)
-    await store.begin(a_run())
-    await store.add_record("r1", a_record("z" * 1_000_000))
+    await begin(store, a_run())
+    await store.add_records("r1", [a_record("z" * 1_000_000)])
     await store.finish(replace(a_run(), status="completed", answer="yes", calls=(a_record("z" * 1_000_000),)))
 
     run = await store.get("ann", "r1")
@@ -251,7 +254,7 @@ async def test_a_home_that_cannot_be_made_leaves_the_runs_in_memory(tmp_path: Pa
     (tmp_path / "home").write_text("not a folder")
 
     store = resilient(tmp_path / "home" / "runs.db")
-    await store.begin(a_run())
+    await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
     assert "in memory only" in (store.trouble() or "")
@@ -264,15 +267,16 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "from pathlib import Path\n"
         "from moa_mcp.model import *\n"
         "from moa_mcp.preset import Preset\n"
+        "from moa_mcp.store.ledger import Spend, Wanted\n"
         "from moa_mcp.store.sqlite import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    for n in range(20):\n"
         "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann', created_at=time.time())\n"
-        "        await store.begin(run)\n"
+        "        await store.admit(run, Wanted('ann', run.run_id, Spend(), Spend(9, 9), None, 0))\n"
         "        call = Call('1.1', 'proposer', 1, 1, 'a/b', ())\n"
-        "        await store.add_record(run.run_id, CallRecord(call, Draft('d'), 1.0))\n"
+        "        await store.add_records(run.run_id, [CallRecord(call, Draft('d'), 1.0)])\n"
         "    await store.prune()\n"
         "    await store.aclose()\n"
         "anyio.run(main)\n"

@@ -13,6 +13,7 @@ from moa_mcp.store.base import RunStore
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.sqlite import SqliteStore
+from tests.admission import begin, claim
 
 PLAN = Preset.model_validate(
     {
@@ -50,9 +51,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 async def test_a_run_comes_back_with_its_calls_in_the_order_they_ended(store: RunStore) -> None:
-    await store.begin(a_run())
-    await store.add_record("r1", a_record("1.2"))
-    await store.add_record("r1", a_record("1.1"))
+    await begin(store, a_run())
+    await store.add_records("r1", [a_record("1.2")])
+    await store.add_records("r1", [a_record("1.1")])
 
     run = await store.get("ann", "r1")
 
@@ -63,8 +64,8 @@ async def test_a_run_comes_back_with_its_calls_in_the_order_they_ended(store: Ru
 
 
 async def test_how_a_run_ended_is_kept(store: RunStore) -> None:
-    await store.begin(a_run())
-    await store.add_record("r1", CallRecord(a_record().call, Failure(Reason.AUTH, "401"), 0.1))
+    await begin(store, a_run())
+    await store.add_records("r1", [CallRecord(a_record().call, Failure(Reason.AUTH, "401"), 0.1)])
     ended = replace(a_run(), status="failed", error="no", notes=("n",), method={"m": 1})
     await store.finish(replace(ended, calls=((await _got(store)).calls)))
 
@@ -75,9 +76,9 @@ async def test_how_a_run_ended_is_kept(store: RunStore) -> None:
 
 
 async def test_panels_are_kept_apart_from_calls(store: RunStore) -> None:
-    await store.begin(a_run())
+    await begin(store, a_run())
     panel = CallRecord(Call("1.2", "proposer", 1, 2, "panel/x", (), kind="panel"), Draft("text"), 1.0)
-    await store.add_record("r1", panel)
+    await store.add_records("r1", [panel])
 
     run = await _got(store)
 
@@ -85,21 +86,21 @@ async def test_panels_are_kept_apart_from_calls(store: RunStore) -> None:
 
 
 async def test_nobody_reads_finds_lists_claims_or_removes_anothers_run(store: RunStore) -> None:
-    await store.begin(a_run())
+    await begin(store, a_run())
     await store.finish(replace(a_run(), status="interrupted"))
 
     assert await store.get("bob", "r1") is None
     assert await store.find("bob", "k", 0) is None
     assert await store.latest("bob") is None
     assert list(await store.list("bob")) == []
-    assert await store.claim("bob", "r1") is None
+    assert await claim(store, "bob", "r1") is None
     assert not await store.remove("bob", "r1")
     assert await store.get("ann", "r1") is not None
 
 
 async def test_the_newest_run_is_the_latest_and_first_in_the_list(store: RunStore) -> None:
     for number in (1, 2, 3):
-        await store.begin(a_run(f"r{number}", created_at=number))
+        await begin(store, a_run(f"r{number}", created_at=number))
 
     latest = await store.latest("ann")
 
@@ -109,7 +110,7 @@ async def test_the_newest_run_is_the_latest_and_first_in_the_list(store: RunStor
 
 
 async def test_a_run_is_found_by_its_key_if_it_is_young_enough(store: RunStore) -> None:
-    await store.begin(a_run(created_at=100))
+    await begin(store, a_run(created_at=100))
 
     assert await store.find("ann", "k", 100) is not None
     assert await store.find("ann", "k", 101) is None
@@ -117,8 +118,8 @@ async def test_a_run_is_found_by_its_key_if_it_is_young_enough(store: RunStore) 
 
 
 async def test_a_removed_run_is_gone_with_its_calls(store: RunStore) -> None:
-    await store.begin(a_run())
-    await store.add_record("r1", a_record())
+    await begin(store, a_run())
+    await store.add_records("r1", [a_record()])
 
     assert await store.remove("ann", "r1")
     assert await store.get("ann", "r1") is None
@@ -126,22 +127,22 @@ async def test_a_removed_run_is_gone_with_its_calls(store: RunStore) -> None:
 
 
 async def test_an_interrupted_run_is_claimed_once(store: RunStore) -> None:
-    await store.begin(a_run())
-    await store.add_record("r1", a_record())
+    await begin(store, a_run())
+    await store.add_records("r1", [a_record()])
     await store.finish(replace(await _got(store), status="interrupted", error="gone"))
 
-    claimed = await store.claim("ann", "r1")
+    claimed = await claim(store, "ann", "r1")
 
     assert claimed is not None
     assert (claimed.status, len(claimed.calls)) == ("running", 1)
-    assert await store.claim("ann", "r1") is None
+    assert await claim(store, "ann", "r1") is None
 
 
 async def test_a_run_that_is_not_interrupted_is_not_claimed(store: RunStore) -> None:
-    await store.begin(a_run())
+    await begin(store, a_run())
 
-    assert await store.claim("ann", "r1") is None
-    assert await store.claim("ann", "unknown") is None
+    assert await claim(store, "ann", "r1") is None
+    assert await claim(store, "ann", "unknown") is None
 
 
 async def _got(store: RunStore) -> Run:

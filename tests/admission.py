@@ -1,0 +1,37 @@
+"""Runs that may come to whatever they like, for tests that are not about their owner's day."""
+
+from moa_mcp.model import Run
+from moa_mcp.service.desk import Desk, LiveRun
+from moa_mcp.store.base import Admitted, RunStore
+from moa_mcp.store.ledger import Spend, Wanted
+
+FOR_EVER = 1e12
+"""A time (Unix seconds) that nothing here outlasts."""
+
+MOST = Spend(10**6, 10**9, 10.0**6)
+"""More than anything here needs."""
+
+
+def whatever(owner: str, run_id: str) -> Wanted:
+    """As much of the day as there is."""
+    return Wanted(owner, run_id, Spend(), MOST, None, FOR_EVER)
+
+
+async def begin(store: RunStore, run: Run) -> Admitted:
+    """Admit a run that nothing stands for yet."""
+    admitted = await store.admit(run, whatever(run.owner, run.run_id))
+    assert isinstance(admitted, Admitted)
+    return admitted
+
+
+async def claim(store: RunStore, owner: str, run_id: str) -> Run | None:
+    """Claim a run, and return it as it is then."""
+    claimed = await store.claim(owner, run_id, whatever(owner, run_id))
+    return claimed.run if claimed else None
+
+
+async def started(desk: Desk, run: Run) -> LiveRun:
+    """Start a run that nothing stands for yet."""
+    live = await desk.start(run, whatever(run.owner, run.run_id))
+    assert isinstance(live, LiveRun)
+    return live
