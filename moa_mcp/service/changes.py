@@ -6,8 +6,8 @@ what the ceilings are is the person's alone, in config.yaml; nothing here reache
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
@@ -105,6 +105,10 @@ class CurrentSettings(TypedDict):
     problem: str | None
 
 
+class _EditedByHand(NotAllowed):
+    """What is to be undone is no longer as the last change left it."""
+
+
 class Changes:
     """Checks changes and makes them. `exclusively` keeps other writers out while one is made."""
 
@@ -150,6 +154,14 @@ class Changes:
         Raises:
             InvalidRequest, UnknownPreset, InvalidPreset, InvalidConfig, NotAllowed: as named.
         """
+        try:
+            return self._laid_out(request)
+        except _EditedByHand:
+            # Or by another server, which is in the middle of a change: that is over once we have the lock.
+            with self._exclusively():
+                return self._laid_out(request)
+
+    def _laid_out(self, request: ChangeRequest) -> Change:
         ledger = self._history.read()
         _check_revision(request.revision, ledger)
         if request.undo:
@@ -188,7 +200,7 @@ class Changes:
         self.propose(request)
         with self._exclusively():
             # Laid out again, on what the others have written meanwhile.
-            return self._apply(self.propose(request))
+            return self._apply(self._laid_out(request))
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
         places = [str(self._path(edit.place)) for edit in change.edits]
@@ -219,7 +231,7 @@ class Changes:
         last = ledger.changes[-1]
         for edit in last:
             if self._text(edit.place) != edit.after:
-                raise NotAllowed(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
+                raise _EditedByHand(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
         back = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
         return Change(tuple(back), ledger.revision, undoes=True)
 
@@ -271,19 +283,30 @@ class Changes:
             return None
 
     def _write(self, change: Change, ledger: Ledger) -> None:
+        made: list[Edit] = []
         try:
             for edit in change.edits:
-                path = self._path(edit.place)
-                if edit.after is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    yamlfile.write(path, edit.after)
+                self._put(edit.place, edit.after)
+                made.append(edit)
             self._history.write(ledger)
         except OSError as error:
+            self._take_back(made)
             reason = error.strerror or type(error).__name__
             raise NotAllowed(
                 f"The change could not be written ({reason}). Make {self._home.config_file.parent} writable."
             ) from None
+
+    def _take_back(self, made: Sequence[Edit]) -> None:
+        for edit in reversed(made):
+            with suppress(OSError):  # told already
+                self._put(edit.place, edit.before)
+
+    def _put(self, place: str, text: str | None) -> None:
+        path = self._path(place)
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            yamlfile.write(path, text)
 
 
 def _diff(edit: Edit) -> Iterator[str]:

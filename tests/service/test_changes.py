@@ -12,6 +12,7 @@ from moa_mcp.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllo
 from moa_mcp.preset import Preset
 from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.changes import ChangeRequest, Changes
+from moa_mcp.service.history import Edit, History
 from moa_mcp.settings import Home, LiveSettings, load_settings
 
 CONFIG = """\
@@ -228,6 +229,22 @@ def test_an_undo_can_be_shown_first(desk: Desk) -> None:
     assert desk.settings().default_preset == "light"
 
 
+def test_a_change_that_another_server_has_half_written_is_not_taken_for_an_edit_by_hand(desk: Desk) -> None:
+    desk.make(default_preset="light")
+    before = desk.config
+    desk.home.config_file.write_text(after := before.replace("light", "moa"), encoding="utf-8")
+
+    @contextmanager
+    def once_the_other_is_done() -> Generator[None]:
+        history = History(desk.home.data_folder)
+        history.write(history.read().with_change([Edit(place="config.yaml", before=before, after=after)]))
+        yield
+
+    changes = Changes(desk.home, desk.library, desk.settings, Keyless(), once_the_other_is_done)
+    with pytest.raises(NotAllowed, match="at revision 2, not 1"):
+        changes.propose(ChangeRequest(undo=True, revision=1))
+
+
 def test_what_was_edited_by_hand_since_is_not_undone(desk: Desk) -> None:
     desk.make(default_preset="light")
     desk.home.config_file.write_text("default_preset: moa\n", encoding="utf-8")
@@ -325,6 +342,18 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(NotAllowed, match="could not be written"):
         desk.make(save_preset="new", base="light")
     assert desk.changes.current()["revision"] == 0
+
+
+def test_of_a_change_that_cannot_be_written_as_a_whole_nothing_stays(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").symlink_to("/proc/none/config.yaml")
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets" / "own.yaml").write_text(panel := PANEL.replace("lab", "demo"), encoding="utf-8")
+    desk = Desk(tmp_path)
+
+    for name in ("own", "new"):
+        with pytest.raises(NotAllowed, match="could not be written"):
+            desk.make(save_preset=name, base="own", fields={"layers": 3}, default_preset=name)
+    assert desk.files() == {"presets/own.yaml": panel}
 
 
 def test_a_home_that_is_no_folder_is_told(tmp_path: Path) -> None:

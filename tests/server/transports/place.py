@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -88,10 +89,23 @@ class Talk:
         await self.say(said(id=request_id, method=method, params={"_meta": ENVELOPE, **params}))
         return await self.hear()
 
+    async def read(self, uri: str) -> str:
+        """What a resource reads as."""
+        answer = await self.ask(f"read {uri}", "resources/read", uri=uri)
+        return str(answer["result"]["contents"][0]["text"])
+
     async def shake_hands(self) -> None:
         await self.say(said(id="hello", method="initialize", params=HANDSHAKE))
         await self.hear()
         await self.say(said(method="notifications/initialized"))
+
+    async def end(self, end: signal.Signals | None) -> None:
+        """Bring the server to its end, by a signal or by leaving; wait for it without reading what it still says."""
+        if end is None:
+            await self.stdin.aclose()
+        else:
+            self.process.send_signal(end)
+        await self.process.wait()
 
 
 @asynccontextmanager

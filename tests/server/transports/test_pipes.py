@@ -6,7 +6,6 @@ import json
 import signal
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -95,7 +94,7 @@ async def test_an_end_in_the_middle_of_a_run_is_quick_clean_and_written_down(
         await talk.say(said(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 3)
         with anyio.fail_after(3):
-            await ended(talk.process, end, talk.stdin)
+            await talk.end(end)
         await upstream.until(lambda seen: seen.open == 0)
 
     assert talk.process.returncode == 0
@@ -111,18 +110,9 @@ async def test_a_client_that_stops_reading_leaves_no_orphan(tmp_path: Path) -> N
         await talk.say(said(method="notifications/cancelled", params={"requestId": "ask", "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 0)
         with anyio.fail_after(5):
-            await ended(talk.process, None, talk.stdin)
+            await talk.end(None)
 
     assert talk.process.returncode == 0
-
-
-async def ended(process: Any, end: signal.Signals | None, stdin: Any) -> None:
-    """Bring a process to its end, and wait for it without reading what it still says."""
-    if end is None:
-        await stdin.aclose()
-    else:
-        process.send_signal(end)
-    await process.wait()
 
 
 def statuses(home: Path) -> list[str]:
