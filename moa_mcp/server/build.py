@@ -72,7 +72,7 @@ def build_server(service: Service) -> MoAServer:
     prompts, completions = Prompts(service), Completions(service)
     updates = Updates()
     service.desk.watch(updates.hear)
-    service.changes.watch(updates.presets_changed)
+    service.watch_presets(updates.presets_changed)
     server = MoAServer(
         updates,
         "moa-mcp",

@@ -47,17 +47,17 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
     Raises:
         MoAError: the change cannot be made as asked, or was not agreed to.
     """
-    changes = invocation.service.changes
+    service = invocation.service
     if arguments == ConfigureArguments():
-        settings = changes.current()
+        settings = service.changes.current()
         return told(_settings_in_words(settings), settings)
     request = _request(arguments)
-    change = changes.propose(request)
+    change = await service.propose(request)
     if request.dry_run:
-        return _changed(changes.make(request))
+        return _changed(service.changes.planned(change))
     if question := await agreed(invocation, _question(change)):
         return question
-    return _changed(changes.apply(change))
+    return _changed(await service.apply(change))
 
 
 def _request(arguments: ConfigureArguments) -> ChangeRequest:

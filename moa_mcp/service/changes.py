@@ -126,11 +126,6 @@ class Changes:
         self._models = models
         self._exclusively = exclusively
         self._history = History(home.config_file.parent)
-        self._watchers: list[Callable[[], None]] = []
-
-    def watch(self, watcher: Callable[[], None]) -> None:
-        """Let `watcher` hear of every change that is made from here."""
-        self._watchers.append(watcher)
 
     def current(self) -> CurrentSettings:
         """The settings now, key variables as set or missing. Raises InvalidConfig if the record is broken."""
@@ -188,19 +183,11 @@ class Changes:
                 raise NotAllowed(f"{edit.place} was changed meanwhile. Look at it and ask for the change again.")
         ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
         self._write(change, ledger)
-        for watcher in self._watchers:
-            watcher()
         return self._result(change, ledger.revision, applied=True)
 
-    def make(self, request: ChangeRequest) -> ChangeResult:
-        """`propose`, and unless it is a dry run, `apply`. Raises what these raise."""
-        if request.dry_run:
-            change = self.propose(request)
-            return self._result(change, change.revision)
-        self.propose(request)
-        with self._exclusively():
-            # Laid out again, on what the others have written meanwhile.
-            return self._apply(self._laid_out(request))
+    def planned(self, change: Change) -> ChangeResult:
+        """What `propose` laid out, for whoever only wants to see it."""
+        return self._result(change, change.revision)
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
         places = [str(self._path(edit.place)) for edit in change.edits]

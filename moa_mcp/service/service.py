@@ -9,11 +9,12 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import anyio
+import anyio.to_thread
 
 from moa_mcp.errors import InvalidRequest, PlanRefused
 from moa_mcp.flows.mixture import mixture
@@ -24,7 +25,7 @@ from moa_mcp.prompts import with_context
 from moa_mcp.providers.registry import Registry
 from moa_mcp.runner import Listener
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.changes import Changes
+from moa_mcp.service.changes import Change, ChangeRequest, ChangeResult, Changes
 from moa_mcp.service.desk import Desk, LiveRun
 from moa_mcp.settings import LiveSettings
 from moa_mcp.store.base import RunStore
@@ -94,6 +95,7 @@ class Service:
     store: RunStore
     desk: Desk
     starting: dict[str, anyio.Lock] = field(default_factory=dict[str, anyio.Lock])
+    preset_watchers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     async def plan(self, request: Request, owner: str = LOCAL) -> Plan:
         """Check a request and lay out its calls; nothing is sent.
@@ -243,6 +245,21 @@ class Service:
         if (await self.desk.collect(owner, run_id)).status == "running":
             raise InvalidRequest(f"Run {run_id} is going on. Cancel it first, or wait for its end.")
         await self.store.remove(owner, run_id)
+
+    def watch_presets(self, watcher: Callable[[], None]) -> None:
+        """Let `watcher` hear of every change that is made from here to presets or settings."""
+        self.preset_watchers.append(watcher)
+
+    async def propose(self, request: ChangeRequest) -> Change:
+        """`Changes.propose` in a thread: other servers may have to be waited for, and runs must not wait with us."""
+        return await anyio.to_thread.run_sync(self.changes.propose, request)
+
+    async def apply(self, change: Change) -> ChangeResult:
+        """`Changes.apply` in a thread, for the same reason; then whoever watches is told."""
+        result = await anyio.to_thread.run_sync(self.changes.apply, change)
+        for watcher in self.preset_watchers:
+            watcher()
+        return result
 
     def _as_it_is(self, run: Run) -> Run:
         live = self.desk.find(run.owner, run.run_id)

@@ -26,6 +26,10 @@ class MemoryStore:
         """Whether a run of that id is here, whoever owns it."""
         return run_id in self._runs
 
+    def has_hold(self, hold: Hold) -> bool:
+        """Whether a reservation was made here and is not settled yet."""
+        return hold.id in self._holds
+
     async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
         before = None if since is None else await self.find(run.owner, run.key, since)
         if before is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,7 @@ import anyio.to_thread
 from moa_mcp.model import CallRecord, Run
 from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.database import Damaged, Newer
-from moa_mcp.store.ledger import Hold, Spend, Wanted
+from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
 from moa_mcp.store.memory import MemoryStore
 
 logger = logging.getLogger(__name__)
@@ -36,6 +38,7 @@ class ResilientStore:
         self._file = file
         self._open = open_store
         self._memory = MemoryStore()
+        self._booked: dict[tuple[str, int], Spend] = {}
         self._store: RunStore | None = None
         self._opening = anyio.Lock()
         self._troubles: list[str] = []
@@ -61,7 +64,7 @@ class ResilientStore:
 
     async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
         found = await self._guarded(lambda store: store.admit(run, wanted, since))
-        return found or await self._memory.admit(run, wanted, since)
+        return found or await self._memory.admit(run, self._without_booked(wanted), since)
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         return await self._write(run_id, lambda store: store.add_records(run_id, records))
@@ -99,12 +102,20 @@ class ResilientStore:
 
     async def reserve(self, wanted: Wanted) -> Hold:
         hold = await self._guarded(lambda store: store.reserve(wanted))
-        return hold or await self._memory.reserve(wanted)
+        return hold or await self._memory.reserve(self._without_booked(wanted))
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
-        await self._memory.settle(hold, actual)
-        if await self._opened() is not self._memory:
-            await self._guarded(lambda store: store.settle(hold, actual))
+        if self._memory.has_hold(hold):
+            await self._memory.settle(hold, actual)
+            return
+        day = (hold.owner, hold.day)
+        self._booked[day] = self._booked.get(day, Spend()) + actual
+        await self._guarded(lambda store: store.settle(hold, actual))
+
+    def _without_booked(self, wanted: Wanted) -> Wanted:
+        """What memory may grant of a day: what was booked on disk from here is spent, though it cannot be read now."""
+        booked = self._booked.get((wanted.owner, day_of(time.time())), Spend())
+        return replace(wanted, cap=wanted.cap and wanted.cap.beyond(booked))
 
     async def spent(self, owner: str) -> Spend:
         spent = await self._memory.spent(owner)

@@ -125,7 +125,8 @@ async def test_nobody_is_told_of_the_runs_of_another_owner(serve_heard: Serve, h
         told_of(served.client, heard, mode, [*LATEST, "moa://presets"]),
     ):
         await served.service.ask(Request("Secret?"), owner="somebody else")
-        served.service.changes.make(ChangeRequest(default_preset="locked"))
+        service = served.service
+        await service.apply(await service.propose(ChangeRequest(default_preset="locked")))
         await heard.until("moa://presets")
 
     assert not set(heard.uris) & set(LATEST)
@@ -139,6 +140,8 @@ async def test_a_client_is_told_when_the_presets_change(serve_heard: Serve, hear
         await served.call("moa_configure", save_preset="mine", base="two", layers=3)
         await heard.until("moa://presets")
         await heard.until(CHANGED_LIST)
+
+    assert set(heard.uris) == {"moa://presets", CHANGED_LIST}
 
 
 async def test_the_handshake_and_the_discovery_promise_what_is_done(serve: Serve) -> None:

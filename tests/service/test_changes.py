@@ -49,7 +49,8 @@ class Desk:
         self.changes = Changes(self.home, self.library, self.settings, Keyless())
 
     def make(self, **request: Any) -> dict[str, Any]:
-        return {**self.changes.make(ChangeRequest(**request))}
+        change = self.changes.propose(made := ChangeRequest(**request))
+        return {**(self.changes.planned(change) if made.dry_run else self.changes.apply(change))}
 
     def preset(self, name: str) -> Preset:
         preset = self.library.get(name)
@@ -299,7 +300,7 @@ def test_other_writers_are_kept_out_while_a_change_is_made(desk: Desk) -> None:
         seen.append(desk.config)
 
     changes = Changes(desk.home, desk.library, desk.settings, Keyless(), exclusively)
-    changes.make(ChangeRequest(default_preset="light"))
+    changes.apply(changes.propose(ChangeRequest(default_preset="light")))
 
     assert ["light" in text for text in seen] == [False, True]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from moa_mcp.presets import PresetLibrary
 from moa_mcp.providers.registry import Registry
-from moa_mcp.service.changes import ChangeRequest, Changes
+from moa_mcp.service.changes import ChangeRequest, ChangeResult, Changes
 from moa_mcp.service.exclusive import exclusively
 from moa_mcp.service.history import History
 from moa_mcp.settings import Home, LiveSettings, load_settings
@@ -44,8 +44,13 @@ def changes_in(folder: Path, pipe: Connection | None = None) -> Changes:
 def change_for_ever(folder: Path, first: int, pipe: Connection) -> None:
     changes = changes_in(folder, pipe)
     for version in count(first):
-        changes.make(change_to(version))
+        changes.apply(changes.propose(change_to(version)))
         pipe.send("done")
+
+
+def made_in(folder: Path, version: int) -> ChangeResult:
+    changes = changes_in(folder)
+    return changes.apply(changes.propose(change_to(version)))
 
 
 def change_to(version: int) -> ChangeRequest:
@@ -78,7 +83,7 @@ def killed(writer: Child, changes: int, seconds: float) -> Death:
 def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_one_writes_on(tmp_path: Path) -> None:
     dice, home, version = random.Random(3), Home.at(tmp_path), 0
     write_panel(tmp_path, "http://127.0.0.1:9/v1", BY_HAND)
-    changes_in(tmp_path).make(change_to(version))
+    made_in(tmp_path, version)
     for _ in range(KILLS):
         revision = History(tmp_path).read().revision
         with child(change_for_ever, tmp_path, version + 1) as writer:
@@ -92,7 +97,7 @@ def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_o
         assert len(left_lying(tmp_path)) <= 1
 
         version = possible[-1] + 1
-        assert changes_in(tmp_path).make(change_to(version))["applied"]
+        assert made_in(tmp_path, version)["applied"]
         assert left_lying(tmp_path) == []
 
 

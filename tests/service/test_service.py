@@ -1,5 +1,9 @@
 """The service: nothing is paid for twice, a conversation goes on, and a day has its ceiling."""
 
+import sqlite3
+import threading
+from collections.abc import Generator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import anyio
@@ -7,9 +11,14 @@ import pytest
 
 from moa_mcp.errors import InvalidRequest, UnknownRun
 from moa_mcp.model import Run
+from moa_mcp.presets import PresetLibrary
+from moa_mcp.service.changes import ChangeRequest, Changes
 from moa_mcp.service.service import Request
-from moa_mcp.store.ledger import OverBudget, Spend
+from moa_mcp.settings import Home
+from moa_mcp.store.base import Admitted
+from moa_mcp.store.ledger import OverBudget, Spend, Wanted
 from moa_mcp.store.memory import MemoryStore
+from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 from tests.service.place import PRESET, said, service_of
@@ -68,6 +77,130 @@ async def test_a_run_of_another_server_is_waited_for_and_not_bought_again(tmp_pa
     assert (ended.run_id, ended.status, idle.calls) == (going.run_id, "completed", [])
     for store in stores:
         await store.aclose()
+
+
+async def test_who_asks_again_while_the_same_run_is_being_stopped_gets_a_run_of_their_own(tmp_path: Path) -> None:
+    written = anyio.Event()
+
+    class Slow(MemoryStore):
+        async def finish(self, run: Run) -> None:
+            await written.wait()
+            await super().finish(run)
+
+    gate = Gate(ScriptedProvider(said), lambda call: True)
+    again = list[Run]()
+    async with service_of(tmp_path, gate, Slow()) as service:
+
+        async def ask() -> None:
+            again.append(await service.ask(ASK))
+
+        async with anyio.create_task_group() as first:
+            first.start_soon(service.ask, ASK)
+            await gate.held.wait()
+            first.cancel_scope.cancel()
+        gate.opened.set()
+        async with anyio.create_task_group() as second:
+            second.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            written.set()
+
+    assert again[0].status == "completed"
+
+
+async def test_a_run_of_another_server_cannot_be_cancelled_from_here_and_that_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    gate, idle = Gate(ScriptedProvider(said), lambda call: True), ScriptedProvider(said)
+    stores = SqliteStore(file), SqliteStore(file)
+    async with service_of(tmp_path, gate, stores[0]) as first, service_of(tmp_path, idle, stores[1]) as second:
+        going = await first.ask(ASK, wait_seconds=0)
+        with pytest.raises(InvalidRequest, match="goes on in another server on this machine"):
+            await second.cancel(going.run_id)
+        gate.opened.set()
+        ended = await first.collect(going.run_id)
+
+    assert ended.status == "completed"
+    for store in stores:
+        await store.aclose()
+
+
+async def test_an_interrupted_run_that_is_cancelled_is_not_gone_on_with(tmp_path: Path) -> None:
+    store, provider = SqliteStore(tmp_path / "runs.db"), ScriptedProvider(said)
+    async with service_of(tmp_path, Gate(provider, lambda call: True), store) as service:
+        run = await service.ask(ASK, wait_seconds=0)
+    async with service_of(tmp_path, provider, store) as service:
+        cancelled = await service.cancel(run.run_id)
+        collected = await service.collect(run.run_id)
+    await store.aclose()
+
+    assert (cancelled.status, collected.status, provider.calls) == ("cancelled", "cancelled", [])
+
+
+async def test_an_interrupted_run_that_cannot_be_gone_on_with_comes_back_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    first = SqliteStore(file)
+    async with service_of(tmp_path, Gate(ScriptedProvider(said), lambda call: True), first) as service:
+        run = await service.ask(ASK, wait_seconds=0)
+    await first.aclose()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 99")
+    newer = ResilientStore(file, lambda: SqliteStore(file))
+
+    async with service_of(tmp_path, ScriptedProvider(said), newer) as service:
+        found = await service.collect(run.run_id)
+    await newer.aclose()
+
+    assert found.status == "interrupted"
+
+
+async def test_one_who_gives_up_waiting_for_the_turn_to_start_does_not_let_another_in(tmp_path: Path) -> None:
+    provider, opened, runs = ScriptedProvider(said), anyio.Event(), list[Run]()
+
+    class Slow(MemoryStore):
+        async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+            await opened.wait()
+            return await super().admit(run, wanted, since)
+
+    async with service_of(tmp_path, provider, Slow()) as service:
+
+        async def ask() -> None:
+            runs.append(await service.ask(ASK))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            async with anyio.create_task_group() as impatient:
+                impatient.start_soon(service.ask, ASK)
+                await anyio.wait_all_tasks_blocked()
+                impatient.cancel_scope.cancel()
+            assert len(service.starting) == 1
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            opened.set()
+
+    assert len({run.run_id for run in runs}) == 1
+    assert len(provider.calls) == 5
+
+
+async def test_a_change_that_waits_for_another_server_holds_up_no_run(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    @contextmanager
+    def once_released() -> Generator[None]:
+        assert released.wait(10)
+        yield
+
+    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
+        home, library = Home.at(tmp_path), PresetLibrary(Home.at(tmp_path).presets_folder)
+        service.changes = Changes(home, library, service.settings, service.registry, once_released)
+        change = await service.propose(ChangeRequest(default_preset="light"))
+        async with anyio.create_task_group() as group:
+            group.start_soon(service.apply, change)
+            run = await service.ask(ASK)
+            before = service.changes.current()["revision"]
+            released.set()
+        after = service.changes.current()["revision"]
+
+    assert (run.status, before, after) == ("completed", 0, 1)
 
 
 async def test_a_conversation_carries_questions_and_answers_and_no_drafts(tmp_path: Path) -> None:

@@ -5,13 +5,19 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
+from moa_mcp.store.base import Admitted
+from moa_mcp.store.database import Database
+from moa_mcp.store.ledger import OverBudget, Spend, Wanted
 from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.schema import VERSION
 from moa_mcp.store.sqlite import SqliteStore
@@ -65,7 +71,8 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    nothing = Wanted('ann', 'r1', Spend(), Spend(9, 9), None, 0)\n"
         "    await store.admit(Run('r1', 'p', plan, Task('Q?'), owner='ann'), nothing)\n"
-        "    await store.add_records('r1', [CallRecord(Call('1.1', 'proposer', 1, 1, 'lab/a', ()), Draft('paid'), 1.0)])\n"
+        "    call = Call('1.1', 'proposer', 1, 1, 'lab/a', ())\n"
+        "    await store.add_records('r1', [CallRecord(call, Draft('paid'), 1.0)])\n"
         "    os._exit(0)\n"
         "anyio.run(main)\n"
     )
@@ -290,3 +297,80 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
     with sqlite3.connect(file) as db:
         assert db.execute("SELECT count(*) FROM records").fetchone() == (160,)
     db.close()
+
+
+async def test_a_write_whose_caller_has_left_takes_no_other_write_along(file: Path) -> None:
+    database = Database(file)
+    await database.write(lambda db: db.execute("CREATE TABLE said (who TEXT)"))
+    free, told = threading.Event(), list[str]()
+
+    async def write(who: str, scope: anyio.CancelScope) -> None:
+        with scope:
+            await database.write(lambda db: db.execute("INSERT INTO said VALUES (?)", (who,)))
+            told.append(who)
+
+    first, second = anyio.CancelScope(), anyio.CancelScope()
+    async with anyio.create_task_group() as group:
+        group.start_soon(database.run, lambda db: free.wait(5))
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(write, "first", first)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(write, "second", second)
+        group.start_soon(write, "third", anyio.CancelScope())
+        await anyio.wait_all_tasks_blocked()
+        for scope in (first, second):
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+        free.set()
+    kept = await database.run(lambda db: db.execute("SELECT who FROM said").fetchall())
+    await database.aclose()
+
+    assert "third" in told
+    assert ("third",) in kept
+    assert {who for (who,) in kept} >= set(told)
+
+
+async def test_a_server_that_was_silent_for_too_long_adds_nothing_to_the_run_that_another_took_over(file: Path) -> None:
+    now = [1000.0]
+    silent, other = SqliteStore(file, clock=lambda: now[0]), SqliteStore(file, clock=lambda: now[0])
+    await begin(silent, a_run())
+    now[0] += 31
+    assert await claim(other, "ann", "r1") is not None
+
+    added = await silent.add_records("r1", [a_record("1.1")])
+    await silent.finish(replace(a_run(), status="completed", answer="mine"))
+
+    run = await other.get("ann", "r1")
+    assert not added
+    assert run is not None
+    assert (run.status, run.answer, run.calls) == ("running", None, ())
+    await silent.aclose()
+    await other.aclose()
+
+
+async def test_a_newest_run_that_cannot_be_read_does_not_hide_the_one_before(file: Path) -> None:
+    store = SqliteStore(file)
+    await begin(store, a_run("old", created_at=1))
+    await begin(store, a_run("new", created_at=2))
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("UPDATE runs SET body = '{}' WHERE run_id = 'new'")
+
+    latest = await store.latest("ann")
+
+    assert latest is not None
+    assert latest.run_id == "old"
+    await store.aclose()
+
+
+async def test_what_was_spent_on_disk_is_not_forgotten_while_the_disk_cannot_be_used(file: Path) -> None:
+    store, cap = resilient(file), Spend(10, 1000, 1.0)
+    asked = Wanted("ann", "r1", Spend(1, 1, 0.6), Spend(1, 1, 0.6), cap, until=9e9)
+    first = await store.admit(a_run(), asked)
+    assert isinstance(first, Admitted)
+    await store.settle(first.hold, Spend(1, 1, 0.6))
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("DROP TABLE holds")
+
+    with pytest.raises(OverBudget):
+        await store.admit(a_run("r2"), replace(asked, run_id="r2"))
+    await store.aclose()
