@@ -76,7 +76,8 @@ def _configure(home: Path, base_url: str) -> None:
 
 
 async def moa(base_url: str) -> dict[str, float]:
-    """The service as it is, durable store included."""
+    """The service as `moa-mcp serve` has it, durable store included."""
+    from moa_mcp.cli.garbage import collect_seldom
     from moa_mcp.preset import Preset
     from moa_mcp.service.service import Request
     from moa_mcp.wiring import open_service
@@ -91,6 +92,7 @@ async def moa(base_url: str) -> dict[str, float]:
     )
     with tempfile.TemporaryDirectory() as home:
         _configure(Path(home), base_url)
+        collect_seldom()
         async with open_service({"MOA_MCP_HOME": home}) as service:
 
             async def ask(number: int) -> None:
