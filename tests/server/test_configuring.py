@@ -19,6 +19,7 @@ from mcp.types import (
 
 from moa_mcp.preset import Preset
 from moa_mcp.server.configuring import CONFIGURE
+from moa_mcp.server.configuring_arguments import ConfigureArguments
 from moa_mcp.settings import Home
 from moa_mcp.testing.scripted import ScriptedProvider
 
@@ -213,3 +214,10 @@ async def test_what_cannot_be_changed_from_here_is_an_error_in_plain_words(
 
 def test_every_field_of_a_preset_can_be_given() -> None:
     assert set(Preset.model_fields) - {"name"} <= set(CONFIGURE.arguments.model_fields)
+
+
+def test_fields_come_in_the_order_a_preset_has_them_however_they_were_given() -> None:
+    given = ["aggregator", "layers", "min_drafts", "prompt_style", "proposers", "straggler_grace_seconds", "title"]
+    values: dict[str, Any] = dict(zip(given, ["lab/a", 3, 1, "fenced", ["lab/b"], 5, "Mine"], strict=True))
+
+    assert list(ConfigureArguments(**values).fields) == [name for name in Preset.model_fields if name in given]
