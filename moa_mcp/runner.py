@@ -82,8 +82,12 @@ class Journal(Protocol):
         """What the run had finished before it was resumed, by id: replayed, not sent."""
         ...
 
-    def add(self, record: CallRecord, *, at_once: bool) -> None:
-        """Take a finished call or branch, to be written down `at_once`, or together with what follows it now."""
+    def add(self, record: CallRecord) -> None:
+        """Take a finished call or branch."""
+        ...
+
+    async def write(self) -> None:
+        """Write down what was added."""
         ...
 
     async def safe(self) -> None:
@@ -156,7 +160,7 @@ class _Fanout:
         except anyio.get_cancelled_exc_class():
             self._left(branch.call, started)
             raise
-        self._ended(CallRecord(branch.call, outcome, anyio.current_time() - started))
+        await self._ended(CallRecord(branch.call, outcome, anyio.current_time() - started))
 
     def _was_left_behind(self, branch: Branch) -> bool:
         """Whether the layer went on without a branch before the run was resumed: then it does so again."""
@@ -182,18 +186,19 @@ class _Fanout:
         except anyio.get_cancelled_exc_class():
             self._left(call, started)
             raise
-        self._ended(CallRecord(call, outcome, anyio.current_time() - started))
+        await self._ended(CallRecord(call, outcome, anyio.current_time() - started))
 
-    def _ended(self, record: CallRecord) -> None:
+    async def _ended(self, record: CallRecord) -> None:
         self._settle(record.call, record.outcome)
-        # The last one is written down with what comes of it, for one wait on the disk.
-        self._runner.journal.add(record, at_once=len(self._outcomes) < len(self._batch.asked))
+        self._runner.journal.add(record)
+        if len(self._outcomes) < len(self._batch.asked):
+            await self._runner.journal.write()  # the last one is, with what comes of it, for one wait on the disk
 
     def _left(self, call: Call, started: float) -> None:
         """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
         seconds = anyio.current_time() - started
         if self._time_is_up():
-            self._runner.journal.add(CallRecord(call, Failure(self._given_up), seconds), at_once=False)
+            self._runner.journal.add(CallRecord(call, Failure(self._given_up), seconds))
         else:
             self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED), seconds)))
 

@@ -171,7 +171,7 @@ class Desk:
             self._hear(live, ended(record))
 
         write = partial(self._store.add_records, run.run_id)
-        live = LiveRun(run, hold, StoredJournal(known, write, tell, self._tasks.start_soon))
+        live = LiveRun(run, hold, StoredJournal(known, write, tell))
         self._live[run.run_id] = live
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
         self._tell(run)

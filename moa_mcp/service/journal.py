@@ -5,9 +5,7 @@ How it is stored is the store's; what counts as finished the runner decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import anyio
 
@@ -20,9 +18,6 @@ Write = Callable[[Sequence[CallRecord]], Awaitable[bool]]
 Tell = Callable[[CallRecord], None]
 """Hears of each record in the order of their ends. Must not block."""
 
-Soon = Callable[[Callable[[], Coroutine[Any, Any, None]]], object]
-"""Starts a task that outlives the call it is started in, but not the desk."""
-
 
 class TakenOver(MoAError):
     """The run that the journal is of goes on in another server."""
@@ -31,11 +26,10 @@ class TakenOver(MoAError):
 class StoredJournal:
     """`known` are the records by call id that the run had before it was resumed."""
 
-    def __init__(self, known: Mapping[str, CallRecord], write: Write, tell: Tell, soon: Soon) -> None:
+    def __init__(self, known: Mapping[str, CallRecord], write: Write, tell: Tell) -> None:
         self.known = known
         self._write = write
         self._tell = tell
-        self._soon = soon
         self._turn = anyio.Lock(fast_acquire=True)
         self._pending: list[CallRecord] = []
         self._ours = True
@@ -45,11 +39,9 @@ class StoredJournal:
         """What has ended and is not safe yet."""
         return tuple(self._pending)
 
-    def add(self, record: CallRecord, *, at_once: bool) -> None:
-        """Take a record; what is added while others are being written goes behind them, all in one write."""
+    def add(self, record: CallRecord) -> None:
+        """Take a record."""
         self._pending.append(record)
-        if at_once:
-            self._soon(self._write_ahead)
 
     async def safe(self) -> None:
         """Wait until all that was added is written down. Raises TakenOver: the calls to come are another server's."""
@@ -57,13 +49,11 @@ class StoredJournal:
         if not self._ours:
             raise TakenOver("Another server went on with this run, because this one was silent for too long.")
 
-    async def _write_ahead(self) -> None:
-        # A fault here comes again in `safe`, where it is the run's; in a task of the desk's it would end all runs.
-        with suppress(Exception):
-            await self.write()
-
     async def write(self) -> None:
-        """Write down and tell of all that is pending. Cancelled, it leaves what is not safe for the next time."""
+        """Write down all that is pending, and tell of it. What comes in meanwhile goes into the next write, as one.
+
+        Cancelled, it leaves what is not safe to whoever writes next.
+        """
         async with self._turn:
             if records := self.pending:
                 self._ours = await self._write(records)
