@@ -200,12 +200,12 @@ def as_markdown(run: Run, *, drafts: bool = False, extent: Extent | None = None)
     return "\n\n".join(parts)
 
 
-def account(run: Run, extent: Extent | None = None) -> str:
-    """Who said what at what cost, one line per call, and the notes; by default all."""
+def account(run: Run, extent: Extent | None = None, drafts_at: str | None = None) -> str:
+    """Who said what at what cost, one line per call (by default all), the notes, and where the drafts are read."""
     extent = extent or whole(run)
     facts = (
         f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)}",
-        f"{run.layers} layers · {run.calls_made} calls",
+        f"{counted(run.layers, 'layer')} · {counted(run.calls_made, 'call')}",
         f"{tokens(run.input_tokens)} in, {tokens(run.output_tokens)} out · {dollars(run.cost_usd)}",
         f"{run.seconds:.1f} s",
     )
@@ -213,7 +213,7 @@ def account(run: Run, extent: Extent | None = None) -> str:
     lines += [f"- {call_line(record)}" for record in extent.calls]
     lines += [f"- Note: {note}" for note in extent.notes]
     lines += [f"- {key}: {value}" for key, value in extent.method.items()]
-    lines.append(f"Drafts: moa://runs/{run.run_id}/drafts")
+    lines.append(f"Drafts: {drafts_at or f'moa://runs/{run.run_id}/drafts'}")
     return "\n".join(lines)
 
 
@@ -240,6 +240,11 @@ def draft_markdown(record: CallRecord, run: Run) -> str:
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
+def counted(count: int | None, noun: str) -> str:
+    """A number of things: `1 call`, `2 calls`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def tokens(count: int | None) -> str:
     """A token count for people."""
     return "unknown" if count is None else f"{count:,}"
@@ -264,7 +269,7 @@ def _headline(run: Run, extent: Extent) -> str:
         return answer
     if run.status == "running":
         return (
-            f"The run goes on: {run.calls_made} calls are done so far. "
+            f"The run goes on; done so far: {counted(run.calls_made, 'call')}. "
             f'Call moa_ask with run_id="{run.run_id}" to wait for its answer, or add cancel=true to stop it.'
         )
     return extent.error or f"The run was {run.status} and has no answer."

@@ -81,5 +81,9 @@ def test_text_and_structure_tell_the_same_facts() -> None:
         assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in text
 
 
+def test_one_thing_is_counted_as_one() -> None:
+    assert "2 layers · 1 call ·" in account(a_run(record("1.1", PRICED)))
+
+
 def test_a_run_that_goes_on_says_how_to_collect_it() -> None:
     assert 'run_id="ID"' in as_markdown(Run("ID", "p", PRESET, Task("Q?")))

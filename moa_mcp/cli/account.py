@@ -11,7 +11,7 @@ from moa_mcp.endpoints import Endpoint, split_model
 from moa_mcp.errors import RunFailed
 from moa_mcp.model import Run
 from moa_mcp.text import one_line
-from moa_mcp.views import dollars, tokens
+from moa_mcp.views import counted, dollars, tokens
 
 NO_MODEL = (
     "No model was called: the demo panel answered with canned text. Set the key variable of a provider, "
@@ -45,8 +45,8 @@ def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
 def account_line(run: Run) -> str:
     """What the run took, on one line."""
     return (
-        f"{run.preset} · {run.status}{_marks(run)} · {run.layers} layers · "
-        f"{run.calls_made} calls · {tokens(run.input_tokens)} tokens in, {tokens(run.output_tokens)} out · "
+        f"{run.preset} · {run.status}{_marks(run)} · {counted(run.layers, 'layer')} · "
+        f"{counted(run.calls_made, 'call')} · {tokens(run.input_tokens)} tokens in, {tokens(run.output_tokens)} out · "
         f"{dollars(run.cost_usd)} · {run.seconds:.1f} s"
     )
 

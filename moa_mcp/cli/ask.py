@@ -21,7 +21,7 @@ from moa_mcp.wiring import open_service
 
 
 @click.command()
-@click.argument("question", required=False)
+@click.argument("words", metavar="[QUESTION]", nargs=-1)
 @click.option("--preset", metavar="NAME", help="The panel to ask; `moa-mcp presets` lists them.")
 @click.option(
     "--context",
@@ -36,7 +36,7 @@ from moa_mcp.wiring import open_service
 @click.option("--dry-run", is_flag=True, help="Show calls, rounds and price; send nothing.")
 @log_level
 def ask(
-    question: str | None,
+    words: tuple[str, ...],
     preset: str | None,
     contexts: tuple[str, ...],
     as_json: bool,
@@ -48,6 +48,9 @@ def ask(
 
     QUESTION may be `-`, or left out in a pipe: then it is read from stdin.
     """
+    if len(words) > 1:
+        raise click.UsageError("The question came as several words. Put it in quotes.")
+    question = words[0] if words else None
     request = Request(question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh)
     if dry_run:
         anyio.run(show_plan, request, as_json)

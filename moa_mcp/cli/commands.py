@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -10,7 +11,8 @@ from importlib import import_module
 
 import click
 
-from moa_mcp.errors import MoAError, UserError
+from moa_mcp.errors import MoAError, UserError, nearest
+from moa_mcp.text import one_line, printable
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +21,8 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = ("serve", "ask", "presets", "runs", "doctor")
 _OWN_OPTIONS = ("--help", "-h", "--version")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""How the system says that a file takes no more. The store handles its own."""
 
 
 class Commands(click.Group):
@@ -35,6 +39,15 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"moa_mcp.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS:
+            known = ", ".join(nearest(args[0], _COMMANDS))
+            question = " Questions are put with `moa-mcp ask`." if " " in args[0] else ""
+            ctx.fail(f"There is no command {one_line(args[0], 60)!r}. Known, nearest first: {known}.{question}")
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in _OWN_OPTIONS):
@@ -64,7 +77,9 @@ def run(arguments: Sequence[str], command: click.Command = moa_mcp) -> int:
 def _told(error: BaseException) -> int:
     match error:
         case click.UsageError(ctx=click.Context() as ctx):
-            return _tell(f"{error.format_message()} See `{ctx.command_path} --help`.", MISUSED)
+            said = error.format_message()
+            end = "" if said.endswith((".", "?")) else "."
+            return _tell(f"{said}{end} See `{ctx.command_path} --help`.", MISUSED)
         case click.ClickException():
             return _tell(error.format_message(), MISUSED)
         case UserError():
@@ -73,14 +88,17 @@ def _told(error: BaseException) -> int:
             return _tell(str(error), FAILED)
         case BrokenPipeError():
             return _reader_left()
+        case OSError(errno=code, filename=None) if code in _NO_ROOM:
+            return _unwritten(error)
         case _:
             logger.debug("The command broke", exc_info=error)
             kind = type(error).__name__
-            return _tell(f"An unexpected fault in moa-mcp ({kind}); please report it.", FAILED)
+            more = "please report it, with what MOA_MCP_LOG_LEVEL=debug shows when it happens again"
+            return _tell(f"An unexpected fault in moa-mcp ({kind}); {more}.", FAILED)
 
 
 def _tell(what: str, code: int) -> int:
-    click.echo(f"moa-mcp: {what}", err=True)
+    click.echo(printable(f"moa-mcp: {what}"), err=True)
     return code
 
 
@@ -91,6 +109,17 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _reader_left() -> int:
-    """Whoever read stdout is gone (`| head`): nothing is left to say, also when Python flushes at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Whoever read stdout is gone (`| head`): nothing is left to say."""
+    _write_no_more()
     return FAILED
+
+
+def _unwritten(error: OSError) -> int:
+    _write_no_more()
+    way_out = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
+    return _tell(f"The output could not be written: {error.strerror}. {way_out}.", FAILED)
+
+
+def _write_no_more() -> None:
+    """Let go of stdout, which Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

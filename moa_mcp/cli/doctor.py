@@ -13,8 +13,10 @@ import click
 from moa_mcp.cli.account import all_demo
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.opening import home
+from moa_mcp.cli.presets import no_default
 from moa_mcp.cli.table import table
 from moa_mcp.errors import InvalidConfig
+from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
 from moa_mcp.settings import Home, Settings, load_settings_or_defaults
@@ -43,6 +45,7 @@ async def _doctor() -> int:
         *local,
         ("store", store),
         *_presets(entries),
+        *_misnamed(home(), entries),
     ]
     click.echo(printable("\n".join(table(rows))))
     fault = str(problem) if problem else _fault(settings, entries)
@@ -104,11 +107,19 @@ def _presets(entries: Sequence[PresetEntry]) -> Rows:
             yield "default preset", f"{entry.name}: {panel}"
 
 
+def _misnamed(at: Home, entries: Sequence[PresetEntry]) -> Rows:
+    """What lies in the presets folder and is in no list, for its name is not that of a preset."""
+    told = {entry.problem for entry in entries}
+    for problem in map(str, PresetLibrary(at.presets_folder).problems()):
+        if problem not in told:
+            yield "broken preset", problem
+
+
 def _fault(settings: Settings, entries: Sequence[PresetEntry]) -> str | None:
     """What keeps an ask without further choices from working."""
     default = next((entry for entry in entries if entry.default), None)
     if default is None:
-        return f"The default preset, {settings.default_preset}, does not exist."
+        return f"{no_default(settings)}."
     if default.usable:
         return None
     if default.missing:

@@ -87,10 +87,10 @@ def drawing(board: Board, title: str, seconds: float, now: float, room: int) -> 
     Layers that ended are one line each if `room` lines cannot hold them all.
     """
     table = _grid()
-    table.add_row("", Text(one_line(title), "bold"), "", *_figures(board.rows, seconds))
+    table.add_row("", _giving_way(one_line(title), "bold"), "", *_figures(board.rows, seconds))
     crowded = 1 + len(board.rows) + len(board.layers) > room
     for layer, rows in board.layers:
-        table.add_row(Text(f"layer {layer}", "bold"), Text(_purpose(rows), "bold"))
+        table.add_row(Text(f"layer {layer}", "bold"), _giving_way(_purpose(rows), "bold"))
         if not (crowded and all(row.record for row in rows)):
             for row in rows:
                 table.add_row(*_line(row, now))
@@ -98,15 +98,22 @@ def drawing(board: Board, title: str, seconds: float, now: float, room: int) -> 
 
 
 def _grid() -> Table:
-    """Columns for place, model, state, seconds, tokens, price and what went wrong."""
+    """Columns for place, model, state, seconds, tokens, price and what went wrong.
+
+    On a narrow terminal those that may wrap give way first: model and fault, whose texts are cut instead.
+    """
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=44)
+    table.add_column(max_width=44)
     table.add_column(no_wrap=True)
     for _ in ("seconds", "tokens", "price"):
         table.add_column(no_wrap=True, justify="right")
-    table.add_column()  # may wrap, so that it is the one that gives way; its texts are cut instead
+    table.add_column()
     return table
+
+
+def _giving_way(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
 def _purpose(rows: Sequence[Row]) -> str:
@@ -120,10 +127,10 @@ def _line(row: Row, now: float) -> tuple[Text, ...]:
     seconds = row.seconds(now)
     return (
         Text(f"  {one_line(row.call.id)}", "dim"),
-        Text(one_line(row.call.model)),
+        _giving_way(one_line(row.call.model)),
         Text(word, style),
         *_figures((row,), seconds),
-        Text(why, "red", no_wrap=True, overflow="ellipsis"),
+        _giving_way(why, "red"),
     )
 
 

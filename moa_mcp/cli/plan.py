@@ -13,7 +13,7 @@ from moa_mcp.cli.opening import valid_settings
 from moa_mcp.cli.shape import tree
 from moa_mcp.service.service import Plan, Request
 from moa_mcp.text import one_line, printable
-from moa_mcp.views import rounded
+from moa_mcp.views import counted, rounded
 from moa_mcp.wiring import open_service
 
 
@@ -50,7 +50,7 @@ def _by_model(plan: Plan) -> dict[str, int]:
 def _figures(plan: Plan) -> list[str]:
     read, written = plan.rehearsal.input_tokens, plan.rehearsal.output_tokens
     return [
-        f"{plan.preset.layers} layers · {plan.rehearsal.calls} calls in {plan.rehearsal.rounds} rounds",
+        extent(plan.preset.layers, plan.rehearsal.calls, plan.rehearsal.rounds),
         *(f"  {count:>3} × {model}" for model, count in _by_model(plan).items()),
         f"about {read:,} tokens in and {written:,} out; {estimate(plan.cost_usd)}",
         f"limits: {_bounds(plan)}",
@@ -69,6 +69,11 @@ def _bounds(plan: Plan) -> str:
         f"{limits.deadline_seconds:g} s" if limits.deadline_seconds else "",
     )
     return ", ".join(bound for bound in bounds if bound)
+
+
+def extent(layers: int | None, calls: int | None, rounds: int | None) -> str:
+    """How large a preset is, for people."""
+    return f"{counted(layers, 'layer')} · {counted(calls, 'call')} in {counted(rounds, 'round')}"
 
 
 def estimate(cost_usd: float | None) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, cast
 
 import anyio
 import click
@@ -11,15 +13,19 @@ import click
 from moa_mcp import yamlfile
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.opening import valid_settings
-from moa_mcp.cli.plan import estimate
+from moa_mcp.cli.plan import estimate, extent
 from moa_mcp.cli.shape import tree
 from moa_mcp.cli.table import table
-from moa_mcp.errors import InvalidPreset, MissingKey
+from moa_mcp.endpoints import split_model
+from moa_mcp.errors import InvalidPreset, MissingKey, nearest
 from moa_mcp.flows.rehearsal import Bounds
+from moa_mcp.misfits import KeyPath
 from moa_mcp.preset import Preset
 from moa_mcp.presets import is_name, parse
 from moa_mcp.service.catalog import PresetEntry
+from moa_mcp.settings import CONFIG, Settings
 from moa_mcp.text import one_line, printable
+from moa_mcp.views import counted
 from moa_mcp.wiring import open_service
 
 
@@ -56,25 +62,48 @@ def validate(file: Path) -> None:
 
 async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
     """Make sure that all that the preset names is declared; that a key is not set is no fault of the file."""
-    valid_settings()
+    _check_providers(preset, document, valid_settings().endpoints)
     async with open_service() as service:
-        for place, slot in enumerate(preset.proposers):
-            try:
-                await service.catalog.completed(preset.model_copy(update={"proposers": (slot,)}))
-            except InvalidPreset as error:
-                path = ("proposers", place, "preset")
-                raise document.error(error.problem, path, error.expected) from None
+        await service.catalog.completed(preset, document)
         with suppress(MissingKey):
             service.registry.check(preset.required_models)
 
 
+def _check_providers(preset: Preset, document: yamlfile.Document, declared: Collection[str]) -> None:
+    """Make sure that every model, the fallbacks too, is of a provider that is declared."""
+    for model in preset.models:
+        if (provider := split_model(model)[0]) not in declared:
+            known = ", ".join(nearest(provider, declared))
+            expected = f"one of, nearest first, {known}, or one more that {CONFIG} declares"
+            path = next((path for path, leaf in _leaves(document.data) if leaf == model), ())
+            raise document.error(f"there is no provider {provider!r}", path, expected)
+
+
+def _leaves(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value in plain data that holds no others, behind the path to it."""
+    if isinstance(data, dict):
+        for key, value in cast("dict[str, Any]", data).items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(data, list):
+        for place, value in enumerate(cast("Sequence[Any]", data)):
+            yield from _leaves(value, (*path, place))
+    else:
+        yield path, data
+
+
 async def _list() -> None:
-    valid_settings()
+    settings = valid_settings()
     async with open_service() as service:
         entries = await service.catalog.entries()
     head = ("PRESET", "LAYERS", "PROPOSERS", "AGGREGATOR", "CALLS", "USABLE")
     click.echo(printable("\n".join(table([head, *map(_row, entries)]))))
-    click.echo("* is the default. More on one of them: moa-mcp presets show NAME", err=True)
+    default = "* is the default" if any(entry.default for entry in entries) else no_default(settings)
+    click.echo(f"{default}. More on one of them: moa-mcp presets show NAME", err=True)
+
+
+def no_default(settings: Settings) -> str:
+    """What is to be said of a default preset that is not among the presets."""
+    return f"The default preset, {settings.default_preset}, does not exist: correct default_preset in {CONFIG}"
 
 
 def _row(entry: PresetEntry) -> tuple[str, ...]:
@@ -112,14 +141,14 @@ def _title(entry: PresetEntry) -> list[str]:
 
 
 def _bounds(bounds: Bounds) -> str:
-    least = f"at least {bounds.least_calls} calls in {bounds.least_rounds} rounds"
+    least = f"at least {counted(bounds.least_calls, 'call')} in {counted(bounds.least_rounds, 'round')}"
     return f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted"
 
 
 def _figures(entry: PresetEntry, bounds: Bounds) -> list[str]:
     return [
         "",
-        f"{entry.layers} layers · {entry.calls} calls in {entry.serial_rounds} rounds",
+        extent(entry.layers, entry.calls, entry.serial_rounds),
         _bounds(bounds),
         f"{estimate(entry.estimated_cost_usd)} for a question of ordinary length",
         f"usable: {usability(entry)}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 import anyio
@@ -10,11 +12,11 @@ import click
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.opening import valid_settings
 from moa_mcp.cli.table import table
-from moa_mcp.errors import UnknownRun
+from moa_mcp.errors import InvalidRequest, UnknownRun
 from moa_mcp.model import Run
 from moa_mcp.service.service import LOCAL, Service
 from moa_mcp.text import one_line, printable
-from moa_mcp.views import account, answer_text, as_markdown, dollars, draft_markdown
+from moa_mcp.views import account, answer_text, dollars, draft_markdown
 from moa_mcp.wiring import open_service
 
 _QUESTION_SHOWN = 60
@@ -50,11 +52,20 @@ def prune() -> None:
     anyio.run(_prune)
 
 
-async def _list() -> None:
+@asynccontextmanager
+async def _service() -> AsyncGenerator[Service]:
+    """The service; that there is no run of an id is said in the words of the terminal."""
     valid_settings()
     async with open_service() as service:
+        try:
+            yield service
+        except UnknownRun as error:
+            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists those that are.") from None
+
+
+async def _list() -> None:
+    async with _service() as service:
         rows = [_row(run) for run in await service.runs()]
-        _tell_trouble(service)
     if not rows:
         click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
         return
@@ -70,36 +81,25 @@ def _row(run: Run) -> tuple[str, ...]:
 
 
 async def _show(run_id: str, drafts: bool) -> None:
-    valid_settings()
-    async with open_service() as service:
+    async with _service() as service:
         run = await service.desk.collect(LOCAL, run_id)
-        _tell_trouble(service)
     click.echo(printable(f"Question: {run.task.question}\n"))
     if drafts:
         click.echo(printable("\n".join(draft_markdown(record, run) for record in run.drafts)))
-    click.echo(printable(f"{answer_text(run)}\n\n{account(run)}" if run.answer is not None else as_markdown(run)))
+    said = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
+    told = account(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
+    click.echo(printable(f"{said}\n\n{told}"))
 
 
 async def _remove(run_id: str) -> None:
-    valid_settings()
-    async with open_service() as service:
-        try:
-            await service.remove(run_id)
-        except UnknownRun:
-            _tell_trouble(service)
-            raise
+    async with _service() as service:
+        await service.remove(run_id)
     click.echo(printable(f"Run {run_id} is forgotten."))
 
 
 async def _prune() -> None:
     keeping = valid_settings().store
-    async with open_service() as service:
+    async with _service() as service:
         gone = await service.store.prune()
-        _tell_trouble(service)
     kept = f"{keeping.keep_days} days and {keeping.max_mb} MB are kept"
     click.echo(f"{gone} {'run is' if gone == 1 else 'runs are'} forgotten; {kept}.")
-
-
-def _tell_trouble(service: Service) -> None:
-    if trouble := service.store.trouble():
-        click.echo(printable(trouble), err=True)

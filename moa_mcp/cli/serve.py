@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -15,6 +16,7 @@ import anyio
 import click
 from click.core import ParameterSource
 
+from moa_mcp.cli.garbage import collect_seldom
 from moa_mcp.cli.logs import log_level
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ logger = logging.getLogger(__name__)
 
 TRANSPORTS = {"stdio": (), "http": ("mcp", "sse"), "streamable-http": ("mcp",), "sse": ("sse",)}
 """The ways to reach the server, and what each serves on its port."""
+
+FOR_A_PERSON = (
+    "moa-mcp: serving MCP to a program that talks to it over stdin and stdout. You are at a terminal: "
+    "Ctrl-C ends it; `moa-mcp ask QUESTION` asks a panel, `moa-mcp --help` shows the rest."
+)
+"""Said to whoever starts the server by hand, who would wait in front of nothing."""
 
 OF_STREAMABLE_HTTP = {"json_response", "stateless"}
 OF_A_PORT = {"host", "port", "allowed_host", "allow_configure", "requests_per_minute", *OF_STREAMABLE_HTTP}
@@ -114,6 +122,8 @@ def serve(
     """
     _refuse_what_does_not_fit(ctx, transport)
     if transport == "stdio":
+        if sys.stdin.isatty():
+            click.echo(FOR_A_PERSON, err=True)
         anyio.run(_serve_stdio)
         return
     # A server on stdio does without a web server.
@@ -153,7 +163,7 @@ async def _serve_stdio() -> None:
     from moa_mcp.server.transports.stdio import serve_stdio
     from moa_mcp.wiring import open_service
 
-    gc.freeze()
+    collect_seldom()
     gc.enable()
     await live(serve_stdio, _heeded(open_service()), patience=1.0, on_end=partial(_end_by, 1.8))
 
@@ -163,6 +173,7 @@ async def _serve_http(options: HttpOptions) -> None:
     from moa_mcp.server.transports.life import serve as live
     from moa_mcp.wiring import open_service
 
+    collect_seldom()
     transport = HttpTransport(options, announce=partial(click.echo, err=True))
     await live(transport, _heeded(open_service()), patience=3.5, on_end=partial(_end_by, 4.5))
 

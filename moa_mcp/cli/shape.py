@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from moa_mcp.fields import Entry, Sampling
 from moa_mcp.preset import Nested, Preset, Slot
@@ -79,15 +79,17 @@ def _settings(entry: Entry, leave_out: set[str]) -> str:
 
 
 def _said(entry: Entry, leave_out: set[str]) -> Iterator[str]:
-    for key in type(entry).model_fields:
-        value = getattr(entry, key)
-        if key not in leave_out and key in entry.model_fields_set and value is not None:
-            yield f"{key} {_value(value)}"
+    for name, field in type(entry).model_fields.items():
+        value = getattr(entry, name)
+        if name not in leave_out and name in entry.model_fields_set and value is not None:
+            yield f"{field.alias or name} {_value(value)}"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, Sampling):
         return f"{value.model}{_settings(value, leave_out={'model'})}"
+    if isinstance(value, tuple):
+        return " + ".join(map(_value, cast("Sequence[Any]", value)))
     return one_line(str(value), 60)
 
 

@@ -28,7 +28,7 @@ the review of a proof or of code, a claim that needs cross-checking, independent
 use it for quick facts, small edits, lookups, or work that needs tools or files: the panel sees \
 `question` and `context`, nothing else.
 
-Cost: a run makes about 5 to 40 paid model calls on the keys of whoever runs this server; \
+Cost: a run makes about 3 to 40 paid model calls on the keys of whoever runs this server; \
 moa_list_presets tells the number and an estimate per preset. Ceilings always hold; `max_cost_usd` \
 and `deadline_seconds` lower them. Time: 20 to 180 seconds.
 

@@ -27,7 +27,7 @@ moa-mcp asks a Mixture-of-Agents: several models draft in parallel, each layer r
 the one before, and an aggregator writes the answer.
 
 When: hard or important questions where several models beat one, and where a wait of 20 to 180 \
-seconds and 5 to 40 paid model calls are worth it. Not for quick facts, small edits, or work with \
+seconds and 3 to 40 paid model calls are worth it. Not for quick facts, small edits, or work with \
 tools and files.
 
 How: moa_list_presets shows the panels, their models, calls and estimated cost; a preset that is not \

@@ -13,7 +13,7 @@ from moa_mcp.server.schema import Arguments
 from moa_mcp.server.tool import Invocation, Reply, Tool
 from moa_mcp.server.wire import told
 from moa_mcp.service.catalog import PresetEntry
-from moa_mcp.views import dollars
+from moa_mcp.views import counted, dollars
 
 DESCRIPTION = """\
 List the presets (panels) that moa_ask can ask: for each the models of its proposers and its \
@@ -72,8 +72,9 @@ def _described(entry: PresetEntry) -> str:
 
 def _shape(entry: PresetEntry) -> list[str]:
     price = dollars(entry.estimated_cost_usd)
+    calls = f"{counted(entry.calls, 'call')} in {counted(entry.serial_rounds, 'round')}"
     return [
-        f"{entry.layers} layers, {entry.calls} calls in {entry.serial_rounds} rounds, estimated {price}",
+        f"{counted(entry.layers, 'layer')}, {calls}, estimated {price}",
         f"Proposers: {', '.join(entry.proposers) or 'none'}",
         f"Aggregator: {entry.aggregator}",
     ]

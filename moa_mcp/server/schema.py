@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from moa_mcp.errors import InvalidRequest
+from moa_mcp.errors import InvalidRequest, nearest
 from moa_mcp.misfits import likeliest, spelled
 from moa_mcp.server.wire import repaired
 from moa_mcp.text import one_line
@@ -32,7 +32,8 @@ def read(model: type[Model], given: Mapping[str, Any]) -> Model:
     """
     if unknown := sorted(set(given) - set(model.model_fields)):
         names = ", ".join(repr(one_line(name, 60)) for name in unknown)
-        raise InvalidRequest(f"There is no argument {names}. Known: {', '.join(model.model_fields)}.")
+        known = ", ".join(nearest(unknown[0], model.model_fields))
+        raise InvalidRequest(f"There is no argument {names}. Known, nearest first: {known}.")
     # Several clients fill in null for whatever the model left out.
     given = {
         name: repaired(value)

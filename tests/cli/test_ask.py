@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 
 import anyio
+import pytest
 from anyio.abc import Process
 
 from moa_mcp.testing.faults import Fault
@@ -19,6 +20,14 @@ from tests.cli.terminal import Terminal, plain
 
 ANSWER = "The answer is 42, whatever the question was."
 SCRIPT = by_model({"chief": Reply(ANSWER)}, otherwise=Reply("A draft."))
+
+
+@pytest.fixture(autouse=True)
+def an_interrupt_arrives() -> Iterator[None]:
+    """A shell lets what it runs in the background ignore SIGINT, and with the tests all that they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @asynccontextmanager
@@ -218,6 +227,13 @@ async def test_with_no_key_anywhere_the_demo_answers_and_says_how_to_add_one() -
     assert done.stdout.startswith(b"Demo answer")
     assert b"No model was called" in done.stderr
     assert b"OPENROUTER_API_KEY" in done.stderr
+
+
+async def test_a_question_without_quotes_is_told_to_have_them() -> None:
+    done = await moa("ask", "What", "is", "it?")
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"Put it in quotes." in done.stderr
 
 
 async def test_a_key_that_is_missing_is_exit_code_2_and_named() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -43,6 +45,29 @@ def test_wrong_usage_is_exit_code_2_and_one_line(arguments: list[str], capsys: C
     assert "--help`." in err
 
 
+def test_a_command_that_there_is_not_brings_the_known_ones_nearest_first(capsys: Capture) -> None:
+    assert run(["preset"]) == 2
+    assert "There is no command 'preset'. Known, nearest first: presets, " in capsys.readouterr().err
+
+
+def test_a_question_in_the_place_of_a_command_leads_to_the_one_that_asks(capsys: Capture) -> None:
+    assert run(["Why is the sky blue?"]) == 2
+    assert "`moa-mcp ask`" in capsys.readouterr().err
+
+
+def test_what_click_says_is_a_sentence(capsys: Capture) -> None:
+    run(["serve", "now"])
+    run(["ask", "--persist", "x"])
+
+    assert "(now). See" in (err := capsys.readouterr().err)
+    assert "'--preset'? See" in err
+
+
+def test_a_terminal_is_told_nothing_that_it_would_obey(capsys: Capture) -> None:
+    assert run(["ask", "--context", "gone\x1b]0;title\x07.md", "What?"]) == 2
+    assert "moa-mcp: gone.md cannot be read" in capsys.readouterr().err
+
+
 def test_options_alone_are_those_of_serve(capsys: Capture) -> None:
     assert run(["--log-level", "loud"]) == 2
 
@@ -73,7 +98,11 @@ def test_every_flag_of_serve_has_a_twin_in_the_environment() -> None:
         (Busy("Come back later."), 1, "moa-mcp: Come back later.\n"),
         (KeyboardInterrupt(), 130, "\nmoa-mcp: Interrupted: the run and its calls were stopped.\n"),
         (ExceptionGroup("", [ExceptionGroup("", [InvalidRequest("Deep.")])]), 2, "moa-mcp: Deep.\n"),
-        (ZeroDivisionError("secret"), 1, "moa-mcp: An unexpected fault in moa-mcp (ZeroDivisionError)"),
+        (
+            ZeroDivisionError("secret"),
+            1,
+            "moa-mcp: An unexpected fault in moa-mcp (ZeroDivisionError); please report it, with",
+        ),
     ],
 )
 def test_each_kind_of_error_has_its_exit_code_and_its_words(
@@ -105,6 +134,29 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
     assert process.returncode == 1
     assert b"Traceback" not in told
     assert b"BrokenPipe" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")
+@pytest.mark.parametrize("arguments", [("presets",), ("ask", "--preset", "demo", "What?"), ("--help",)])
+def test_an_output_that_cannot_be_written_is_no_fault_of_ours(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, env=environment(), check=False
+        )
+
+    assert done.returncode == 1
+    assert b"The output could not be written: No space left on device." in done.stderr
+    assert b"unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["ask --preset demo What?", "presets", "serve"])
+def test_a_stream_may_be_closed_from_the_start(command: str, closed: str) -> None:
+    line = f"exec {shlex.join(COMMAND)} {command} {closed}"
+    done = subprocess.run(["sh", "-c", line], input=b"", capture_output=True, env=environment(), check=False)
+
+    assert done.returncode == 0
+    assert b"unexpected" not in done.stderr
 
 
 def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:

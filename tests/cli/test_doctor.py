@@ -45,7 +45,7 @@ def test_a_default_preset_that_is_not_there_is_named(capsys: Capture) -> None:
     (home / "config.yaml").write_text("default_preset: nobody\n", encoding="utf-8")
 
     assert run(["doctor"]) == 2
-    assert "Asks cannot work. The default preset, nobody, does not exist." in rows(capsys)
+    assert any("The default preset, nobody, does not exist: correct default_preset in" in line for line in rows(capsys))
 
 
 def test_a_mistake_in_the_configuration_is_told_and_the_rest_is_looked_at(capsys: Capture) -> None:
@@ -64,6 +64,14 @@ def test_a_broken_preset_is_told_with_its_place(capsys: Capture) -> None:
     run(["doctor"])
 
     assert rows(capsys)["broken preset"].startswith("presets/torn.yaml, line 1: layerz")
+
+
+def test_a_file_that_no_list_shows_for_its_name_is_told(capsys: Capture) -> None:
+    home = write_home(NOWHERE)
+    (home / "presets" / "three-views.yml").write_text("aggregator: demo/a\n", encoding="utf-8")
+    run(["doctor"])
+
+    assert rows(capsys)["broken preset"].startswith("presets/three-views.yml: the name of this file")
 
 
 def test_a_store_that_cannot_be_used_is_told(capsys: Capture) -> None:

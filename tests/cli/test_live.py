@@ -20,12 +20,12 @@ def ended(identity: str, outcome: Draft | Failure, seconds: float = 1.0) -> Call
     return CallEnded(CallRecord(a_call(identity), outcome, seconds))
 
 
-def drawn(*events: Event, now: float = 0.0, room: int = 40) -> list[str]:
+def drawn(*events: Event, now: float = 0.0, room: int = 40, width: int = 120) -> list[str]:
     """The lines of a board that heard `events`, all at second 0, at the moment `now`."""
     board = Board(lambda: 0.0)
     for event in events:
         board.hear(event)
-    console = Console(file=io.StringIO(), width=120, force_terminal=False)
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
     with console.capture() as captured:
         console.print(drawing(board, "pair", now, now, room))
     return [" ".join(line.split()) for line in captured.get().splitlines()]
@@ -60,6 +60,17 @@ def test_a_failed_call_says_why() -> None:
 
     assert lines[2].startswith("1.1 lab/p failed 1.0 s rate limited")
     assert len(lines) == 4
+
+
+def test_on_a_narrow_terminal_names_and_reasons_are_cut_and_figures_are_whole() -> None:
+    far = a_call("1.1", model="lab/a-model-with-a-name-as-long-as-they-often-are")
+    done = CallEnded(CallRecord(far, Draft("x", usage=Usage(5, 1200, 0.0031)), 1.0))
+    failed = ended("1.2", Failure(Reason.RATE_LIMITED, "slow down"))
+    lines = drawn(BatchStarted(Batch(1, (far, failed.record.call))), done, failed, now=2.0, width=72)
+
+    assert lines[2].startswith("1.1 lab/a-")
+    assert lines[2].endswith("… done 1.0 s 1,200 tokens $0.0031")
+    assert "failed 1.0 s" in lines[3]
 
 
 def test_finished_layers_shrink_to_a_line_where_the_screen_is_too_small() -> None:

@@ -54,6 +54,39 @@ def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) 
     assert "nearest first: panel, " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "proposers: [labb/x]\naggregator: lab/c\n",
+            "there is no provider 'labb'. Expected one of, nearest first, lab, ",
+        ),
+        (
+            "proposers: [preset: paneel]\naggregator: lab/c\n",
+            "there is no preset 'paneel'. Expected one of, nearest first, panel, ",
+        ),
+    ],
+)
+def test_a_name_that_nobody_declared_brings_the_known_ones_nearest_first(
+    text: str, said: str, tmp_path: Path, capsys: Capture
+) -> None:
+    write_home("http://127.0.0.1:9/v1")
+    (tmp_path / "pair.yaml").write_text(text, encoding="utf-8")
+
+    assert run(["presets", "validate", str(tmp_path / "pair.yaml")]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_default_preset_that_is_not_there_is_said_under_the_table(capsys: Capture) -> None:
+    home = write_home("http://127.0.0.1:9/v1")
+    (home / "config.yaml").write_text("default_preset: nobody\n", encoding="utf-8")
+
+    assert run(["presets"]) == 0
+    out, err = capsys.readouterr()
+    assert "*" not in out
+    assert "The default preset, nobody, does not exist" in err
+
+
 def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "pair.yaml"
     file.write_text("proposers: [demo/a, demo/b]\naggregator: demo/c\n", encoding="utf-8")
@@ -69,8 +102,13 @@ def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capt
     [
         ("pair.yaml", "proposers: [demo/a]\nagregator: demo/c\n", "pair.yaml, line 2: agregator: "),
         ("pair.yaml", "layers: 2\naggregator: demo/c\n", "pair.yaml: a preset of more than one layer"),
-        ("pair.yaml", "proposers: [labb/x]\naggregator: lab/c\n", "There is no provider 'labb'"),
-        ("pair.yaml", "proposers: [preset: paneel]\naggregator: lab/c\n", "There is no preset 'paneel'"),
+        (
+            "pair.yaml",
+            "proposers:\n  - lab/a\n  - {model: labb/x}\naggregator: lab/c\n",
+            "pair.yaml, line 3: proposers[1].model: ",
+        ),
+        ("pair.yaml", "proposers: [preset: paneel]\naggregator: lab/c\n", "pair.yaml, line 1: proposers[0].preset: "),
+        ("pair.yaml", "proposers: [lab/a]\naggregator: {model: lab/c, fallbacks: [labb/x]}\n", "no provider 'labb'"),
         ("pair.yaml", "aggregator: lab/c\nproposers:\n  - lab/a\n  - preset: pair\n", "pair.yaml, line 4: proposers"),
         ("My Pair.yaml", "aggregator: demo/c\n", "My Pair.yaml: the name of this file"),
         ("pair.txt", "aggregator: demo/c\n", "pair.txt: the name of this file"),

@@ -1,6 +1,8 @@
 """`moa-mcp runs`: what was asked before, and forgetting it."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +28,7 @@ async def test_runs_are_listed_shown_and_forgotten() -> None:
     assert "Which one?" in listed
     assert "completed" in shown
     assert len(drafts) > len(shown)
+    assert shown.endswith(f"Drafts: moa-mcp runs show {run_id} --drafts\n")
     assert (removed.returncode, after.stdout) == (0, b"")
     assert b"No runs are stored" in after.stderr
 
@@ -35,8 +38,16 @@ async def test_a_run_that_is_not_there_is_a_wrong_use(command: str) -> None:
     done = await moa("runs", command, "none")
 
     assert done.returncode == 2
-    assert b"There is no run 'none'" in done.stderr
+    assert done.stderr == b"moa-mcp: There is no run 'none'. `moa-mcp runs` lists those that are.\n"
     assert done.stdout == b""
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("runs", "show", "none"), ("runs", "prune")])
+async def test_a_store_that_cannot_be_used_is_told_of_once(arguments: tuple[str, ...]) -> None:
+    Path(os.environ["MOA_MCP_HOME"], "runs.db").mkdir(parents=True)
+    done = await moa(*arguments)
+
+    assert done.stderr.count(b"Runs are kept in memory only") == 1
 
 
 async def test_pruning_tells_how_much_went() -> None:

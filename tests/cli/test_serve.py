@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio
 import pytest
 
-from tests.cli.lab import moa, write_home
+from tests.cli.lab import COMMAND, environment, moa, write_home
+from tests.cli.terminal import Terminal
 
 HEAVY = ("rich", "httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "rapidfuzz", "pydantic_monty")
 """What only runs and terminals need."""
@@ -60,3 +62,15 @@ async def test_a_server_starts_with_a_mistake_in_the_configuration_and_logs_it()
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 2
     assert b"config.yaml, line 1: limit" in done.stderr
+
+
+async def test_a_person_at_a_terminal_is_told_that_a_program_is_waited_for() -> None:
+    terminal = Terminal()
+    with anyio.fail_after(30):
+        async with await anyio.open_process(
+            COMMAND, stdin=terminal.side, stdout=terminal.side, stderr=terminal.side, env=environment()
+        ) as process:
+            terminal.leave()
+            await terminal.until("`moa-mcp ask QUESTION`")
+            process.terminate()
+        assert "{" not in await terminal.rest()

@@ -39,6 +39,12 @@ def test_settings_of_a_model_and_its_fallbacks_are_told() -> None:
     assert lines[3:] == ["└── layer 2: aggregator lab/a  (effort high)", "    └── if it fails: lab/b"]
 
 
+def test_several_words_are_told_as_a_person_writes_them() -> None:
+    slot = {"model": "lab/p", "skills": ["proof", "law"]}
+
+    assert tree(Preset.model_validate({**PAIR, "proposers": [slot]}))[2] == "│   └── lab/p  (skills proof + law)"
+
+
 def test_stages_stand_where_they_act() -> None:
     stages = {
         "route": {"by": "difficulty", "easy": "lab/e"},
@@ -53,7 +59,7 @@ def test_stages_stand_where_they_act() -> None:
         "│   └── lab/q",
         "├── after each layer of proposers",
         "│   └── screen: by judge, model lab/j, keep 1",
-        "└── layer 2: by select, wanted best; aggregator lab/a",
+        "└── layer 2: by select, for best; aggregator lab/a",
     ]
 
 

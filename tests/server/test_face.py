@@ -10,6 +10,11 @@ import pytest
 from jsonschema import Draft202012Validator
 from mcp import MCPError
 
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.rehearsal import rehearse
+from moa_mcp.model import Task
+from moa_mcp.preset import Preset
+from moa_mcp.presets import PresetLibrary
 from moa_mcp.server.build import INSTRUCTIONS
 from moa_mcp.server.tools import TOOLS
 from moa_mcp.testing.scripted import ScriptedProvider
@@ -78,6 +83,16 @@ def test_an_argument_is_described_and_bounded_and_has_no_null(name: str, shown: 
             assert "minimum" in shown
         case kind:
             assert kind in {"boolean", "object", "array", None}
+
+
+def test_the_calls_that_are_told_are_those_of_the_packaged_presets() -> None:
+    library = PresetLibrary(None)
+    presets = [preset for name in library.names() if isinstance(preset := library.get(name), Preset)]
+    calls = sorted(rehearse(mixture(Task("Why?"), preset)).calls for preset in presets)
+
+    assert (calls[0], calls[-1]) == (3, 39)
+    assert "3 to 40 paid model calls" in TOOLS["moa_ask"].description
+    assert "3 to 40 paid model calls" in INSTRUCTIONS
 
 
 async def test_the_question_says_to_whom_it_is_sent(serve: Serve) -> None:
