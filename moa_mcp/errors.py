@@ -163,7 +163,8 @@ class MissingKey(UserError):
         self.variables = tuple(variables)
         super().__init__(
             f"{wanted_by} needs {' and '.join(variables)}, which is not set. "
-            "Set it in the environment of the server and start it again, or choose another preset."
+            "Set it in the environment that moa-mcp is started in (a server that runs has to be started again), "
+            "or choose another preset."
         )
 
 

@@ -25,7 +25,7 @@ async def show_plan(request: Request, as_json: bool) -> None:
     if as_json:
         write(json.dumps(_facts(plan), ensure_ascii=False, indent=2))
         return
-    for note in plan.notes:
+    for note in _notes(plan):
         click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
     write(printable("\n".join((*tree(plan.preset), *_figures(plan)))))
 
@@ -39,8 +39,13 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "calls_by_model": _by_model(plan),
         "estimated_cost_usd": rounded(plan.cost_usd),
         "limits": plan.limits.model_dump(),
-        "notes": list(plan.notes),
+        "notes": _notes(plan),
     }
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What to know of the plan; above all why it could not be sent now."""
+    return [*([str(plan.missing)] if plan.missing else []), *plan.notes]
 
 
 def _by_model(plan: Plan) -> dict[str, int]:

@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from moa_mcp.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Answer, CallRecord, Run
+from moa_mcp.model import Answer, CallRecord, Failure, Run
 from moa_mcp.providers.base import Provider
 from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned, ended
 from moa_mcp.service.journal import StoredJournal
@@ -276,6 +276,8 @@ class Desk:
             async with anyio.create_task_group() as writes:  # side by side, for one wait on the disk
                 writes.start_soon(live.journal.write)
                 writes.start_soon(self._store.finish, final)
+                if final.status == "cancelled":  # nobody will ask these calls again, so they are part of the account
+                    writes.start_soon(self._store.add_records, final.run_id, _cut_off(final))
                 writes.start_soon(self._store.settle, live.hold, live.spent())
         except Exception:
             # The answer is there all the same, and the other runs go on.
@@ -302,6 +304,15 @@ class Desk:
         answer = await runner.drive(mixture(live.run.task, live.run.plan))
         self.memory.learn(live.run.owner, answer.learned)
         return answer
+
+
+def _cut_off(run: Run) -> list[CallRecord]:
+    """The calls that ended with their run: no journal has them."""
+    return [
+        record
+        for record in run.calls
+        if isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
+    ]
 
 
 def _completed(live: LiveRun, answer: Answer) -> Run:

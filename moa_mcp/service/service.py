@@ -12,11 +12,12 @@ import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import reduce
 
 import anyio
 import anyio.to_thread
 
-from moa_mcp.errors import InvalidRequest, PlanRefused
+from moa_mcp.errors import InvalidRequest, MissingKey, PlanRefused
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import Rehearsal, rehearse
 from moa_mcp.model import Message, Output, Run, Task
@@ -74,7 +75,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request would do, before anything is sent: the calls, their rounds, the price if it is known."""
+    """What a request would do, before anything is sent: the calls, their rounds, the price if it is known.
+
+    `missing` is why it cannot be sent as things are: keys that are not set.
+    """
 
     preset: Preset
     task: Task
@@ -82,6 +86,7 @@ class Plan:
     notes: tuple[str, ...]
     rehearsal: Rehearsal
     cost_usd: float | None
+    missing: MissingKey | None = None
 
 
 @dataclass(slots=True)
@@ -98,19 +103,27 @@ class Service:
     preset_watchers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     async def plan(self, request: Request, owner: str = LOCAL) -> Plan:
-        """Check a request and lay out its calls; nothing is sent.
+        """Check a request and lay out its calls; nothing is sent, so no key is needed.
 
         Raises:
-            InvalidRequest, UnknownPreset, InvalidPreset, UnknownRun, MissingKey, PlanRefused: as named.
+            InvalidRequest, UnknownPreset, InvalidPreset, UnknownRun, PlanRefused: as named.
         """
         preset, notes = await self._preset(request.preset)
         task = await self._task(request, owner)
-        self.registry.check(preset.required_models)
-        limits = self.settings().limits.per_run.lowered_by(preset.limits).lowered_by(request.limits)
+        missing = self._missing_key(preset)
+        ceilings = (self.settings().limits.per_run, preset.limits, request.limits)
         rehearsal = rehearse(mixture(task, preset))
         cost = self.catalog.estimated_cost(rehearsal)
-        _check_plan(preset, rehearsal, cost, limits)
-        return Plan(preset, task, limits, (*self._warnings(), *notes), rehearsal, cost)
+        _check_plan(preset, rehearsal, cost, ceilings)
+        limits = reduce(Limits.lowered_by, ceilings)
+        return Plan(preset, task, limits, (*self._warnings(), *notes), rehearsal, cost, missing)
+
+    def _missing_key(self, preset: Preset) -> MissingKey | None:
+        try:
+            self.registry.check(preset.required_models)
+        except MissingKey as error:
+            return error
+        return None
 
     async def ask(
         self,
@@ -124,9 +137,11 @@ class Service:
 
         What the owner asked before in the same words is not paid for again: a run that is going on is joined,
         an interrupted one resumed, and a young answer comes back as it is, marked `cached`. Raises what `plan`
-        raises, and Busy.
+        raises, and MissingKey, OverBudget and Busy.
         """
         plan = await self.plan(request, owner)
+        if plan.missing is not None:
+            raise plan.missing
         found = await self._found_or_started(_run_of(plan, owner), plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.desk.wait(found, wait_seconds, listener)
@@ -326,21 +341,25 @@ def _key(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _check_plan(preset: Preset, rehearsal: Rehearsal, cost_usd: float | None, limits: Limits) -> None:
-    """Make sure that a plan can fit its limits. Raises PlanRefused, with the arithmetic."""
+_WHOSE = ("in the configuration file", "of the preset", "of the request")
+"""Where the ceilings of a run come from, in the order in which they are combined."""
+
+
+def _check_plan(preset: Preset, rehearsal: Rehearsal, cost_usd: float | None, ceilings: Sequence[Limits]) -> None:
+    """Make sure that a plan fits all its ceilings. Raises PlanRefused, with the arithmetic."""
     read, written = rehearsal.input_tokens, rehearsal.output_tokens
-    if limits.max_calls is not None and rehearsal.calls > limits.max_calls:
-        raise _refused(preset, f"{rehearsal.calls} calls", f"{limits.max_calls}", "max_calls")
-    if limits.max_tokens is not None and read + written > limits.max_tokens:
-        needs = f"about {read:,} tokens in and {written:,} out over {rehearsal.calls} calls"
-        raise _refused(preset, needs, f"{limits.max_tokens:,}", "max_tokens")
-    if limits.max_cost_usd is not None and cost_usd is not None and cost_usd > limits.max_cost_usd:
-        needs = f"about ${cost_usd:.4f} ({rehearsal.calls} calls, {read:,} tokens in and {written:,} out)"
-        raise _refused(preset, needs, f"${limits.max_cost_usd:g}", "max_cost_usd")
+    for limits, whose in zip(ceilings, _WHOSE, strict=True):
+        if limits.max_calls is not None and rehearsal.calls > limits.max_calls:
+            raise _refused(preset, f"{rehearsal.calls} calls", f"{limits.max_calls}", f"max_calls {whose}")
+        if limits.max_tokens is not None and read + written > limits.max_tokens:
+            needs = f"about {read:,} tokens in and {written:,} out over {rehearsal.calls} calls"
+            raise _refused(preset, needs, f"{limits.max_tokens:,}", f"max_tokens {whose}")
+        if limits.max_cost_usd is not None and cost_usd is not None and cost_usd > limits.max_cost_usd:
+            needs = f"about ${cost_usd:.4f} ({rehearsal.calls} calls, {read:,} tokens in and {written:,} out)"
+            raise _refused(preset, needs, f"${limits.max_cost_usd:g}", f"max_cost_usd {whose}")
 
 
-def _refused(preset: Preset, needs: str, most: str, key: str) -> PlanRefused:
+def _refused(preset: Preset, needs: str, most: str, limit: str) -> PlanRefused:
     return PlanRefused(
-        f"Preset {preset.name} needs {needs}, and {most} is the limit. "
-        f"Choose a smaller preset, or raise limits.{key} in the configuration file."
+        f"Preset {preset.name} needs {needs}, and {most} is the limit. Choose a smaller preset, or raise {limit}."
     )

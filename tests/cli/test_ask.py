@@ -97,6 +97,14 @@ async def test_a_terminal_that_cannot_show_all_characters_is_still_answered() ->
     assert answer == "42 ?\n"
 
 
+async def test_a_dry_run_without_the_keys_shows_the_plan_and_what_is_missing() -> None:
+    plan = await moa("ask", "--preset", "frontier", "--dry-run", "What is the answer?")
+
+    assert plan.returncode == 0
+    assert b"OPENROUTER_API_KEY, which is not set" in plan.stderr
+    assert b"Nothing was sent." in plan.stdout
+
+
 async def test_a_dry_run_shows_the_plan_and_sends_nothing() -> None:
     async with lab() as upstream:
         plan = await moa("ask", "--dry-run", "What is the answer?")

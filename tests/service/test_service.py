@@ -9,8 +9,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.errors import InvalidRequest, UnknownRun
+from moa_mcp.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
 from moa_mcp.model import Run
+from moa_mcp.preset import Aggregator, Limits, Proposer
 from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.changes import ChangeRequest, Changes
 from moa_mcp.service.service import Request
@@ -77,6 +78,53 @@ async def test_a_run_of_another_server_is_waited_for_and_not_bought_again(tmp_pa
     assert (ended.run_id, ended.status, idle.calls) == (going.run_id, "completed", [])
     for store in stores:
         await store.aclose()
+
+
+async def test_a_cancelled_run_looks_the_same_whenever_it_is_looked_at(tmp_path: Path) -> None:
+    store, gate = SqliteStore(tmp_path / "runs.db"), Gate(ScriptedProvider(said), lambda call: call.id == "1.2")
+    async with service_of(tmp_path, gate, store) as service:
+        run = await service.ask(ASK, wait_seconds=0)
+        await gate.held.wait()
+        cancelled = await service.cancel(run.run_id)
+        collected = await service.collect(run.run_id)
+    await store.aclose()
+
+    for look in (cancelled, collected):
+        assert {record.call.id: record.status for record in look.calls} == {"1.1": "ok", "1.2": "cancelled"}
+
+
+@pytest.mark.parametrize(
+    ("config", "preset", "request_usd", "expected"),
+    [
+        ("limits: {max_calls: 4}\n", {}, None, r"needs 5 calls, and 4 is the limit\..*max_calls in the configuration"),
+        ("", {"max_calls": 3}, None, r"needs 5 calls, and 3 is the limit\..*max_calls of the preset"),
+        ("", {}, 1e-9, r"needs about \$.*max_cost_usd of the request"),
+    ],
+)
+async def test_a_plan_over_a_limit_is_refused_with_whose_limit_it_is(
+    tmp_path: Path, config: str, preset: dict[str, int], request_usd: float | None, expected: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
+    priced = {
+        "proposers": (Proposer(model="openai/gpt-4o", samples=2),),
+        "aggregator": Aggregator(model="openai/gpt-4o"),
+    }
+    asked = PRESET.model_copy(update={"limits": Limits(**preset), **priced})
+    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
+        with pytest.raises(PlanRefused, match=expected):
+            await service.plan(Request("Q?", preset=asked, max_cost_usd=request_usd))
+
+
+async def test_a_plan_needs_no_key_but_tells_which_one_is_missing(tmp_path: Path) -> None:
+    preset = PRESET.model_copy(update={"aggregator": Aggregator(model="openai/gpt-4o")})
+    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
+        plan = await service.plan(Request("Q?", preset=preset))
+        with pytest.raises(MissingKey, match="OPENAI_API_KEY"):
+            await service.ask(Request("Q?", preset=preset))
+
+    assert plan.rehearsal.calls == 5
+    assert plan.missing is not None
+    assert plan.missing.variables == ("OPENAI_API_KEY",)
 
 
 async def test_who_asks_again_while_the_same_run_is_being_stopped_gets_a_run_of_their_own(tmp_path: Path) -> None:
