@@ -20,7 +20,7 @@ from moa_mcp.errors import InvalidPreset, UnknownPreset
 from moa_mcp.fields import Name
 from moa_mcp.hermes import HermesPreset
 from moa_mcp.preset import Preset
-from moa_mcp.yamlfile import Stamp
+from moa_mcp.yamlfile import Document, Stamp
 
 Source = Literal["builtin", "user"]
 Parsed: TypeAlias = Preset | AutoPreset
@@ -106,6 +106,10 @@ class PresetLibrary:
     def text(self, name: str) -> str:
         """The file as it was written, broken or not; empty if it cannot be read. Raises UnknownPreset."""
         return self._reading(name).text
+
+    def document(self, name: str) -> Document:
+        """The file as plain data with its lines, for what is found wrong with it later. Raises as `get` does."""
+        return yamlfile.parse(self.text(name), self._file(name).shown, InvalidPreset)
 
     def problems(self) -> list[InvalidPreset]:
         """Everything that keeps a file from being a preset."""

@@ -231,7 +231,7 @@ class Subsets(Entry):
 
 
 class Advise(Entry):
-    """Hermes Agent's form: the drafts stand as private guidance in a trailing turn of the aggregator's own.
+    """Hermes Agent's form: the drafts stand as private guidance behind the question, for the aggregator alone.
 
     `loud` names the proposers that failed; `silent` does not.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-_THINK_TAG = re.compile(r"(</?think(?:ing)?>)", re.IGNORECASE)
+_THINK_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 # ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
 # Control characters but tab and newline, and the marks that turn the direction of writing.
@@ -52,26 +52,150 @@ def clean(text: str, before: str = "") -> str:
 
 
 def part_thinking(text: str) -> tuple[str, str]:
-    """Part a reply into (what it says, what it thought), both stripped.
+    """Part a whole reply into (what it says, what it thought), both stripped; see `Thoughts`."""
+    thoughts = Thoughts()
+    said = thoughts.part(text) + thoughts.end()
+    return said.strip(), "\n\n".join(part for piece in thoughts.parts if (part := piece.strip()))
 
-    What stands between `<think>` tags, nested ones too, is thought. An opening tag that is never closed takes
-    all that follows (the thought was cut off); a closing tag that was never opened takes all before it (the
-    chat template ate the opening one). One pass, for a model may write as many tags as it likes.
+
+class Thoughts:
+    """Parts a reply from its thoughts while it comes in; `parts` are the thoughts by now.
+
+    What stands between `<think>` tags, nested ones too, is thought. A tag in code, in quotes or in the midst of a
+    sentence is text that speaks of tags. An opening tag that begins a line and is never closed takes all that
+    follows (the thought was cut off), another one takes nothing; a closing tag that was never opened takes all
+    before it (the chat template ate the opening one). One pass, for a model may write as many tags as it likes.
     """
-    said: list[str] = []
-    thought: list[str] = []
-    depth = 0
-    for number, part in enumerate(_THINK_TAG.split(text)):
-        if number % 2 == 0:
-            (thought if depth else said).append(part)
-        elif part.startswith("</"):
-            if depth == 0:
-                thought += said
-                said = []
-            depth = max(0, depth - 1)
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self._depth = 0
+        self._thought: list[str] = []
+        self._doubtful = False
+        self._spoken_of = False
+        self._line = _Line()
+        self._unread: list[str] = []  # what the line goes on by: looked at only where a tag follows
+
+    def part(self, text: str) -> str:
+        """What is said in the next piece, in which no tag may be cut off from the character behind it."""
+        if "<" not in text and not self._depth:
+            self._unread.append(text)
+            return text
+        said: list[str] = []
+        start = 0
+        for tag in _THINK_TAG.finditer(text):
+            self._take(text[start : tag.start()], said)
+            self._read(tag[0], text[tag.end() : tag.end() + 1], said)
+            start = tag.end()
+        self._take(text[start:], said)
+        return "".join(said)
+
+    def end(self) -> str:
+        """What turns out to be said after all, now that no closing tag can come any more."""
+        rest, self._thought = "".join(self._thought), []
+        if not self._doubtful:
+            self.parts.append(rest)
+        return rest if self._doubtful else ""
+
+    def _take(self, text: str, said: list[str]) -> None:
+        self._unread.append(text)
+        (self._thought if self._depth else said).append(text)
+
+    def _read(self, tag: str, behind: str, said: list[str]) -> None:
+        closing = tag[1] == "/"
+        if self._is_text(closing, behind):
+            self._take(tag, said)
+            return
+        if closing:
+            self._close(tag, said)
         else:
-            depth += 1
-    return "".join(said).strip(), "\n\n".join(part for piece in thought if (part := piece.strip()))
+            self._open(tag)
+        self._line = _Line()
+        self._unread.clear()
+
+    def _open(self, tag: str) -> None:
+        if self._depth == 0:
+            self._doubtful = not self._line.is_blank
+        self._part_here(tag)
+        self._depth += 1
+
+    def _close(self, tag: str, said: list[str]) -> None:
+        if self._depth == 0:
+            self.parts += said
+            said.clear()
+            return
+        self._depth -= 1
+        if self._depth == 0 and self._doubtful:
+            self._thought[0] = ""  # the opening tag, kept for the case that none closes it
+            self._doubtful = False
+        self._part_here(tag)
+
+    def _part_here(self, tag: str) -> None:
+        """Begin another part of the thoughts, or keep the tag where they may yet turn out to be text."""
+        if self._doubtful:
+            self._thought.append(tag)
+        else:
+            self.parts.append("".join(self._thought))
+            self._thought = []
+
+    def _is_text(self, closing: bool, behind: str) -> bool:
+        line = self._line
+        line.go_on("".join(self._unread))
+        self._unread.clear()
+        if self._depth == 0 and line.is_code:
+            return True
+        if line.is_blank:
+            return False
+        quoted = line.end[-1] in _QUOTE_BEFORE
+        if quoted and behind in _QUOTE_BEHIND:
+            return True
+        if closing and self._depth:
+            return False
+        if closing and self._spoken_of:
+            self._spoken_of = False
+            return True
+        in_sentence = (quoted or _IN_SENTENCE.fullmatch(line.end) is not None) and behind in _SENTENCE_GOES_ON
+        self._spoken_of = self._spoken_of or (in_sentence and not closing and self._depth == 0)
+        return in_sentence
+
+
+_QUOTE_BEFORE = "`'\"\u201c\u2018\u00ab(["
+_QUOTE_BEHIND = "`'\"\u201d\u2019\u00bb)]"
+_IN_SENTENCE = re.compile(r"[^\s.!?:\u2026\u3002\uff01\uff1f][ \t]")
+_SENTENCE_GOES_ON = f" \t,.;:!?\u2026{_QUOTE_BEHIND}"
+
+
+class _Line:
+    """The line up to some place of a text: how it begins, how it ends, and whether that is within code."""
+
+    def __init__(self) -> None:
+        self.end = ""
+        self._start = ""
+        self._ticks = 0
+        self._fenced = False
+
+    def go_on(self, text: str) -> None:
+        """Move the place behind `text`."""
+        first, *others = text.split("\n")
+        self._lengthen(first)
+        for line in others:
+            self._fenced ^= self._start in ("```", "~~~")
+            self.end, self._start, self._ticks = "", "", 0
+            self._lengthen(line)
+
+    @property
+    def is_blank(self) -> bool:
+        return not self._start
+
+    @property
+    def is_code(self) -> bool:
+        return self._fenced or self._ticks % 2 == 1
+
+    def _lengthen(self, text: str) -> None:
+        self.end = (self.end + text[-2:])[-2:]
+        self._ticks += text.count("`")
+        if len(self._start) < 3:
+            self._start = (self._start + text).lstrip()[:3]
 
 
 def fence(text: str, label: str, nonce: str) -> str:
@@ -80,32 +204,34 @@ def fence(text: str, label: str, nonce: str) -> str:
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
-_FENCED = re.compile(
-    r"(<<(?P<label>[^<>\n]+) (?P<nonce>[0-9a-f]{16})>>\n)(?P<body>.*?)(\n<<end of (?P=label) (?P=nonce)>>)",
-    re.DOTALL,
-)
-
 SHORTENED = "\n[… the middle of this text is left out …]\n"
 
+_WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
+"""The labels of what may be shortened: never what the caller wrote, such as the question that a judge is shown."""
 
-def with_shorter_fences(text: str) -> str:
-    """`text` with all that stands in fences cut to its first 35 and last 15 hundredths; the rest as it is."""
 
-    def shorter(fenced: re.Match[str]) -> str:
-        body = fenced["body"]
-        if len(body) < 10 * len(SHORTENED):
-            return fenced[0]
-        head, tail = len(body) * 35 // 100, len(body) * 15 // 100
-        return f"{fenced[1]}{body[:head]}{SHORTENED}{body[-tail:]}{fenced[5]}"
+def with_shorter_drafts(text: str, nonce: str) -> str:
+    """`text` with each draft in the fences of `nonce` cut to its first 35 and last 15 hundredths; the rest as it is."""
+    fenced = re.compile(
+        rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
+    )
+    return fenced.sub(_shorter, text)
 
-    return _FENCED.sub(shorter, text)
+
+def _shorter(fenced: re.Match[str]) -> str:
+    body = fenced["body"]
+    if len(body) < 10 * len(SHORTENED):
+        return fenced[0]
+    head, tail = len(body) * 35 // 100, len(body) * 15 // 100
+    return f"{fenced[1]}{body[:head]}{SHORTENED}{body[-tail:]}{fenced[4]}"
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """Fold `text` into one printable line of at most `limit` characters, for messages and logs."""
-    folded = " ".join(repair(text).split())
-    printable = "".join(ch for ch in folded if ch.isprintable())
-    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"
+    line = " ".join(repair(text).split())
+    if not line.isprintable():
+        line = "".join(ch for ch in line if ch.isprintable())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def printable(text: str) -> str:

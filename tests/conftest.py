@@ -56,6 +56,8 @@ def _only_this_machine(getaddrinfo: Callable[..., Any]) -> Callable[..., Any]:
     def guarded(host: Any, *others: Any, **named: Any) -> Any:
         # Without a host, or with a number, nothing is looked up.
         if host and not _is_loopback(name := _text(host)) and not _is_number(name):
+            if name.endswith(".invalid"):  # RFC 6761: no such name exists, and nobody is to be asked for it
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
             _refuse(f"looked up {name}")
         return getaddrinfo(host, *others, **named)
 

@@ -19,6 +19,7 @@ class Promise:
 
 
 MODELS = "tests/faults/test_failing_models.py"
+REACHING = "tests/faults/test_reaching.py"
 TIME = "tests/faults/test_time.py"
 REPLIES = "tests/faults/test_replies.py"
 SIZE = "tests/faults/test_size.py"
@@ -60,7 +61,7 @@ PROMISES: dict[int, Promise] = {
     5: Promise(
         "A server error is tried again at most twice, after waits that differ.",
         MODELS,
-        ("test_a_server_error_is_tried_again_twice_at_most",),
+        ("test_a_server_error_is_tried_again_twice_at_most_after_waits_that_grow",),
     ),
     6: Promise(
         "A provider that says whether to try again is obeyed.",
@@ -83,9 +84,10 @@ PROMISES: dict[int, Promise] = {
     ),
     9: Promise(
         "A server that cannot be reached is tried once more, and TLS is never given up for plain text.",
-        MODELS,
+        REACHING,
         (
             "test_a_port_where_nobody_listens_is_tried_twice_and_then_left",
+            "test_a_name_that_is_not_found_is_looked_up_twice_and_then_left",
             "test_tls_to_a_plain_port_fails_without_a_second_try_in_plain_text",
         ),
     ),

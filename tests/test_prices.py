@@ -51,6 +51,23 @@ def test_a_price_that_is_not_known_is_none(model: str) -> None:
     assert rates(model) is None
 
 
+@pytest.mark.parametrize("model", ["google/gemini-2.5-pro", "anthropic/claude-sonnet-4-5", "openai/gpt-4o-mini"])
+@pytest.mark.parametrize("read", [10, 150_000, 200_000, 200_001, 900_000])
+def test_the_rates_of_a_request_are_those_of_requests_as_long_as_it_is(model: str, read: int) -> None:
+    known = rates(model)
+
+    assert known is not None
+    held = known.at(read)
+    assert price(model, read, 1000) == pytest.approx(read * held.input_per_token + 1000 * held.output_per_token)
+
+
+def test_long_requests_of_some_models_cost_more_per_token() -> None:
+    known = rates("google/gemini-2.5-pro")
+
+    assert known is not None
+    assert known.at(300_000).input_per_token > known.input_per_token
+
+
 def test_no_tokens_cost_nothing() -> None:
     assert price("openai/gpt-4o-mini", 0, 0) == 0.0
 

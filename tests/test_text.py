@@ -36,6 +36,52 @@ def test_nested_thoughts_leave_none_of_their_words() -> None:
     assert part_thinking("<think>a<think>b</think>c</think>said")[0] == "said"
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Hermes 4 puts its reasoning into a `<think>` block. To strip it, use a regular expression. More of it.",
+        "First this. In the chat template the block ends with `</think>` and only then comes the reply.",
+        "The block ends with </think> and only then comes the reply.",
+        "The block begins with <think>, and ends with </think>.",
+        "It has two tags (<think> and </think>) around its thoughts.",
+        'The pattern is "<think>", and what it ends with is "</think>".',
+        "Use `re.sub(r'<think>.*?</think>', '', text)` to strip it.",
+        "Its form is:\n\n```xml\n<think>\nhm\n</think>\nYes.\n```\nThat is all.",
+        "Say <thinking>out loud, and never end it.",
+        "What ends a thought is </think>",
+    ],
+)
+def test_a_reply_that_speaks_of_tags_stays_whole(reply: str) -> None:
+    assert part_thinking(reply) == (reply, "")
+
+
+@pytest.mark.parametrize(
+    ("reply", "said", "thought"),
+    [
+        ("\n <think> Hm, a `<think>` tag. </think> Yes.", "Yes.", "Hm, a `<think>` tag."),
+        ("<think>\nI close it with `</think>` soon.\n</think>\nYes.", "Yes.", "I close it with `</think>` soon."),
+        ("<think>\nThen a <think> block.\n</think>\nYes.", "Yes.", "Then a <think> block."),
+        ("<think>\n```\ncode\n</think>\nYes.", "Yes.", "```\ncode"),
+        ("I weigh it, and it is blue.\n</think>\n\nBlue.", "Blue.", "I weigh it, and it is blue."),
+        ("So it is blue. </think> Blue.", "Blue.", "So it is blue."),
+        ("```\ncode\n```\n<think>hm</think>\nYes.", "```\ncode\n```\n\nYes.", "hm"),
+        ("A <think>b\n<think>c</think>d</think>e", "A e", "b\n<think>c</think>d"),
+    ],
+)
+def test_thoughts_are_taken_out_though_they_speak_of_tags(reply: str, said: str, thought: str) -> None:
+    assert part_thinking(reply) == (said, thought)
+
+
+tags_and_text = st.lists(st.sampled_from(["<think>", "</think>", "x", "x x", " ", "\n", "`", "```", "'", ".", "("]))
+
+
+@given(tags_and_text.map("".join))
+def test_every_word_of_a_reply_is_either_said_or_thought(reply: str) -> None:
+    said, thought = part_thinking(reply)
+
+    assert (said + thought).count("x") == reply.count("x")
+
+
 @given(st.text(), st.integers(0, 2**64 - 1))
 def test_a_fence_closes_exactly_once_whatever_it_encloses(text: str, seed: int) -> None:
     nonce = f"{seed:016x}"

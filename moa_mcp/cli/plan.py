@@ -11,6 +11,7 @@ import click
 from moa_mcp.cli.answer import write
 from moa_mcp.cli.opening import valid_settings
 from moa_mcp.cli.shape import tree
+from moa_mcp.flows.reach import ends_early, reach
 from moa_mcp.service.service import Plan, Request
 from moa_mcp.text import one_line, printable
 from moa_mcp.views import counted, rounded
@@ -45,7 +46,8 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 def _notes(plan: Plan) -> list[str]:
     """What to know of the plan; above all why it could not be sent now."""
-    return [*([str(plan.missing)] if plan.missing else []), *plan.notes]
+    missing = [str(plan.missing)] if plan.missing else []
+    return [*missing, *plan.notes, *ends_early(reach(plan.preset, plan.task), plan.limits.max_calls)]
 
 
 def _by_model(plan: Plan) -> dict[str, int]:

@@ -29,7 +29,9 @@ _SAID = re.compile(
     r"|^[ \t*_#>-]{0,9}answer[ \t*_]{0,9}:[ \t*_]{0,9}(\S[^\n]{0,299})",
     re.IGNORECASE | re.MULTILINE,
 )
-_LETTER = re.compile(r"(?<!\w)\(([A-Z])\)(?!\w)")
+_BEFORE = len("the correct ")
+"""How many characters before the word "answer" a line that says so can begin to say it."""
+_LETTER = re.compile(r"\((?<!\w\()([A-Z])\)(?!\w)")
 _NUMBER = re.compile(r"(?<![\w.,])-?[$€£]?\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?:\s?/\s?\d{1,30})?(?![\w])")
 _NUMERIC = re.compile(r"([-+]?)[$€£]?\s?(\d{1,30})(\.\d{1,30})?(?:\s?/\s?(\d{1,30}))?\s?%?")
 _CHOICE = re.compile(r"\(?([a-z])\)(?:[\s,].*)?|\(?([a-z])[.:]\s.*", re.DOTALL)
@@ -120,7 +122,9 @@ def _boxed(text: str) -> str | None:
 
 
 def _said(text: str) -> str | None:
-    found = _SAID.findall(text)
+    # Looking for the word is much quicker; only of ASCII are small letters as many as large ones.
+    word = text.lower().find("answer")
+    found = _SAID.findall(text, max(0, word - _BEFORE) if text.isascii() else 0) if word >= 0 else None
     return "".join(found[-1]).strip() if found else None
 
 

@@ -33,6 +33,8 @@ LONGEST_REASON = 300
 LONGEST_ECHO = 4_000
 """Characters of a reply out of form that its model is shown again."""
 
+_AGAIN = ".again"
+
 _DECODER = json.JSONDecoder(strict=False)  # models put real line breaks into strings
 
 
@@ -79,7 +81,8 @@ def ask_each(batch: Batch, read: Read[Form], loosely: Read[Form] | None = None) 
 
     `loosely` reads what `read` cannot and has no JSON object: a verdict in prose. Returns, in order of the
     calls, what was read; `how` is "first try" or "second try", with ", read loosely" behind it where that was
-    so, or "out of form", or the plain words of a failure.
+    so, or "out of form", or the plain words of a failure: of the first try, or of the second, which fails also
+    where the run has no call to spare for it.
     """
     outcomes = (yield batch) if batch.calls else ()
     asked = [_asked(outcome, "first try", read, loosely) for outcome in outcomes]
@@ -101,6 +104,11 @@ def ask(
     """Ask one call; see `ask_each`."""
     (asked,) = yield from ask_each(Batch(call.layer, (call,), until=until), read, loosely)
     return asked
+
+
+def is_second_try(call: Call) -> bool:
+    """Whether a call asks again for what came out of form: no plan counts it, and a run can do without it."""
+    return call.id.endswith(_AGAIN)
 
 
 def json_object(text: str, *keys: str) -> Mapping[str, Any] | None:
@@ -159,4 +167,4 @@ def _once_more(call: Call, outcome: Outcome) -> Call:
     said = outcome.text[-LONGEST_ECHO:] if isinstance(outcome, Draft) else ""
     # Providers refuse a turn without words: a model that said nothing is asked the same again.
     turns = (Message("assistant", said), Message("user", AGAIN)) if said.strip() else ()
-    return replace(call, id=f"{call.id}.again", messages=(*call.messages, *turns))
+    return replace(call, id=f"{call.id}{_AGAIN}", messages=(*call.messages, *turns))

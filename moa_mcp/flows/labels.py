@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from string import ascii_uppercase
 from typing import Any, TypeVar
 
@@ -38,7 +39,7 @@ class Ballot:
 
     @property
     def letters(self) -> tuple[str, ...]:
-        return tuple(letter(place) for place in range(len(self.order)))
+        return _letters(len(self.order))
 
     @property
     def mapping(self) -> Mapping[str, int]:
@@ -99,6 +100,11 @@ def drawn(seed: int, purpose: str) -> float:
     """A number from 0 up to 1 that depends on the seed and the purpose alone."""
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
+
+
+@cache
+def _letters(count: int) -> tuple[str, ...]:
+    return tuple(map(letter, range(count)))
 
 
 def letter(place: int) -> str:

@@ -7,6 +7,7 @@ stages between its layers or another end behind them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from moa_mcp.errors import RunFailed
@@ -23,7 +24,7 @@ from moa_mcp.flows.screen import screen
 from moa_mcp.flows.slot import branch_for
 from moa_mcp.flows.state import Reference, Seat, Stage, State
 from moa_mcp.flows.stop import stop
-from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Task
+from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Outcome, Task
 from moa_mcp.preset import Preset, Proposer
 from moa_mcp.prompts import messages_for
 
@@ -59,6 +60,7 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     """Run one layer of proposers. Its drafts become the references; those it read become `before`."""
     batch = proposals(task, preset, state)
     outcomes = yield batch
+    state = replace(state, learned={**state.learned, **_learned(outcomes)})
     state = state.noting(*remarks(batch.asked, outcomes), *oddities(task, batch.asked, outcomes))
     by_slot = {call.slot: outcome for call, outcome in zip(batch.asked, outcomes, strict=True)}
     answered = ((seat, by_slot[seat.number]) for seat in state.seats)
@@ -72,6 +74,11 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     # What the layer before wrote is paid for and good: the answer rests on that.
     left = f"layer {state.layer} gave too few drafts and was left out"
     return replace(state.noting(left), degraded=True, ended=left)
+
+
+def _learned(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """What the panels that stood in slots have learned."""
+    return {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
 
 
 def proposals(task: Task, preset: Preset, state: State) -> Batch:

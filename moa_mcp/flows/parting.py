@@ -7,13 +7,15 @@ trying all partings where there are few, so that it needs no seed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import fmean
 
 from moa_mcp.flows.answers import tally
-from moa_mcp.flows.similarity import Kind, Likeness, Matrix
+from moa_mcp.flows.similarity import Kind, Likeness, Matrix, similarities
+from moa_mcp.model import Batch, Outcome, Task
+from moa_mcp.preset import Preset
 
 MARGINS: Mapping[Kind, float] = {"embeddings": 0.15, "lexical": 0.35}
 """How much more alike the larger group has to be within than across, for the groups to stand apart."""
@@ -51,6 +53,37 @@ class Parting:
     def dropped(self) -> tuple[int, ...]:
         """The smaller group if it is dropped, else none."""
         return self.smaller if self.apart and not self.tied else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How texts were told apart: their groups, by what that was, and what the reader should know of it."""
+
+    groups: Parting
+    facts: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+
+def told_apart(
+    task: Task,
+    preset: Preset,
+    texts: Sequence[str],
+    *,
+    layer: int,
+    place: str,
+    by: float | None = None,
+    margin: float | None = None,
+) -> Generator[Batch, Sequence[Outcome], Told]:
+    """Part texts by their short answers, or, where they have none to go by, by how alike they are.
+
+    Two texts that differ in one number are much alike: so answers come first. `layer`, `place` and `by` are those
+    of the call for embeddings (see `similarities`).
+    """
+    by_answer = parted_by_answer(texts)
+    if by_answer is not None:
+        return Told(by_answer, {"by": "answer"})
+    found = yield from similarities(task, preset, texts, layer=layer, place=place, by=by)
+    return Told(parted(found, margin), found.facts, found.notes)
 
 
 def parted(found: Likeness, margin: float | None = None) -> Parting:

@@ -1,20 +1,23 @@
 """A flow played through with made-up drafts: how many calls it makes, in how many rounds, of what length.
 
-Nothing is sent. How the models behave is a world: in `least` all goes so well that a run ends soonest, in
-`planned` nothing fails and it goes on longest, and in `astray` judges answer out of form at first and
-aggregators fail. The bounds on a run's calls come from playing it in all of them, never from a formula.
+Nothing is sent. How the models behave is a world: in `least` and its like all goes so well that a run ends
+soonest, in `planned` nothing fails and it goes on longest, and in `astray` judges answer out of form at first
+and whoever would end it alone fails. The bounds on a run's calls come from playing it in all of them, never
+from a formula.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.errors import PlanRefused, Reason, RunFailed
+from moa_mcp.flows.route.outright import SAMPLER, SOLO
 from moa_mcp.model import AGGREGATOR, Batch, Call, Draft, Failure, Flow, Outcome
 
 DRAFT_TOKENS = 700
@@ -111,9 +114,30 @@ def least(call: Call) -> Outcome:
     return Draft("The answer is 42. " * (_DRAFT_LETTERS // 18), finish_reason="stop")
 
 
+def terse(call: Call) -> Outcome:
+    """As in `least`, but with drafts too short for one to be taken for a copy of another."""
+    return Draft("The answer is 42.", finish_reason="stop") if _is_free(call) else least(call)
+
+
+def divided(call: Call) -> Outcome:
+    """As in `terse`, but every second draft differs: of an odd number, the largest minority that stands apart."""
+    return _split(call, 2)
+
+
+def outvoted(call: Call) -> Outcome:
+    """As in `divided`, but the second draft differs not: the largest minority of an even number."""
+    return _split(call, 4)
+
+
+def _split(call: Call, first: int) -> Outcome:
+    number = re.search(r"(\d+)$", call.id)  # not the slot: all calls of a branch are of one
+    place = int(number[1]) if number and _is_free(call) else 1
+    return terse(call) if place < first or place % 2 else Draft("The answer is 7.", finish_reason="stop")
+
+
 def astray(call: Call) -> Outcome:
-    """Who is to reply in a fixed form does so only when asked again, and no aggregator answers."""
-    if call.role == AGGREGATOR:
+    """Who is to reply in a fixed form does so only when asked again, and nobody answers who would end the run."""
+    if call.role in (AGGREGATOR, SOLO):
         return Failure(Reason.OVERLOADED)
     if call.likely is not None and call.kind == "chat" and not call.id.endswith(".again"):
         return Draft("", finish_reason="stop")
@@ -121,11 +145,18 @@ def astray(call: Call) -> Outcome:
 
 
 def lost(call: Call) -> Outcome:
-    """Nobody ever replies in the form that was asked for, and no aggregator answers."""
+    """Nobody ever replies in the form that was asked for, and nobody answers who would end the run, nor samples."""
+    if call.role == SAMPLER:
+        return Failure(Reason.OVERLOADED)
     return Draft("", finish_reason="stop") if call.likely is not None and call.kind == "chat" else astray(call)
 
 
-WORLDS: tuple[World, ...] = (least, planned, astray, lost)
+def _is_free(call: Call) -> bool:
+    """Whether a call asks for words of no fixed form: for a draft, say."""
+    return call.kind == "chat" and call.likely is None
+
+
+WORLDS: tuple[World, ...] = (least, terse, divided, outvoted, planned, astray, lost)
 
 
 def bounds(flow: Callable[[], Flow]) -> Bounds:
@@ -149,19 +180,21 @@ def rehearse(flow: Flow, world: World = planned) -> Rehearsal:
     return _played(flow, world)[0]
 
 
-def _played(flow: Flow, world: World) -> tuple[Rehearsal, Outcome]:
-    """What a flow came to, and what it is worth to the flow in whose call's place it stood."""
+def _played(flow: Flow, world: World) -> tuple[Rehearsal, Draft | None]:
+    """What a flow came to, and its answer as the draft that it is to an outer one; None if it failed."""
     rehearsal = Rehearsal()
     try:
         batch = next(flow)
         while True:
             inner = [_played(branch.flow(), world) for branch in batch.branches]
             rehearsal = _after(rehearsal, batch, [one for one, _ in inner])
-            batch = flow.send([*(world(call) for call in batch.calls), *(outcome for _, outcome in inner)])
+            # What fails here, for want of real drafts, may answer at the last moment in a run: the outer goes on.
+            drafts = (draft or planned(branch.call) for branch, (_, draft) in zip(batch.branches, inner, strict=True))
+            batch = flow.send([*map(world, batch.calls), *drafts])
     except StopIteration as stop:
         return rehearsal, Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
-    except RunFailed as error:
-        return rehearsal, Failure(Reason.PANEL, str(error))
+    except RunFailed:
+        return rehearsal, None
 
 
 def _after(rehearsal: Rehearsal, batch: Batch, inner: Sequence[Rehearsal]) -> Rehearsal:

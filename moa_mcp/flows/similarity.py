@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import mul
 from typing import Any, Literal, TypeAlias
 
 from moa_mcp.flows.asking import is_list
@@ -23,12 +24,17 @@ from moa_mcp.preset import Preset
 LONGEST_EMBEDDED = 20_000
 """Characters of a text that are embedded: models read about 8,000 tokens, and refuse more."""
 
+LONGEST_COMPARED = 200_000
+"""Characters of a text whose words are compared: of the longest that are let in, all would take seconds."""
+
 EMBEDDING_SHARE = 0.05
 """How much of a run's time embeddings have behind the layer whose drafts they compare."""
 
 # Scripts without spaces between words: each character is a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+_ASCII_WORD = re.compile(r"\w+", re.ASCII)
+"""The same for a text of ASCII alone, in less time."""
 
 Kind: TypeAlias = Literal["embeddings", "lexical"]
 Matrix: TypeAlias = Sequence[Sequence[float]]
@@ -84,10 +90,14 @@ def similarities(
 
 def lexical(texts: Sequence[str]) -> Matrix:
     """The TF-IDF cosines of `texts`; what words are rare is told from these texts alone."""
-    counts = [Counter(_WORD.findall(text.casefold())) for text in texts]
+    counts = [Counter(_words(text[:LONGEST_COMPARED].casefold())) for text in texts]
     spread = Counter(word for count in counts for word in count)
     rarity = {word: 1 + math.log((1 + len(texts)) / (1 + drafts)) for word, drafts in spread.items()}
     return _cosines([{word: (1 + math.log(times)) * rarity[word] for word, times in one.items()} for one in counts])
+
+
+def _words(text: str) -> list[str]:
+    return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
 
 
 def read_vectors(text: str, count: int) -> list[list[float]] | None:
@@ -124,8 +134,9 @@ def _cosines(vectors: Sequence[Vector]) -> Matrix:
 
 
 def _dot(one: Vector, other: Vector) -> float:
-    short, long = sorted((one, other), key=len)
-    return sum(value * long.get(key, 0.0) for key, value in short.items())
+    common = one.keys() & other.keys()
+    # The sum without rounding in between: a set has no order that could be relied on.
+    return math.fsum(map(mul, map(one.__getitem__, common), map(other.__getitem__, common)))
 
 
 def _share(layer: int, layers: int) -> float:

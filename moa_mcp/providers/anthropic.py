@@ -11,9 +11,9 @@ from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.faults import fault_in
-from moa_mcp.providers.payload import count, mapping, parse, words
+from moa_mcp.providers.payload import count, mapping, name, parse, words
 from moa_mcp.providers.transcript import Transcript
-from moa_mcp.text import one_line, repair
+from moa_mcp.text import repair
 
 if TYPE_CHECKING:
     from moa_mcp.providers.http import Http
@@ -90,7 +90,7 @@ class AnthropicReader:
         raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
 
     def _start(self, message: dict[str, Any]) -> None:
-        self.transcript.served_model = one_line(words(message.get("model"))) or None
+        self.transcript.served_model = name(message.get("model"))
         self.transcript.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
 
     def _change(self, event: dict[str, Any]) -> None:

@@ -1,7 +1,10 @@
 """What a run may still use: reserved before a call is sent, settled by what it came to. No call is made here.
 
-A reservation is an upper bound, so calls that run side by side cannot together pass a ceiling. Where the price
-of a model is unknown, only calls and tokens are counted.
+Calls that run side by side cannot together pass a ceiling as long as each keeps to its reservation. Input is
+reserved by an estimate that is rather too high. Output that streams is held to what is reserved, and a call that
+gets less than it wanted is sent with that limit. What can still pass a ceiling are the thoughts of models that
+neither stream them nor were given a limit, by as much as each call under way thinks: they are known when they are
+billed, and then nothing more is sent. Where the price of a model is unknown, only calls and tokens are counted.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.model import Call, CallRecord, Usage
+from moa_mcp.model import Call, CallRecord, Failure, Usage
 from moa_mcp.preset import Limits
 from moa_mcp.prices import Rates
 
 LETTERS_PER_TOKEN = 3
-"""Fewer than there are in any usual text, so that an estimate is rather too high."""
+"""Fewer than there are in any usual text of ASCII, so that an estimate is rather too high."""
 
 MOST_OUTPUT = 8192
 """Tokens that are reserved for an answer without a max_tokens of its own."""
@@ -29,9 +32,12 @@ STEP = 2048
 """Tokens by which a reservation grows that an answer has outgrown."""
 
 
-def tokens_in(text_length: int) -> int:
-    """About how many tokens so many characters are, rather too many than too few."""
-    return ceil(text_length / LETTERS_PER_TOKEN)
+def tokens_in(text: str) -> float:
+    """About how many tokens a text has, rather too many than too few: beyond ASCII, one for each character."""
+    if text.isascii():
+        return len(text) / LETTERS_PER_TOKEN
+    plain = len(text.encode("ascii", "ignore"))
+    return len(text) - plain + plain / LETTERS_PER_TOKEN
 
 
 @dataclass(slots=True)
@@ -47,10 +53,10 @@ class Reservation:
 
     @classmethod
     def wanted_by(cls, call: Call, rates: Rates | None) -> Reservation:
-        """What a call may come to."""
-        letters = sum(len(message.text) for message in call.messages)
-        output = 0 if call.kind == "embedding" else call.max_tokens or MOST_OUTPUT
-        return cls(tokens_in(letters), output, rates)
+        """What a call may come to, at the rates of requests as long as it is."""
+        read = ceil(sum(tokens_in(message.text) for message in call.messages))
+        written = 0 if call.kind == "embedding" else call.max_tokens or MOST_OUTPUT
+        return cls(read, written, rates and rates.at(read))
 
     @property
     def tokens(self) -> int:
@@ -62,9 +68,13 @@ class Reservation:
 
     def cost_of(self, output_tokens: int) -> float | None:
         """The price with that many tokens of output, None if it is not known."""
+        return self.price_of(self.input_tokens, output_tokens)
+
+    def price_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """The price of so many tokens at the rates of this call, None if it is not known."""
         if self.rates is None:
             return None
-        return self.input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
+        return input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
 
 
 class Budget:
@@ -78,8 +88,10 @@ class Budget:
         self._changed = anyio.Event()
 
     def book(self, record: CallRecord) -> None:
-        """Count a call that was made before: the run was resumed."""
-        self._calls -= 1 + record.outcome.retries
+        """Count a call that was made before: the run was resumed. Code and panels are no calls to models."""
+        if record.call.kind in ("code", "panel"):
+            return
+        self._calls -= record.outcome.retries + (not _was_refused_here(record))
         self._spend(record.outcome.usage)
 
     async def reserve(self, wanted: Reservation) -> None:
@@ -135,3 +147,9 @@ class Budget:
         tokens = "" if self._tokens == inf else f"{max(0, int(self._tokens)):,} tokens"
         dollars = "" if self._dollars == inf else f"${max(0.0, self._dollars):.4f}"
         return f"{' and '.join(part for part in (tokens, dollars) if part)} left, which is too little for the call"
+
+
+def _was_refused_here(record: CallRecord) -> bool:
+    """Whether a call was not sent, for want of room, and gave back what it would have used up."""
+    outcome = record.outcome
+    return isinstance(outcome, Failure) and outcome.reason is Reason.BUDGET and outcome.usage.input_tokens is None

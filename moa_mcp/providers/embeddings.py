@@ -14,9 +14,9 @@ from moa_mcp.endpoints import split_model
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft, Usage
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.payload import count, mapping, sequence, words
+from moa_mcp.providers.payload import count, mapping, name, sequence
 from moa_mcp.providers.transcript import Transcript
-from moa_mcp.text import one_line, repair
+from moa_mcp.text import repair
 
 if TYPE_CHECKING:
     from moa_mcp.providers.http import Http
@@ -72,7 +72,7 @@ class EmbeddingsReader:
             raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
         self.transcript.vectors = json.dumps(vectors)
         self.transcript.ended = True
-        self.transcript.served_model = one_line(words(reply.get("model"))) or None
+        self.transcript.served_model = name(reply.get("model"))
         self.transcript.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
         return ""
 

@@ -83,6 +83,29 @@ _SETTINGS = {
 """The keys of a request that a provider may not know, by what it calls them; the longer word first."""
 
 
+_UNKNOWN = re.compile(
+    r"un(supported|known|recognized|recognised|expected) (\w+ ){0,2}(parameter|argument|field|property|key|name)"
+    r"|extra (inputs|fields|keys)|not permitted|deprecated|no longer|is unsupported"
+    r"|(not|n't) (be )?(support|accept|allow|available)",
+    re.IGNORECASE,
+)
+_OUT_OF_RANGE = re.compile(
+    r"[<>]|\b(range|between|maximum|minimum|at (most|least)|too (large|big|high|low|small|many)|exceed\w*"
+    r"|(must|should|may only|can only) be|one of|supported values|less than|greater than|up to)\b",
+    re.IGNORECASE,
+)
+
+
+def is_unknown_setting(detail: str) -> bool:
+    """Whether a provider that objects to a setting says that it does not take it at all, whatever its value.
+
+    In doubt it is the value: a setting that is taken for unknown is sent to that model no more.
+    """
+    if "only the default" in detail.lower():
+        return True
+    return bool(_UNKNOWN.search(detail)) and not _OUT_OF_RANGE.search(detail)
+
+
 def refusal(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
     """The error that an HTTP reply with a status of 400 or more is. `now` is in Unix seconds."""
     error = fault_in(body, status)

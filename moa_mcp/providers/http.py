@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 import anyio
+import anyio.lowlevel
 import httpx
 from httpx_aiohttp import AiohttpTransport
 
@@ -104,7 +105,7 @@ class Http:
             error.detail = without_key(error.detail, self._key)
             error.sent_text = reader.transcript.heard
             error.reached = error.reached or answered
-            error.served_model = reader.transcript.served_model
+            error.served_model = without_key(reader.transcript.served_model or "", self._key) or None
             error.input_tokens = reader.transcript.input_tokens
             error.output_tokens = reader.transcript.output_tokens
             raise
@@ -156,7 +157,12 @@ def _mapped() -> Generator[None]:
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
         again = False if untrusted else None
-        raise ProviderError(reason, detail, should_retry=again, reached=not isinstance(error, UNSENT)) from error
+        raise ProviderError(reason, detail, should_retry=again, reached=_may_have_been_sent(error)) from error
+
+
+def _may_have_been_sent(error: Exception) -> bool:
+    """Whether a request may have reached anybody. The transport calls a refused connection a timeout, its cause not."""
+    return not isinstance(error, UNSENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
 async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
@@ -191,6 +197,7 @@ async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
         if events := splitter.feed(chunk):
             on_text("".join([reader.feed(data) for _, data in events]))  # without text, a sign of life
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what is buffered comes without a wait, and so without an end
     with anyio.move_on_after(DRAIN_SECONDS):
         while await _next(chunks):
             pass

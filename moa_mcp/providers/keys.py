@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -37,10 +38,14 @@ def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
 
 
 def without_key(text: str, key: str | None) -> str:
-    """What a provider said as one line of at most 200 characters, with every form of the key taken out."""
+    """What a provider said as one line of at most 200 characters, with every form of the key taken out.
+
+    `text` is all of it: what was cut before may end in the first part of a key, which nobody can find any more.
+    Letters of the wrong case are found too, for host names and content types are told in lower case.
+    """
     line = one_line(text, limit=len(text) + 1)
-    for form in forms_of(key) if key else ():
-        line = line.replace(form, "[key]")
+    if key:
+        line = re.sub("|".join(map(re.escape, forms_of(key))), "[key]", line, flags=re.IGNORECASE)
     return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
 
 

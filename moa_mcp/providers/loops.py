@@ -46,4 +46,4 @@ class LoopWatch:
         if len(set(filter(str.isalpha, probe))) < LETTERS:
             return
         if text.count(probe, -WINDOW) > MOST:
-            raise ProviderError(Reason.DEGENERATE, f"“{' '.join(probe.split())}” more than {MOST} times")
+            raise ProviderError(Reason.DEGENERATE, f"its last {PROBE} characters came more than {MOST} times")

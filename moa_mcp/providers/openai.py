@@ -10,9 +10,9 @@ from moa_mcp.endpoints import BUILTIN, Endpoint, split_model
 from moa_mcp.model import Call, Draft
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.faults import fault_in
-from moa_mcp.providers.payload import count, mapping, parse, sequence, words
+from moa_mcp.providers.payload import count, mapping, name, parse, sequence, words
 from moa_mcp.providers.transcript import Transcript
-from moa_mcp.text import one_line, repair
+from moa_mcp.text import repair
 
 if TYPE_CHECKING:
     from moa_mcp.providers.http import Http
@@ -43,8 +43,8 @@ _HABITS = {
 def habits_of(endpoint: Endpoint) -> Habits:
     """The habits of the service at an endpoint, known by its name or its host, whatever the other is."""
     host = urlsplit(endpoint.base_url).hostname
-    for name, habits in _HABITS.items():
-        if endpoint.name == name or host == urlsplit(BUILTIN[name].base_url).hostname:
+    for service, habits in _HABITS.items():
+        if endpoint.name == service or host == urlsplit(BUILTIN[service].base_url).hostname:
             return habits
     return Habits()
 
@@ -99,7 +99,7 @@ class OpenAIReader:
 
     def _note(self, event: dict[str, Any]) -> None:
         transcript = self.transcript
-        transcript.served_model = transcript.served_model or one_line(words(event.get("model"))) or None
+        transcript.served_model = transcript.served_model or name(event.get("model"))
         if usage := mapping(event.get("usage")):
             transcript.input_tokens = count(usage.get("prompt_tokens"))
             transcript.output_tokens = count(usage.get("completion_tokens"))

@@ -22,7 +22,13 @@ def parse(text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         # RecursionError: the parser's own answer to a text that is nothing but opening brackets.
-        raise ProviderError(Reason.MALFORMED, f"not JSON: {one_line(text, 80)}") from None
+        raise ProviderError(Reason.MALFORMED, f"not JSON: {_opening(text)}") from None
+
+
+def _opening(text: str) -> str:
+    """The first words of a text, none of them in part: one cut in two could be a key that is known no more."""
+    line = one_line(text, 80)
+    return f"{line.rpartition(' ')[0]} …".lstrip() if line.endswith("…") else line
 
 
 def mapping(value: object) -> dict[str, Any]:
@@ -38,6 +44,15 @@ def sequence(value: object) -> list[object]:
 def words(value: object) -> str:
     """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
+
+
+def name(value: object, longest: int = 200) -> str | None:
+    """`value` as one line if it is a name of at most so many characters, else None.
+
+    A longer one is not cut: the first part of a key could be what is left.
+    """
+    line = one_line(words(value), longest + 1)
+    return line if 0 < len(line) <= longest else None
 
 
 def count(value: object) -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from moa_mcp.model import Run
 from moa_mcp.prices import Rates
+from moa_mcp.providers.account import Account
 from moa_mcp.providers.adapting import Adapting, Refusals
 from moa_mcp.providers.base import Provider
 from moa_mcp.providers.budget import Budget
@@ -27,11 +28,21 @@ class PerRun:
         self._draw = draw
         self._refusals = Refusals()
 
-    def __call__(self, run: Run) -> Provider:
+    def __call__(self, run: Run) -> RunProvider:
         """The provider of a run; the calls that it has made already count against its ceilings."""
-        budget = Budget(run.limits)
+        budget, account = Budget(run.limits), Account()
+        allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
         for record in run.calls:
             budget.book(record)
-        paid = Salvaging(Budgeted(self._inner, budget, self._rates))
-        allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
-        return Retrying(Adapting(paid, self._refusals), allowance, self._draw)
+            allowance.book(record)
+        paid = Salvaging(Budgeted(self._inner, budget, account, self._rates))
+        adapting = Adapting(paid, self._refusals, run.task.nonce, allowance)
+        return RunProvider(Retrying(adapting, allowance, self._draw), account)
+
+
+class RunProvider:
+    """The provider of one run, which also knows what each call came to, be it cut off."""
+
+    def __init__(self, first: Provider, account: Account) -> None:
+        self.complete = first.complete
+        self.usage_of = account.usage_of

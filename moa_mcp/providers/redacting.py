@@ -13,7 +13,7 @@ MASK = "[key]"
 
 
 class Redacting:
-    """Takes every form of `key` out of pieces and drafts; of errors, the wire has done so before."""
+    """Takes every form of `key` out of pieces and drafts; out of errors, the wire (http.py) takes it."""
 
     def __init__(self, inner: Provider, key: str) -> None:
         self._inner = inner

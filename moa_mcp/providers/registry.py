@@ -102,9 +102,9 @@ class Registry:
     async def local_models(self, provider: str) -> list[str]:
         """The endpoint's own names of the models it offers now; none if it does not answer at once."""
         body: object = None
-        with anyio.move_on_after(LOCAL_SECONDS):
-            with suppress(ProviderError):
-                body = await self._client(self._endpoints[provider]).get("/models")
+        client = self._client(self._endpoints[provider])  # what it takes to load one is not the server's time
+        with anyio.move_on_after(LOCAL_SECONDS), suppress(ProviderError):
+            body = await client.get("/models")
         ids = (one_line(words(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
         return [model for model in ids if model]
 

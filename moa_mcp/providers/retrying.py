@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, inf
 
 import anyio
 
-from moa_mcp.errors import ProviderError
-from moa_mcp.model import Call, Draft
+from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.flows.asking import is_second_try
+from moa_mcp.model import Call, CallRecord, Draft
 from moa_mcp.providers.backoff import wait_before_retry
 from moa_mcp.providers.base import OnText, Provider
 
@@ -24,24 +25,38 @@ ALLOWED_SHARE = 0.2
 
 @dataclass(slots=True)
 class Allowance:
-    """How many retries a run has left."""
+    """How many retries a run has left, and how many calls beside those that were planned (inf: no end of them)."""
 
     left: int
+    spare: float = inf
 
     @classmethod
     def of(cls, planned_calls: int, max_calls: int | None = None) -> Allowance:
         """A fifth of the planned calls and three at least, but none that `max_calls` has no room for.
 
-        So no retry of a draft can take the call that writes the answer.
+        So nothing that is asked again, for whatever reason, can take the call that writes the answer.
         """
+        spare = None if max_calls is None else max(0, max_calls - planned_calls)
         allowed = max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE))
-        return cls(allowed if max_calls is None else max(0, min(allowed, max_calls - planned_calls)))
+        return cls(allowed) if spare is None else cls(min(allowed, spare), spare)
+
+    def book(self, record: CallRecord) -> None:
+        """Count what a call took that was made before: the run was resumed."""
+        self.left -= record.outcome.retries
+        self.spare -= record.outcome.retries + is_second_try(record.call)
 
     def take(self) -> bool:
-        """Use one up; False if none was left."""
-        if self.left <= 0:
+        """Use up a retry; False if none was left."""
+        if self.left < 1 or not self.take_spare():
             return False
         self.left -= 1
+        return True
+
+    def take_spare(self) -> bool:
+        """Use up a call beside those that were planned; False if there is no room for one."""
+        if self.spare < 1:
+            return False
+        self.spare -= 1
         return True
 
 
@@ -54,7 +69,14 @@ class Retrying:
         self._draw = draw
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask until there is a draft or no hope of one. Raises the last ProviderError, with its retries."""
+        """Ask until there is a draft or no hope of one.
+
+        Raises:
+            ProviderError: the last one, with its retries; BUDGET, without a request, for a second try that only
+                a planned call could make room for.
+        """
+        if is_second_try(call) and not self._allowance.take_spare():
+            raise ProviderError(Reason.BUDGET, "the calls that are left are needed for the rest of the plan")
         retries = 0
         while True:
             try:
@@ -65,7 +87,7 @@ class Retrying:
                 if wait is None or not _leaves_time(wait) or not self._allowance.take():
                     raise
             else:
-                return replace(draft, retries=retries)
+                return replace(draft, retries=retries) if retries else draft
             await anyio.sleep(wait)
             retries += 1
 

@@ -7,10 +7,9 @@ bounded in time, memory and steps. Without the extra `code` every program is rep
 
 from __future__ import annotations
 
-import ast
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import anyio
 import anyio.to_thread
 
 from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.flows.slot.statements import assigned, statements
 from moa_mcp.model import Call, Draft, Usage
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.payload import count, mapping, words
@@ -178,23 +178,16 @@ class _Program:
         if not self._state:
             return ""
         session.load_session(base64.b64decode(self._state))
-        names = dict.fromkeys(name for one in self._statements for name in _assigned(one))
+        names = dict.fromkeys(name for one in self._statements for name in assigned(one))
         shown = ((name, _value(session, name)) for name in names)
         return "\n".join(f"{name} = {value}" for name, value in shown if value is not None)
 
 
 def _statements(program: str) -> list[str]:
     try:
-        tree = ast.parse(program)
-        return [ast.unparse(statement) for statement in tree.body]
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return statements(program)
+    except ValueError as error:
         raise _Unreadable(f"it is not Python: {one_line(str(error), 120)}") from None
-
-
-def _assigned(statement: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(statement)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            yield node.id
 
 
 def _answered(snapshot: Any, value: Any) -> Any:

@@ -10,15 +10,23 @@ from dataclasses import dataclass, field
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Draft, Usage
 from moa_mcp.providers.loops import LoopWatch
+from moa_mcp.providers.payload import name
 from moa_mcp.providers.thinking import ThoughtFilter
-from moa_mcp.text import clean, one_line, part_thinking, repair
+from moa_mcp.text import clean, part_thinking, repair
 
 MAX_TEXT = 2 * 1024 * 1024
 """Characters that a reply may have, its thoughts included: no draft is that long, so it is no draft."""
 
 OUT_OF_WINDOW = "model_context_window_exceeded"
 
+LONGEST_REASON = 40
+"""Characters of a finish reason; what is longer is none."""
+
 _FINISH = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
     "eos": "stop",
     "eos_token": "stop",
     "end_turn": "stop",
@@ -99,14 +107,14 @@ class Transcript:
     @property
     def finish(self) -> str | None:
         """The finish reason in the words of the openai dialect; one that is not known stays as it is."""
-        word = one_line(self.finish_reason.lower(), 40) if self.finish_reason else None
-        return _FINISH.get(word, word) if word else None
+        word = name(self.finish_reason, LONGEST_REASON)
+        return _FINISH.get(word.lower(), word) if word else None
 
     def _why_there_is_none(self, thinking: str) -> ProviderError:
         if not self.ended:
             return ProviderError(Reason.CUT)
         if self.refusal or self.finish == "content_filter":
-            return ProviderError(Reason.REFUSED, one_line(self.refusal))
+            return ProviderError(Reason.REFUSED, self.refusal)
         if self.finish_reason == OUT_OF_WINDOW:
             return ProviderError(Reason.TOO_LONG)
         reason = Reason.REASONING_ONLY if thinking else Reason.EMPTY

@@ -6,20 +6,22 @@ Reading their files is `presets.py`; the ceilings of the configuration are not a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
 from moa_mcp.auto import AutoPreset, panel
 from moa_mcp.endpoints import split_model
-from moa_mcp.errors import InvalidPreset, UserError
+from moa_mcp.errors import UnknownPreset, UserError
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import Bounds, Rehearsal, bounds, rehearse
+from moa_mcp.flows.reach import reach
+from moa_mcp.flows.rehearsal import Bounds, Rehearsal, rehearse
 from moa_mcp.model import Task
 from moa_mcp.preset import Nested, Preset, Slot
 from moa_mcp.presets import PresetLibrary, Source
 from moa_mcp.prices import Rates, rates
 from moa_mcp.settings import Settings
 from moa_mcp.stages import PanelSlot
+from moa_mcp.yamlfile import Document
 
 DEEPEST = 3
 """How many presets may stand inside one another."""
@@ -86,18 +88,18 @@ class Catalog:
         """The preset of that name (None: the default one), ready to run, and notes on what was chosen for it.
 
         Raises:
-            UnknownPreset: there is none, or none for one of its slots.
-            InvalidPreset: its file is broken, or presets stand inside one another without end.
+            UnknownPreset: there is none.
+            InvalidPreset: its file is broken, or a slot names no preset, or one without end.
         """
         return await _Lookup(self._library, self._choose).find(name or self._settings().default_preset)
 
-    async def completed(self, preset: Preset) -> Preset:
-        """A preset made outside the library, its slots looked up; raises as `resolve` does."""
-        return await _Lookup(self._library, self._choose).within(preset)
+    async def completed(self, preset: Preset, document: Document) -> Preset:
+        """A preset made outside the library, of `document`, its slots looked up; raises as `resolve` does."""
+        return await _Lookup(self._library, self._choose).within(preset, (preset.name,), lambda: document)
 
     def bounds(self, preset: Preset) -> Bounds:
-        """Between what and what the calls and rounds of a preset are, for a question of ordinary length."""
-        return bounds(lambda: mixture(_SOME_QUESTION, preset))
+        """Between what and what the calls and rounds of a preset are, whatever it is asked."""
+        return reach(preset, replace(_SOME_QUESTION, embeddings=self._settings().embeddings))
 
     def names(self) -> list[str]:
         """The names of all presets, in order."""
@@ -166,6 +168,14 @@ class Catalog:
         return panel(auto, self._models.usable, local)
 
 
+class _TooDeep(Exception):
+    """A preset stands too deep in another; the message names all between them."""
+
+
+def _misfit(document: Document, place: int, problem: str, expected: str) -> UserError:
+    return document.error(problem, ("proposers", place, "preset"), expected)
+
+
 Choose: TypeAlias = Callable[[AutoPreset], Awaitable[tuple[Preset, str]]]
 
 
@@ -187,14 +197,27 @@ class _Lookup:
             return self._found[name]
         trail = (*above, name)
         if name in above or len(above) >= DEEPEST:
-            problem = f"presets stand inside one another too deep: {' > '.join(trail)}"
-            raise InvalidPreset(f"preset {trail[0]}", problem, expected=f"at most {DEEPEST} levels and no circle")
-        self._found[name] = await self.within(await self._read(name), trail)
+            raise _TooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
+        preset = await self._read(name)
+        self._found[name] = await self.within(preset, trail, lambda: self._library.document(name))
         return self._found[name]
 
-    async def within(self, preset: Preset, trail: tuple[str, ...] = ()) -> Preset:
-        """The preset with its slots looked up; `trail` are the names that lead to it, its own the last."""
-        slots = [await self._slot(slot, trail or (preset.name,)) for slot in preset.proposers]
+    async def within(self, preset: Preset, trail: tuple[str, ...], document: Callable[[], Document]) -> Preset:
+        """The preset with its slots looked up; `trail` are the names that lead to it, its own the last.
+
+        What is wrong with a slot is a fault of the preset's own `document`.
+        """
+        slots: list[Slot] = []
+        for place, slot in enumerate(preset.proposers):
+            try:
+                slots.append(await self._slot(slot, trail))
+            except UnknownPreset as error:
+                expected = f"one of, nearest first, {', '.join(error.known)}"
+                raise _misfit(document(), place, f"there is no preset {error.name!r}", expected) from None
+            except _TooDeep as error:
+                if len(trail) > 1:  # the first of the trail can be mended, however it goes on
+                    raise
+                raise _misfit(document(), place, str(error), f"at most {DEEPEST} levels and no circle") from None
         return preset.model_copy(update={"proposers": tuple(slots)})
 
     async def _read(self, name: str) -> Preset:

@@ -75,6 +75,12 @@ class Fault:
         return Fault("html", lambda _: [whole(200, _HTML, {"content-type": "text/html; charset=utf-8"})])
 
     @staticmethod
+    def half_json() -> Fault:
+        """Status 200 with JSON that breaks off, in a body that is as long as announced."""
+        broken = b'{"id": "broken", "choices": [{"mess'
+        return Fault("half json", lambda _: [whole(200, broken, {"content-type": "application/json"})])
+
+    @staticmethod
     def empty_body() -> Fault:
         """Status 200 and not one byte of body."""
         return Fault("empty body", lambda _: [whole(200, b"", SSE)])

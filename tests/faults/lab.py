@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from moa_mcp.endpoints import Dialect, Endpoint
-from moa_mcp.model import CallRecord, Run, Task
+from moa_mcp.model import CallRecord, Failure, Run, Task
 from moa_mcp.preset import Limits, Preset
 from moa_mcp.prices import FREE, Rates
 from moa_mcp.providers.per_run import PerRun
@@ -106,6 +106,13 @@ async def open_lab(
 def record_of(run: Run, identity: str) -> CallRecord:
     """The record of the call with that id."""
     return next(record for record in run.calls if record.call.id == identity)
+
+
+def failure_of(run: Run, identity: str) -> Failure:
+    """What became of the call with that id, which failed."""
+    outcome = record_of(run, identity).outcome
+    assert isinstance(outcome, Failure)
+    return outcome
 
 
 def everything_in(run: Run) -> str:

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 
 from moa_mcp.errors import PlanRefused, Reason
-from moa_mcp.model import Failure
+from moa_mcp.model import Failure, Run, Task
 from moa_mcp.preset import Limits, Preset, Proposer
 from moa_mcp.prices import Rates
 from moa_mcp.service.service import Request
-from moa_mcp.testing import Fault, Reply
+from moa_mcp.testing import Fault, Reply, in_turn
 from moa_mcp.wiring import open_service
+from tests import clock
+from tests.admission import started
 from tests.faults.lab import LONG_REPLY, open_lab, panel, record_of
 
 A_CENT_PER_TOKEN = Rates(0.01, 0.01)
@@ -33,6 +35,26 @@ async def test_retries_never_take_the_call_that_writes_the_answer() -> None:
         run = await lab.ask(limits=limits(max_calls=4))
 
     assert (len(lab.upstream.requests), run.degraded) == (4, False)
+
+
+async def test_a_judges_second_try_never_takes_the_call_that_writes_the_answer() -> None:
+    preset = panel(3, conclude={"by": "analysis", "model": "lab/analyst"})
+    run = Run("r1", "panel", preset, Task("Why?", seed=1), limits=limits(max_calls=5), planned_calls=5)
+    async with open_lab({"analyst": Reply("This is no JSON.")}, preset) as lab:
+        run = await lab.desk.wait(await started(lab.desk, run), None)
+
+    assert (lab.hits("analyst"), lab.hits("chief")) == (1, 1)
+    assert any("needed for the rest of the plan" in note for note in run.notes)
+
+
+async def test_a_try_that_was_paid_for_and_asked_again_is_in_what_the_run_cost() -> None:
+    said_nothing = Reply("", input_tokens=10, output_tokens=50_000)
+    async with open_lab({"p1": in_turn(said_nothing, LONG_REPLY)}, panel(1)) as lab:
+        run = await lab.ask()
+    outcome = record_of(run, "1.1").outcome
+
+    assert (outcome.retries, outcome.usage.output_tokens) == (1, 50_020)
+    assert run.output_tokens == 50_040
 
 
 async def test_a_ceiling_on_calls_counts_every_request() -> None:
@@ -64,8 +86,9 @@ async def test_calls_side_by_side_wait_for_one_another_where_the_money_is_short(
     assert [record.status for record in run.drafts] == ["ok"] * 4
 
 
+@clock.jumping
 async def test_an_answer_that_outgrows_the_budget_is_cut_there() -> None:
-    endless = Fault.endless_tokens(every=0.001, text=" ".join(str(number) for number in range(300)))
+    endless = Fault.endless_tokens(every=1, text=" ".join(str(number) for number in range(3000)))
     async with open_lab({"p1": endless}, panel(1)) as lab:
         run = await lab.ask(limits=limits(max_tokens=12_000))
     draft = record_of(run, "1.1")
@@ -89,6 +112,7 @@ async def test_usage_that_nobody_told_is_booked_at_no_less_than_the_input_and_fl
     assert usage.cost_usd == pytest.approx(((usage.input_tokens or 0) + (usage.output_tokens or 0)) * 0.01)
 
 
+@clock.jumping
 async def test_a_failed_call_that_a_model_may_have_worked_on_is_booked_and_one_that_was_refused_is_not() -> None:
     async with open_lab({"p1": Fault.hang(after=1), "p2": Fault.status(401)}) as lab:
         run = await lab.ask()

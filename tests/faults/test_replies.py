@@ -21,6 +21,7 @@ DIALECTS: tuple[Dialect, ...] = ("openai", "anthropic")
         (Fault.error_event(0, status=429), Reason.RATE_LIMITED, 3),
         (Fault.error_event(2, status=500), Reason.UNAVAILABLE, 1),
         (Fault.malformed_event(0), Reason.MALFORMED, 2),
+        (Fault.half_json(), Reason.MALFORMED, 2),
         (Fault.html(), Reason.MALFORMED, 2),
         (Fault.empty_body(), Reason.CUT, 2),
         (Fault.no_choices(), Reason.EMPTY, 2),

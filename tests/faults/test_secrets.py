@@ -25,7 +25,7 @@ from moa_mcp.runner import Event, TextArrived
 from moa_mcp.service.service import Request
 from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
 from moa_mcp.wiring import open_service
-from tests.faults.lab import KEY, open_lab
+from tests.faults.lab import KEY, LONG, open_lab
 
 FORMS = (KEY, quote(KEY, safe=""), b64encode(KEY.encode()).decode())
 
@@ -92,6 +92,34 @@ async def test_a_key_that_a_provider_repeats_is_in_no_result_event_or_log(
     assert leaks(shown(run)) == []
     assert leaks("".join(pieces)) == []
     assert leaks(everything_logged.getvalue()) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Fault.error_event(1, reply=Reply(model=KEY)),
+        Fault.error_event(1, reply=Reply(model="x" * 195 + KEY)),
+        Fault.malformed_event(1, Reply(LONG, model=KEY)),
+        Reply("", refusal="r" * 190 + f" {KEY}", finish_reason="content_filter"),
+        Reply("", finish_reason="x" * 30 + KEY),
+        Reply("", finish_reason=KEY),
+        Reply(f"{KEY} and {KEY} " * 100 + KEY[:12]),
+    ],
+    ids=[
+        "served model of a failure",
+        "long served model",
+        "served model of a part",
+        "refusal",
+        "long finish reason",
+        "finish reason",
+        "loop",
+    ],
+)
+async def test_no_part_of_a_key_is_left_where_what_a_provider_said_is_cut(answer: Answer) -> None:
+    async with open_lab({"p1": answer, "chief": answer}) as lab:
+        run = await lab.ask()
+
+    assert [form for form in FORMS if form[:8] in shown(run)] == []
 
 
 @pytest.mark.parametrize("name", ["stored.db", "runs.db"])

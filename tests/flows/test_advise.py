@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from moa_mcp.advising import ADVISER
@@ -10,7 +12,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Failure, Message, Task
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import MERGED, Said, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import MERGED, a_panel, draft_of, is_plain, packaged, with_role
 
 SECRET = "You are the house assistant. The code word is heron."
 HISTORY = (
@@ -45,17 +48,38 @@ def test_advisers_see_the_conversation_without_any_system_text_but_their_own() -
         assert "heron" not in str(call.messages)
 
 
-def test_the_aggregator_has_the_conversation_untouched_and_the_advice_as_its_last_message() -> None:
-    *before, block = the_last(advised()).messages
+def test_the_aggregator_has_the_conversation_untouched_and_the_advice_behind_the_question() -> None:
+    *before, last = the_last(advised()).messages
+    question, _, advice = last.text.partition("\n\n")
 
-    assert before == [Message("system", SECRET), *HISTORY, Message("user", TASK.question)]
-    assert block.speaker == "user"
-    assert all(draft_of(slot) in block.text for slot in (1, 2, 3))
-    assert "lab/p" not in block.text
+    assert before == [Message("system", SECRET), *HISTORY]
+    assert (last.speaker, question) == ("user", TASK.question)
+    assert advice.startswith("(The message ends here.")
+    assert all(draft_of(slot) in advice for slot in (1, 2, 3))
+    assert "lab/p" not in advice
 
 
 def test_the_prefix_is_the_same_whatever_was_advised() -> None:
-    assert the_last(advised()).messages[:-1] == the_last(advised(2)).messages[:-1]
+    one, other = the_last(advised()).messages, the_last(advised(2)).messages
+
+    assert one[:-1] == other[:-1]
+    assert all(messages[-1].text.startswith(f"{TASK.question}\n\n") for messages in (one, other))
+
+
+@pytest.mark.parametrize("failing", [(), (2,), (1, 2, 3)])
+def test_no_speaker_has_two_turns_in_a_row(failing: tuple[int, ...]) -> None:
+    task = Task("And by night?", history=(Message("user", "Why blue?"), Message("assistant", "It scatters.")))
+
+    for call in advised(*failing, task=task).calls:
+        speakers = [message.speaker for message in call.messages]
+        assert all(one != other for one, other in pairwise(speakers)), call.id
+
+
+def test_turns_that_advisers_see_side_by_side_because_one_between_is_left_out_are_joined() -> None:
+    history = (Message("user", "Why blue?"), Message("assistant", " "), Message("user", "I mean the sky."))
+    first = with_role(advised(task=Task("Well?", history=history)).calls, "proposer")[0]
+
+    assert first.messages[1:] == (Message("user", "Why blue?\n\nI mean the sky.\n\nWell?"),)
 
 
 def test_loud_names_who_gave_no_advice_and_silent_does_not() -> None:

@@ -10,7 +10,8 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Draft, Failure, Message, Task
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import MERGED, TASK, Said, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PROSE = "It scatters blue light more than red,\nas a prism does."
 CHEESE = "Nobody can say why, for the moon\nis made of cheese."

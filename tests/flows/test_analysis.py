@@ -11,19 +11,8 @@ from moa_mcp.judging import PARTS
 from moa_mcp.model import Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Said, candidates, judged, told
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "analysis"})
 FOUND: dict[str, Any] = {
@@ -36,7 +25,7 @@ FOUND: dict[str, Any] = {
 
 
 def analysed(said: Said, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(lambda _: said))
+    return judged(lambda _: said, preset)
 
 
 def facts_of(played: Played) -> dict[str, Any]:
@@ -118,7 +107,7 @@ def test_a_rambling_analysis_is_cut_to_size() -> None:
 @pytest.mark.parametrize("said", ["", "They mostly agree.", told(agreement=["All."]), "[]", Failure(Reason.OVERLOADED)])
 def test_without_an_analysis_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
     played = analysed(said)
-    plain = play(mixture(TASK, a_panel(slots=3)), with_judge(lambda _: ""))
+    plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
     assert (played.answer.text, played.answer.degraded) == (MERGED, True)

@@ -36,6 +36,12 @@ def test_a_text_that_comes_to_nothing_short_has_no_answer() -> None:
     assert answer_in("") is None
 
 
+@pytest.mark.parametrize("before", ["words " * 300, "İ " * 300, "İ" * 300 + " ", "no answer yet.\n"])
+@pytest.mark.parametrize("said", ["the correct answer is Oslo", "\n   > ** Answer: Oslo"])
+def test_however_much_stands_before_it_what_says_so_is_found(before: str, said: str) -> None:
+    assert answer_in(before + said) == "oslo"
+
+
 def test_the_users_own_pattern_comes_first_and_the_usual_places_behind_it() -> None:
     own = safe(r"verdict: (\w+)")
 
@@ -72,9 +78,14 @@ def test_no_text_breaks_the_extraction(text: str) -> None:
     assert found is None or found == found.strip()
 
 
-@pytest.mark.parametrize("part", ["\\boxed{", "answer ", "1,000", "(", "- ", "* _", "\\frac{1}{", "9" * 50, " "])
-def test_no_text_takes_long(part: str) -> None:
-    answer_in(part * 20_000)
+@pytest.mark.parametrize("part", ["\\boxed{", "answer ", "(", "- ", "* _", "\\frac{a}{", "9" * 50, " "])
+def test_no_text_takes_long_to_have_no_answer(part: str) -> None:
+    assert answer_in(part * 20_000) is None
+
+
+@pytest.mark.parametrize("part", ["1,000", "\\frac{1}{"])
+def test_no_text_takes_long_to_have_one(part: str) -> None:
+    assert answer_in(part * 20_000) == "1"
 
 
 def test_the_most_frequent_answer_wins() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.errors import Reason
 from moa_mcp.fields import Sampling
-from moa_mcp.flows.asking import Asked, ask, ask_each, json_object, judge_call
+from moa_mcp.flows.asking import Asked, ask, ask_each, is_second_try, json_object, judge_call
 from moa_mcp.judging import AGAIN
 from moa_mcp.model import Batch, Call, Draft, Failure, Message, Outcome
 from moa_mcp.preset import Aggregator, Preset
@@ -105,6 +105,7 @@ def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() 
         asking.send([Draft("1"), Draft("??")])
 
     assert [call.id for call in again.calls] == ["2.judge.1.again", "2.judge.3.again"]
+    assert [is_second_try(call) for call in (*again.calls, *calls)] == [True, True, False, False, False, False]
     assert [one.value for one in stop.value.value] == [0, 1, None, None]
 
 

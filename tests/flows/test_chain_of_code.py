@@ -19,7 +19,8 @@ from moa_mcp.model import Call, Failure, Task
 from moa_mcp.providers.sandbox import MISSING, run
 from moa_mcp.stages import ChainOfCode
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import Said, is_plain, packaged, told, with_role
+from tests.flows.judge import Said, told
+from tests.flows.panel import is_plain, packaged, with_role
 
 TASK = Task("How many of these are fruit: apple, stone, pear?", seed=7)
 FRUIT = """words = ["apple", "stone", "pear"]
@@ -102,12 +103,48 @@ def test_a_runaway_loop_is_stopped_and_emulated() -> None:
     assert "TimeoutError" in with_role(played.calls, "emulator")[0].messages[0].text
 
 
-def test_without_a_sandbox_the_model_emulates_the_whole_program_and_the_result_says_so() -> None:
-    answer = a_chain(FRUIT, lambda _: told(value=2), sandbox=False).answer
+def test_without_a_sandbox_the_model_emulates_every_statement_and_the_result_says_so() -> None:
+    answers = iter([{"count": 2}, {"answer": 2}])
+    played = a_chain(FRUIT, lambda _: told(set=next(answers)), sandbox=False)
+    prompts = [call.messages[0].text for call in with_role(played.calls, "emulator")]
+    facts = played.answer.method["chain_of_code"]
 
-    assert "Result: 2 (worked out by a model" in answer.text
-    assert answer.degraded
-    assert "extra 'code'" in answer.method["chain_of_code"]["how"]
+    assert facts["emulated"] == ["for word in words:", "answer = count"]  # plain values need no model
+    assert "words = ['apple', 'stone', 'pear']\ncount = 0\n" in prompts[0]
+    assert "count = 2\n" in prompts[1]
+    assert played.answer.text == "So it is.\n\nResult: 2 (worked out by a model, line by line)."
+    assert played.answer.degraded
+    assert facts["how"].startswith("the model emulated every statement: ")
+    assert "extra 'code'" in facts["how"]
+
+
+@pytest.mark.parametrize(
+    ("program", "settings", "emulations"),
+    [
+        ("a = f()\nb = g(a)\nanswer = h(b)", {"emulations": 3}, 3),
+        ("a = f()\nb = g(a)\nanswer = h(b)", {"steps": 2}, 1),
+        ("a = f()", {}, 2),
+        ("for each word: count it", {}, 1),
+    ],
+)
+def test_what_cannot_be_emulated_by_statements_is_emulated_as_a_whole(
+    program: str, settings: dict[str, int], emulations: int
+) -> None:
+    def emulator(call: Call) -> str:
+        return told(value=2) if "interpreter" in call.messages[0].text else told(set={"a": 1})
+
+    played = a_chain(program, emulator, sandbox=False, **settings)
+
+    assert len(with_role(played.calls, "emulator")) == emulations
+    assert "Result: 2 (worked out by a model)." in played.answer.text
+
+
+def test_a_line_of_pseudo_code_is_emulated_and_the_lines_around_it_are_run() -> None:
+    program = "words = ['apple', 'stone']\nn = the number of fruit among words\nanswer = n * 10"
+    played = a_chain(program, lambda _: told(set={"n": 1}))
+
+    assert played.answer.method["chain_of_code"]["emulated"] == ["n = the number of fruit among words"]
+    assert "Result: 10 (computed by a program that was run, with steps that a model emulated)" in played.answer.text
 
 
 def test_a_sandbox_that_dies_in_the_middle_degrades_to_the_model() -> None:

@@ -13,7 +13,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.parting import MOST_TRIED, parted, parted_by_answer
 from moa_mcp.flows.similarity import Likeness, lexical
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_judge
+from tests.flows.judge import with_judge
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 HONEST, LIAR = [1.0, 0.1], [0.0, 1.0]

@@ -8,27 +8,14 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Judge,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    letter_of,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "council"})
 
 
 def convened(judge: Judge, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(judge))
+    return judged(judge, preset)
 
 
 def voting(**votes: tuple[int, ...]) -> Judge:
@@ -153,7 +140,7 @@ def test_a_ranking_that_cannot_be_read_is_asked_for_again_and_then_left_out(said
 @pytest.mark.parametrize("said", ["I abstain.", Failure(Reason.BILLING)])
 def test_without_any_ranking_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
     played = convened(lambda _: said)
-    plain = play(mixture(TASK, a_panel(slots=3)), with_judge(lambda _: ""))
+    plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
     assert (played.answer.text, played.answer.degraded) == (MERGED, True)

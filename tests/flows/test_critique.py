@@ -8,25 +8,15 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    packaged,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Said, candidates, judged, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "critique"})
 REVIEW = "Candidate A forgets the ozone."
 
 
 def reviewed(said: Said, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(lambda _: said))
+    return judged(lambda _: said, preset)
 
 
 def test_the_critic_sees_each_draft_once_and_no_copies_fill_up() -> None:
@@ -89,7 +79,7 @@ def test_the_facts_tell_the_letters_and_how_it_went() -> None:
 @pytest.mark.parametrize("said", [" \n", Failure(Reason.REFUSED)])
 def test_without_a_review_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
     played = reviewed(said)
-    plain = play(mixture(TASK, a_panel(slots=3)), with_judge(lambda _: ""))
+    plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
     assert (played.answer.text, played.answer.degraded) == (MERGED, True)

@@ -11,7 +11,8 @@ from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.model import Call, Draft, Failure, Message, Task
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import MERGED, TASK, Said, a_panel, draft_of, is_plain, told, with_role
+from tests.flows.judge import Said, told
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, with_role
 
 
 def routed(layers: int = 2, **route: Any) -> Preset:
@@ -148,9 +149,21 @@ def test_by_rules_nobody_is_asked_about_the_difficulty() -> None:
     assert run("", preset, task=hard).answer.method["route"]["signs"] == ["mathematics", "reasoning", "several parts"]
 
 
-@pytest.mark.parametrize("part", ["?", "\n", "1. \n", "3 ", "{ ", "f(", "\\", "- a"])
-def test_no_question_takes_long_to_judge(part: str) -> None:
-    signs_of_difficulty(part * 10_000)
+@pytest.mark.parametrize(
+    ("part", "sign"),
+    [
+        ("?", []),
+        ("\n", []),
+        ("1. \n", ["several parts"]),
+        ("3 ", []),
+        ("{ ", ["code"]),
+        ("f(", []),
+        ("\\", []),
+        ("- a", []),
+    ],
+)
+def test_no_question_takes_long_to_judge(part: str, sign: list[str]) -> None:
+    assert signs_of_difficulty(part * 10_000) == ["long", "very long", *sign]
 
 
 def test_a_rehearsal_takes_the_hard_path() -> None:

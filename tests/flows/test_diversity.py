@@ -10,7 +10,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.screen.diversity import greedy
 from moa_mcp.model import Call, Failure
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel, draft_of, is_plain, with_judge
+from tests.flows.judge import Said, judged
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 # Slots 1 and 2 are nearly one, 3 stands between, 4 stands alone.
@@ -19,7 +20,7 @@ VECTORS = "[[1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1]]"
 
 def screened(keep: int, said: Said = VECTORS) -> Played:
     preset = a_panel(screen={"by": "diversity", "keep": keep})
-    return play(mixture(EMBEDDED, preset), with_judge(lambda _: said))
+    return judged(lambda _: said, preset, EMBEDDED)
 
 
 def kept_by(played: Played) -> list[int]:

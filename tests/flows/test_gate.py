@@ -17,19 +17,8 @@ from moa_mcp.model import Call, Draft, Failure, Message, Task
 from moa_mcp.preset import Preset
 from moa_mcp.stages import Gate
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Said, candidates, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 LONG = "It scatters blue light more than red light, as any physicist will tell you on any day. " * 4
 

@@ -11,21 +11,8 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Judge,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    letter_of,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=4, layers=3, screen={"by": "judge", "keep": 2})
 
@@ -36,7 +23,7 @@ def keeping(*slots: int, end: bool = False) -> Judge:
 
 
 def moderated(judge: Judge, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(judge))
+    return judged(judge, preset)
 
 
 def screened(played: Played) -> list[dict[str, Any]]:

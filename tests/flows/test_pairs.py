@@ -10,27 +10,15 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Draft, Failure, Task
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    MERGED,
-    TASK,
-    Judge,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Judge, Said, candidates, judged, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "pairs", "top": 2})
 BUBBLE = a_panel(conclude={"by": "pairs", "bubble": True})
 
 
 def compared(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
-    return play(mixture(task, preset), with_judge(judge))
+    return judged(judge, preset, task)
 
 
 def preferring(*ranking: int) -> Callable[[Call], str]:

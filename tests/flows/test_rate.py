@@ -8,25 +8,14 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Draft, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    TASK,
-    Judge,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Judge, Said, candidates, judged, told, with_judge
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "rate"})
 
 
 def rated(judge: Judge, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(judge))
+    return judged(judge, preset)
 
 
 def with_scores(*scores: float) -> Judge:

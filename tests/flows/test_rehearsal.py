@@ -20,7 +20,7 @@ from moa_mcp.flows.rehearsal import (
     planned,
     rehearse,
 )
-from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Kind, Likely, Message, Outcome, Task
+from moa_mcp.model import Answer, Batch, Call, Draft, Flow, Kind, Likely, Message, Outcome, Task
 from moa_mcp.preset import Aggregator, Preset, Proposer
 
 TASK = Task("Why is the sky blue?")
@@ -172,14 +172,15 @@ def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     assert (rehearse(flow()).calls, rehearse(flow()).rounds) == (1, 1)
 
 
-def test_a_branch_that_fails_in_a_rehearsal_is_a_failure_to_the_flow_it_stands_in() -> None:
+def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_stands_in_goes_on() -> None:
     def failing() -> Flow:
         yield Batch(1, (a_call("inner"),))
         raise RunFailed("No.")
 
     def flow() -> Flow:
         (outcome,) = yield Batch(1, (), branches=(branch("1.1", 1, 1, "deep", failing),))
-        assert isinstance(outcome, Failure)
+        assert isinstance(outcome, Draft)
+        yield Batch(2, (a_call("2"),))
         return Answer("")
 
-    assert rehearse(flow()).calls == 1
+    assert rehearse(flow()).calls == 2

@@ -15,7 +15,8 @@ from moa_mcp.flows.residual import read_residual
 from moa_mcp.model import Call, Draft, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel, is_plain, packaged, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel, is_plain, packaged, with_role
 
 YES = "Residuals Detected: Yes\nModel 1: names the wavelength\nModel 3: lost the proof"
 NO = "Residuals Detected: No"

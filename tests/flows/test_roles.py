@@ -11,7 +11,8 @@ from moa_mcp.model import Call, Failure, Message
 from moa_mcp.preset import Aggregator, Preset
 from moa_mcp.stages import Roles
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import MERGED, TASK, Said, a_panel, is_plain, told, with_judge, with_role
+from tests.flows.judge import Said, judged, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, is_plain, with_role
 
 SPEC = Roles(task="School mathematics")
 PANEL = a_panel(slots=3, layers=3, roles={"task": "School mathematics"})
@@ -19,7 +20,7 @@ ROLES = ("You are a teacher.", "You are a sceptic.", "You are a pupil.")
 
 
 def cast(said: Said, preset: Preset = PANEL) -> Played:
-    return play(mixture(TASK, preset), with_judge(lambda _: said))
+    return judged(lambda _: said, preset)
 
 
 def in_good_form(_: Call | None = None) -> str:

@@ -8,26 +8,14 @@ from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Draft, Failure, Message, Task
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import (
-    TASK,
-    Judge,
-    Said,
-    a_panel,
-    candidates,
-    draft_of,
-    is_plain,
-    letter_of,
-    packaged,
-    told,
-    with_judge,
-    with_role,
-)
+from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "select"})
 
 
 def selected(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
-    return play(mixture(task, preset), with_judge(judge))
+    return judged(judge, preset, task)
 
 
 def naming(slot: int) -> Judge:

@@ -12,7 +12,8 @@ from moa_mcp.errors import Reason
 from moa_mcp.flows.similarity import LONGEST_EMBEDDED, Likeness, lexical, read_vectors, similarities
 from moa_mcp.model import Answer, Batch, Failure, Flow, Task
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 TEXTS = ("the sky is blue", "the sky looks blue", "cheese")

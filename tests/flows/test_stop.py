@@ -9,7 +9,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.model import Call
 from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel, is_plain, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel, is_plain, with_role
 
 PANEL = a_panel(slots=3, layers=4, stop={"by": "agreement", "agree": 0.9})
 

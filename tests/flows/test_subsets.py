@@ -15,7 +15,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Call, Failure
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel, draft_of, is_plain, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
 
 PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
 OTHER = "Tomatoes grow best in a warm garden with plenty of water\nand some care."
@@ -165,6 +166,24 @@ def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None
     assert OTHER not in played.calls[-1].messages[-1].text
     assert played.answer.method["subsets"]["dropped"] == [[2], [2, 3]]
     assert any(note.startswith("2 of 7 aggregations stand apart") for note in played.answer.notes)
+
+
+def test_outputs_that_differ_in_nothing_but_their_closing_answer_are_told_apart_by_it() -> None:
+    def aggregate(call: Call) -> Said:
+        return f"{PROSE}\n\nFinal answer: {6 if seen(call) == {1} else 4}"
+
+    played = concluded("cluster", aggregate, slots=3)
+    facts = played.answer.method["subsets"]
+
+    assert (facts["dropped"], facts["by"]) == ([[1]], "answer")
+    assert "Final answer: 6" not in played.calls[-1].messages[-1].text
+
+
+def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None:
+    played = concluded("cluster", lambda call: f"Final answer: {call.slot % 2}", slots=3, most=4)
+    facts = played.answer.method["subsets"]
+    assert (facts["tie"], facts["dropped"]) == (True, [])
+    assert any("the 4 aggregations fall into two groups of one size" in note for note in played.answer.notes)
 
 
 # --- when calls fail ---------------------------------------------------------------------------------------------

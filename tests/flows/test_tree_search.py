@@ -16,7 +16,8 @@ from moa_mcp.model import Call, Failure, Task
 from moa_mcp.reasoning import REVISED
 from moa_mcp.stages import TreeSearch
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import Said, candidates, is_plain, packaged, told, with_role
+from tests.flows.judge import Said, candidates, told
+from tests.flows.panel import is_plain, packaged, with_role
 
 TASK = Task("Why is the sky blue?", seed=7)
 

@@ -11,7 +11,8 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.rehearsal import rehearse
 from moa_mcp.model import Draft, Failure
 from moa_mcp.testing.playing import Played, play
-from tests.flows.panel import TASK, Said, a_panel, is_plain, packaged
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel, is_plain, packaged
 
 SUNNY = "The sky scatters blue light more than red light\nand so it looks blue by day."
 ALSO = "The sky scatters blue light more than red light\nand therefore looks blue by day."

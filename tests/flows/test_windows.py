@@ -1,5 +1,6 @@
 """Windows: Self-MoA-Seq, a window of drafts at a time with the best so far carried on."""
 
+import json
 import re
 from itertools import pairwise
 
@@ -15,7 +16,8 @@ from moa_mcp.model import Call, Draft, Failure
 from moa_mcp.preset import Preset
 from moa_mcp.settings import Ceilings
 from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.panel import TASK, Said, is_plain, packaged, with_role
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, is_plain, packaged, with_role
 
 
 def sampled(samples: int, window: int = 6, reserved: int = 3, by: str = "windows") -> Preset:
@@ -133,6 +135,31 @@ def test_where_the_last_aggregation_fails_the_best_so_far_is_the_answer() -> Non
 
     assert run.answer.text == "merged in 2.window.2"
     assert run.answer.degraded
+
+
+def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_what_it_was_made_from() -> None:
+    preset = Preset.model_validate(
+        {
+            "proposers": [f"lab/p{number}" for number in range(1, 6)],
+            "aggregator": "lab/agg",
+            "route": {"by": "gate", "model": "lab/gate", "share": 1.0, "sharpness": 0.3},
+            "conclude": {"by": "windows", "window": 3, "reserved": 1},
+        }
+    )
+
+    def reply(call: Call) -> Said:
+        if call.role != "router":
+            return said(call)
+        # The later a slot, the better its score.
+        slots = dict(re.findall(r"<<candidate ([A-Z]) \w+>>\nmodel: lab/p(\d)", call.messages[-1].text))
+        return json.dumps({"slots": {label: {"score": int(number)} for label, number in slots.items()}})
+
+    first, second = aggregations(play(mixture(TASK, preset), reply))[1:]
+
+    assert shown(first) == ["sample 05", "sample 04", "sample 03"]
+    assert shown(second) == ["merged in 2.window.1", "sample 02", "sample 01"]
+    assert "draft 1 44 %, draft 2 32 %, draft 3 24 %" in first.messages[-1].text
+    assert "draft 1 76 %, draft 2 14 %, draft 3 10 %" in second.messages[-1].text
 
 
 def test_samples_that_fail_leave_fewer_windows() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -19,7 +18,7 @@ from moa_mcp.providers.anthropic import (
     headers_with,
     request_body,
 )
-from moa_mcp.providers.sse import EventSplitter
+from tests.providers.replies import cut, feed_all, read, read_or_reason
 
 
 def event(kind: str, **given: object) -> str:
@@ -53,29 +52,8 @@ EVENTS = (
 STREAM = "".join(f"event: any\ndata: {data}\n\n" for data in EVENTS).encode()
 
 
-def read(*chunks: bytes) -> tuple[Draft, str]:
-    splitter, reader = EventSplitter(), AnthropicReader()
-    shown = [reader.feed(data) for chunk in chunks for _, data in splitter.feed(chunk)]
-    return reader.transcript.draft(), "".join(shown)
-
-
-def read_or_reason(stream: bytes) -> str:
-    try:
-        draft, _ = read(stream)
-    except ProviderError as error:
-        return error.reason
-    return "cut draft" if draft.cut else "whole draft"
-
-
-def feed_all(*events: str) -> Draft:
-    reader = AnthropicReader()
-    for data in events:
-        reader.feed(data)
-    return reader.transcript.draft()
-
-
 def test_a_stream_is_read_to_a_draft() -> None:
-    draft, shown = read(STREAM)
+    draft, shown = read(AnthropicReader(), STREAM)
 
     assert draft == Draft("Es wäre 🌈 blau.", "claude-owl-1", "stop", Usage(25, 15), thinking="Light, air.")
     assert shown == draft.text
@@ -83,18 +61,16 @@ def test_a_stream_is_read_to_a_draft() -> None:
 
 @given(st.lists(st.integers(min_value=0), max_size=12))
 def test_the_draft_is_the_same_wherever_the_stream_is_split(places: list[int]) -> None:
-    bounds = sorted({0, len(STREAM), *(place % (len(STREAM) + 1) for place in places)})
-
-    assert read(*(STREAM[start:end] for start, end in pairwise(bounds))) == read(STREAM)
+    assert read(AnthropicReader(), *cut(STREAM, places)) == read(AnthropicReader(), STREAM)
 
 
 @given(st.integers(min_value=0, max_value=len(STREAM) - 2))
 def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None:
-    assert read_or_reason(STREAM[:length]) in (Reason.CUT, "cut draft")
+    assert read_or_reason(AnthropicReader(), STREAM[:length]) in (Reason.CUT, "cut draft")
 
 
 def test_a_cut_stream_does_not_know_its_output_tokens() -> None:
-    assert feed_all(START, TEXT).usage == Usage(25, None)
+    assert feed_all(AnthropicReader(), START, TEXT).usage == Usage(25, None)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +85,7 @@ def test_a_cut_stream_does_not_know_its_output_tokens() -> None:
     ],
 )
 def test_stop_reasons_are_told_as_finish_reasons(theirs: str, ours: str) -> None:
-    assert feed_all(TEXT, ending(theirs), STOP).finish_reason == ours
+    assert feed_all(AnthropicReader(), TEXT, ending(theirs), STOP).finish_reason == ours
 
 
 @pytest.mark.parametrize(
@@ -123,7 +99,7 @@ def test_stop_reasons_are_told_as_finish_reasons(theirs: str, ours: str) -> None
 )
 def test_an_error_in_the_stream_has_its_own_reason(failing: str, reason: Reason) -> None:
     with pytest.raises(ProviderError) as caught:
-        feed_all(TEXT, failing)
+        feed_all(AnthropicReader(), TEXT, failing)
 
     assert caught.value.reason is reason
 
@@ -132,7 +108,7 @@ def test_a_refusal_before_any_text_is_one_and_says_why() -> None:
     refused = ending("refusal", stop_details={"type": "refusal", "explanation": "Not this."})
 
     with pytest.raises(ProviderError) as caught:
-        feed_all(refused, STOP)
+        feed_all(AnthropicReader(), refused, STOP)
 
     assert (caught.value.reason, caught.value.detail) == (Reason.REFUSED, "Not this.")
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.model import Call, CallRecord, Draft, Usage
+from moa_mcp.model import Call, CallRecord, Draft, Failure, Usage
 from moa_mcp.preset import Limits
 from moa_mcp.prices import Rates
-from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Reservation
+from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Reservation, tokens_in
 
 CENT = Rates(0.01, 0.01)
 
@@ -64,11 +64,15 @@ async def test_a_cancelled_wait_gives_its_call_back() -> None:
     budget = Budget(Limits(max_calls=2, max_cost_usd=1))
     first = wanted(0, 80)
     await budget.reserve(first)
-    with anyio.move_on_after(0.01):
-        await budget.reserve(wanted(0, 80))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(budget.reserve, wanted(0, 80))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
     budget.settle(first, Usage(0, 1, 0.01))
+    last = wanted(0, 80)
+    await budget.reserve(last)
 
-    await budget.reserve(wanted(0, 80))
+    assert last.output_tokens == 80
 
 
 async def test_a_reservation_that_is_outgrown_is_extended_as_long_as_there_is_room() -> None:
@@ -86,6 +90,33 @@ async def test_what_a_resumed_run_has_paid_counts(make_call: Callable[..., Call]
 
     with pytest.raises(ProviderError, match="no calls are left"):
         await budget.reserve(wanted(1, 1))
+
+
+@pytest.mark.parametrize("kind", ["code", "panel"])
+async def test_a_resumed_run_counts_no_program_and_no_panel_as_a_call(
+    make_call: Callable[..., Call], kind: str
+) -> None:
+    budget = Budget(Limits(max_calls=1))
+    for _ in range(3):
+        budget.book(CallRecord(make_call(kind=kind), Draft("{}", usage=Usage(0, 0, 0.0)), 1.0))
+    held = wanted(1, 1)
+    await budget.reserve(held)
+
+    assert held.output_tokens == 1
+
+
+async def test_a_resumed_run_counts_no_call_that_its_budget_had_refused(make_call: Callable[..., Call]) -> None:
+    budget = Budget(Limits(max_calls=1))
+    budget.book(CallRecord(make_call(), Failure(Reason.BUDGET, "$0.0000 left"), 1.0))
+    held = wanted(1, 1)
+    await budget.reserve(held)
+
+    assert held.output_tokens == 1
+
+
+@pytest.mark.parametrize(("text", "tokens"), [("", 0), ("Why?!?", 2), ("\u6c49\u5b57", 2), ("Warum \u00fc\u00df", 4)])
+def test_tokens_are_rather_counted_too_many_and_one_for_each_character_beyond_ascii(text: str, tokens: int) -> None:
+    assert tokens_in(text) == tokens
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.floats(0, 1)), max_size=30))

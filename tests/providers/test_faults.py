@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moa_mcp.errors import Reason
-from moa_mcp.providers.faults import fault_in, redirected, refusal, retry_after
+from moa_mcp.providers.faults import fault_in, is_unknown_setting, redirected, refusal, retry_after
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -109,6 +109,38 @@ def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it(
 )
 def test_a_refused_setting_is_named_as_the_request_named_it(body: object, parameter: str | None) -> None:
     assert refusal(400, {}, body, now=NOW).parameter == parameter
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported.",
+        "`temperature` is deprecated for this model.",
+        "temperature: Extra inputs are not permitted",
+        "Unrecognized request argument supplied: reasoning_effort",
+        'Invalid JSON payload received. Unknown name "reasoning_effort": Cannot find field.',
+        "This model does not support the effort parameter.",
+    ],
+)
+def test_a_setting_that_a_model_does_not_take_at_all_is_unknown_to_it(said: str) -> None:
+    assert is_unknown_setting(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "temperature: range: 0..1",
+        "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens",
+        "max_tokens is too large: 100000. This model supports at most 4096 completion tokens.",
+        "Unsupported value: 'reasoning_effort' does not support 'minimal'. Supported values are: 'low' and 'high'.",
+        "`temperature` may only be set to 1 when thinking is enabled",
+        "temperature is not valid",
+        "",
+    ],
+)
+def test_a_value_that_a_model_does_not_take_says_nothing_of_the_setting(said: str) -> None:
+    assert not is_unknown_setting(said)
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,8 @@ async def test_more_than_a_hundred_calls_run_at_the_same_time(make_call: MakeCal
                 await upstream.until(lambda seen: seen.open == 150)
                 full.set()
 
+    assert (upstream.ledger.peak_in_flight, upstream.ledger.abandoned) == (150, [])
+
 
 @pytest.mark.parametrize("fault", [Fault.hang(), Fault.hang(after=2), Fault.drip_comments(0.001)], ids=str)
 async def test_cancelling_a_call_closes_its_connection(
@@ -254,6 +256,8 @@ async def test_cancelling_a_call_closes_its_connection(
                 await upstream.until(lambda seen: seen.open == 1)
                 calls.cancel_scope.cancel()
             await upstream.until_closed()
+
+    assert (len(upstream.requests), upstream.ledger.abandoned) == (1, upstream.requests)
 
 
 @pytest.mark.parametrize("fault", [Fault.drip_comments(0.01), Fault.drip_headers(0.01), Fault.hang()], ids=str)

@@ -53,6 +53,11 @@ def test_no_form_of_the_key_is_left_in_what_is_shown(form: str) -> None:
     assert shown.startswith("Incorrect API key provided: ")
 
 
+@pytest.mark.parametrize("said", [KEY.lower(), KEY.upper()])
+def test_a_key_in_letters_of_the_wrong_case_is_taken_out_too(said: str) -> None:
+    assert without_key(f"content type text/{said}", KEY) == "content type text/[key]"
+
+
 def test_a_key_that_the_provider_starred_out_is_taken_out_too() -> None:
     assert without_key("Incorrect API key provided: sk-la****6789.", KEY) == "Incorrect API key provided: [key]"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from moa_mcp.endpoints import BUILTIN, Endpoint
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft, Message, Usage
 from moa_mcp.providers.openai import Habits, OpenAIReader, habits_of, headers_with, request_body
-from moa_mcp.providers.sse import EventSplitter
+from tests.providers.replies import cut, feed_all, read, read_or_reason
 
 
 def chunk(delta: object, finish: str | None = None, **given: object) -> str:
@@ -54,63 +53,40 @@ IN_PARTS = stream_of(
 )
 
 
-def read(*chunks: bytes) -> tuple[Draft, str]:
-    splitter, reader = EventSplitter(), OpenAIReader()
-    shown = [reader.feed(data) for chunk in chunks for _, data in splitter.feed(chunk)]
-    return reader.transcript.draft(), "".join(shown)
-
-
-def read_or_reason(stream: bytes) -> str:
-    try:
-        draft, _ = read(stream)
-    except ProviderError as error:
-        return error.reason
-    return "cut draft" if draft.cut else "whole draft"
-
-
 def reason_for(*events: str) -> Reason:
-    reader = OpenAIReader()
     with pytest.raises(ProviderError) as caught:
-        feed_all(reader, events)
+        feed_all(OpenAIReader(), *events)
     return caught.value.reason
 
 
-def feed_all(reader: OpenAIReader, events: tuple[str, ...]) -> Draft:
-    for event in events:
-        reader.feed(event)
-    return reader.transcript.draft()
-
-
 def test_a_stream_is_read_to_a_draft() -> None:
-    draft, shown = read(PLAIN)
+    draft, shown = read(OpenAIReader(), PLAIN)
 
     assert draft == Draft("Because of Rayleigh 🌈 scattering.", "owl-2025-01-01", "stop", Usage(9, 7))
     assert shown == draft.text
 
 
 def test_a_gateways_comments_thoughts_and_second_chunk_of_usage_are_read_too() -> None:
-    draft, shown = read(GATEWAY)
+    draft, shown = read(OpenAIReader(), GATEWAY)
 
     assert draft == Draft("Es wäre blau", "maker/owl", "length", Usage(3, 4), thinking="Light, air.")
     assert shown == "Es wäre blau"
 
 
 def test_content_in_parts_is_read_as_text_and_thoughts() -> None:
-    draft, shown = read(IN_PARTS)
+    draft, shown = read(OpenAIReader(), IN_PARTS)
 
     assert (draft.text, draft.thinking, shown) == ("blue", "hm", "blue")
 
 
 @given(st.sampled_from([PLAIN, GATEWAY, IN_PARTS]), st.lists(st.integers(min_value=0), max_size=12))
 def test_the_draft_is_the_same_wherever_the_stream_is_split(stream: bytes, places: list[int]) -> None:
-    bounds = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
-
-    assert read(*(stream[start:end] for start, end in pairwise(bounds))) == read(stream)
+    assert read(OpenAIReader(), *cut(stream, places)) == read(OpenAIReader(), stream)
 
 
 @given(st.integers(min_value=0, max_value=len(PLAIN) - 2))
 def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None:
-    assert read_or_reason(PLAIN[:length]) in (Reason.CUT, "cut draft")
+    assert read_or_reason(OpenAIReader(), PLAIN[:length]) in (Reason.CUT, "cut draft")
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.providers.sse import MAX_EVENT, EventSplitter
+from tests.providers.replies import cut
 
 Events = list[tuple[str, str]]
 
@@ -30,11 +29,6 @@ def streams(draw: st.DrawFn) -> tuple[bytes, Events]:
         end = draw(st.sampled_from(["\n", "\r", "\r\n"]))
         text += end.join([*lines, "", ""])
     return text.encode(), [(name, "\n".join(data)) for name, data in events]
-
-
-def cut(stream: bytes, places: list[int]) -> list[bytes]:
-    bounds = sorted({0, len(stream), *(place % (len(stream) + 1) for place in places)})
-    return [stream[start:end] for start, end in pairwise(bounds)]
 
 
 def read(*chunks: bytes) -> Events:

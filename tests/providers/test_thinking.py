@@ -34,6 +34,18 @@ def test_what_is_shown_is_what_the_whole_reply_says_wherever_it_is_split(reply: 
     assert shown(*pieces).strip() == shown(*reply).strip() == part_thinking(reply)[0]
 
 
+soup = st.lists(st.sampled_from(["<think>", "<THINK", ">", "x", "x x", " ", "\n", "`", "```\n", "'", ".", "("]))
+
+
+@given(soup.map("".join), st.lists(st.integers(min_value=0), max_size=12))
+def test_tags_that_are_spoken_of_are_shown_wherever_the_reply_is_split(reply: str, places: list[int]) -> None:
+    bounds = sorted({0, len(reply), *(place % (len(reply) + 1) for place in places)})
+    pieces = [reply[start:end] for start, end in pairwise(bounds)]
+
+    assert shown(*pieces) == shown(*reply) == shown(reply)
+    assert shown(reply).strip() == part_thinking(reply)[0]
+
+
 @pytest.mark.parametrize(
     ("reply", "seen"),
     [
@@ -42,6 +54,9 @@ def test_what_is_shown_is_what_the_whole_reply_says_wherever_it_is_split(reply: 
         ("<think>a <think>quoted</think> b</think>c", "c"),
         ("1 < 2 <thin air", "1 < 2 <thin air"),
         ("ends in <thi", "ends in <thi"),
+        ("it is a `<think>` block", "it is a `<think>` block"),
+        ("it ends with </think>, always", "it ends with </think>, always"),
+        ("say <think>out loud", "say <think>out loud"),
     ],
 )
 def test_thoughts_are_never_shown_even_letter_by_letter(reply: str, seen: str) -> None:

@@ -118,13 +118,20 @@ async def test_a_preset_in_a_slot_is_looked_up_with_the_note_of_its_choice(tmp_p
         ("{preset: two}", "{preset: one}", "one > two > one"),
     ],
 )
-async def test_presets_that_stand_inside_one_another_in_a_circle_are_refused(
+async def test_presets_that_stand_inside_one_another_in_a_circle_are_refused_with_their_place(
     tmp_path: Path, one: str, two: str, said: str
 ) -> None:
-    texts = {name: f"aggregator: groq/agg\nproposers: [{slot}]\n" for name, slot in (("one", one), ("two", two))}
+    texts = {
+        name: f"aggregator: groq/agg\nproposers:\n- openai/a\n- {slot}\n" for name, slot in (("one", one), ("two", two))
+    }
+    presets = catalog(library(tmp_path, **texts))
 
-    with pytest.raises(InvalidPreset, match=said):
-        await catalog(library(tmp_path, **texts)).resolve("one")
+    with pytest.raises(InvalidPreset, match=said) as caught:
+        await presets.resolve("one")
+    error = caught.value
+    assert (error.file.endswith("/one.yaml"), error.line, error.key) == (True, 4, "proposers[1].preset")
+    assert error.expected == "at most 3 levels and no circle"
+    assert (await presets.entry("one")).problem == str(error)
 
 
 async def test_presets_stand_inside_one_another_three_levels_deep_at_most(tmp_path: Path) -> None:
@@ -132,8 +139,16 @@ async def test_presets_stand_inside_one_another_three_levels_deep_at_most(tmp_pa
     presets = catalog(library(tmp_path, **texts, p3=PANEL))
 
     assert (await presets.resolve("p1"))[0].name == "p1"
-    with pytest.raises(InvalidPreset, match="p0 > p1 > p2 > p3"):
+    with pytest.raises(InvalidPreset, match=r"p0.yaml, line 2: proposers.*p0 > p1 > p2 > p3"):
         await presets.resolve("p0")
+
+
+async def test_a_slot_that_names_no_preset_is_told_with_its_place_and_the_nearest(tmp_path: Path) -> None:
+    inner = "aggregator: groq/agg\nproposers:\n  - preset: laab\n"
+    presets = catalog(library(tmp_path, outer="aggregator: groq/agg\nproposers: [{preset: inner}]\n", inner=inner))
+
+    with pytest.raises(InvalidPreset, match=r"/inner.yaml, line 3: proposers.*no preset 'laab'.*nearest first, "):
+        await presets.resolve("outer")
 
 
 async def test_an_entry_has_the_facts_of_its_preset(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from moa_mcp.flows.roles import roles_key
 from moa_mcp.model import Call, Run, Task
-from moa_mcp.preset import Aggregator, Preset, Proposer
+from moa_mcp.preset import Aggregator, Nested, Preset, Proposer
 from moa_mcp.service.desk import open_desk
 from moa_mcp.service.memory import MOST_OWNERS, MOST_TEXTS, Memory
 from moa_mcp.service.service import Request
@@ -77,6 +77,22 @@ async def test_roles_are_written_once_over_two_runs_of_an_owner() -> None:
     ids = [call.id for call in provider.calls]
     assert [ids.index("1.roles"), len(ids)] == [0, 4 + 3 + 4]
     assert ids.count("1.roles") == 2
+
+
+async def test_what_a_panel_in_a_slot_learned_is_known_to_the_next_run_too() -> None:
+    outer = Preset(
+        name="outer",
+        proposers=(Proposer(model="demo/p"), Nested(preset="cast", plan=PRESET)),
+        aggregator=Aggregator(model="demo/agg"),
+    )
+    provider = ScriptedProvider(said)
+    async with open_desk(lambda run: provider, MemoryStore()) as desk:
+        for number in range(2):
+            task = Task(f"Question {number}?", known=desk.memory.of("ann"))
+            run = Run(f"run{number}", "outer", outer, task, owner="ann")
+            await desk.wait(await started(desk, run), 5)
+
+    assert [call.id for call in provider.calls if call.role == "roles"] == ["1.2/1.roles"]
 
 
 async def test_a_task_is_told_what_its_owner_knows(tmp_path: Path) -> None:

@@ -166,6 +166,13 @@ async def test_a_page_of_html_looks_like_success() -> None:
     assert seen.body.startswith(b"<!doctype html>")
 
 
+async def test_json_can_break_off_in_a_body_that_is_whole() -> None:
+    seen = await seen_of(Fault.half_json())
+    assert (seen.status, seen.headers["content-type"], seen.is_whole) == (200, "application/json", True)
+    with pytest.raises(ValueError, match="Unterminated"):
+        seen.json()
+
+
 async def test_an_empty_body_is_empty_and_whole() -> None:
     seen = await seen_of(Fault.empty_body())
     assert (seen.status, seen.body, seen.is_whole) == (200, b"", True)

@@ -1,4 +1,4 @@
-"""Hermes Agent's form: the drafts are private advice in a trailing turn, and the aggregator acts on it."""
+"""Hermes Agent's form: the drafts are private advice behind the question, and the aggregator acts on it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from moa_mcp.flows.answers import tally
 from moa_mcp.flows.calls import JUDGES_SHARE, call_to, remarks
 from moa_mcp.flows.conclude.synthesize import fused, written
 from moa_mcp.flows.labels import drawn, shuffled
-from moa_mcp.flows.parting import parted
+from moa_mcp.flows.parting import Parting, parted, told_apart
 from moa_mcp.flows.similarity import similarities
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.model import Answer, Batch, Call, Draft, Outcome, Task
@@ -170,18 +170,26 @@ def _voted(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str)
 
 def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Aggregate the outputs of the subsets, without those of a minority that stands apart."""
-    found = yield from similarities(task, preset, made.texts, layer=preset.layers, place="cluster", by=JUDGES_SHARE)
-    groups = parted(found)
+    told = yield from told_apart(task, preset, made.texts, layer=preset.layers, place="cluster", by=JUDGES_SHARE)
+    groups = told.groups
     facts = {
         "dropped": [[state.numbers[index] for index in made.made[place].subset] for place in groups.dropped],
         "distance": round(groups.distance, 4),
         "tie": groups.tied,
-        **found.facts,
+        **told.facts,
     }
-    count = len(groups.dropped)
-    told = (f"{count} of {len(made.made)} aggregations stand apart and were set aside",) if count else ()
     drafts = [made.made[place].draft for place in groups.kept]
     texts = [draft.text for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
     answer = yield from written(preset, messages, drafts, spent=JUDGES_SHARE)
-    return replace(answer, notes=(*found.notes, *told, *answer.notes), method={**answer.method, "subsets": facts})
+    notes = (*told.notes, *_told(groups), *answer.notes)
+    return replace(answer, notes=notes, method={**answer.method, "subsets": facts})
+
+
+def _told(groups: Parting) -> list[str]:
+    """What the reader should know of two groups of aggregations."""
+    every = len(groups.larger) + len(groups.smaller)
+    if groups.tied:
+        return [f"the {every} aggregations fall into two groups of one size: all were kept"]
+    count = len(groups.dropped)
+    return [f"{count} of {every} aggregations stand apart and were set aside"] if count else []

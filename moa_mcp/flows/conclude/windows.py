@@ -1,7 +1,7 @@
 """Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): more drafts than one prompt should hold, a window at a time.
 
 Each draft stands in exactly one window; from the second window on the best so far fills the reserved places,
-so that it weighs as much as several drafts.
+so that it weighs as much as several drafts. Where a gate gave weights, the heaviest drafts come first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
 from moa_mcp.flows.conclude.synthesize import best, written
-from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.flows.state import Conclusion, Reference, State, is_weighed
 from moa_mcp.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.preset import Preset
 from moa_mcp.prompts import messages_for
@@ -29,11 +29,11 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     folded = _Folded()
     for number, fresh in enumerate(earlier, start=1):
         drafts = [one.draft for one in state.references[fresh]]
-        texts = folded.before(drafts, spec.reserved)
         until = _share(number, len(earlier) + 1)
-        folded = yield from _fold(preset, folded, _told(task, preset, state, texts), drafts, number, until)
+        messages = _told(task, preset, _window(state, fresh, folded.best, spec.reserved))
+        folded = yield from _fold(preset, folded, messages, drafts, number, until)
     drafts = [one.draft for one in state.references[last]]
-    messages = _told(task, preset, state, folded.before(drafts, spec.reserved))
+    messages = _told(task, preset, _window(state, last, folded.best, spec.reserved))
     fallback = [folded.best] if folded.best else drafts
     answer = yield from written(preset, messages, fallback, spent=_share(len(earlier), len(earlier) + 1))
     facts = {
@@ -63,11 +63,6 @@ class _Folded:
     lost: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def before(self, drafts: Sequence[Draft], reserved: int) -> list[str]:
-        """The texts of the next window: the best so far in the reserved places, then what is new."""
-        known = [self.best.text] * reserved if self.best else []
-        return [*known, *(draft.text for draft in drafts)]
-
 
 _Fold: TypeAlias = Generator[Batch, Sequence[Outcome], _Folded]
 
@@ -91,8 +86,21 @@ def _fold(
     return _Folded(folded.best or best(drafts), (*folded.lost, number), notes)
 
 
-def _told(task: Task, preset: Preset, state: State, texts: Sequence[str]) -> tuple[Message, ...]:
-    return messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
+def _window(state: State, fresh: slice, best: Draft | None, reserved: int) -> State:
+    """The state as one window shows it: the best so far in the reserved places, then what is new.
+
+    What the best so far was made from has its weight there, an equal part in each place.
+    """
+    if best is None:
+        return replace(state, references=state.references[fresh])
+    made_from = [reference.seat for reference in state.references[: fresh.start]]
+    weight = sum(seat.weight or 0.0 for seat in made_from) / reserved if is_weighed(made_from) else None
+    carried = Reference(replace(made_from[0], weight=weight), best)
+    return replace(state, references=(*(carried,) * reserved, *state.references[fresh]))
+
+
+def _told(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:
+    return messages_for(task, window.texts, preset.prompt_style, preset.aggregator.role, window.beside)
 
 
 def _share(done: int, windows: int) -> float:

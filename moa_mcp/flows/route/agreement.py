@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from moa_mcp.flows.answers import tally
 from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.route.outright import EASY_SHARE, outright, question_for, reference_of
+from moa_mcp.flows.route.outright import EASY_SHARE, SAMPLER, outright, question_for, reference_of
 from moa_mcp.flows.similarity import similarities
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Batch, Call, Draft, Outcome, Task
@@ -73,4 +73,4 @@ def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) 
 
 def _call(task: Task, preset: Preset, spec: Agreement, number: int) -> Call:
     messages = question_for(task, preset, spec.easy)
-    return call_to(spec.easy, messages, f"1.sample.{number}", "sampler", layer=1, slot=number)
+    return call_to(spec.easy, messages, f"1.sample.{number}", SAMPLER, layer=1, slot=number)

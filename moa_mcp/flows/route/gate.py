@@ -102,7 +102,7 @@ def _scored(task: Task, preset: Preset, state: State, spec: Gate) -> Generator[B
     if spec.model is None:
         return _by_skills(task, state)
     shown = ballot(task, "gate", [_description(seat) for seat in state.seats])
-    call = judge_call(preset, spec.model, told(task, shown.shown()), "router", layer=1, likely=_likely(shown.letters))
+    call = judge_call(preset, spec.model, told(task, shown.shown()), "router", layer=1, likely=_likely(shown))
     return (yield from ask(call, lambda text: _read(shown, text), until=GATES_SHARE))
 
 
@@ -175,8 +175,8 @@ def _score(said: Any) -> float | None:
     return min(HIGHEST, max(0.0, float(found[1]))) if found else None
 
 
-def _likely(letters: Sequence[str]) -> Likely:
-    """Of two gates, the one that is sure of one slot, and the one that makes no difference."""
-    sure = {label: {"score": HIGHEST if label == letters[0] else 0} for label in letters}
-    alike = {label: {"score": 5} for label in letters}
+def _likely(shown: Ballot) -> Likely:
+    """Of two gates, the one that is sure of the first slot, and the one that makes no difference."""
+    sure = {label: {"score": 0 if index else HIGHEST} for label, index in shown.mapping.items()}
+    alike = {label: {"score": 5} for label in shown.letters}
     return Likely(least=json.dumps({"slots": sure}), most=json.dumps({"slots": alike}))

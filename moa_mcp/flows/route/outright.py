@@ -11,6 +11,12 @@ from moa_mcp.model import AGGREGATOR, Answer, Draft, Message, Task
 from moa_mcp.preset import Preset, Proposer
 from moa_mcp.prompts import messages_for
 
+SOLO = "solo"
+"""The role of the one model that may make a panel unnecessary, where the caller wants guidance and no answer."""
+
+SAMPLER = "sampler"
+"""The role of each of several that together may make a panel unnecessary."""
+
 EASY_SHARE = 0.25
 """By which share of a run's time a model that may answer alone has to: a panel may have to follow."""
 
@@ -25,7 +31,7 @@ def outright(task: Task, state: State, alone: Reference, why: str) -> State:
 
 def writer(task: Task) -> str:
     """The role of the one call that may be the whole answer; guidance has no writer."""
-    return AGGREGATOR if task.output == "answer" else "solo"
+    return AGGREGATOR if task.output == "answer" else SOLO
 
 
 def reference_of(easy: Sampling, draft: Draft) -> Reference:

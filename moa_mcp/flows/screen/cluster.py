@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from moa_mcp.flows.parting import FEWEST, Parting, parted, parted_by_answer
-from moa_mcp.flows.similarity import similarities
+from moa_mcp.flows.parting import FEWEST, Parting, told_apart
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Task
 from moa_mcp.preset import Preset
@@ -21,11 +20,8 @@ def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> 
     """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
     if len(state.references) < FEWEST:
         return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"})
-    by_answer = parted_by_answer(state.texts)
-    if by_answer is not None:
-        return _kept(state, by_answer, {"by": "answer"})
-    found = yield from similarities(task, preset, state.texts, layer=state.layer, place="screen")
-    return _kept(state.noting(*found.notes), parted(found, spec.margin), found.facts)
+    told = yield from told_apart(task, preset, state.texts, layer=state.layer, place="screen", margin=spec.margin)
+    return _kept(state.noting(*told.notes), told.groups, told.facts)
 
 
 def _kept(state: State, groups: Parting, how: Mapping[str, str]) -> State:

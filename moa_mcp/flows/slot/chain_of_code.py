@@ -1,16 +1,16 @@
 """Chain of Code (Li et al. 2023): the model thinks in a program; what a sandbox cannot run, the model emulates.
 
 `interweave` runs it statement by statement: an undefined function or a statement that fails is given to the
-model, and the program goes on with what it says. `whole` runs it at once and has it repaired twice.
+model, and the program goes on with what it says; without a sandbox the model is given every statement. `whole`
+runs it at once and has it repaired twice.
 """
 
 from __future__ import annotations
 
-import json
 import keyword
 import re
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moa_mcp import reasoning
@@ -19,6 +19,7 @@ from moa_mcp.fields import Sampling
 from moa_mcp.flows.asking import Read, ask, is_object, json_object
 from moa_mcp.flows.calls import call_to, remarks
 from moa_mcp.flows.slot.execution import Machine, Ran
+from moa_mcp.flows.slot.statements import constants, statements
 from moa_mcp.flows.state import State
 from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
 from moa_mcp.stages import ChainOfCode
@@ -29,6 +30,7 @@ RUNNING_SHARE = 0.8
 REPAIRS = 2
 LONGEST_PROGRAM = 20_000
 """Characters; a longer one is no short program, and is emulated instead of run."""
+LONGEST_VALUE = 2_000
 
 _FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
@@ -51,6 +53,12 @@ class _Chain:
     notes: list[str] = field(default_factory=list[str])
     repairs: int = 0
     made_up: bool = False
+    source: str = "computed by a program that was run"
+
+    def make_up(self, how: str, source: str) -> None:
+        """Tell that nothing was computed: `how` it was worked out, and in the answer's words from what `source`."""
+        self.made_up, self.how, self.source = True, how, source
+        self.notes.append(how)
 
     def facts(self) -> dict[str, Any]:
         return {
@@ -96,6 +104,8 @@ def _interwoven(chain: _Chain) -> _Found:
     ran = Ran(error="the program is too long to be run")
     if len(chain.program) <= LONGEST_PROGRAM:
         ran = yield from machine.start(chain.program)
+    if ran.status == "lost":
+        return (yield from _by_hand(chain, ran))
     while ran.status in ("paused", "error") and chain.left > 1 and machine.steps > 0:
         if ran.status == "error" and not ran.statement:
             break  # not a statement failed, but the program as such, or its end
@@ -106,6 +116,38 @@ def _interwoven(chain: _Chain) -> _Found:
         step = machine.resume if ran.status == "paused" else machine.skip
         ran = yield from step(chain.program, ran, said["value"])
     return ran.answer if ran.status == "done" else (yield from _imagined(chain, ran))
+
+
+def _by_hand(chain: _Chain, lost: Ran) -> _Found:
+    """Let the model emulate one statement after the other, where nothing can be run; plain values need no model."""
+    variables: dict[str, Any] = {}
+    for statement in _parts(chain):
+        sets = constants(statement)
+        if sets is None:
+            told = replace(lost, statement=statement, variables=_listed(variables))
+            said = (yield from _set(chain, told)) if chain.left > 1 else None
+            if said is None:
+                return (yield from _imagined(chain, lost))
+            sets = said["value"]
+        variables |= sets
+    if "answer" not in variables:
+        return (yield from _imagined(chain, lost))
+    chain.make_up(f"the model emulated every statement: {lost.error}", "worked out by a model, line by line")
+    return _plain(variables["answer"])
+
+
+def _parts(chain: _Chain) -> list[str]:
+    """The statements of the program; none if it is no program, or has more than it may have steps."""
+    try:
+        parts = statements(chain.program)
+    except ValueError:
+        return []
+    return parts if len(parts) <= chain.spec.steps else []
+
+
+def _listed(variables: Mapping[str, Any]) -> str:
+    """Variables as an emulator is shown them, one per line."""
+    return "\n".join(f"{name} = {repr(value)[:LONGEST_VALUE]}" for name, value in variables.items())
 
 
 def _whole(chain: _Chain) -> _Found:
@@ -142,13 +184,12 @@ def _set(chain: _Chain, ran: Ran) -> _Said:
 
 
 def _imagined(chain: _Chain, ran: Ran) -> _Found:
-    """What the model says the whole program comes to: the last resort, and the only one without a sandbox."""
-    chain.made_up = True
-    chain.how = f"the model emulated the whole program: {ran.error or 'it did not come to its end in the sandbox'}"
-    chain.notes.append(chain.how)
+    """What the model says the whole program comes to: the last resort."""
+    why = ran.error or "it did not come to its end in the sandbox"
+    chain.make_up(f"the model emulated the whole program: {why}", "worked out by a model")
     messages = reasoning.emulate_program(chain.task, chain.program)
     said = yield from _emulated(chain, messages, "the whole program", _read_value, _VALUE)
-    return None if said is None else _shown(said["value"])
+    return None if said is None else _plain(said["value"])
 
 
 def _emulated(
@@ -169,7 +210,7 @@ def _worded(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
     told = reasoning.word(chain.task, messages, chain.program, result)
     call = call_to(chain.spec, told, "words", "writer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=0.95)
-    source = "worked out by a model, line by line" if chain.made_up else "computed by a program that was run"
+    source = chain.source
     if chain.emulated and not chain.made_up:
         source += ", with steps that a model emulated"
     text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
@@ -210,5 +251,6 @@ def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _plain(value: Any) -> str:
+    """A value as the sandbox would have told it."""
+    return value if isinstance(value, str) else repr(value)

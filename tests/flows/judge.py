@@ -1,0 +1,49 @@
+"""A judge of the known drafts of a panel: what it is shown, what it says, and what comes of that."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.model import Call, Draft, Failure, Task
+from moa_mcp.preset import Preset
+from moa_mcp.testing.playing import Played, Reply, play
+from tests.flows.panel import MERGED, TASK, draft_of
+
+Said: TypeAlias = str | Draft | Failure
+Judge: TypeAlias = Callable[[Call], Said]
+
+
+def judged(judge: Judge, preset: Preset, task: Task = TASK) -> Played:
+    """A panel of the known words, played to its end with what `judge` says."""
+    return play(mixture(task, preset), with_judge(judge))
+
+
+def with_judge(judge: Judge) -> Reply:
+    """Proposers and aggregator say the known words; whoever else is asked says what `judge` says."""
+
+    def reply(call: Call) -> Said:
+        if call.role == "proposer":
+            return draft_of(call.slot)
+        return MERGED if call.role == "aggregator" else judge(call)
+
+    return reply
+
+
+def candidates(call: Call) -> dict[str, str]:
+    """The candidates that a judge is shown: letter and text, in the order in which they stand."""
+    prompt = next(message.text for message in call.messages if message.speaker == "user")
+    return dict(re.findall(r"<<candidate ([A-Z]+) \w+>>\n(.*?)\n<<end of", prompt, re.DOTALL))
+
+
+def letter_of(call: Call, number: int) -> str:
+    """The letter under which a judge sees the draft of that slot."""
+    return {text: letter for letter, text in candidates(call).items()}[draft_of(number)]
+
+
+def told(**fields: Any) -> str:
+    """A reply in good form."""
+    return json.dumps(fields)

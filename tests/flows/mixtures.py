@@ -1,0 +1,194 @@
+"""Presets of any mixture, for the property tests: every stage, method and slot, with any of the keys it has.
+
+What a stage may say is a table by its class. `undrawn` tells what `stages.py` has and no table draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias, get_args
+
+from hypothesis import strategies as st
+
+from moa_mcp import stages
+from moa_mcp.fields import Entry
+from moa_mcp.model import Message, Task
+from moa_mcp.preset import Preset, Proposer
+
+Keys: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
+Stages: TypeAlias = Mapping[type[Entry], Callable[[int], Keys]]
+"""From a stage to what its keys may be in a panel of so many slots."""
+
+_models = st.sampled_from(["lab/a", "lab/b", "lab/c", "lab/d"])
+_judges: st.SearchStrategy[Any] = st.sampled_from(["lab/judge", {"model": "lab/judge", "role": "You are strict."}])
+_few = st.integers(1, 3)
+_shares = st.sampled_from([0.0, 0.3, 0.9, 1.0])
+_yes = st.booleans()
+
+ROUTES: Stages = {
+    stages.Gate: lambda slots: {
+        "model": _judges,
+        "share": _shares,
+        "at_least": st.integers(1, -(-slots // 2)),
+        "at_most": st.integers(-(-slots // 2), slots),
+        "sharpness": st.sampled_from([0.2, 5.0]),
+        "near_copy": _shares,
+    },
+    stages.Difficulty: lambda slots: {"easy": _judges, "model": _judges, "hard_from": st.integers(2, 5)},
+    stages.Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares},
+}
+SCREENS: Stages = {
+    stages.JudgedScreen: lambda slots: {"model": _judges, "keep": st.integers(1, slots), "may_stop": _yes},
+    stages.DiverseScreen: lambda slots: {"keep": st.integers(1, slots)},
+    stages.ClusterScreen: lambda slots: {"margin": _shares},
+}
+STOPS: Stages = {
+    stages.CalmStop: lambda slots: {"layers": _few},
+    stages.AgreementStop: lambda slots: {"agree": _shares},
+}
+ENDS: Stages = {
+    stages.Synthesize: lambda slots: {},
+    stages.Take: lambda slots: {},
+    stages.Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
+    stages.Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
+    stages.Rate: lambda slots: {"model": _judges},
+    stages.Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"])},
+    stages.Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
+    stages.Critique: lambda slots: {"model": _judges},
+    stages.Council: lambda slots: {},
+    stages.Analysis: lambda slots: {"model": _judges},
+    stages.Subsets: lambda slots: {
+        "mode": st.sampled_from(["leave-one-out", "vote", "cluster"]),
+        "most": st.integers(1, 8),
+    },
+    stages.Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
+}
+ALONE: Stages = {
+    stages.Roles: lambda slots: {"task": st.just("hard questions"), "model": _judges},
+    stages.Residual: lambda slots: {"model": _judges},
+}
+_SAMPLING: Keys = {
+    "model": _models,
+    "temperature": st.sampled_from([0.0, 0.7]),
+    "max_tokens": st.just(500),
+    "effort": st.just("low"),
+    "timeout_seconds": st.just(30.0),
+    "role": st.just("You are brief."),
+}
+SLOTS: Stages = {
+    Proposer: lambda slots: {**_SAMPLING, "samples": _few, "skills": st.just(["right", "reasons"])},
+    stages.TreeSearch: lambda slots: {
+        **_SAMPLING,
+        "simulations": _few,
+        "width": _few,
+        "depth": _few,
+        "exploration": st.sampled_from([0.0, 1.0]),
+        "judge": _judges,
+    },
+    stages.ChainOfCode: lambda slots: {
+        **_SAMPLING,
+        "mode": st.sampled_from(["interweave", "whole"]),
+        "steps": st.integers(1, 20),
+        "emulations": st.integers(1, 4),
+    },
+}
+_TABLES: Mapping[Any, Stages] = {
+    stages.Route: ROUTES,
+    stages.Screen: SCREENS,
+    stages.Stop: STOPS,
+    stages.Conclude: ENDS,
+    stages.Method: SLOTS,
+}
+_WORDS = {"name", "title", "description", "limits"}
+"""The keys of a preset that no flow reads."""
+
+tasks = st.builds(
+    Task,
+    question=st.sampled_from(["Which of the two is right?", "Derive it step by step: what is 2 + 2? And 3 + 3?"]),
+    system=st.sampled_from([None, "Be brief."]),
+    history=st.sampled_from([(), (Message("user", "Hello"), Message("assistant", "Hello, what is it?"))]),
+    output=st.sampled_from(["answer", "answer", "guidance"]),
+    seed=st.integers(0, 99),
+    embeddings=st.sampled_from([None, "lab/embedder"]),
+)
+
+
+@st.composite
+def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
+    """A preset as a file may have it; up to `nesting` panels stand inside one another."""
+    end = draw(st.sampled_from(list(ENDS)))
+    layers = 2 if end is stages.Windows else draw(st.integers(1, 4))
+    proposers = [draw(_slot(nesting, alone=end is stages.Take)) for _ in range(1 if end is stages.Take else draw(_few))]
+    slots = sum(slot.get("samples", 1) for slot in proposers)
+    said = draw(_stages(slots, layers))
+    return Preset.model_validate(
+        {
+            "proposers": proposers,
+            "layers": layers,
+            "aggregator": draw(st.sampled_from(["lab/agg", {"model": "lab/agg", "fallbacks": ["lab/f", "lab/g"]}])),
+            "min_drafts": draw(st.integers(1, slots)),
+            "straggler_grace_seconds": draw(st.sampled_from([None, 20])),
+            "prompt_style": draw(st.sampled_from(["fenced", "paper"])),
+            "conclude": draw(_entry(end, ENDS, slots)),
+            **{name: entry for name, entry in said.items() if entry is not None},
+        }
+    )
+
+
+def undrawn() -> Iterator[str]:
+    """The stages of a preset, and the keys of each, that no strategy here draws."""
+    known = {"proposers", "layers", "aggregator", "min_drafts", "straggler_grace_seconds", "prompt_style", "conclude"}
+    yield from sorted(set(Preset.model_fields) - _WORDS - known - {"route", "screen", "stop", "roles", "residual"})
+    for choice, table in _TABLES.items():
+        yield from (stage.__name__ for stage in get_args(get_args(choice)[0]) if stage not in table)
+    for stage, keys in (pair for table in (*_TABLES.values(), ALONE) for pair in table.items()):
+        yield from (f"{stage.__name__}.{key}" for key in _fields(stage) if key not in {**_named(stage), **keys(1)})
+
+
+@st.composite
+def _stages(draw: st.DrawFn, slots: int, layers: int) -> dict[str, Any]:
+    """The stages between question and end; None where there is none."""
+    residual = draw(st.none() | _entry(stages.Residual, ALONE, slots))
+    routes = [stage for stage in ROUTES if stage is not stages.Gate or layers > 1]
+    stops = [stage for stage in STOPS if stage is not stages.CalmStop or residual is not None]
+    return {
+        "roles": draw(st.none() | _entry(stages.Roles, ALONE, slots)),
+        "route": draw(st.none() | _any_of(routes, ROUTES, slots)),
+        "screen": draw(st.none() | _any_of(list(SCREENS), SCREENS, slots)),
+        "residual": residual,
+        "stop": draw(st.none() | _any_of(stops, STOPS, slots)),
+    }
+
+
+def _slot(nesting: int, *, alone: bool) -> st.SearchStrategy[Any]:
+    """A model, a method or a panel; `alone` there are no samples of it."""
+    kinds = [_entry(stage, SLOTS, 1) for stage in SLOTS]
+    if nesting:
+        kinds.append(presets(nesting - 1).map(lambda plan: {"preset": "inner", "plan": plan}))
+    slots = st.one_of(kinds)
+    return slots.map(lambda slot: {**slot, "samples": 1} if "samples" in slot else slot) if alone else slots
+
+
+def _any_of(kinds: list[type[Entry]], table: Stages, slots: int) -> st.SearchStrategy[Any]:
+    return st.sampled_from(kinds).flatmap(lambda stage: _entry(stage, table, slots))
+
+
+def _entry(stage: type[Entry], table: Stages, slots: int) -> st.SearchStrategy[dict[str, Any]]:
+    """What a file may say of `stage`: the keys it has to have, and any of the others."""
+    keys = table[stage](slots)
+    # What is kept unless a preset says otherwise may be more than its few slots.
+    required = {key for key, field in _fields(stage).items() if field.is_required() or key == "keep"}
+    must = {key: drawn for key, drawn in keys.items() if key in required}
+    return st.fixed_dictionaries(
+        {**_named(stage), **must}, optional={key: drawn for key, drawn in keys.items() if key not in must}
+    )
+
+
+def _named(stage: type[Entry]) -> Keys:
+    """The key by which a stage is told from its kind, with its one value."""
+    words = {key: get_args(field.annotation) for key, field in _fields(stage).items() if key in ("by", "method")}
+    return {key: st.just(word) for key, (word,) in words.items()}
+
+
+def _fields(stage: type[Entry]) -> Mapping[str, Any]:
+    return {field.alias or name: field for name, field in stage.model_fields.items()}
