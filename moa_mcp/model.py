@@ -103,7 +103,7 @@ class Draft:
     """What a model wrote. `served_model` is the model that really answered, as the provider named it.
 
     `cut` marks a stream that ended before its end marker: what is here is a part, and is shown as a part.
-    `method` holds the facts of the flow that wrote it, where it was not one call.
+    `method` and `learned` are those of the answer of the flow that wrote it, where it was not one call.
     """
 
     text: str
@@ -115,6 +115,7 @@ class Draft:
     retries: int = 0
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    learned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def truncated(self) -> bool:
@@ -266,7 +267,10 @@ class Run:
 
     @property
     def calls_made(self) -> int:
-        """How many requests went to models; code that was run here is none."""
+        """How many calls to models there were, each counted once.
+
+        What it took to get an answer to one is in its `retries`, and in what it cost. Code that was run here is none.
+        """
         return sum(record.call.kind != "code" for record in self.calls)
 
     @property

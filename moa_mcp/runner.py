@@ -14,7 +14,7 @@ import anyio
 
 from moa_mcp.errors import MoAError, ProviderError, Reason
 from moa_mcp.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
-from moa_mcp.providers.base import Provider
+from moa_mcp.providers.base import Provider, usage_of
 from moa_mcp.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -196,11 +196,11 @@ class _Fanout:
 
     def _left(self, call: Call, started: float) -> None:
         """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
-        seconds = anyio.current_time() - started
+        seconds, used = anyio.current_time() - started, usage_of(self._runner.provider, call)
         if self._time_is_up():
-            self._runner.journal.add(CallRecord(call, Failure(self._given_up), seconds))
+            self._runner.journal.add(CallRecord(call, Failure(self._given_up, usage=used), seconds))
         else:
-            self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED), seconds)))
+            self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
 
     async def _outcome_of(self, call: Call) -> Outcome:
         def hear(piece: str) -> None:
@@ -244,4 +244,5 @@ def _as_draft(branch: Branch, answer: Answer) -> Draft:
         finish_reason="stop",
         notes=answer.notes,
         method=answer.method,
+        learned=answer.learned,
     )

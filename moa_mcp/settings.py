@@ -287,7 +287,8 @@ def _fault_of(url: str) -> str | None:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError:
+        (host or "").encode("idna")
+    except ValueError:  # UnicodeError is one: of a name with an empty part, or one of more than 63 letters
         return "this is not a URL"
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return "this URL has characters that no URL has"

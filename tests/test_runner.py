@@ -5,11 +5,12 @@ import pytest
 
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Call, CallRecord, Draft, Failure, Task
+from moa_mcp.model import Call, CallRecord, Draft, Failure, Task, Usage
 from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.providers.base import Provider
 from moa_mcp.runner import BatchStarted, CallEnded, CallStarted, Event, Runner, TextArrived
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from tests import clock
 
 PRESET = Preset(
     proposers=tuple(Proposer(model=f"lab/p{number}") for number in range(1, 7)),
@@ -29,16 +30,18 @@ class Heard:
         self.events: list[Event] = []
         self.known = known or {}
         self.added: list[CallRecord] = []
-        self.hurried: list[str] = []
+        self.written_ahead = 0
         self.kept: list[CallRecord] = []
 
     def hear(self, event: Event) -> None:
         self.events.append(event)
 
-    def add(self, record: CallRecord, *, at_once: bool) -> None:
+    def add(self, record: CallRecord) -> None:
         self.added.append(record)
-        if at_once:
-            self.hurried.append(record.call.id)
+
+    async def write(self) -> None:
+        self.kept = list(self.added)
+        self.written_ahead = len(self.kept)
 
     async def safe(self) -> None:
         self.kept = list(self.added)
@@ -100,8 +103,7 @@ async def test_the_last_call_of_a_batch_is_written_with_what_comes_of_it_and_all
 
     await runner(ScriptedProvider(said), heard).drive(mixture(Task("Q?"), PRESET))
 
-    ended = [record.call.id for record in heard.added]
-    assert heard.hurried == ended[:5]
+    assert (heard.written_ahead, len(heard.kept), len(heard.added)) == (5, 6, 7)
 
 
 async def test_an_error_of_one_provider_is_a_failure_and_not_an_exception() -> None:
@@ -142,6 +144,21 @@ async def test_stragglers_are_left_behind_once_the_grace_is_over() -> None:
     assert [call.id for call in provider.cancelled] == ["1.3"]
 
 
+async def test_what_a_call_that_was_left_behind_came_to_is_in_its_record() -> None:
+    class Accountant(Gate):
+        def usage_of(self, call: Call) -> Usage:
+            return Usage(10, 20, 0.5, estimated=True)
+
+    heard = Heard()
+    provider = Accountant(ScriptedProvider(said), lambda call: call.id == "1.3")
+    preset = PRESET.model_copy(update={"straggler_grace_seconds": 0.0})
+
+    with anyio.fail_after(5):
+        await runner(provider, heard).drive(mixture(Task("Q?"), preset))
+
+    assert heard.ended["1.3"].outcome.usage == Usage(10, 20, 0.5, estimated=True)
+
+
 async def test_two_slow_calls_of_six_are_no_stragglers() -> None:
     provider = Gate(ScriptedProvider(said), lambda call: call.id in ("1.3", "1.4"))
     preset = PRESET.model_copy(update={"straggler_grace_seconds": 0.0})
@@ -158,15 +175,16 @@ async def test_two_slow_calls_of_six_are_no_stragglers() -> None:
     assert provider.cancelled == []
 
 
+@clock.jumping
 async def test_when_the_time_of_the_layers_is_up_the_aggregator_answers_with_what_there_is() -> None:
     heard = Heard()
     provider = Gate(ScriptedProvider(said), lambda call: call.id == "1.3")
 
-    with anyio.fail_after(5):
-        answer = await runner(provider, heard, deadline=0.05).drive(mixture(Task("Q?"), PRESET))
+    answer = await runner(provider, heard, deadline=100).drive(mixture(Task("Q?"), PRESET))
 
     assert answer.text == "<2.1>"
     assert heard.ended["1.3"].outcome == Failure(Reason.DEADLINE)
+    assert heard.ended["1.3"].seconds == 60
 
 
 async def test_cancelling_a_run_cancels_every_call_and_starts_none() -> None:

@@ -95,6 +95,8 @@ def test_a_server_on_this_computer_that_needs_no_key_is_local() -> None:
         ("lab.example/v1", "begins with https://"),
         ("https://lab.example:99999", "is not a URL"),
         ("https://[::1", "is not a URL"),
+        ("https://lab..example", "is not a URL"),
+        (f"https://{'a' * 64}.example", "is not a URL"),
         ("https://lab.example/a b", "characters that no URL has"),
         ("https://lab.example/\\\\x", "characters that no URL has"),
         ("https://läb.example", "characters that no URL has"),

@@ -145,8 +145,9 @@ class Catalog:
         """About what the rehearsed calls cost in USD; None as soon as the price of one is unknown."""
         total = 0.0
         for call in rehearsal.asked:
-            if (price := self._rates(call.model)) is None:
+            if (known := self._rates(call.model)) is None:
                 return None
+            price = known.at(call.input_tokens)
             total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
         return total
 

@@ -149,7 +149,7 @@ class Desk:
             if claimed is None:
                 return None
             known = {record.call.id: record for record in (*claimed.run.calls, *claimed.run.panels)}
-            return self._take(replace(claimed.run, calls=(), panels=()), claimed.hold, known)
+            return self._take(claimed.run, claimed.hold, known)
 
     @contextmanager
     def _arrival(self) -> Generator[None]:
@@ -248,9 +248,14 @@ class Desk:
             watcher(run, record)
 
     def _hear(self, live: LiveRun, event: Event) -> None:
-        live.hear(event)
-        if isinstance(event, CallEnded | BranchEnded):
-            self._tell(live.run, event.record)
+        match event:
+            case CallEnded(record) | BranchEnded(record) if record.call.id in live.journal.known:
+                pass  # replayed: it has been part of the run since that was resumed
+            case CallEnded(record) | BranchEnded(record):
+                live.hear(event)
+                self._tell(live.run, record)
+            case _:
+                live.hear(event)
 
     async def _play(self, live: LiveRun) -> None:
         final = live.run

@@ -57,11 +57,13 @@ class StoredJournal:
         async with self._turn:
             if records := self.pending:
                 self._ours = await self._write(records)
-                del self._pending[: len(records)]
-                for record in records:
-                    self._tell(record)
+                self._tell_of(len(records))
 
     def close(self) -> None:
         """Tell of what could not be written down in time: it was paid for, safe or not."""
-        while self._pending:
-            self._tell(self._pending.pop(0))
+        self._tell_of(len(self._pending))
+
+    def _tell_of(self, count: int) -> None:
+        for record in self._pending[:count]:
+            self._tell(record)
+        del self._pending[:count]

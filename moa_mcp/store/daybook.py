@@ -19,7 +19,7 @@ def reserve(db: sqlite3.Connection, wanted: Wanted, server: str, now: float, liv
     """Set aside what a run may come to, after the holds of the dead were booked. Raises OverBudget."""
     day = day_of(now)
     _forget_the_past(db, day)
-    _sweep(db, wanted.owner, now, lives)
+    sweep(db, wanted.owner, now, lives)
     held = (
         "SELECT coalesce(sum(calls), 0), coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0)"
         " FROM holds WHERE owner = ? AND day = ? AND live"
@@ -52,7 +52,13 @@ def spent(db: sqlite3.Connection, owner: str, day: int) -> Spend:
     return Spend(*found) if found else Spend()
 
 
-def _sweep(db: sqlite3.Connection, owner: str, now: float, lives: Lives) -> None:
+def sweep_all(db: sqlite3.Connection, now: float, lives: Lives) -> None:
+    """`sweep` for every owner: before journals go, since a hold is booked by its run's."""
+    for (owner,) in db.execute("SELECT DISTINCT owner FROM holds WHERE live").fetchall():
+        sweep(db, owner, now, lives)
+
+
+def sweep(db: sqlite3.Connection, owner: str, now: float, lives: Lives) -> None:
     """Book the owner's holds whose server is gone, or whose time is over, at what the journal says."""
     rows = db.execute("SELECT hold, day, run_id, server, until FROM holds WHERE owner = ? AND live", (owner,))
     for hold, day, run_id, server, until in rows.fetchall():

@@ -41,11 +41,13 @@ class MemoryStore:
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         if run := self._runs.get(run_id):
-            self._runs[run_id] = run.with_records(records)
+            by_id = {record.call.id: record for record in (*run.calls, *run.panels, *records)}
+            self._runs[run_id] = replace(run, calls=(), panels=()).with_records(by_id.values())
         return True
 
     async def finish(self, run: Run) -> None:
-        self._runs[run.run_id] = run
+        known = self._runs.get(run.run_id, run)
+        self._runs[run.run_id] = replace(run, calls=known.calls, panels=known.panels)
 
     async def cancel(self, owner: str, run_id: str) -> None:
         run = await self.get(owner, run_id)

@@ -116,6 +116,7 @@ class SqliteStore:
 
     async def remove(self, owner: str, run_id: str) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
+            daybook.sweep(db, owner, self._clock(), self._lives)
             row = (owner, repair(run_id))
             return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount > 0
 
@@ -124,6 +125,7 @@ class SqliteStore:
     async def prune(self) -> int:
         def delete(db: sqlite3.Connection) -> int:
             self._call_the_dead_interrupted(db)
+            daybook.sweep_all(db, self._clock(), self._lives)
             gone = db.execute(
                 "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
                 (self._clock() - self._keep_seconds,),

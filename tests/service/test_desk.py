@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,8 +12,9 @@ from moa_mcp.model import Call, Run, Task
 from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
 from moa_mcp.store.memory import MemoryStore
+from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
-from tests.admission import started
+from tests.admission import started, whatever
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
@@ -164,3 +166,48 @@ async def test_an_ended_run_can_be_collected_later() -> None:
         run = await desk.collect("local", "run1")
 
     assert run.answer == "<2.1>"
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_run_that_was_stopped_tells_the_same_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
+    store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
+    gate = Gate(ScriptedProvider(said), lambda call: True)
+    async with open_desk(lambda run: gate, store) as desk:
+        live = await started(desk, a_run())
+        await gate.held.wait()
+        told = await desk.stop(live)
+        kept = await desk.collect("local", "run1")
+    await store.aclose()
+
+    assert told.calls_made == kept.calls_made == 2
+
+
+async def test_what_the_end_of_a_server_cut_off_is_asked_again_by_the_next_on_the_same_memory() -> None:
+    store, gate = MemoryStore(), Gate(ScriptedProvider(said), lambda call: True)
+    async with open_desk(lambda run: gate, store) as desk:
+        await started(desk, a_run())
+        await gate.held.wait()
+    async with open_desk(lambda run: ScriptedProvider(said), store) as desk:
+        live = await desk.resume("local", "run1", whatever("local", "run1"))
+        assert live is not None
+        run = await desk.wait(live, 5)
+
+    assert (run.status, run.calls_made) == ("completed", 3)
+
+
+async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db")
+    gate = Gate(ScriptedProvider(said), lambda call: call.role == "aggregator")
+    async with open_desk(lambda run: gate, store) as desk:
+        await started(desk, a_run())
+        await gate.held.wait()
+    gate = Gate(ScriptedProvider(said), lambda call: True)
+    async with open_desk(lambda run: gate, store, 1) as desk:
+        await started(desk, a_run(2))
+        live = await desk.resume("local", "run1", whatever("local", "run1"))
+        assert live is not None
+        waiting = await desk.wait(live, 0)
+        stopped = await desk.stop(live)
+    await store.aclose()
+
+    assert (len(waiting.drafts), len(stopped.drafts)) == (2, 2)

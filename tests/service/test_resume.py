@@ -1,16 +1,23 @@
 """An interrupted run goes on where it stopped: it pays for what is missing, and for nothing else."""
 
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Collection, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
-from moa_mcp.model import Call
+from moa_mcp.errors import Reason
+from moa_mcp.model import Call, Draft, Failure, Message, Run, Task
 from moa_mcp.preset import Aggregator, Nested, Preset, Proposer
+from moa_mcp.providers.base import OnText
+from moa_mcp.service.desk import Desk, open_desk
 from moa_mcp.service.service import Request
 from moa_mcp.store.ledger import Spend
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from tests.admission import started, whatever
 from tests.service.place import PRESET, said, service_of
 
 NESTED = Preset(
@@ -18,6 +25,17 @@ NESTED = Preset(
     layers=3,
     proposers=(Proposer(model="demo/o"), Nested(preset="three", plan=PRESET)),
     aggregator=Aggregator(model="demo/agg"),
+)
+
+THIRD_IS_SLOW = Preset(
+    name="slow",
+    layers=3,
+    straggler_grace_seconds=0.01,
+    proposers=(Proposer(model="demo/p", samples=3),),
+    aggregator=Aggregator(model="demo/agg"),
+)
+PANEL_IS_SLOW = THIRD_IS_SLOW.model_copy(
+    update={"proposers": (Proposer(model="demo/p", samples=2), Nested(preset="three", plan=PRESET))}
 )
 
 
@@ -65,3 +83,73 @@ async def test_asking_the_same_again_resumes_the_interrupted_run(tmp_path: Path)
 
     assert (run.run_id, run.status) == (run_id, "completed")
     assert [call.id for call in provider.calls] == ["3.1"]
+
+
+class Asked:
+    """A provider that writes down what it is asked, and never answers the calls of those ids.
+
+    `after` are calls that are answered once another has been.
+    """
+
+    def __init__(self, unanswered: Collection[str], after: Mapping[str, str]) -> None:
+        self.prompts: dict[str, tuple[Message, ...]] = {}
+        self.all_held = anyio.Event()
+        self._unanswered = frozenset(unanswered)
+        self._after = after
+        self._answered = defaultdict[str, anyio.Event](anyio.Event)
+        self._inner = ScriptedProvider(said)
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        assert call.id not in self.prompts
+        self.prompts[call.id] = call.messages
+        if self.prompts.keys() >= self._unanswered:
+            self.all_held.set()
+        if call.id in self._unanswered:
+            await anyio.sleep_forever()
+        if earlier := self._after.get(call.id):
+            await self._answered[earlier].wait()
+        draft = await self._inner.complete(call, on_text)
+        self._answered[call.id].set()
+        return draft
+
+
+@asynccontextmanager
+async def desk_of(folder: Path, asked: Asked) -> AsyncGenerator[Desk]:
+    store = SqliteStore(folder / "runs.db")
+    with anyio.fail_after(20):
+        async with open_desk(lambda run: asked, store) as desk:
+            yield desk
+    await store.aclose()
+
+
+def a_run(preset: Preset) -> Run:
+    return Run("run1", preset.name, preset, Task("Q?", seed=7))
+
+
+@pytest.mark.parametrize(
+    ("preset", "slow", "after", "cut_off"),
+    [
+        (THIRD_IS_SLOW, ("1.3",), {}, ("2.1", "2.2", "2.3")),
+        (THIRD_IS_SLOW, ("1.3",), {}, ("3.1",)),
+        (PANEL_IS_SLOW, ("1.3/1.1", "2.3/1.1"), {"1.2": "1.3/1.2", "2.2": "2.3/1.2"}, ("3.1",)),
+    ],
+)
+async def test_who_was_left_behind_stays_behind_and_every_later_prompt_is_the_same(
+    tmp_path: Path, preset: Preset, slow: tuple[str, ...], after: Mapping[str, str], cut_off: tuple[str, ...]
+) -> None:
+    whole, first, second = Asked(slow, after), Asked(slow + cut_off, after), Asked((), {})
+    async with desk_of(tmp_path / "whole", whole) as desk:
+        straight = await desk.wait(await started(desk, a_run(preset)), None)
+    async with desk_of(tmp_path / "parts", first) as desk:
+        await started(desk, a_run(preset))
+        await first.all_held.wait()
+    async with desk_of(tmp_path / "parts", second) as desk:
+        live = await desk.resume("local", "run1", whatever("local", "run1"))
+        assert live is not None
+        resumed = await desk.wait(live, None)
+
+    assert (resumed.status, resumed.answer) == (straight.status, straight.answer) == ("completed", "<3.1>")
+    assert first.prompts | second.prompts == whole.prompts
+    assert first.prompts.keys() & second.prompts.keys() == set(cut_off)
+    assert [first.prompts[call] for call in cut_off] == [second.prompts[call] for call in cut_off]
+    assert [record.outcome for record in resumed.drafts if record.call.id == "1.3"] == [Failure(Reason.STRAGGLER)]

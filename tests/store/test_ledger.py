@@ -1,27 +1,30 @@
 """What an owner spends in a day never passes the ceiling, whoever reserves, dies or is late."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import TypeVar
 
-import anyio
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Preset
-from moa_mcp.store.base import RunStore
-from moa_mcp.store.ledger import Hold, OverBudget, Spend, Wanted
+from moa_mcp.store.base import Admitted, RunStore
+from moa_mcp.store.ledger import DAY_SECONDS, LEASE_SECONDS, Hold, OverBudget, Spend, Wanted, day_of
+from moa_mcp.store.liveness import HEARD_LATELY
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore
-
-Result = TypeVar("Result")
+from tests.machine import Machine, some
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
 CAP = Spend(100, 1000, 10.0)
+NOTHING = Spend()
+
+servers = st.integers(0, 2)
 
 
 def wanted(usd: float, run_id: str = "r", owner: str = "ann", until: float = 100.0, calls: int = 1) -> Wanted:
@@ -78,72 +81,188 @@ async def test_one_owners_day_is_not_anothers(store: RunStore) -> None:
     await store.aclose()
 
 
-class Day(RuleBasedStateMachine):
-    """Three servers on one file reserve, settle and let their leases run out."""
+@dataclass(slots=True)
+class Held:
+    """A hold, and what is known of it: its server, what its run's journal has of it, what a sweep has booked of that.
 
-    holds: Bundle[tuple[Hold, int]] = Bundle("holds")
+    Until something is booked, the hold is live; once it is settled, or its run taken over, it is `over`.
+    """
+
+    hold: Hold
+    run_id: str
+    server: int
+    until: float
+    journal: Spend = NOTHING
+    booked: Spend | None = None
+    over: bool = False
+    taken_over: bool = False
+
+
+def quarters(number: int) -> Spend:
+    """A call that costs so many quarters of a dollar: these add up exactly."""
+    return Spend(1, 8, number / 4)
+
+
+class Days(Machine):
+    """Three servers on one file begin runs, write calls down, fall silent, are too late, and settle.
+
+    `spent` is what is to be booked for each day, `settled` the holds that were settled by the servers that had them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = TemporaryDirectory()
         self.now = 0.0
-        self.number = 0
-        file = Path(self.folder.name) / "runs.db"
+        self.numbers = count(1)
+        file = self.folder / "runs.db"
         self.servers = [SqliteStore(file, clock=lambda: self.now) for _ in range(3)]
-        self.reserved: dict[str, float] = {}
+        self.looked_at = 0
+        self.books = SqliteStore(file, clock=lambda: self.looked_at * DAY_SECONDS)
+        self.heard = [-HEARD_LATELY] * 3
+        self.held: dict[str, Held] = {}
+        self.spent: dict[int, Spend] = {}
+        self.settled: list[str] = []
 
-    def do(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        return anyio.run(work)
+    def live(self) -> list[Held]:
+        return [held for held in self.held.values() if held.booked is None and not held.over]
 
-    @rule(target=holds, server=st.integers(0, 2), usd=st.integers(0, 6))
-    def reserve(self, server: int, usd: int) -> tuple[Hold, int] | MultipleResults[tuple[Hold, int]]:
-        self.number += 1
-        run_id, store = f"r{self.number}", self.servers[server]
+    def unsettled(self) -> list[str]:
+        return [hold for hold, held in self.held.items() if not held.over]
 
-        async def begin() -> Hold:
-            hold = await store.reserve(wanted(usd, run_id, until=self.now + 10))
-            await store.begin(Run(run_id, "p", PLAN, Task("Q?"), owner="ann"))
-            return hold
+    def done(self) -> list[str]:
+        return self.settled
 
-        try:
-            hold = self.do(begin)
-        except OverBudget:
-            return multiple()
-        self.reserved[hold.id] = usd
-        return hold, self.number
+    def left_alone(self) -> list[str]:
+        """Holds, settled or not, of runs whose server has fallen silent, with nothing written down since a sweep."""
+        alone = {hold: held for hold, held in self.held.items() if not held.taken_over and not self.lives(held.server)}
+        return [hold for hold, held in alone.items() if held.over or held.booked in {None, held.journal}]
 
-    @rule(held=holds, part=st.floats(0, 0.5))
-    def draft(self, held: tuple[Hold, int], part: float) -> None:
-        hold, number = held
-        usage = Usage(0, 0, part * hold.amount.usd)
-        record = CallRecord(Call("1.1", "aggregator", 1, 1, "lab/agg", ()), Draft("d", usage=usage), 1.0)
-        self.do(lambda: self.servers[0].add_record(f"r{number}", record))
+    def lives(self, server: int) -> bool:
+        return self.now - self.heard[server] < HEARD_LATELY
 
-    @rule(held=consumes(holds), server=st.integers(0, 2), part=st.floats(0.5, 1))
-    def settle(self, held: tuple[Hold, int], server: int, part: float) -> None:
-        hold, _ = held
-        if hold.id in self.reserved:
-            actual = Spend(1, 1, part * hold.amount.usd)
-            self.do(lambda: self.servers[server].settle(hold, actual))
-            del self.reserved[hold.id]
+    @initialize()
+    def each_server_begins_a_run(self) -> None:
+        for server in range(3):
+            self.begin(server, 4)
+        self.a_call_ends_in_each_run(1)
 
-    @rule(seconds=st.integers(60, 90))
-    def time_passes(self, seconds: int) -> None:
-        """Only as long as no late run may come back: a lease is far longer than its run."""
+    @rule(server=servers, usd=st.integers(1, 24))
+    def begin(self, server: int, usd: int) -> None:
+        run_id = f"r{next(self.numbers)}"
+        run, asked = Run(run_id, "p", PLAN, Task("Q?"), owner="ann"), self.asked(run_id, usd)
+        self.reserved(server, asked, lambda: self.servers[server].admit(run, asked))
+
+    @precondition(lambda self: self.left_alone())
+    @rule(hold=some("left_alone"), server=servers, usd=st.integers(1, 24))
+    def go_on(self, hold: str, server: int, usd: int) -> None:
+        """Another server takes over the run of one that has fallen silent for good."""
+        held = self.held[hold]
+        if server == held.server:
+            return
+        asked = self.asked(held.run_id, usd)
+        if self.reserved(server, asked, lambda: self.servers[server].claim("ann", held.run_id, asked)):
+            held.taken_over = held.over = True
+
+    def asked(self, run_id: str, usd: int) -> Wanted:
+        needs = Spend(2, 16, usd / 4)
+        return Wanted("ann", run_id, needs, needs, CAP, self.now + 10)
+
+    def reserved(self, server: int, asked: Wanted, reserve: Callable[[], Awaitable[Admitted | Run | None]]) -> bool:
+        """What is over is booked first; then the rest of the day must have room, or nothing at all is done."""
+        swept = [held for held in self.live() if self.is_over(held, server)]
+        booked = sum((held.journal for held in swept if held.hold.day == self.today), self.spent_on(self.today))
+        going = (held.hold.amount for held in self.live() if held not in swept and held.hold.day == self.today)
+        room = CAP.beyond(sum(going, booked))
+        if asked.needs.beyond(room) != NOTHING:
+            with pytest.raises(OverBudget):
+                self.do(reserve)
+            return False
+        admitted = self.do(reserve)
+        assert isinstance(admitted, Admitted)
+        assert admitted.hold.amount == asked.at_most
+        self.heard[server] = self.now
+        for held in swept:
+            held.booked = held.journal
+            self.book(held.hold.day, held.journal)
+        self.held[f"h{next(self.numbers)}"] = Held(admitted.hold, asked.run_id, server, asked.until)
+        return True
+
+    def is_over(self, held: Held, server: int) -> bool:
+        """Whether a sweep of that server takes the hold for one that nobody will settle."""
+        alone = held.server != server and not self.lives(held.server)
+        return alone or held.until + LEASE_SECONDS <= self.now
+
+    @rule(number=st.integers(1, 8))
+    def a_call_ends_in_each_run(self, number: int) -> None:
+        """And is written down, though a hold may have been swept by now."""
+        spend = quarters(number)
+        for hold in self.unsettled():
+            held, call = self.held[hold], Call(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
+            record = CallRecord(call, Draft("d", usage=Usage(spend.tokens - 3, 3, spend.usd)), 1.0)
+            self.do(partial(self.servers[held.server].add_records, held.run_id, [record]))
+            held.journal += spend
+
+    @precondition(lambda self: self.unsettled())
+    @rule(hold=some("unsettled"), lost=st.integers(0, 2))
+    def settle(self, hold: str, lost: int) -> None:
+        """Booked is what was spent, with the calls that nobody wrote down: all of it, or what no sweep has booked."""
+        held = self.held[hold]
+        actual = sum((quarters(4) for _ in range(lost)), held.journal)
+        self.do(lambda: self.servers[held.server].settle(held.hold, actual))
+        held.over = True
+        self.settled.append(hold)
+        self.book(held.hold.day, actual if held.booked is None else actual.beyond(held.booked))
+
+    @rule(server=servers)
+    def a_server_ends(self, server: int) -> None:
+        """In order: it settles what its runs came to, and others may go on with these."""
+        for hold in self.unsettled():
+            if self.held[hold].server == server:
+                self.settle(hold, 0)
+        self.time_passes(int(HEARD_LATELY), {server})
+
+    @precondition(lambda self: self.settled)
+    @rule(hold=some("done"), server=servers, number=st.integers(0, 8))
+    def settle_again(self, hold: str, server: int, number: int) -> None:
+        """It changes nothing, whoever does it and whatever they say."""
+        self.do(lambda: self.servers[server].settle(self.held[hold].hold, quarters(number)))
+
+    @rule(seconds=st.sampled_from((5, int(HEARD_LATELY), DAY_SECONDS)), silent=st.sets(servers))
+    def time_passes(self, seconds: int, silent: set[int]) -> None:
+        """Meanwhile all servers but the silent ones say that they are there."""
         self.now += seconds
-        self.reserved.clear()
+        for server in {0, 1, 2} - silent:
+            self.do(self.servers[server].beat)
+            self.heard[server] = self.now
+
+    @precondition(lambda self: self.live())
+    @rule(server=servers, silent=st.sets(servers))
+    def a_lease_runs_out_and_is_swept(self, server: int, silent: set[int]) -> None:
+        """Whoever begins the next run sweeps."""
+        self.time_passes(10 + int(LEASE_SECONDS), silent)
+        self.begin(server, 1)
+
+    @property
+    def today(self) -> int:
+        return day_of(self.now)
+
+    def spent_on(self, day: int) -> Spend:
+        return self.spent.get(day, NOTHING)
+
+    def book(self, day: int, amount: Spend) -> None:
+        self.spent[day] = self.spent_on(day) + amount
 
     @invariant()
-    def the_ceiling_holds(self) -> None:
-        spent = self.do(lambda: self.servers[1].spent("ann"))
-        assert spent.usd + sum(self.reserved.values()) <= CAP.usd + 1e-9
-        assert self.do(lambda: self.servers[2].spent("bob")) == Spend()
+    def what_was_spent_is_booked_once(self) -> None:
+        for day in range(self.today + 1):
+            self.looked_at = day
+            assert self.do(lambda: self.books.spent("ann")) == self.spent_on(day)
+            assert self.do(lambda: self.books.spent("bob")) == NOTHING
 
     def teardown(self) -> None:
-        for server in self.servers:
-            self.do(server.aclose)
-        self.folder.cleanup()
+        for store in (*self.servers, self.books):
+            self.do(store.aclose)
+        super().teardown()
 
 
-Day.TestCase.settings = settings(max_examples=15, stateful_step_count=15, deadline=None)
-test_the_ceiling_holds_whoever_reserves_settles_or_dies = Day.TestCase
+def test_what_was_spent_is_booked_once_and_the_ceiling_holds_whoever_dies_or_is_late() -> None:
+    run_state_machine_as_test(Days, settings=settings(max_examples=60, stateful_step_count=20, deadline=None))

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Preset
 from moa_mcp.store.base import Admitted
 from moa_mcp.store.database import Database
@@ -373,4 +373,22 @@ async def test_what_was_spent_on_disk_is_not_forgotten_while_the_disk_cannot_be_
 
     with pytest.raises(OverBudget):
         await store.admit(a_run("r2"), replace(asked, run_id="r2"))
+    await store.aclose()
+
+
+@pytest.mark.parametrize("by", ["remove", "prune"])
+async def test_what_a_server_spent_that_is_gone_counts_though_its_run_is_forgotten(file: Path, by: str) -> None:
+    now = [1000.0]
+    dead, store = (SqliteStore(file, keep_days=1, clock=lambda: now[0]) for _ in range(2))
+    cap, usage = Spend(100, 10**6, 10.0), Usage(1, 1, 5.0)
+    wanted = Wanted("ann", "r1", Spend(1, 1, 6.0), Spend(1, 1, 6.0), cap, until=1010.0)
+    await dead.admit(a_run(created_at=-2 * DAY), wanted)
+    await dead.add_records("r1", [CallRecord(a_record().call, Draft("d", usage=usage), 1.0)])
+    await dead.aclose()
+    now[0] += 100
+
+    await (store.remove("ann", "r1") if by == "remove" else store.prune())
+
+    assert await store.get("ann", "r1") is None
+    assert await store.spent("ann") == Spend(1, 2, 5.0)
     await store.aclose()

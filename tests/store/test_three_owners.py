@@ -138,7 +138,7 @@ class OwnersOnDisk(Machine):
     @rule(run_id=some("going"), texts=st.lists(st.sampled_from(TEXTS), min_size=1, max_size=3))
     def add_records(self, run_id: str, texts: list[str]) -> None:
         records = [a_record(next(self.numbers), text) for text in texts]
-        self.do(lambda: self.at[run_id].add_records(run_id, records))
+        assert self.do(lambda: self.at[run_id].add_records(run_id, records))
         self.added(run_id, records)
 
     def added(self, run_id: str, records: list[CallRecord]) -> None:
@@ -166,6 +166,14 @@ class OwnersOnDisk(Machine):
         self.do(lambda: self.at[run_id].finish(run))
         self.runs[run_id] = run
 
+    @precondition(lambda self: self.going())
+    @rule(run_id=some("going"))
+    def what_another_server_writes_of_a_run_is_not_taken(self, run_id: str) -> None:
+        """It may have been silent for too long, so that this run is no more its own."""
+        for other in (server for server in self.servers if server is not self.at[run_id]):
+            assert not self.do(partial(other.add_records, run_id, [a_record(1, TEXTS[0])]))
+            self.do(partial(other.finish, replace(self.runs[run_id], status="completed")))
+
     @precondition(lambda self: self.gone)
     @rule(run_id=some("removed"), side=sides)
     def what_comes_late_does_not_bring_a_removed_run_back(self, run_id: str, side: int) -> None:
@@ -186,6 +194,17 @@ class OwnersOnDisk(Machine):
                 assert taken == self.runs[run_id]
             else:
                 assert taken is None
+
+    @rule(run_id=some("claimable"), side=sides)
+    def everyone_cancels_it(self, run_id: str, side: int) -> None:
+        """An interrupted run is cancelled once its owner does; any other goes on or has ended."""
+        for owner in self.strangers_first(run_id):
+            self.do(partial(self.servers[side].cancel, owner, run_id))
+            if (run := self.seen(run_id)) is None:
+                continue
+            if (run.owner, run.status) == (owner, "interrupted"):
+                self.runs[run_id] = replace(run, status="cancelled", error=SAID)
+            assert plain(self.do(partial(self.servers[side].get, run.owner, run_id))) == self.seen(run_id)
 
     @rule(run_id=some("ids"), key=st.sampled_from(KEYS), age=st.sampled_from((0.0, 20.0, 100.0)), side=sides)
     def everyone_looks(self, run_id: str, key: str, age: float, side: int) -> None:
@@ -235,8 +254,8 @@ class OwnersOnDisk(Machine):
             self.do(server.beat)
             self.heard[server] = self.now
 
-    @rule(side=sides, in_order=st.booleans())
-    def another_server_takes_the_place(self, side: int, *, in_order: bool) -> None:
+    @rule(side=sides, in_order=st.booleans(), seconds=st.sampled_from((0.0, HEARD_LATELY)))
+    def another_server_takes_the_place(self, side: int, seconds: float, *, in_order: bool) -> None:
         """One that ends in order writes its runs down as interrupted; one that dies does not come to that."""
         server = self.servers[side]
         for run_id in self.going() if in_order else ():
@@ -245,6 +264,7 @@ class OwnersOnDisk(Machine):
         self.heard.setdefault(server, self.now)
         self.do(server.aclose)
         self.servers[side] = self.opened()
+        self.time_passes(seconds)
 
     @invariant()
     def everyone_finds_all_of_their_runs_and_nobody_elses(self) -> None:
