@@ -144,6 +144,7 @@ def test_the_registry_entry_is_valid() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
 
     validate(SERVER, schema, Draft7Validator, format_checker=Draft7Validator.FORMAT_CHECKER)
+    assert SERVER["$schema"] == schema["$id"]
 
 
 def test_the_registry_entry_names_this_package_and_the_readme_confirms_it() -> None:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.errors import PlanRefused, Reason, RunFailed
+from moa_mcp.flows.asking import is_second_try
 from moa_mcp.flows.route.outright import SAMPLER, SOLO
 from moa_mcp.model import AGGREGATOR, Batch, Call, Draft, Failure, Flow, Outcome
 
@@ -139,7 +140,7 @@ def astray(call: Call) -> Outcome:
     """Who is to reply in a fixed form does so only when asked again, and nobody answers who would end the run."""
     if call.role in (AGGREGATOR, SOLO):
         return Failure(Reason.OVERLOADED)
-    if call.likely is not None and call.kind == "chat" and not call.id.endswith(".again"):
+    if call.likely is not None and call.kind == "chat" and not is_second_try(call):
         return Draft("", finish_reason="stop")
     return planned(call)
 

@@ -17,21 +17,12 @@ from mcp.client.stdio import StdioServerParameters
 
 import moa_mcp
 from moa_mcp.testing import Reply, Request, Upstream
+from tests.server.transports.place import ENVELOPE, HANDSHAKE
 
 ROOT = Path(moa_mcp.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "moa_mcp"]
 
 PRESET = "{proposers: [{model: lab/p, samples: 2}], layers: 2, aggregator: lab/agg}"
-ENVELOPE = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
-HANDSHAKE: dict[str, Any] = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "test", "version": "1"},
-}
 
 LIST_TOOLS_AND_TELL = """
 import sys, anyio

@@ -26,9 +26,6 @@ from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
 
-MOST_CONNECTIONS = 512
-"""Connections at once; one more is told to come back later."""
-
 SLOWEST_HEAD = 30.0
 """Seconds that a new connection has for its first request."""
 
@@ -52,7 +49,7 @@ class HttpTransport:
         with _listening(options.host, options.port) as listener:
             host, port = listener.getsockname()[:2]
             async with Application.opened(service, options) as application:
-                web = _Web(Exchanges(application, application.admits))
+                web = _Web(Exchanges(application, application.admits), options.most_connections)
                 service.registry.listening = ((host, port),)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(web.serve_to_the_end, listener)
@@ -84,7 +81,7 @@ class _Connection(H11Protocol):
 class _Web(uvicorn.Server):
     """uvicorn without signals, access log, or what it would tell of itself."""
 
-    def __init__(self, app: Exchanges) -> None:
+    def __init__(self, app: Exchanges, most_connections: int) -> None:
         config = uvicorn.Config(
             app,
             http=_Connection,
@@ -94,7 +91,7 @@ class _Web(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=most_connections + 1,  # from so many on it refuses, the one that asks included
             h11_max_incomplete_event_size=LARGEST_HEAD,
             timeout_graceful_shutdown=2,
         )

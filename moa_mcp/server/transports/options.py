@@ -23,7 +23,8 @@ class HttpOptions:
 
     `faces` are "mcp" (Streamable HTTP) and "sse". `tokens` are by the name of their owner; without any, everybody
     who reaches the port is the one local owner. `allowed_hosts` are names, with or without a port, by which
-    clients may reach the server. `json_response` and `stateless` are for "mcp" alone.
+    clients may reach the server. `json_response` and `stateless` are for "mcp" alone. `most_connections` are
+    served at once; one more is told to come back later.
     """
 
     faces: Sequence[str] = ("mcp", "sse")
@@ -35,6 +36,7 @@ class HttpOptions:
     json_response: bool = False
     stateless: bool = False
     requests_per_minute: int = 6000
+    most_connections: int = 512
 
     def check(self) -> None:
         """Raise InvalidRequest if this would let strangers in."""

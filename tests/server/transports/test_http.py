@@ -92,6 +92,17 @@ async def test_too_many_requests_are_told_when_to_come_back(tmp_path: Path) -> N
     assert int(replies[2].headers["retry-after"]) >= 1
 
 
+@pytest.mark.parametrize(("most", "status"), [(3, 200), (2, 503)])
+async def test_one_connection_too_many_is_told_to_come_back(most: int, status: int, tmp_path: Path) -> None:
+    async with (
+        on_a_port(tmp_path, most_connections=most) as port,
+        await anyio.connect_tcp("127.0.0.1", port.port),
+        await anyio.connect_tcp("127.0.0.1", port.port),
+        httpx.AsyncClient(base_url=port.address) as web,
+    ):
+        assert (await web.get("/healthz")).status_code == status
+
+
 MALFORMED = (b"", b"garbage", b"[]", b"{}", b"[" * 100_000, b"\xff", b'{"jsonrpc":"2.0","id":1}')
 
 

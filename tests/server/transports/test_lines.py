@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp.types import JSONRPCRequest, JSONRPCResponse
+from mcp.types import JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
 
 from moa_mcp.server.transports.lines import Overlong, Refusal, encoded, legible, legible_id, split, understood
 
@@ -79,9 +79,11 @@ def test_halves_of_an_emoji_that_stand_side_by_side_are_joined() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_a_refusal_or_nothing(line: bytes) -> None:
-    understood(line)
-    legible_id(line)
-    legible(line)
+    found = understood(line)
+
+    assert isinstance(found, JSONRPCMessage | Refusal | None)
+    assert found == understood(legible(line))
+    assert isinstance(legible_id(line), int | str | None)
 
 
 MEMBERS = st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error"])
