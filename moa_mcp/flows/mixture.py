@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 from moa_mcp.errors import RunFailed
 from moa_mcp.flows.calls import call_to, refused_by_all, remarks, until
@@ -24,7 +25,7 @@ from moa_mcp.flows.screen import screen
 from moa_mcp.flows.slot import branch_for
 from moa_mcp.flows.state import Reference, Seat, Stage, State
 from moa_mcp.flows.stop import stop
-from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Outcome, Task
+from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.preset import Preset, Proposer
 from moa_mcp.prompts import messages_for
 
@@ -84,14 +85,18 @@ def _learned(outcomes: Sequence[Outcome]) -> dict[str, str]:
 def proposals(task: Task, preset: Preset, state: State) -> Batch:
     """The calls and branches of one proposer layer, one per seat."""
     task = as_proposers_see_it(task, preset)
+
+    @cache  # who has no instruction of their own is told the same, and the drafts are fenced once
+    def told(instruction: str | None) -> tuple[Message, ...]:
+        return messages_for(task, state.texts, preset.prompt_style, instruction, state.beside)
+
     calls: list[Call] = []
     branches: list[Branch] = []
     for seat in state.seats:
         identity = f"{state.layer}.{seat.number}"
         if isinstance(seat.slot, Proposer):
-            told = "\n\n".join(part for part in (seat.slot.role, seat.instruction) if part) or None
-            messages = messages_for(task, state.texts, preset.prompt_style, told, state.beside)
-            calls.append(call_to(seat.slot, messages, identity, PROPOSER, layer=state.layer, slot=seat.number))
+            instruction = "\n\n".join(part for part in (seat.slot.role, seat.instruction) if part) or None
+            calls.append(call_to(seat.slot, told(instruction), identity, PROPOSER, layer=state.layer, slot=seat.number))
         else:
             branches.append(branch_for(task, seat, state, identity, panel=mixture))
     return Batch(

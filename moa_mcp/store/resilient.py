@@ -46,6 +46,8 @@ class ResilientStore:
 
     async def _opened(self) -> RunStore:
         """Opened when it is first needed: a server that is never asked leaves no file."""
+        if self._store is not None:  # without a turn: what is written side by side is to come in at the same moment
+            return self._store
         async with self._opening:
             if self._store is None:
                 # In a thread: it may have to wait for a server that is just making the file.
@@ -162,6 +164,7 @@ class ResilientStore:
         """Begin a new store, unless whoever met the damage first has done so already."""
         async with self._opening:
             if self._store is damaged:
+                self._store = None  # whoever comes now waits for the new one
                 await damaged.aclose()
                 self._store = await anyio.to_thread.run_sync(self._fresh, error)
 
