@@ -20,6 +20,10 @@ from moa_mcp.text import one_line
 logger = logging.getLogger(__name__)
 
 
+GATHER_SECONDS = 0.005
+"""How long a call that has ended waits for others to be written down with: a commit each would hold up the layer."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunPlanned:
     """Told to each listener first: how many calls the run needs if nothing fails and nothing ends it early."""
@@ -138,6 +142,7 @@ class _Fanout:
         self._outcomes: dict[str, Outcome] = {}
         self._scope = anyio.CancelScope(deadline=deadline)
         self._given_up = Reason.DEADLINE
+        self._complete = anyio.Event()
 
     async def run(self) -> list[Outcome]:
         with self._scope:
@@ -191,8 +196,13 @@ class _Fanout:
     async def _ended(self, record: CallRecord) -> None:
         self._settle(record.call, record.outcome)
         self._runner.journal.add(record)
-        if len(self._outcomes) < len(self._batch.asked):
-            await self._runner.journal.write()  # the last one is, with what comes of it, for one wait on the disk
+        if len(self._outcomes) == len(self._batch.asked):
+            self._complete.set()  # what is not written down yet will be with what comes of it
+            return
+        with anyio.move_on_after(GATHER_SECONDS):
+            await self._complete.wait()
+            return
+        await self._runner.journal.write()
 
     def _left(self, call: Call, started: float) -> None:
         """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""

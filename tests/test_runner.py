@@ -30,7 +30,7 @@ class Heard:
         self.events: list[Event] = []
         self.known = known or {}
         self.added: list[CallRecord] = []
-        self.written_ahead = 0
+        self.written_ahead = anyio.Event()
         self.kept: list[CallRecord] = []
 
     def hear(self, event: Event) -> None:
@@ -40,8 +40,8 @@ class Heard:
         self.added.append(record)
 
     async def write(self) -> None:
-        self.kept = list(self.added)
-        self.written_ahead = len(self.kept)
+        await self.safe()
+        self.written_ahead.set()
 
     async def safe(self) -> None:
         self.kept = list(self.added)
@@ -98,12 +98,25 @@ async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
     assert len(heard.added) == 7
 
 
-async def test_the_last_call_of_a_batch_is_written_with_what_comes_of_it_and_all_others_at_once() -> None:
+async def test_calls_that_end_together_are_written_together_with_what_comes_of_them() -> None:
     heard = Heard()
 
     await runner(ScriptedProvider(said), heard).drive(mixture(Task("Q?"), PRESET))
 
-    assert (heard.written_ahead, len(heard.kept), len(heard.added)) == (5, 6, 7)
+    assert not heard.written_ahead.is_set()
+    assert (len(heard.kept), len(heard.added)) == (6, 7)
+
+
+async def test_what_has_ended_is_written_while_its_layer_goes_on() -> None:
+    heard = Heard()
+    provider = Gate(ScriptedProvider(said), lambda call: call.id == "1.3")
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            group.start_soon(runner(provider, heard).drive, mixture(Task("Q?"), PRESET))
+            await heard.written_ahead.wait()
+            assert {record.call.id for record in heard.kept} == {"1.1", "1.2", "1.4", "1.5", "1.6"}
+            provider.opened.set()
 
 
 async def test_an_error_of_one_provider_is_a_failure_and_not_an_exception() -> None:

@@ -309,9 +309,12 @@ async def test_a_write_whose_caller_has_left_takes_no_other_write_along(file: Pa
             await database.write(lambda db: db.execute("INSERT INTO said VALUES (?)", (who,)))
             told.append(who)
 
+    def hold_up(db: sqlite3.Connection) -> bool:
+        return free.wait(5)
+
     first, second = anyio.CancelScope(), anyio.CancelScope()
     async with anyio.create_task_group() as group:
-        group.start_soon(database.run, lambda db: free.wait(5))
+        group.start_soon(database.run, hold_up)
         await anyio.wait_all_tasks_blocked()
         group.start_soon(write, "first", first)
         await anyio.wait_all_tasks_blocked()
