@@ -142,10 +142,11 @@ class InvalidConfig(_Misfit):
 class UnknownPreset(UserError):
     """No preset has that name."""
 
-    def __init__(self, name: str, known: Iterable[str]) -> None:
+    def __init__(self, name: str, known: Iterable[str], *, named_by: str = "") -> None:
         self.name = name
         self.known = nearest(name, known)
-        super().__init__(f"There is no preset {name!r}. Known, nearest first: {', '.join(self.known)}.")
+        where = f", which {named_by} names" if named_by else ""
+        super().__init__(f"There is no preset {name!r}{where}. Known, nearest first: {', '.join(self.known)}.")
 
 
 class UnknownRun(UserError):

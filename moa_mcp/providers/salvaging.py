@@ -13,7 +13,7 @@ from moa_mcp.providers.base import OnText, Provider
 KEEP_PARTIAL = 200
 """Characters from which on a part is kept."""
 
-_BROKEN_OFF = {Reason.CUT, Reason.STALLED, Reason.TIMEOUT, Reason.BUDGET}
+_BROKEN_OFF = {Reason.CUT, Reason.STALLED, Reason.TIMEOUT, Reason.DEADLINE, Reason.BUDGET}
 
 
 class Salvaging:

@@ -39,7 +39,7 @@ LONGEST_ANSWER = 20_000
 AT_ONCE = 2
 """Programs that run at the same time."""
 
-MISSING = "no program can be run here: the extra 'code' of moa-mcp is not installed"
+MISSING = "no program can be run here: the extra 'code' is not installed (pip install 'moa-mcp[code]')"
 
 _LIMITS: ResourceLimits = {
     "max_feed_duration_secs": STATEMENT_SECONDS,

@@ -30,6 +30,10 @@ class Patience:
     total: float = 180.0
 
 
+MARGIN = 0.25
+"""Seconds before the end of its layer at which a call is ended by itself: so what it has said by then can be kept."""
+
+
 class Timed:
     """Ends a call that is silent for too long or takes too long, from the moment it is sent."""
 
@@ -41,8 +45,8 @@ class Timed:
         """Ask within the limits.
 
         Raises:
-            ProviderError: TIMEOUT when the time is up or nothing came, STALLED when no more came, and what
-                the call raises.
+            ProviderError: TIMEOUT when its time is up or nothing came, DEADLINE when that of its layer is, STALLED
+                when no more came, and what the call raises.
         """
         watch = _Watch(call, self._patience, on_text)
         with watch.running():
@@ -60,13 +64,15 @@ class _Watch:
         self._total = patience.total if call.timeout_seconds is None else call.timeout_seconds
         self._scope = anyio.CancelScope()
         self._end = 0.0
-        self._alive = self._heard = False
+        self._alive = self._heard = self._ends_with_layer = False
 
     @contextmanager
     def running(self) -> Generator[None]:
         """Let the time run for as long as the block lasts; it is left early when the time is up."""
         started = anyio.current_time()
-        self._end = started + self._total
+        own, layers = started + self._total, anyio.current_effective_deadline() - MARGIN
+        self._ends_with_layer = started < layers < own
+        self._end = layers if self._ends_with_layer else own
         self._scope.deadline = min(self._end, started + self._first)
         with self._scope:
             yield
@@ -81,7 +87,9 @@ class _Watch:
 
     def verdict(self) -> ProviderError:
         """Which of the limits it was."""
-        if self._scope.deadline >= self._end:
+        if self._scope.deadline >= self._end and self._ends_with_layer:
+            reason, detail = Reason.DEADLINE, ""
+        elif self._scope.deadline >= self._end:
             reason, detail = Reason.TIMEOUT, f"after {self._total:g} s"
         elif self._heard:
             reason, detail = Reason.STALLED, f"nothing for {self._idle:g} s"

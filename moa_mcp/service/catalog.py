@@ -91,7 +91,13 @@ class Catalog:
             UnknownPreset: there is none.
             InvalidPreset: its file is broken, or a slot names no preset, or one without end.
         """
-        return await _Lookup(self._library, self._choose).find(name or self._settings().default_preset)
+        lookup = _Lookup(self._library, self._choose)
+        if name is not None:
+            return await lookup.find(name)
+        try:
+            return await lookup.find(self._settings().default_preset)
+        except UnknownPreset as error:
+            raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 
     async def completed(self, preset: Preset, document: Document) -> Preset:
         """A preset made outside the library, of `document`, its slots looked up; raises as `resolve` does."""

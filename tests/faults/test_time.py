@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from moa_mcp.errors import Reason
-from moa_mcp.model import Failure
+from moa_mcp.model import Draft, Failure
 from moa_mcp.preset import Limits
 from moa_mcp.runner import Event
 from moa_mcp.testing import Fault, Reply
@@ -103,6 +103,15 @@ async def test_slow_proposers_leave_the_aggregator_its_share_of_the_time() -> No
         run = await lab.ask(limits=Limits(deadline_seconds=50))
 
     assert (run.status, reason_of(record_of(run, "1.1").outcome)) == ("completed", Reason.DEADLINE)
+
+
+async def test_what_a_proposer_has_written_when_the_time_of_its_layer_is_up_is_kept_as_a_part() -> None:
+    async with open_lab({"p1": Reply("word " * 1000, pieces=100, delay_per_piece=1)}) as lab:
+        run = await lab.ask(limits=Limits(deadline_seconds=50))
+
+    record = record_of(run, "1.1")
+    assert isinstance(record.outcome, Draft)
+    assert (run.status, record.status, len(record.outcome.text.split())) == ("completed", "cut", 290)
 
 
 async def test_a_wait_before_a_retry_that_the_deadline_does_not_afford_is_not_begun() -> None:

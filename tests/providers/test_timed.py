@@ -53,6 +53,16 @@ class Quick:
         return Draft("blue")
 
 
+async def test_a_call_ends_by_itself_a_moment_before_its_layer_so_that_what_it_said_can_be_kept(
+    make_call: Callable[..., Call],
+) -> None:
+    with anyio.move_on_after(20) as layer, pytest.raises(ProviderError) as caught:
+        await Timed(Dripping("blue ")).complete(make_call(timeout_seconds=None), ignore_text)
+
+    assert not layer.cancelled_caught
+    assert (caught.value.reason, caught.value.sent_text) == (Reason.DEADLINE, True)
+
+
 @pytest.mark.parametrize(
     ("pieces", "reason", "heard", "seconds"),
     [

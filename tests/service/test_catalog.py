@@ -102,6 +102,13 @@ async def test_an_unknown_name_is_told_with_the_nearest(tmp_path: Path) -> None:
         await catalog(library(tmp_path)).resolve("moa-light")
 
 
+async def test_a_default_that_is_not_there_is_told_with_the_key_that_names_it(tmp_path: Path) -> None:
+    presets = catalog(library(tmp_path), settings=Settings(default_preset="mooa"))
+
+    with pytest.raises(UnknownPreset, match=r"no preset 'mooa', which default_preset in config\.yaml names.* moa,"):
+        await presets.resolve(None)
+
+
 async def test_a_preset_in_a_slot_is_looked_up_with_the_note_of_its_choice(tmp_path: Path) -> None:
     outer = "aggregator: groq/agg\nproposers: [{preset: auto}, {preset: lab}, {preset: auto}, openai/a]\n"
     preset, notes = await catalog(library(tmp_path, outer=outer, lab=PANEL), Hand("groq")).resolve("outer")
