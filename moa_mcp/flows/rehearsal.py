@@ -152,6 +152,11 @@ def lost(call: Call) -> Outcome:
     return Draft("", finish_reason="stop") if call.likely is not None and call.kind == "chat" else astray(call)
 
 
+def deserted(call: Call) -> Outcome:
+    """Nobody drafts either. Most flows fail of it at once, but an end that can do without drafts goes on."""
+    return Failure(Reason.OVERLOADED) if _is_free(call) else lost(call)
+
+
 def _is_free(call: Call) -> bool:
     """Whether a call asks for words of no fixed form: for a draft, say."""
     return call.kind == "chat" and call.likely is None
@@ -167,9 +172,10 @@ def bounds(flow: Callable[[], Flow]) -> Bounds:
         PlanRefused: in one of them it makes more than `MOST_CALLS` calls.
     """
     rehearsals = [rehearse(flow(), world) for world in WORLDS]
+    worst = rehearse(flow(), deserted)  # it bounds from above alone: what fails at once is no short run
     calls = [rehearsal.calls for rehearsal in rehearsals]
     rounds = [rehearsal.rounds for rehearsal in rehearsals]
-    return Bounds(min(calls), max(calls), min(rounds), max(rounds))
+    return Bounds(min(calls), max(*calls, worst.calls), min(rounds), max(*rounds, worst.rounds))
 
 
 def rehearse(flow: Flow, world: World = planned) -> Rehearsal:
