@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/\S+$", max_length=200)]
 """`provider/model`, split at the first slash: the model part may hold slashes of its own."""
@@ -18,6 +19,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Count = Annotated[int, Field(ge=1, le=64)]
 PromptStyle = Literal["fenced", "paper"]
+
+
+def impossible(problem: str, expected: str, *place: str) -> PydanticCustomError:
+    """What a validator raises of values that each are right and together are not: `place` is the key to mend."""
+    return PydanticCustomError("impossible", "{problem}", {"problem": problem, "expected": expected, "place": place})
 
 
 class Entry(BaseModel):

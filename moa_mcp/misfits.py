@@ -39,6 +39,9 @@ def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Faul
         return _unknown(path, known_keys(model, detail["loc"]))
     if kind == "missing":
         return Fault("this key is missing", (*path, detail["loc"][-1]))
+    if kind == "impossible":
+        told = detail["ctx"]
+        return Fault(told["problem"], _place((*detail["loc"], *told["place"]), data), told["expected"])
     if kind == "value_error":
         return Fault(detail["msg"].removeprefix("Value error, "), path)
     return Fault("this value does not fit", path, _expected(detail))

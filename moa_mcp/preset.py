@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic_core import PydanticCustomError
 
-from moa_mcp.fields import Count, Entry, ModelId, Name, PromptStyle, Sampling, Seconds, named
+from moa_mcp.fields import Count, Entry, ModelId, Name, PromptStyle, Sampling, Seconds, impossible, named
 from moa_mcp.stages import (
     CalmStop,
     ChainOfCode,
@@ -130,24 +131,8 @@ class Preset(Entry):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
-        slots = len(self.slots)
-        if self.layers > 1 and not slots:
-            raise ValueError("a preset of more than one layer needs proposers")
-        if self.layers > 1 and self.min_drafts > slots:
-            raise ValueError(f"min_drafts is {self.min_drafts}, but a layer has only {slots} slots")
-        if isinstance(self.route, Gate) and self.layers == 1:
-            raise ValueError("route by gate chooses among proposers: layers is 2 or more")
-        if isinstance(self.route, Gate) and max(self.route.at_least, self.route.at_most or 1) > slots:
-            most = max(self.route.at_least, self.route.at_most or 1)
-            raise ValueError(f"the gate chooses {most}, but a layer has only {slots} slots")
-        if isinstance(self.screen, JudgedScreen | DiverseScreen) and self.screen.keep > slots:
-            raise ValueError(f"screen keeps {self.screen.keep}, but a layer has only {slots} slots")
-        if isinstance(self.stop, CalmStop) and self.residual is None:
-            raise ValueError("stop by residual needs a residual stage")
-        if isinstance(self.conclude, Take) and slots != 1:
-            raise ValueError(f"conclude by take needs exactly one slot, not {slots}")
-        if isinstance(self.conclude, Windows) and self.layers != 2:
-            raise ValueError("conclude by windows works on the drafts of one proposer layer: layers is 2")
+        for fault in _impossibilities(self, len(self.slots)):
+            raise fault
         return self
 
     @property
@@ -181,3 +166,28 @@ def _models_of(entry: Entry) -> Iterator[str]:
 
 def _lower(a: Number | None, b: Number | None) -> Number | None:
     return min((n for n in (a, b) if n is not None), default=None)
+
+
+def _impossibilities(preset: Preset, slots: int) -> Iterator[PydanticCustomError]:
+    """Why a preset of so many slots in a layer cannot be run, though each of its values is right by itself."""
+    few = f"a layer has only {slots} slot{'s' if slots != 1 else ''}"
+    layers, route = preset.layers, preset.route
+    if layers > 1 and not slots:
+        yield impossible("a preset of more than one layer needs proposers", "at least one model", "proposers")
+    if layers > 1 and preset.min_drafts > slots:
+        yield impossible(f"min_drafts is {preset.min_drafts}, but {few}", f"at most {slots}", "min_drafts")
+    if isinstance(route, Gate) and layers == 1:
+        yield impossible("route by gate chooses among proposers", "layers to be 2 or more", "route")
+    if isinstance(route, Gate) and max(route.at_least, route.at_most or 1) > slots:
+        key = "at_least" if route.at_least > slots else "at_most"
+        most = max(route.at_least, route.at_most or 1)
+        yield impossible(f"the gate chooses {most}, but {few}", f"at most {slots}", "route", key)
+    if isinstance(preset.screen, JudgedScreen | DiverseScreen) and preset.screen.keep > slots:
+        problem = f"screen keeps {preset.screen.keep}, but {few}"
+        yield impossible(problem, f"at most {slots}", "screen", "keep")
+    if isinstance(preset.stop, CalmStop) and preset.residual is None:
+        yield impossible("stop by residual needs a residual stage", "a key residual beside it", "stop")
+    if isinstance(preset.conclude, Take) and slots != 1:
+        yield impossible(f"conclude by take needs exactly one slot, not {slots}", "one proposer", "conclude")
+    if isinstance(preset.conclude, Windows) and layers != 2:
+        yield impossible("conclude by windows works on the drafts of one layer", "layers to be 2", "conclude")

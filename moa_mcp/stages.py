@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from moa_mcp.fields import Asked, Count, Entry, Name, Sampling, Share, Words
+from moa_mcp.fields import Asked, Count, Entry, Name, Sampling, Share, Words, impossible
 from moa_mcp.patterns import safe
 
 # --- before the first layer ------------------------------------------------------------------------------
@@ -41,7 +41,8 @@ class Gate(Entry):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.at_most is not None and self.at_most < self.at_least:
-            raise ValueError(f"at_most is {self.at_most}, below at_least, which is {self.at_least}")
+            problem = f"at_most is {self.at_most}, below at_least, which is {self.at_least}"
+            raise impossible(problem, f"at least {self.at_least}", "at_most")
         return self
 
 
@@ -154,7 +155,8 @@ class Windows(Entry):
     @model_validator(mode="after")
     def _is_possible(self) -> Self:
         if self.reserved >= self.window:
-            raise ValueError(f"a window of {self.window} has no room beside {self.reserved} reserved places")
+            problem = f"a window of {self.window} has no room beside {self.reserved} reserved places"
+            raise impossible(problem, f"at most {self.window - 1}", "reserved")
         return self
 
 

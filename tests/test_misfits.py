@@ -67,7 +67,30 @@ def test_a_misspelled_key_is_told_before_the_key_that_is_then_missing() -> None:
             "line 3: prompt_style: this value does not fit. Expected 'fenced' or 'paper'.",
         ),
         (PANEL + "limits: 3", "line 3: limits: this value does not fit. Expected keys with values."),
-        (PANEL + "min_drafts: 3", "min_drafts is 3, but a layer has only 2 slots."),
+        (
+            PANEL + "min_drafts: 3",
+            "line 3: min_drafts: min_drafts is 3, but a layer has only 2 slots. Expected at most 2.",
+        ),
+        (
+            PANEL + "screen:\n  by: judge\n  keep: 5",
+            "line 5: screen.keep: screen keeps 5, but a layer has only 2 slots. Expected at most 2.",
+        ),
+        (
+            PANEL + "route:\n  by: gate\n  at_most: 3",
+            "line 5: route.at_most: the gate chooses 3, but a layer has only 2 slots. Expected at most 2.",
+        ),
+        (
+            PANEL + "conclude: {by: windows, window: 3, reserved: 3}",
+            "line 3: conclude.reserved: a window of 3 has no room beside 3 reserved places. Expected at most 2.",
+        ),
+        (
+            PANEL + "stop: {by: residual}",
+            "line 3: stop: stop by residual needs a residual stage. Expected a key residual beside it.",
+        ),
+        (
+            "aggregator: lab/agg",
+            "lab.yaml: a preset of more than one layer needs proposers. Expected at least one model.",
+        ),
         (
             "aggregator: lab/agg\nproposers: lab/a",
             "line 2: proposers: this value does not fit. Expected a list.",

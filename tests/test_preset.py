@@ -31,7 +31,7 @@ def test_samples_are_slots_of_their_own() -> None:
         ({"screen": {"by": "diversity", "keep": 3}}, "keeps 3"),
         ({"stop": {"by": "residual"}}, "needs a residual stage"),
         ({"conclude": {"by": "take"}}, "exactly one slot"),
-        ({"conclude": {"by": "windows"}, "layers": 3}, "layers is 2"),
+        ({"conclude": {"by": "windows"}, "layers": 3}, "drafts of one layer"),
         ({"conclude": {"by": "windows", "window": 3, "reserved": 3}}, "no room"),
         ({"route": {"by": "gate", "at_least": 2, "at_most": 1}}, "below at_least"),
         ({"conclude": {"by": "jury"}}, "jury"),

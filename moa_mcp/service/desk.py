@@ -68,12 +68,17 @@ class LiveRun:
     attached: int = 0
     handed_back: bool = False
     started: float = field(default_factory=anyio.current_time)
+    taken_before: float = 0.0
 
     def now(self) -> Run:
         """The run as it is at this moment, with the seconds it has taken so far."""
         if self.done.is_set():
             return self.run
-        return replace(self.run, seconds=anyio.current_time() - self.started)
+        return replace(self.run, seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
+        return self.taken_before + anyio.current_time() - self.started
 
     def hear(self, event: Event) -> None:
         """Take an event into the run's state and pass it on."""
@@ -171,7 +176,7 @@ class Desk:
             self._hear(live, ended(record))
 
         write = partial(self._store.add_records, run.run_id)
-        live = LiveRun(run, hold, StoredJournal(known, write, tell))
+        live = LiveRun(run, hold, StoredJournal(known, write, tell), taken_before=run.seconds)
         self._live[run.run_id] = live
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
         self._tell(run)
@@ -265,7 +270,7 @@ class Desk:
             final = replace(live.run, status="interrupted", error="The server stopped before the run was done.")
             raise
         finally:
-            final = replace(final.with_records(live.journal.pending), seconds=anyio.current_time() - live.started)
+            final = replace(final.with_records(live.journal.pending), seconds=live.seconds())
             with anyio.move_on_after(2, shield=True):
                 await self._close(live, final)
             live.journal.close()

@@ -27,9 +27,10 @@ def exclusively(folder: Path, *swept: Path) -> Generator[None]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
+    except Timeout:
+        raise NotAllowed("The configuration cannot be changed now: another server is changing it. Try again.") from None
     except OSError as error:
-        reason = "another server is changing it" if isinstance(error, Timeout) else error.strerror
-        raise NotAllowed(f"The configuration cannot be changed now ({reason}). Try again.") from None
+        raise NotAllowed(f"The configuration cannot be changed ({error.strerror}). Make {folder} writable.") from None
     try:
         for place in (folder, *swept):
             _sweep(place)

@@ -308,7 +308,7 @@ def test_by_rules_the_words_of_the_question_choose_by_skills(question: str, slot
     [
         ({"route": {"by": "gate", "at_most": 5}}, "only 4 slots"),
         ({"route": {"by": "gate", "at_least": 5}}, "only 4 slots"),
-        ({"route": {"by": "gate"}, "layers": 1}, "layers is 2 or more"),
+        ({"route": {"by": "gate"}, "layers": 1}, "chooses among proposers"),
     ],
 )
 def test_a_gate_with_impossible_numbers_is_refused(changes: dict[str, Any], told: str) -> None:

@@ -12,6 +12,7 @@ from moa_mcp.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllo
 from moa_mcp.preset import Preset
 from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.changes import ChangeRequest, Changes
+from moa_mcp.service.exclusive import exclusively
 from moa_mcp.service.history import Edit, History
 from moa_mcp.settings import Home, LiveSettings, load_settings
 
@@ -362,3 +363,11 @@ def test_a_home_that_is_no_folder_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidConfig, match="cannot be read"):
         Desk(tmp_path / "home").changes.current()
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+
+    refused = pytest.raises(NotAllowed, match=r"cannot be changed \(.*\)\. Make .*/file/home writable\.")
+    with refused, exclusively(tmp_path / "file" / "home"):
+        raise AssertionError("nobody gets here")

@@ -74,6 +74,18 @@ async def test_only_what_is_missing_is_called(tmp_path: Path, preset: Preset, he
     assert spent == Spend(planned + 1, 0, 0.0)
 
 
+async def test_a_resumed_run_took_the_time_before_it_was_interrupted_too(tmp_path: Path) -> None:
+    run_id, _ = await interrupted(tmp_path, PRESET, "3.1")
+    store = SqliteStore(tmp_path / "runs.db")
+    async with service_of(tmp_path, ScriptedProvider(said), store) as service:
+        before = await store.get("local", run_id)
+        run = await service.collect(run_id)
+    await store.aclose()
+
+    assert before is not None
+    assert run.seconds > before.seconds > 0
+
+
 async def test_asking_the_same_again_resumes_the_interrupted_run(tmp_path: Path) -> None:
     run_id, _ = await interrupted(tmp_path, PRESET, "3.1")
     provider, store = ScriptedProvider(said), SqliteStore(tmp_path / "runs.db")
