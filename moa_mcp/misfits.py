@@ -40,7 +40,7 @@ def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Faul
     if kind == "missing":
         return Fault("this key is missing", (*path, detail["loc"][-1]))
     if kind == "impossible":
-        told = detail["ctx"]
+        told = detail.get("ctx", {})
         return Fault(told["problem"], _place((*detail["loc"], *told["place"]), data), told["expected"])
     if kind == "value_error":
         return Fault(detail["msg"].removeprefix("Value error, "), path)
