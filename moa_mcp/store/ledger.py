@@ -82,15 +82,7 @@ class Hold:
 
 
 class DayLedger(Protocol):
-    """Keeps what each owner has spent and reserved of a day."""
-
-    async def reserve(self, wanted: Wanted) -> Hold:
-        """Set aside what a run may come to.
-
-        Raises:
-            OverBudget: what it needs does not fit beside what is spent and reserved; the message has the arithmetic.
-        """
-        ...
+    """Keeps what each owner has spent and reserved of a day. A reservation is part of a run's admission (base.py)."""
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
         """Book what a run came to, and give the rest of its hold back. A second time it changes nothing."""

@@ -34,7 +34,7 @@ class MemoryStore:
         before = None if since is None else await self.find(run.owner, run.key, since)
         if before is not None:
             return before
-        admitted = Admitted.of(run, await self.reserve(wanted))
+        admitted = Admitted.of(run, self._reserve(wanted))
         self._runs[run.run_id] = admitted.run
         await self.prune()
         return admitted
@@ -58,7 +58,7 @@ class MemoryStore:
         run = await self.get(owner, run_id)
         if run is None or run.status != "interrupted":
             return None
-        claimed = Admitted.of(replace(run, status="running", error=None), await self.reserve(wanted))
+        claimed = Admitted.of(replace(run, status="running", error=None), self._reserve(wanted))
         self._runs[run_id] = claimed.run
         return claimed
 
@@ -91,22 +91,13 @@ class MemoryStore:
             del self._runs[run_id]
         return len(oldest)
 
-    async def reserve(self, wanted: Wanted) -> Hold:
-        today = day_of(self._clock())
-        self._days = {key: spend for key, spend in self._days.items() if key[1] >= today - 1}
-        own = (hold.amount for hold in self._holds.values() if (hold.owner, hold.day) == (wanted.owner, today))
-        amount = granted(wanted, await self.spent(wanted.owner), sum(own, Spend()))
-        hold = Hold(uuid4().hex, wanted.owner, today, amount)
-        self._holds[hold.id] = hold
-        return hold
-
     async def settle(self, hold: Hold, actual: Spend) -> None:
         if self._holds.pop(hold.id, None):
             place = (hold.owner, hold.day)
             self._days[place] = self._days.get(place, Spend()) + actual
 
     async def spent(self, owner: str) -> Spend:
-        return self._days.get((owner, day_of(self._clock())), Spend())
+        return self._spent(owner)
 
     async def beat(self) -> None:
         """Nobody else can see this store."""
@@ -116,3 +107,15 @@ class MemoryStore:
 
     def trouble(self) -> str | None:
         return None
+
+    def _reserve(self, wanted: Wanted) -> Hold:
+        today = day_of(self._clock())
+        self._days = {key: spend for key, spend in self._days.items() if key[1] >= today - 1}
+        own = (hold.amount for hold in self._holds.values() if (hold.owner, hold.day) == (wanted.owner, today))
+        amount = granted(wanted, self._spent(wanted.owner), sum(own, Spend()))
+        hold = Hold(uuid4().hex, wanted.owner, today, amount)
+        self._holds[hold.id] = hold
+        return hold
+
+    def _spent(self, owner: str) -> Spend:
+        return self._days.get((owner, day_of(self._clock())), Spend())

@@ -102,10 +102,6 @@ class ResilientStore:
     async def prune(self) -> int:
         return await self._guarded(lambda store: store.prune()) or 0
 
-    async def reserve(self, wanted: Wanted) -> Hold:
-        hold = await self._guarded(lambda store: store.reserve(wanted))
-        return hold or await self._memory.reserve(self._without_booked(wanted))
-
     async def settle(self, hold: Hold, actual: Spend) -> None:
         if self._memory.has_hold(hold):
             await self._memory.settle(hold, actual)

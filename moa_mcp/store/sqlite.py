@@ -140,13 +140,6 @@ class SqliteStore:
             pass
         return gone
 
-    async def reserve(self, wanted: Wanted) -> Hold:
-        def set_aside(db: sqlite3.Connection) -> Hold:
-            self._beat(db)
-            return self._reserve(db, wanted)
-
-        return await self._database.write(set_aside)
-
     async def settle(self, hold: Hold, actual: Spend) -> None:
         await self._database.write(lambda db: daybook.settle(db, hold, actual))
 

@@ -1,7 +1,7 @@
 """What an owner spends in a day never passes the ceiling, whoever reserves, dies or is late."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -25,11 +25,20 @@ CAP = Spend(100, 1000, 10.0)
 NOTHING = Spend()
 
 servers = st.integers(0, 2)
+numbers = count()
 
 
 def wanted(usd: float, run_id: str = "r", owner: str = "ann", until: float = 100.0, calls: int = 1) -> Wanted:
     amount = Spend(calls, 1, usd)
     return Wanted(owner, run_id, amount, amount, CAP, until)
+
+
+async def reserve(store: RunStore, wanted: Wanted) -> Hold:
+    """What a run of its own gets, that is admitted for it."""
+    run_id = f"r{next(numbers)}"
+    admitted = await store.admit(Run(run_id, "p", PLAN, Task("Q?"), owner=wanted.owner), replace(wanted, run_id=run_id))
+    assert isinstance(admitted, Admitted)
+    return admitted.hold
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -40,44 +49,44 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
 
 
 async def test_what_is_reserved_is_not_there_for_another_run(store: RunStore) -> None:
-    await store.reserve(wanted(7))
+    await reserve(store, wanted(7))
 
     with pytest.raises(OverBudget, match=r"\$4\.0000.*\$3\.0000 is left.*max_cost_usd_per_day"):
-        await store.reserve(wanted(4))
+        await reserve(store, wanted(4))
     await store.aclose()
 
 
 async def test_calls_are_counted_where_no_price_is_known(store: RunStore) -> None:
-    await store.reserve(wanted(0, calls=60))
+    await reserve(store, wanted(0, calls=60))
 
     with pytest.raises(OverBudget, match="max_calls_per_day"):
-        await store.reserve(wanted(0, calls=60))
+        await reserve(store, wanted(0, calls=60))
     await store.aclose()
 
 
 async def test_what_a_run_did_not_use_is_given_back_and_a_second_settlement_changes_nothing(store: RunStore) -> None:
-    hold = await store.reserve(wanted(9))
+    hold = await reserve(store, wanted(9))
     await store.settle(hold, Spend(1, 1, 2.0))
     await store.settle(hold, Spend(1, 1, 2.0))
 
     assert await store.spent("ann") == Spend(1, 1, 2.0)
-    assert (await store.reserve(wanted(8))).amount.usd == 8
+    assert (await reserve(store, wanted(8))).amount.usd == 8
     await store.aclose()
 
 
 async def test_a_run_gets_what_is_left_if_that_is_enough(store: RunStore) -> None:
-    await store.reserve(wanted(9))
+    await reserve(store, wanted(9))
 
-    hold = await store.reserve(Wanted("ann", "r2", Spend(1, 1, 0.5), Spend(1, 1, 5.0), CAP, 100.0))
+    hold = await reserve(store, Wanted("ann", "r2", Spend(1, 1, 0.5), Spend(1, 1, 5.0), CAP, 100.0))
 
     assert hold.amount.usd == 1
     await store.aclose()
 
 
 async def test_one_owners_day_is_not_anothers(store: RunStore) -> None:
-    await store.reserve(wanted(10, owner="ann"))
+    await reserve(store, wanted(10, owner="ann"))
 
-    assert (await store.reserve(wanted(10, owner="bob"))).amount.usd == 10
+    assert (await reserve(store, wanted(10, owner="bob"))).amount.usd == 10
     await store.aclose()
 
 
