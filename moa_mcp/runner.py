@@ -143,6 +143,7 @@ class _Fanout:
         self._scope = anyio.CancelScope(deadline=deadline)
         self._given_up = Reason.DEADLINE
         self._complete = anyio.Event()
+        self._gathering = False
 
     async def run(self) -> list[Outcome]:
         with self._scope:
@@ -198,10 +199,16 @@ class _Fanout:
         self._runner.journal.add(record)
         if len(self._outcomes) == len(self._batch.asked):
             self._complete.set()  # what is not written down yet will be with what comes of it
-            return
+        elif not self._gathering:  # else whoever is waiting takes it along
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Write down what ends within a moment, unless that is all there is to end."""
+        self._gathering = True
         with anyio.move_on_after(GATHER_SECONDS):
             await self._complete.wait()
             return
+        self._gathering = False
         await self._runner.journal.write()
 
     def _left(self, call: Call, started: float) -> None:
