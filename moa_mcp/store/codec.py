@@ -14,6 +14,10 @@ from pydantic import TypeAdapter
 
 from moa_mcp.model import CallRecord, Run
 
+_MADE_AGAIN: dict[str, set[str]] = {"call": {"messages", "likely"}}
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def encode_run(run: Run) -> str:
     """Everything of a run but its calls and panels, which have rows of their own."""
@@ -31,8 +35,9 @@ def decode_run(text: str) -> Run:
 
 def encode_record(record: CallRecord) -> str:
     """A finished call without its messages."""
-    slim = replace(record, call=replace(record.call, messages=(), likely=None))
-    return _text(_records().dump_python(slim, mode="json"))
+    data = _records().dump_python(record, mode="json", exclude=_MADE_AGAIN)
+    data["call"]["messages"] = []
+    return _text(data)
 
 
 def decode_record(text: str) -> CallRecord:
@@ -49,7 +54,7 @@ def _text(data: Any) -> str:
 
     Among a method's facts what is no finite number becomes null.
     """
-    return json.dumps(data, separators=(",", ":"))
+    return _encode(data)
 
 
 @cache

@@ -119,7 +119,7 @@ def granted(wanted: Wanted, spent: Spend, reserved: Spend) -> Spend:
 
 def _over(key: str, needs: str, cap: str, spent: str, reserved: str, left: str) -> OverBudget:
     return OverBudget(
-        f"The run needs about {needs}, and {left} is left for today: of {cap}, {spent} is spent and {reserved} is "
-        "reserved by runs that go on. Choose a smaller preset, wait for tomorrow (UTC), or raise "
+        f"The run needs about {needs}. Left for today: {left} (of {cap}; {spent} spent, {reserved} reserved by runs "
+        "that go on). Choose a smaller preset, wait for tomorrow (UTC), or raise "
         f"limits.{key} in the configuration file."
     )

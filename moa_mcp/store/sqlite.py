@@ -120,7 +120,7 @@ class SqliteStore:
             row = (owner, repair(run_id))
             return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount > 0
 
-        return await self._database.write(delete)
+        return await self._database.write(delete, erases=True)
 
     async def prune(self) -> int:
         def delete(db: sqlite3.Connection) -> int:
@@ -134,7 +134,7 @@ class SqliteStore:
                 gone += deleted
             return gone
 
-        gone = await self._database.write(delete)
+        gone = await self._database.write(delete, erases=True)
         # Step by step: each is short, so that no other server waits for long.
         while gone and await self._database.write(_give_pages_back):
             pass

@@ -51,7 +51,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RunStore:
 async def test_what_is_reserved_is_not_there_for_another_run(store: RunStore) -> None:
     await reserve(store, wanted(7))
 
-    with pytest.raises(OverBudget, match=r"\$4\.0000.*\$3\.0000 is left.*max_cost_usd_per_day"):
+    with pytest.raises(OverBudget, match=r"\$4\.0000.*Left for today: \$3\.0000.*max_cost_usd_per_day"):
         await reserve(store, wanted(4))
     await store.aclose()
 

@@ -126,37 +126,6 @@ async def test_files_and_folders_are_the_owners_alone(file: Path) -> None:
         assert stat.S_IMODE(made.stat().st_mode) == 0o600, made.name
 
 
-async def test_old_runs_are_forgotten_and_running_ones_are_not(file: Path) -> None:
-    store = SqliteStore(file, keep_days=30, clock=lambda: 100 * DAY)
-    for run_id, day in (("old", 1), ("young", 99), ("going", 1)):
-        await begin(store, a_run(run_id, created_at=day * DAY))
-    for run_id in ("old", "young"):
-        await store.finish(replace(a_run(run_id), status="completed"))
-
-    gone = await store.prune()
-    left = {run.run_id for run in await store.list("ann")}
-    await store.aclose()
-
-    assert (gone, left) == (1, {"young", "going"})
-
-
-async def test_a_store_that_is_too_large_forgets_the_oldest_runs(file: Path) -> None:
-    store = SqliteStore(file, max_mb=0.5, clock=lambda: 10.0)
-    for number in range(10):
-        await begin(store, a_run(f"r{number}", created_at=number))
-        await store.add_records(f"r{number}", [a_record("x" * 100_000)])
-        await store.finish(replace(a_run(f"r{number}"), status="completed"))
-
-    await store.prune()
-    left = [run.run_id for run in await store.list("ann")]
-    await store.aclose()
-
-    assert left
-    assert left[0] == "r9"
-    assert "r0" not in left
-    assert file.stat().st_size <= 0.5 * 1024 * 1024
-
-
 @pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
 async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
     file.parent.mkdir(mode=0o700)

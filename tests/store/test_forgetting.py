@@ -1,0 +1,72 @@
+"""What the store on disk forgets: what is old, what is too much, and what it is told to, without a trace."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from moa_mcp.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.preset import Preset
+from moa_mcp.store.sqlite import SqliteStore
+from tests.admission import begin
+
+PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
+DAY = 86_400.0
+
+
+def a_run(run_id: str, day: float) -> Run:
+    return Run(run_id, "p", PLAN, Task("Q?"), owner="ann", created_at=day * DAY)
+
+
+async def complete(store: SqliteStore, run: Run, draft: str = "draft") -> None:
+    await begin(store, run)
+    record = CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), Draft(draft), 1.0)
+    await store.add_records(run.run_id, [record])
+    await store.finish(replace(run, status="completed", answer=draft))
+
+
+async def test_old_runs_are_forgotten_and_running_ones_are_not(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db", keep_days=30, clock=lambda: 100 * DAY)
+    for run_id, day in (("old", 1), ("young", 99)):
+        await complete(store, a_run(run_id, day))
+    await begin(store, a_run("going", 1))
+
+    gone = await store.prune()
+    left = {run.run_id for run in await store.list("ann")}
+    await store.aclose()
+
+    assert (gone, left) == (1, {"young", "going"})
+
+
+async def test_a_store_that_is_too_large_forgets_the_oldest_runs(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    store = SqliteStore(file, max_mb=0.5, clock=lambda: 10.0 * DAY)
+    for number in range(10):
+        await complete(store, a_run(f"r{number}", number), "x" * 50_000)
+
+    await store.prune()
+    left = [run.run_id for run in await store.list("ann")]
+    await store.aclose()
+
+    assert left
+    assert left[0] == "r9"
+    assert "r0" not in left
+    assert file.stat().st_size <= 0.5 * 1024 * 1024
+
+
+@pytest.mark.parametrize("by", ["removal", "pruning"])
+async def test_what_is_forgotten_is_in_no_file_any_more(tmp_path: Path, by: str) -> None:
+    store = SqliteStore(tmp_path / "runs.db", keep_days=30, clock=lambda: 100 * DAY)
+    await complete(store, a_run("r1", 1), "what nobody may read")
+    before = everything_in(tmp_path)
+
+    await (store.remove("ann", "r1") if by == "removal" else store.prune())
+    after = everything_in(tmp_path)
+    await store.aclose()
+
+    assert b"what nobody may read" in before
+    assert b"what nobody may read" not in after
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(made.read_bytes() for made in folder.iterdir())
