@@ -6,12 +6,12 @@ limits, turns and prices are not kept here; each is a provider around a provider
 
 from __future__ import annotations
 
-import json
 import ssl
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
+from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,7 @@ import anyio
 import anyio.lowlevel
 import httpx
 from httpx_aiohttp import AiohttpTransport
+from pydantic_core import to_json
 
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Draft
@@ -93,13 +94,15 @@ class Http:
 
     async def converse(self, path: str, body: Mapping[str, Any], reader: Reader, on_text: OnText) -> Draft:
         """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
-        content = json.dumps(body, ensure_ascii=False).encode()
         answered = False
         try:
-            async with self._opened("POST", path, self._posting, content) as response:
+            response = await self._sent("POST", path, self._posting, to_json(body))
+            try:
                 await _check(response)
                 answered = True
                 await _hear(response, reader, on_text)
+            finally:
+                await _close(response)
             return reader.transcript.draft()
         except ProviderError as error:
             error.detail = without_key(error.detail, self._key)
@@ -112,28 +115,32 @@ class Http:
 
     async def get(self, path: str) -> object:
         """The JSON value at `path`. Raises ProviderError."""
-        async with self._opened("GET", path, self._asking) as response:
+        response = await self._sent("GET", path, self._asking)
+        try:
             await _check(response)
             return await _json(response)
+        finally:
+            await _close(response)
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
 
-    @asynccontextmanager
-    async def _opened(
-        self, method: str, path: str, headers: httpx.Headers, content: bytes = b""
-    ) -> AsyncGenerator[httpx.Response]:
-        """The reply to a request, its body still to be read; leaving closes what was not read to its end."""
-        with _mapped():
-            url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
-            request = httpx.Request(method, url, headers=headers, content=content, extensions=_CONNECT_IN_TIME)
-            response = await self._transport.handle_async_request(request)
-        try:
-            yield response
-        finally:
-            with suppress(*BROKEN):
-                await response.aclose()
+    async def _sent(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
+        """The reply to a request, its body still to be read; `_close` it."""
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+        # As a stream: else httpx would work out headers that aiohttp works out anyway.
+        body = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_IN_TIME)
+        request.read()
+        with _BOUNDARY:
+            return await self._transport.handle_async_request(request)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Let its connection be used again, or end it if the body was not read to its end."""
+    with suppress(*BROKEN):
+        await response.aclose()
 
 
 @cache
@@ -147,17 +154,25 @@ def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
 
 
-@contextmanager
-def _mapped() -> Generator[None]:
-    """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
-    try:
-        yield
-    except BROKEN as error:
+class _Boundary:
+    """What the libraries raise becomes a ProviderError here, and nowhere else."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not isinstance(error, BROKEN):
+            return
         reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
         again = False if untrusted else None
         raise ProviderError(reason, detail, should_retry=again, reached=_may_have_been_sent(error)) from error
+
+
+_BOUNDARY = _Boundary()
 
 
 def _may_have_been_sent(error: Exception) -> bool:
@@ -189,7 +204,7 @@ async def _check(response: httpx.Response) -> None:
 
 async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
     """Read a stream up to its end marker. What came of one that breaks before, the reader judges."""
-    chunks = response.aiter_raw()
+    chunks = aiter(_chunks(response))
     splitter, size = EventSplitter(), 0
     while not reader.transcript.ended and (chunk := await _next(chunks)):
         size += len(chunk)
@@ -201,6 +216,12 @@ async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText
     with anyio.move_on_after(DRAIN_SECONDS):
         while await _next(chunks):
             pass
+
+
+def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The body as the transport has it: httpx would count and cut it once more."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes:
@@ -221,8 +242,8 @@ async def _json(response: httpx.Response) -> object:
 async def _body(response: httpx.Response) -> bytes:
     """The body, read no further than is needed to know that it is too large."""
     body = bytearray()
-    with _mapped():
-        async for chunk in response.aiter_raw():
+    with _BOUNDARY:
+        async for chunk in _chunks(response):
             body += chunk
             if len(body) > MAX_BODY:
                 break

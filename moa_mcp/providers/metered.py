@@ -20,7 +20,8 @@ class Metered:
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask, and price the draft; a price that is not known stays None. Raises ProviderError."""
         draft = await self._inner.complete(call, on_text)
-        return replace(draft, usage=replace(draft.usage, cost_usd=self._cost(call, draft)))
+        cost = self._cost(call, draft)
+        return draft if cost is None else replace(draft, usage=replace(draft.usage, cost_usd=cost))
 
     def _cost(self, call: Call, draft: Draft) -> float | None:
         if self._endpoint.local:

@@ -12,6 +12,10 @@ HIGHEST_COUNT = 1_000_000_000
 """More tokens than any call can have; a count above it, or below zero, is no count."""
 
 
+_decode = json.JSONDecoder().decode
+"""`json.loads` without its look at what it was given: there is one of these per token."""
+
+
 def parse(text: str) -> Any:
     """The value of a JSON text.
 
@@ -19,7 +23,7 @@ def parse(text: str) -> Any:
         ProviderError: MALFORMED, with the first words of what came instead.
     """
     try:
-        return json.loads(text)
+        return _decode(text)
     except (ValueError, RecursionError):
         # RecursionError: the parser's own answer to a text that is nothing but opening brackets.
         raise ProviderError(Reason.MALFORMED, f"not JSON: {_opening(text)}") from None
