@@ -1,19 +1,13 @@
-"""A loopback upstream whose models tell in their names how many milliseconds they take: `m300-agg` takes 300.
+"""A loopback upstream whose models take a known time, so that nothing of the client's can hide in it.
 
-So the critical path of a run is known beforehand, and nothing of the client's can hide in it. One loop over bare
-sockets that sends what `moa_mcp.testing.Upstream` would send, made once per model: a client on the other core is to
-be measured, and a server that works as hard as its client would be measured along with it. Of the ideal of a
-hundred asks at once, a client on bare sockets reaches 90 % against this one, and 77 % against `Upstream`.
+`m300-agg` takes 300 ms and always says the same; any other model takes 100 ms and gives what it is asked for.
 """
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import json
 import re
-import selectors
-import socket
 import statistics
 import subprocess
 import sys
@@ -25,30 +19,37 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from benchmarks.serving import Serving
 from moa_mcp.testing import Reply, Request
 from moa_mcp.testing.listener import LOOPBACK, listening
+from moa_mcp.testing.obliging import obliging
 from moa_mcp.testing.render import reply_steps
-from moa_mcp.testing.request import messages_in
+from moa_mcp.testing.steps import json_response
+
+CALL_MS = 100
+"""Milliseconds that a call takes whose model's name tells no other."""
+
+LOCAL_MODELS = ("llama3.2", "qwen3:8b", "gemma3:4b")
 
 ANSWER = "The answer is forty-two, and here is why it must be so. " * 8
 PIECES = 4
 
-_MODEL = re.compile(rb'"model": ?"(m(\d+)[^"]*)"')
-_LARGEST_READ = 65536
+_NAMED = re.compile(rb'"model": ?"(m(\d+)[^"]*)"')
 
 
 @contextmanager
 def started() -> Generator[str]:
     """The upstream in a process of its own; yields its base URL."""
-    server = subprocess.Popen([sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert server.stdin is not None
-    assert server.stdout is not None
-    try:
-        yield json.loads(server.stdout.readline())["base_url"]
-    finally:
-        server.stdin.close()
-        server.wait(10)
-        server.stdout.close()
+    with subprocess.Popen(
+        [sys.executable, "-m", __spec__.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield json.loads(server.stdout.readline())
+        finally:
+            server.stdin.close()
+            server.wait(10)
 
 
 async def time_of(base_url: str, model: str, calls: int = 7) -> float:
@@ -68,86 +69,35 @@ async def time_of(base_url: str, model: str, calls: int = 7) -> float:
     return statistics.median(times)
 
 
-@cache
-def _reply(model: str) -> bytes:
-    """What a model of that name answers, as `Upstream` would write it."""
+_numbers = itertools.count(1)
+
+
+def _answer(head: bytes, body: bytes) -> tuple[float, bytes]:
+    """The seconds that an answer takes, and the answer as `moa_mcp.testing.Upstream` would write it."""
+    if named := _NAMED.search(body):
+        return int(named[2]) / 1000, _same(named[1].decode())
+    request = Request.parse(head, body, number=next(_numbers), received_at=0)
+    if request.method == "GET":
+        return 0, json_response(200, {"object": "list", "data": [{"id": name} for name in LOCAL_MODELS]})
+    return CALL_MS / 1000, _rendered(request, obliging(request))
+
+
+@cache  # made anew for each call, it would take as long as a client takes to read it
+def _same(model: str) -> bytes:
     asked = json.dumps({"model": model, "stream": True, "stream_options": {"include_usage": True}}).encode()
     request = Request.parse(b"POST /v1/chat/completions HTTP/1.1", asked, number=1, received_at=0)
-    steps = reply_steps(request, Reply(ANSWER, pieces=PIECES, input_tokens=100, output_tokens=120))
-    return b"".join(step for step in steps if isinstance(step, bytes))
+    return _rendered(request, Reply(ANSWER, pieces=PIECES, input_tokens=100, output_tokens=120))
 
 
-class _Server:
-    """Accepts, reads requests, and answers each when its model's time is over."""
-
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
-        self._selector = selectors.DefaultSelector()
-        self._received: dict[socket.socket, bytearray] = {}
-        self._due: list[tuple[float, int, socket.socket, bytes]] = []
-        self._numbers = itertools.count()  # answers that are due at one moment go out in the order of the requests
-
-    def serve_until(self, end: int) -> None:
-        """Serve until there is something to read at the file descriptor `end`."""
-        self._selector.register(end, selectors.EVENT_READ)
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        while True:
-            for key, _ in self._selector.select(self._answer_what_is_due()):
-                if key.fileobj == end:
-                    return
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.fileobj, socket.socket):
-                    self._read(key.fileobj)
-
-    def _answer_what_is_due(self) -> float | None:
-        """Send the answers whose time has come; the seconds until the next, None if there is none."""
-        while self._due:
-            if (left := self._due[0][0] - time.monotonic()) > 0:
-                return left
-            _, _, client, answer = heapq.heappop(self._due)
-            if client in self._received:
-                client.sendall(answer)
-        return None
-
-    def _accept(self) -> None:
-        try:
-            while True:
-                client = self._listener.accept()[0]
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                client.settimeout(0)
-                self._received[client] = bytearray()
-                self._selector.register(client, selectors.EVENT_READ)
-        except BlockingIOError:
-            pass
-
-    def _read(self, client: socket.socket) -> None:
-        try:
-            data = client.recv(_LARGEST_READ)
-        except ConnectionError:
-            data = b""
-        if data:
-            self._take(client, data)
-        else:
-            self._selector.unregister(client)
-            del self._received[client]
-            client.close()
-
-    def _take(self, client: socket.socket, data: bytes) -> None:
-        received = self._received[client]
-        received += data
-        for _, body in messages_in(received):
-            if model := _MODEL.search(body):
-                at = time.monotonic() + int(model[2]) / 1000
-                heapq.heappush(self._due, (at, next(self._numbers), client, _reply(model[1].decode())))
+def _rendered(request: Request, reply: Reply) -> bytes:
+    return b"".join(step for step in reply_steps(request, reply) if isinstance(step, bytes))
 
 
 def _serve() -> None:
     with listening(0) as listener:
-        base_url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
-        sys.stdout.write(json.dumps({"base_url": base_url}) + "\n")
+        sys.stdout.write(json.dumps(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1") + "\n")
         sys.stdout.flush()
-        _Server(listener).serve_until(sys.stdin.fileno())
+        Serving(listener, _answer).until_readable(sys.stdin.fileno())
 
 
 if __name__ == "__main__":
