@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 from moa_mcp.endpoints import split_model
@@ -19,6 +20,9 @@ LONG_ENOUGH = 200
 
 ALIKE = 0.95
 """Share of the words of two drafts that both use, from which on they are nearly the same."""
+
+LONGEST_KEPT = 4096
+"""Characters of a text up to which it is remembered whether it gives orders."""
 
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,3} "
@@ -48,10 +52,20 @@ def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> 
 def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
-        text = draft.text.lower()
-        found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
-        if found and found[0] not in task.question.lower():
+        order = _kept_order(draft.text) if len(draft.text) <= LONGEST_KEPT else _order(draft.text)
+        if order and order not in task.question.lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
+
+
+def _order(text: str) -> str:
+    """The first words of `text` that want to steer its reader, in small letters; none of them: nothing."""
+    text = text.lower()
+    found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
+    return found[0] if found else ""
+
+
+_kept_order = lru_cache(maxsize=128)(_order)
+"""Every ask is rehearsed with the same made-up drafts before it is run: that is half of what is looked through."""
 
 
 def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
