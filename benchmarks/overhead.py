@@ -1,9 +1,10 @@
 """What moa-mcp adds to the time its models take: one ask of 3 layers of 6, and a hundred at once.
 
-Prints, for moa-mcp and for the same 13 calls as a plain fan-out with the `openai` SDK (extra `bench`), both
-streamed from the same loopback upstream: wall time over the critical path (the sum over layers of the slowest
-call, as long as it takes on a bare socket), asks per second at a hundred, their share of the ideal, and the peak
-resident megabytes.
+Prints, for moa-mcp, for the same 13 calls as a plain fan-out with the `openai` SDK (extra `bench`) and for them on
+bare sockets, all streamed from the same loopback upstream: wall time over the critical path (the sum over layers of
+the slowest call, as long as it takes on a bare socket), asks per second at a hundred, their share of the ideal, and
+the peak resident megabytes. Medians of a few rounds, in each of which every client has its turn, in a process of its
+own: what else the machine does meets all of them.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import SocketStream
 
-from benchmarks.upstream import started, time_of
+from benchmarks.upstream import ANSWER, connected, exchange, started, time_of
 
 DELAYS_MS = (230, 50, 350, 110, 290, 170)
 AGGREGATOR_MS = 200
 LAYERS = 3
+ROUNDS = 3
 SINGLE_ASKS = 5
 MANY = 100
 QUESTION = "Which of the two proofs holds, and where does the other one break?"
@@ -103,7 +107,7 @@ async def moa(base_url: str) -> dict[str, float]:
 
 
 async def sdk(base_url: str) -> dict[str, float]:
-    """The same calls with the openai SDK: streamed, side by side in a layer, each layer reading the one before."""
+    """The same calls with the openai SDK."""
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
@@ -114,31 +118,58 @@ async def sdk(base_url: str) -> dict[str, float]:
             )
             return "".join([chunk.choices[0].delta.content or "" async for chunk in stream if chunk.choices])
 
-        async def layer(prompt: str) -> list[str]:
-            return await anyio.amap(lambda model: call(model, prompt), PROPOSERS)
-
-        async def ask(number: int) -> None:
-            prompt = f"{QUESTION} ({number})"
-            for _ in range(LAYERS - 1):
-                drafts = await layer(prompt)
-                prompt = "\n\n".join((f"{QUESTION} ({number})", *drafts))
-            assert await call(AGGREGATOR, prompt)
-
-        return await measure(ask, base_url)
+        return await measure(partial(fan_out, call), base_url)
 
 
-CLIENTS = {"moa": moa, "openai_sdk": sdk}
+async def bare(base_url: str) -> dict[str, float]:
+    """The same calls with as little as can be: what the upstream and the machine allow."""
+    idle: list[SocketStream] = []
+
+    async def call(model: str, prompt: str) -> str:
+        stream = idle.pop() if idle else await connected(base_url)
+        reply = await exchange(stream, base_url, model, prompt)
+        idle.append(stream)
+        return reply[-len(ANSWER) :]  # as much to pass on as the others have, though none of it is read
+
+    try:
+        return await measure(partial(fan_out, call), base_url)
+    finally:
+        for stream in idle:
+            await stream.aclose()
+
+
+async def fan_out(call: Callable[[str, str], Awaitable[str]], number: int) -> None:
+    """The calls of an ask: side by side in a layer, each layer reading the one before."""
+    question = prompt = f"{QUESTION} ({number})"
+    for _ in range(LAYERS - 1):
+        drafts = await anyio.amap(partial(_with_prompt, call, prompt), PROPOSERS)
+        prompt = "\n\n".join((question, *drafts))
+    assert await call(AGGREGATOR, prompt)
+
+
+async def _with_prompt(call: Callable[[str, str], Awaitable[str]], prompt: str, model: str) -> str:
+    return await call(model, prompt)
+
+
+CLIENTS = {"moa": moa, "openai_sdk": sdk, "bare_sockets": bare}
 
 
 def main() -> None:
-    """Run each client in a process of its own, against one upstream, and print what they measured."""
+    """Let the clients take turns against one upstream, and print the medians of what they measured."""
     with started() as base_url:
-        found = {
-            name: json.loads(subprocess.check_output([sys.executable, "-m", "benchmarks.overhead", name, base_url]))
-            for name in CLIENTS
-        }
+        rounds = [{name: _measured(name, base_url) for name in CLIENTS} for _ in range(ROUNDS)]
+    found = {
+        name: {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]} for name in CLIENTS
+    }
     times = found["moa"]["asks_per_second"] / found["openai_sdk"]["asks_per_second"]
     sys.stdout.write(json.dumps({**found, "times_the_sdk": round(times, 1)}) + "\n")
+
+
+def _measured(client: str, base_url: str) -> dict[str, float]:
+    found: dict[str, float] = json.loads(
+        subprocess.check_output([sys.executable, "-m", "benchmarks.overhead", client, base_url])
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from functools import cache
 from urllib.parse import urlsplit
 
 import anyio
+from anyio.abc import SocketStream
 
 from benchmarks.serving import Serving
 from moa_mcp.testing import Reply, Request
@@ -54,19 +55,31 @@ def started() -> Generator[str]:
 
 async def time_of(base_url: str, model: str, calls: int = 7) -> float:
     """Seconds that a call of `model` takes on a bare socket that is already open: what no client can be below."""
-    address = urlsplit(base_url)
-    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": "How long?"}]}).encode()
-    head = f"POST {address.path}/chat/completions HTTP/1.1\r\nhost: bare\r\ncontent-length: {len(body)}\r\n\r\n"
     times: list[float] = []
-    async with await anyio.connect_tcp(str(address.hostname), address.port or 80) as stream:
+    async with await connected(base_url) as stream:
         for _ in range(calls):
             began = time.perf_counter()
-            await stream.send(head.encode() + body)
-            reply = b""
-            while not reply.endswith(b"0\r\n\r\n"):
-                reply += await stream.receive()
+            await exchange(stream, base_url, model, "How long?")
             times.append(time.perf_counter() - began)
     return statistics.median(times)
+
+
+async def connected(base_url: str) -> SocketStream:
+    """A bare socket to the upstream."""
+    address = urlsplit(base_url)
+    return await anyio.connect_tcp(str(address.hostname), address.port or 80)
+
+
+async def exchange(stream: SocketStream, base_url: str, model: str, prompt: str) -> str:
+    """Ask `model` on a socket, and return the text of its whole reply, unread."""
+    body = json.dumps({"model": model, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
+    path = urlsplit(base_url).path
+    head = f"POST {path}/chat/completions HTTP/1.1\r\nhost: bare\r\ncontent-length: {len(body)}\r\n\r\n"
+    await stream.send(head.encode() + body)
+    reply = b""
+    while not reply.endswith(b"0\r\n\r\n"):
+        reply += await stream.receive()
+    return reply.decode()
 
 
 _numbers = itertools.count(1)

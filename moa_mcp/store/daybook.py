@@ -18,7 +18,6 @@ KEPT_DAYS = 35
 def reserve(db: sqlite3.Connection, wanted: Wanted, server: str, now: float, lives: Lives) -> Hold:
     """Set aside what a run may come to, after the holds of the dead were booked. Raises OverBudget."""
     day = day_of(now)
-    _forget_the_past(db, day)
     sweep(db, wanted.owner, now, lives)
     held = (
         "SELECT coalesce(sum(calls), 0), coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0)"
@@ -53,9 +52,10 @@ def spent(db: sqlite3.Connection, owner: str, day: int) -> Spend:
 
 
 def sweep_all(db: sqlite3.Connection, now: float, lives: Lives) -> None:
-    """`sweep` for every owner: before journals go, since a hold is booked by its run's."""
+    """`sweep` for every owner, before journals go, since a hold is booked by its run's; and forget days long past."""
     for (owner,) in db.execute("SELECT DISTINCT owner FROM holds WHERE live").fetchall():
         sweep(db, owner, now, lives)
+    _forget_the_past(db, day_of(now))
 
 
 def sweep(db: sqlite3.Connection, owner: str, now: float, lives: Lives) -> None:

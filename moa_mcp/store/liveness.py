@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 HEARD_LATELY = 30.0
@@ -30,6 +31,7 @@ class Server:
         return self.boot == _boot() and now - last_heard < HEARD_LATELY and _has_process(self.pid)
 
 
+@cache
 def _boot() -> str:
     """What is different after every start of the machine, where the system tells it."""
     try:

@@ -126,6 +126,7 @@ class SqliteStore:
         def delete(db: sqlite3.Connection) -> int:
             self._call_the_dead_interrupted(db)
             daybook.sweep_all(db, self._clock(), self._lives)
+            db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
             gone = db.execute(
                 "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
                 (self._clock() - self._keep_seconds,),
@@ -156,9 +157,9 @@ class SqliteStore:
         return None
 
     def _beat(self, db: sqlite3.Connection) -> None:
-        this, now = Server.this(), self._clock()
-        db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", (self._server, this.pid, this.boot, now))
-        db.execute("DELETE FROM servers WHERE heard < ?", (now - _SERVER_FORGOTTEN,))
+        this = Server.this()
+        row = (self._server, this.pid, this.boot, self._clock())
+        db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
 
     def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
         return daybook.reserve(db, wanted, self._server, self._clock(), self._lives)

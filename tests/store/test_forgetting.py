@@ -1,5 +1,7 @@
 """What the store on disk forgets: what is old, what is too much, and what it is told to, without a trace."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
+from moa_mcp.store.ledger import Spend
 from moa_mcp.store.sqlite import SqliteStore
 from tests.admission import begin
 
@@ -66,6 +69,29 @@ async def test_what_is_forgotten_is_in_no_file_any_more(tmp_path: Path, by: str)
 
     assert b"what nobody may read" in before
     assert b"what nobody may read" not in after
+
+
+async def test_pruning_forgets_days_long_past_and_servers_long_gone(tmp_path: Path) -> None:
+    file, now = tmp_path / "runs.db", DAY
+    first = SqliteStore(file, clock=lambda: now)
+    await complete(first, a_run("r1", 1))
+    await first.settle((await begin(first, a_run("r2", 1))).hold, Spend(calls=3))
+    before = rows_of(file, "days"), rows_of(file, "servers")
+    await first.aclose()
+
+    now = 100 * DAY
+    later = SqliteStore(file, clock=lambda: now)
+    await later.prune()
+    await later.aclose()
+
+    assert before == (1, 1)
+    assert (rows_of(file, "days"), rows_of(file, "servers")) == (0, 0)
+
+
+def rows_of(file: Path, table: str) -> int:
+    with closing(sqlite3.connect(file)) as db:
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(count)
 
 
 def everything_in(folder: Path) -> bytes:
