@@ -76,8 +76,8 @@ class Thoughts:
         self._line = _Line()
         self._unread: list[str] = []  # what the line goes on by: looked at only where a tag follows
 
-    def part(self, text: str) -> str:
-        """What is said in the next piece, in which no tag may be cut off from the character behind it."""
+    def part(self, text: str, behind: str = "") -> str:
+        """What is said in the next piece, in which no tag is cut off; `behind` is the character that follows it."""
         if "<" not in text and not self._depth:
             self._unread.append(text)
             return text
@@ -85,7 +85,7 @@ class Thoughts:
         start = 0
         for tag in _THINK_TAG.finditer(text):
             self._take(text[start : tag.start()], said)
-            self._read(tag[0], text[tag.end() : tag.end() + 1], said)
+            self._read(tag[0], text[tag.end() : tag.end() + 1] or behind, said)
             start = tag.end()
         self._take(text[start:], said)
         return "".join(said)

@@ -85,7 +85,7 @@ class Budget:
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
         self._held: list[Reservation] = []
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None  # made for whoever waits: hardly ever does anybody
 
     def book(self, record: CallRecord) -> None:
         """Count a call that was made before: the run was resumed. Code and panels are no calls to models."""
@@ -105,6 +105,7 @@ class Budget:
         self._calls -= 1
         try:
             while (room := self._room(wanted)) < wanted.output_tokens and self._held:
+                self._changed = self._changed or anyio.Event()
                 await self._changed.wait()
         except BaseException:
             self._calls += 1
@@ -126,8 +127,9 @@ class Budget:
         """Give a reservation back, and count what the call came to."""
         self._held.remove(held)
         self._spend(used)
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     def _spend(self, used: Usage) -> None:
         self._tokens -= (used.input_tokens or 0) + (used.output_tokens or 0)

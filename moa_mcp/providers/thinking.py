@@ -26,7 +26,7 @@ class ThoughtFilter:
         text = self._held + piece
         if "<" in text:
             text = self._without_end(text)
-        return self._thoughts.part(text)
+        return self._thoughts.part(text, self._held[:1])
 
     def close(self) -> str:
         """What was held back and turned out to be text after all."""

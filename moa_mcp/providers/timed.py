@@ -5,8 +5,6 @@ A sign of life is data of the answer: comments and single bytes that trickle in 
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -49,7 +47,7 @@ class Timed:
                 when no more came, and what the call raises.
         """
         watch = _Watch(call, self._patience, on_text)
-        with watch.running():
+        with watch.begun():
             return await self._inner.complete(call, watch.hear)
         raise watch.verdict()
 
@@ -66,16 +64,14 @@ class _Watch:
         self._end = 0.0
         self._alive = self._heard = self._ends_with_layer = False
 
-    @contextmanager
-    def running(self) -> Generator[None]:
-        """Let the time run for as long as the block lasts; it is left early when the time is up."""
+    def begun(self) -> anyio.CancelScope:
+        """Let the time run from now on, and return the scope that is left early when it is up."""
         started = anyio.current_time()
         own, layers = started + self._total, anyio.current_effective_deadline() - MARGIN
         self._ends_with_layer = started < layers < own
         self._end = layers if self._ends_with_layer else own
         self._scope.deadline = min(self._end, started + self._first)
-        with self._scope:
-            yield
+        return self._scope
 
     def hear(self, piece: str) -> None:
         """Take a sign of life. Before the first text, silence is thinking and may last longer."""
