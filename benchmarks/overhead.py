@@ -29,7 +29,7 @@ from benchmarks.upstream import ANSWER, connected, exchange, started, time_of
 DELAYS_MS = (230, 50, 350, 110, 290, 170)
 AGGREGATOR_MS = 200
 LAYERS = 3
-ROUNDS = 3
+ROUNDS = 5
 SINGLE_ASKS = 5
 MANY = 100
 QUESTION = "Which of the two proofs holds, and where does the other one break?"
