@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -72,6 +73,7 @@ class Talk:
         self.process = process
         self.stdin = process.stdin
         self.lines = BufferedByteReceiveStream(process.stdout)
+        self.numbers = itertools.count(1)
 
     async def say(self, line: bytes) -> None:
         await self.stdin.send(line)
@@ -91,7 +93,8 @@ class Talk:
 
     async def read(self, uri: str) -> str:
         """What a resource reads as."""
-        answer = await self.ask(f"read {uri}", "resources/read", uri=uri)
+        # An id of its own each time: that of the last may be held for a moment after its answer is out.
+        answer = await self.ask(f"read {next(self.numbers)}", "resources/read", uri=uri)
         return str(answer["result"]["contents"][0]["text"])
 
     async def shake_hands(self) -> None:
