@@ -47,7 +47,7 @@ def started() -> Generator[str]:
         assert server.stdin is not None
         assert server.stdout is not None
         try:
-            yield json.loads(server.stdout.readline())
+            yield json.loads(server.stdout.readline())["base_url"]
         finally:
             server.stdin.close()
             server.wait(10)
@@ -108,7 +108,8 @@ def _rendered(request: Request, reply: Reply) -> bytes:
 
 def _serve() -> None:
     with listening(0) as listener:
-        sys.stdout.write(json.dumps(f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1") + "\n")
+        base_url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
+        sys.stdout.write(json.dumps({"base_url": base_url}) + "\n")
         sys.stdout.flush()
         Serving(listener, _answer).until_readable(sys.stdin.fileno())
 
