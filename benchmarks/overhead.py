@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ PROPOSERS = [f"m{delay}" for delay in DELAYS_MS]
 AGGREGATOR = f"m{AGGREGATOR_MS}"
 
 Ask = Callable[[int], Coroutine[Any, Any, object]]
+Call = Callable[[str, str], Coroutine[Any, Any, str]]
 
 
 async def critical_path(base_url: str) -> float:
@@ -112,7 +113,7 @@ async def sdk(base_url: str) -> dict[str, float]:
 
     async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
 
-        async def call(model: str, prompt: str) -> str:
+        async def call(prompt: str, model: str) -> str:
             stream = await client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": prompt}], stream=True
             )
@@ -125,7 +126,7 @@ async def bare(base_url: str) -> dict[str, float]:
     """The same calls with as little as can be: what the upstream and the machine allow."""
     idle: list[SocketStream] = []
 
-    async def call(model: str, prompt: str) -> str:
+    async def call(prompt: str, model: str) -> str:
         stream = idle.pop() if idle else await connected(base_url)
         reply = await exchange(stream, base_url, model, prompt)
         idle.append(stream)
@@ -138,17 +139,13 @@ async def bare(base_url: str) -> dict[str, float]:
             await stream.aclose()
 
 
-async def fan_out(call: Callable[[str, str], Awaitable[str]], number: int) -> None:
-    """The calls of an ask: side by side in a layer, each layer reading the one before."""
+async def fan_out(call: Call, number: int) -> None:
+    """The 13 calls of an ask, `call` given prompt and model, layer by layer, each reading the one before."""
     question = prompt = f"{QUESTION} ({number})"
     for _ in range(LAYERS - 1):
-        drafts = await anyio.amap(partial(_with_prompt, call, prompt), PROPOSERS)
+        drafts = await anyio.amap(partial(call, prompt), PROPOSERS)
         prompt = "\n\n".join((question, *drafts))
-    assert await call(AGGREGATOR, prompt)
-
-
-async def _with_prompt(call: Callable[[str, str], Awaitable[str]], prompt: str, model: str) -> str:
-    return await call(model, prompt)
+    assert await call(prompt, AGGREGATOR)
 
 
 CLIENTS = {"moa": moa, "openai_sdk": sdk, "bare_sockets": bare}

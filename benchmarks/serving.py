@@ -12,6 +12,7 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from moa_mcp.testing.request import messages_in
 
@@ -52,19 +53,18 @@ class Serving:
                 return left
             _, _, client, answer = heapq.heappop(self._due)
             if client in self._received:
-                client.sendall(answer)
+                with suppress(ConnectionError):  # it has just left, and is let go of when that is read
+                    client.sendall(answer)
         return None
 
     def _accept(self) -> None:
-        try:
+        with suppress(BlockingIOError):  # once nobody is left who waits
             while True:
                 client = self._listener.accept()[0]
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 client.settimeout(0)
                 self._received[client] = bytearray()
                 self._selector.register(client, selectors.EVENT_READ)
-        except BlockingIOError:
-            pass
 
     def _read(self, client: socket.socket) -> None:
         try:
