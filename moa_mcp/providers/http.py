@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache, partial
-from types import TracebackType
 from typing import Any
 
 import aiohttp
@@ -133,7 +132,7 @@ class Http:
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_IN_TIME)
         request.read()
-        with _BOUNDARY:
+        with _mapped():
             return await self._transport.handle_async_request(request)
 
 
@@ -154,25 +153,17 @@ def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
 
 
-class _Boundary:
-    """What the libraries raise becomes a ProviderError here, and nowhere else."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if not isinstance(error, BROKEN):
-            return
+@contextmanager
+def _mapped() -> Generator[None]:
+    """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
+    try:
+        yield
+    except BROKEN as error:
         reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
         again = False if untrusted else None
         raise ProviderError(reason, detail, should_retry=again, reached=_may_have_been_sent(error)) from error
-
-
-_BOUNDARY = _Boundary()
 
 
 def _may_have_been_sent(error: Exception) -> bool:
@@ -242,7 +233,7 @@ async def _json(response: httpx.Response) -> object:
 async def _body(response: httpx.Response) -> bytes:
     """The body, read no further than is needed to know that it is too large."""
     body = bytearray()
-    with _BOUNDARY:
+    with _mapped():
         async for chunk in _chunks(response):
             body += chunk
             if len(body) > MAX_BODY:
