@@ -61,7 +61,8 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     """Run one layer of proposers. Its drafts become the references; those it read become `before`."""
     batch = proposals(task, preset, state)
     outcomes = yield batch
-    state = replace(state, learned={**state.learned, **_learned(outcomes)})
+    if learned := _learned(outcomes):
+        state = replace(state, learned={**state.learned, **learned})
     state = state.noting(*remarks(batch.asked, outcomes), *oddities(task, batch.asked, outcomes))
     by_slot = {call.slot: outcome for call, outcome in zip(batch.asked, outcomes, strict=True)}
     answered = ((seat, by_slot[seat.number]) for seat in state.seats)

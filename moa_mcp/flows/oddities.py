@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
+from typing import TypeVar
 
 from moa_mcp.endpoints import split_model
 from moa_mcp.model import Call, Draft, Outcome, Task
@@ -22,7 +23,7 @@ ALIKE = 0.95
 """Share of the words of two drafts that both use, from which on they are nearly the same."""
 
 LONGEST_KEPT = 4096
-"""Characters of a text up to which it is remembered whether it gives orders."""
+"""Characters of a text up to which what was found in it is remembered."""
 
 _ORDERS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,3} "
@@ -41,6 +42,7 @@ _SIGNS = (*_HINTS, *_MARKS)
 """One of these stands in every text that speaks so, and looking for them is much quicker."""
 
 _Pair = tuple[Call, Draft]
+Found = TypeVar("Found")
 
 
 def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
@@ -52,11 +54,21 @@ def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> 
 def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
-        order = _kept_order(draft.text) if len(draft.text) <= LONGEST_KEPT else _order(draft.text)
+        order = _order(draft.text)
         if order and order not in task.question.lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
 
+def _kept(find: Callable[[str], Found]) -> Callable[[str], Found]:
+    """`find`, with what it found in short texts remembered.
+
+    Every ask is rehearsed with the same made-up drafts before it is run: that is half of what is looked through.
+    """
+    kept = lru_cache(maxsize=128)(find)
+    return lambda text: kept(text) if len(text) <= LONGEST_KEPT else find(text)
+
+
+@_kept
 def _order(text: str) -> str:
     """The first words of `text` that want to steer its reader, in small letters; none of them: nothing."""
     text = text.lower()
@@ -64,13 +76,9 @@ def _order(text: str) -> str:
     return found[0] if found else ""
 
 
-_kept_order = lru_cache(maxsize=128)(_order)
-"""Every ask is rehearsed with the same made-up drafts before it is run: that is half of what is looked through."""
-
-
 def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that say the same in nearly the same words: together they count for little more than one."""
-    long = [(call, _Words.of(draft.text)) for call, draft in pairs if len(draft.text) >= LONG_ENOUGH]
+    long = [(call, _words(draft.text)) for call, draft in pairs if len(draft.text) >= LONG_ENOUGH]
     twins = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)
@@ -92,15 +100,16 @@ class _Words:
     length: int
     words: frozenset[str]
 
-    @classmethod
-    def of(cls, text: str) -> _Words:
-        return cls(len(text), frozenset(text.split()))
-
     def are_nearly(self, other: _Words) -> bool:
         if min(self.length, other.length) < ALIKE * max(self.length, other.length):
             return False
         common = len(self.words & other.words)
         return common >= ALIKE * (len(self.words) + len(other.words) - common)
+
+
+@_kept
+def _words(text: str) -> _Words:
+    return _Words(len(text), frozenset(text.split()))
 
 
 def _collapsed(pairs: Sequence[_Pair]) -> Iterator[str]:

@@ -96,14 +96,14 @@ def planned(call: Call) -> Outcome:
     if call.kind == "embedding":
         places = range(len(call.messages))
         return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
-    return Draft(_words_of(call.id), finish_reason="stop")
+    return _unlike_others(call.id)
 
 
 @lru_cache(maxsize=256)
-def _words_of(identity: str) -> str:
-    """A draft's worth of words that no other call writes; kept, because every ask is rehearsed."""
+def _unlike_others(identity: str) -> Draft:
+    """A draft of words that no other call writes; kept, because every ask is rehearsed."""
     words = [hashlib.sha256(f"{identity}/{part}".encode()).hexdigest() for part in range(_DRAFT_LETTERS // 64)]
-    return f"{' '.join(words)}\nanswer=step_{words[0]}()"
+    return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
 
 
 def least(call: Call) -> Outcome:

@@ -12,16 +12,16 @@ def samples(state: State) -> State:
     """Count the different texts among the samples of each model; where some are copies, say so in a note."""
     groups: defaultdict[Proposer, list[Reference]] = defaultdict(list)
     for reference in state.references:
-        if isinstance(reference.seat.slot, Proposer):
-            groups[reference.seat.slot].append(reference)
-    counted = [(slot, len(group), len({one.text for one in group})) for slot, group in groups.items()]
-    several = [one for one in counted if one[0].samples > 1]
-    if not several:
+        slot = reference.seat.slot
+        if isinstance(slot, Proposer) and slot.samples > 1:
+            groups[slot].append(reference)
+    if not groups:
         return state
+    counted = [(slot, len(group), len({one.text for one in group})) for slot, group in groups.items()]
     notes = [
         f"{drafts - unique} of {drafts} samples of {slot.model} in layer {state.layer} are copies of others: they "
         "add nothing. Is its temperature 0, or does its provider cache replies?"
-        for slot, drafts, unique in several
+        for slot, drafts, unique in counted
         if unique < drafts
     ]
-    return state.noting(*notes).telling(unique_samples=sum(unique for _, _, unique in several))
+    return state.noting(*notes).telling(unique_samples=sum(unique for _, _, unique in counted))

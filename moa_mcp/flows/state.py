@@ -92,7 +92,7 @@ class State:
 
     def noting(self, *notes: str) -> State:
         """This state with more notes."""
-        return replace(self, notes=(*self.notes, *notes))
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
     def telling(self, **facts: Any) -> State:
         """This state with more facts of the method; a fact of the same name is replaced."""
