@@ -18,7 +18,7 @@ KEPT_DAYS = 35
 def reserve(db: sqlite3.Connection, wanted: Wanted, server: str, now: float, lives: Lives) -> Hold:
     """Set aside what a run may come to, after the holds of the dead were booked. Raises OverBudget."""
     day = day_of(now)
-    sweep(db, wanted.owner, now, lives)
+    sweep(db, wanted.owner, now, server, lives)
     held = (
         "SELECT coalesce(sum(calls), 0), coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0)"
         " FROM holds WHERE owner = ? AND day = ? AND live"
@@ -51,18 +51,23 @@ def spent(db: sqlite3.Connection, owner: str, day: int) -> Spend:
     return Spend(*found) if found else Spend()
 
 
-def sweep_all(db: sqlite3.Connection, now: float, lives: Lives) -> None:
+def sweep_all(db: sqlite3.Connection, now: float, server: str, lives: Lives) -> None:
     """`sweep` for every owner, before journals go, since a hold is booked by its run's; and forget days long past."""
     for (owner,) in db.execute("SELECT DISTINCT owner FROM holds WHERE live").fetchall():
-        sweep(db, owner, now, lives)
+        sweep(db, owner, now, server, lives)
     _forget_the_past(db, day_of(now))
 
 
-def sweep(db: sqlite3.Connection, owner: str, now: float, lives: Lives) -> None:
-    """Book the owner's holds whose server is gone, or whose time is over, at what the journal says."""
-    rows = db.execute("SELECT hold, day, run_id, server, until FROM holds WHERE owner = ? AND live", (owner,))
-    for hold, day, run_id, server, until in rows.fetchall():
-        if until > now and lives(db, server):
+def sweep(db: sqlite3.Connection, owner: str, now: float, server: str, lives: Lives) -> None:
+    """Book the owner's holds whose server is gone, or whose time is over, at what the journal says.
+
+    `server` is the one that asks: it lives, so its own holds need no look before their time is over.
+    """
+    doubtful = (
+        "SELECT hold, day, run_id, server, until FROM holds WHERE owner = ? AND live AND (server != ? OR until <= ?)"
+    )
+    for hold, day, run_id, holder, until in db.execute(doubtful, (owner, server, now)).fetchall():
+        if until > now and lives(db, holder):
             continue
         journal = db.execute("SELECT body FROM records WHERE run_id = ? AND NOT booked", (run_id,))
         actual = Spend.on([decode_record(body) for (body,) in journal])

@@ -24,6 +24,10 @@ logger = logging.getLogger(__name__)
 
 _LOST = "The server that ran it is gone. Call moa_ask with its run_id to go on where it stopped."
 _COLUMNS = "run_id, owner, status, body, server"
+_ADD_IF_OURS = (
+    "INSERT OR REPLACE INTO records (run_id, call_id, body)"
+    " SELECT run_id, ?, ? FROM runs WHERE run_id = ? AND server = ?"
+)
 _SERVER_FORGOTTEN = 86_400.0
 _PAGES_AT_ONCE = 512
 
@@ -63,16 +67,13 @@ class SqliteStore:
         return await self._database.write(start)
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
-        rows = [(run_id, record.call.id, encode_record(record)) for record in records]
+        rows = [(record.call.id, encode_record(record), run_id, self._server) for record in records]
 
         def add(db: sqlite3.Connection) -> bool:
-            found = db.execute("SELECT server FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-            if found is None:  # of a run that was removed, or whose file was damaged, nothing is kept
+            if db.executemany(_ADD_IF_OURS, rows).rowcount == len(rows):
                 return True
-            if found[0] != self._server:
-                return False
-            db.executemany("INSERT OR REPLACE INTO records (run_id, call_id, body) VALUES (?, ?, ?)", rows)
-            return True
+            # Of a run that was removed, or whose file was damaged, nothing is kept.
+            return db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is None
 
         return await self._database.write(add)
 
@@ -116,7 +117,7 @@ class SqliteStore:
 
     async def remove(self, owner: str, run_id: str) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
-            daybook.sweep(db, owner, self._clock(), self._lives)
+            daybook.sweep(db, owner, self._clock(), self._server, self._lives)
             row = (owner, repair(run_id))
             return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount > 0
 
@@ -125,7 +126,7 @@ class SqliteStore:
     async def prune(self) -> int:
         def delete(db: sqlite3.Connection) -> int:
             self._call_the_dead_interrupted(db)
-            daybook.sweep_all(db, self._clock(), self._lives)
+            daybook.sweep_all(db, self._clock(), self._server, self._lives)
             db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
             gone = db.execute(
                 "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
@@ -159,7 +160,9 @@ class SqliteStore:
     def _beat(self, db: sqlite3.Connection) -> None:
         this = Server.this()
         row = (self._server, this.pid, this.boot, self._clock())
-        db.execute("INSERT OR REPLACE INTO servers VALUES (?, ?, ?, ?)", row)
+        db.execute(
+            "INSERT INTO servers VALUES (?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET heard = excluded.heard", row
+        )
 
     def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
         return daybook.reserve(db, wanted, self._server, self._clock(), self._lives)

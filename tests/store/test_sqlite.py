@@ -302,6 +302,29 @@ async def test_a_write_whose_caller_has_left_takes_no_other_write_along(file: Pa
     assert {who for (who,) in kept} >= set(told)
 
 
+async def test_of_writes_that_are_committed_together_one_that_fails_takes_no_other_along(file: Path) -> None:
+    store = SqliteStore(file)
+    await begin(store, a_run())
+    refused: list[str] = []
+
+    async def admit_beyond_the_day() -> None:
+        too_much = Wanted("ann", "r2", Spend(calls=2), Spend(calls=2), Spend(1, 10**6, 1.0), DAY)
+        try:
+            await store.admit(a_run("r2"), too_much)
+        except OverBudget:
+            refused.append("r2")
+
+    async with anyio.create_task_group() as writes:
+        writes.start_soon(store.add_records, "r1", [a_record("before")])
+        writes.start_soon(admit_beyond_the_day)
+        writes.start_soon(store.finish, replace(a_run(), status="completed", answer="after"))
+    runs = await store.list("ann")
+    await store.aclose()
+
+    assert refused == ["r2"]
+    assert [(run.run_id, run.answer, len(run.calls)) for run in runs] == [("r1", "after", 1)]
+
+
 async def test_a_server_that_was_silent_for_too_long_adds_nothing_to_the_run_that_another_took_over(file: Path) -> None:
     now = [1000.0]
     silent, other = SqliteStore(file, clock=lambda: now[0]), SqliteStore(file, clock=lambda: now[0])
