@@ -139,6 +139,7 @@ class _Fanout:
     def __init__(self, runner: Runner, batch: Batch, deadline: float) -> None:
         self._runner = runner
         self._batch = batch
+        self._asked = batch.asked
         self._outcomes: dict[str, Outcome] = {}
         self._scope = anyio.CancelScope(deadline=deadline)
         self._given_up = Reason.DEADLINE
@@ -152,7 +153,7 @@ class _Fanout:
                     group.start_soon(self._one, call, name=f"call {call.id}")
                 for branch in self._batch.branches:
                     group.start_soon(self._branch, branch, name=f"branch {branch.id}")
-        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._batch.asked]
+        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._asked]
 
     async def _branch(self, branch: Branch) -> None:
         if self._was_left_behind(branch):
@@ -197,7 +198,7 @@ class _Fanout:
     async def _ended(self, record: CallRecord) -> None:
         self._settle(record.call, record.outcome)
         self._runner.journal.add(record)
-        if len(self._outcomes) == len(self._batch.asked):
+        if len(self._outcomes) == len(self._asked):
             self._complete.set()  # what is not written down yet will be with what comes of it
         elif not self._gathering:  # else whoever is waiting takes it along
             await self._gather()
@@ -242,9 +243,10 @@ class _Fanout:
                 self._given_up = Reason.STRAGGLER
 
     def _only_stragglers_are_left(self) -> bool:
-        drafts = sum(isinstance(outcome, Draft) for outcome in self._outcomes.values())
-        waiting = len(self._batch.asked) - len(self._outcomes)
-        return 0 < waiting <= max(1, len(self._batch.asked) // 5) and drafts >= self._batch.enough
+        waiting = len(self._asked) - len(self._outcomes)
+        if not 0 < waiting <= max(1, len(self._asked) // 5):
+            return False
+        return sum(isinstance(outcome, Draft) for outcome in self._outcomes.values()) >= self._batch.enough
 
     def _time_is_up(self) -> bool:
         return anyio.current_time() >= self._scope.deadline

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 
-NEW_OBJECTS = 50_000
+NEW_OBJECTS = 100_000
 """How many objects may come into being before the young ones are looked through; Python's own is 700."""
 
 GENERATIONS = (20, 20)

@@ -46,22 +46,24 @@ ProviderFor = Callable[[Run], Provider]
 """Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
 
 Watcher = Callable[[Run, CallRecord | None], None]
-"""Hears of every run: with the call or branch that has just ended, or None where the run itself began or ended.
+"""Hears of every run as it began, with each call or branch that ends; and of how it began and ended, with None.
 
 Must not block."""
 
 
 @dataclass(slots=True)
 class LiveRun:
-    """A run that is going on: its present state, and who listens.
+    """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
 
     `hold` is what is set aside for it of its owner's day. `handed_back` is set once a caller was told that it goes
-    on without it.
+    on without it. `final` is what it came to, once it is `done`.
     """
 
-    run: Run
+    begun: Run
     hold: Hold
     journal: StoredJournal
+    records: list[CallRecord] = field(default_factory=list[CallRecord])
+    final: Run | None = None
     listeners: list[Listener] = field(default_factory=list[Listener])
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -70,11 +72,14 @@ class LiveRun:
     started: float = field(default_factory=anyio.current_time)
     taken_before: float = 0.0
 
+    @property
+    def run(self) -> Run:
+        """The run with all that has ended by now."""
+        return self.final or self.begun.with_records(self.records)
+
     def now(self) -> Run:
         """The run as it is at this moment, with the seconds it has taken so far."""
-        if self.done.is_set():
-            return self.run
-        return replace(self.run, seconds=self.seconds())
+        return self.final or replace(self.run, seconds=self.seconds())
 
     def seconds(self) -> float:
         """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
@@ -83,14 +88,13 @@ class LiveRun:
     def hear(self, event: Event) -> None:
         """Take an event into the run's state and pass it on."""
         if isinstance(event, CallEnded | BranchEnded):
-            self.run = self.run.with_records([event.record])
+            self.records.append(event.record)
         for listener in tuple(self.listeners):
             listener(event)
 
     def spent(self) -> Spend:
         """What its calls came to since it was begun or resumed, those included that are just being written down."""
-        ended = (*self.run.calls, *self.journal.pending)
-        return Spend.on(record for record in ended if record.call.id not in self.journal.known)
+        return Spend.on((*self.records, *self.journal.pending))
 
     @contextmanager
     def heard_by(self, listener: Listener | None) -> Generator[None]:
@@ -98,7 +102,7 @@ class LiveRun:
         if listener is None:
             yield
             return
-        listener(RunPlanned(self.run.planned_calls))
+        listener(RunPlanned(self.begun.planned_calls))
         for record in self.run.calls:
             listener(CallEnded(record, replayed=True))
         self.listeners.append(listener)
@@ -185,7 +189,7 @@ class Desk:
     async def same(self, owner: str, key: str) -> LiveRun | None:
         """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
         for live in tuple(self._live.values()):
-            if (live.run.owner, live.run.key) == (owner, key):
+            if (live.begun.owner, live.begun.key) == (owner, key):
                 if not live.scope.cancel_called:
                     return live
                 await live.done.wait()
@@ -194,7 +198,7 @@ class Desk:
     def find(self, owner: str, run_id: str) -> LiveRun | None:
         """The owner's run of that id, if it is going on."""
         live = self._live.get(run_id)
-        return live if live and live.run.owner == owner else None
+        return live if live and live.begun.owner == owner else None
 
     async def wait(self, live: LiveRun, seconds: float | None, listener: Listener | None = None) -> Run:
         """Wait for a run's end, at most `seconds` (None: as long as it takes), and return its state then.
@@ -258,7 +262,7 @@ class Desk:
                 pass  # replayed: it has been part of the run since that was resumed
             case CallEnded(record) | BranchEnded(record):
                 live.hear(event)
-                self._tell(live.run, record)
+                self._tell(live.begun, record)
             case _:
                 live.hear(event)
 
@@ -274,12 +278,12 @@ class Desk:
             with anyio.move_on_after(2, shield=True):
                 await self._close(live, final)
             live.journal.close()
-            live.run = final
             if trouble := self._store.trouble():
-                live.run = replace(live.run, notes=(*live.run.notes, trouble))
-            del self._live[live.run.run_id]
+                final = replace(final, notes=(*final.notes, trouble))
+            live.final = final
+            del self._live[final.run_id]
             live.done.set()
-            self._tell(live.run)
+            self._tell(final)
 
     async def _close(self, live: LiveRun, final: Run) -> None:
         try:
@@ -291,7 +295,7 @@ class Desk:
                 writes.start_soon(self._store.settle, live.hold, live.spent())
         except Exception:
             # The answer is there all the same, and the other runs go on.
-            logger.exception("How run %s ended could not be written down", live.run.run_id)
+            logger.exception("How run %s ended could not be written down", live.begun.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
@@ -302,17 +306,17 @@ class Desk:
             return replace(live.run, status="failed", error=str(error))
         except Exception:
             # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
-            logger.exception("Run %s broke", live.run.run_id)
+            logger.exception("Run %s broke", live.begun.run_id)
             return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
         return replace(live.run, status="cancelled", error=CANCELLED)
 
     async def _answer(self, live: LiveRun) -> Answer:
-        deadline = live.run.limits.deadline_seconds or DEADLINE
+        deadline = live.begun.limits.deadline_seconds or DEADLINE
         paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
-        provider = self._provider_for(replace(live.run, calls=tuple(paid)))
+        provider = self._provider_for(replace(live.begun, calls=tuple(paid)))
         runner = Runner(provider, partial(self._hear, live), live.journal, deadline)
-        answer = await runner.drive(mixture(live.run.task, live.run.plan))
-        self.memory.learn(live.run.owner, answer.learned)
+        answer = await runner.drive(mixture(live.begun.task, live.begun.plan))
+        self.memory.learn(live.begun.owner, answer.learned)
         return answer
 
 
@@ -326,12 +330,13 @@ def _cut_off(run: Run) -> list[CallRecord]:
 
 
 def _completed(live: LiveRun, answer: Answer) -> Run:
+    run = live.run
     return replace(
-        live.run,
+        run,
         status="completed",
         answer=answer.text,
         degraded=answer.degraded,
-        notes=(*live.run.notes, *answer.notes),
+        notes=(*run.notes, *answer.notes),
         method=answer.method,
     )
 
