@@ -125,6 +125,7 @@ class Desk:
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
         self._arriving = 0
+        self._door = anyio.Lock()
         self._watchers: list[Watcher] = []
         self.memory = Memory()
 
@@ -301,6 +302,7 @@ class Desk:
         try:
             with live.scope:
                 async with self._turns:
+                    await self._pass_the_door()
                     return _completed(live, await self._answer(live))
         except MoAError as error:
             return replace(live.run, status="failed", error=str(error))
@@ -309,6 +311,14 @@ class Desk:
             logger.exception("Run %s broke", live.begun.run_id)
             return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
         return replace(live.run, status="cancelled", error=CANCELLED)
+
+    async def _pass_the_door(self) -> None:
+        """Let runs that came together begin one after another.
+
+        In step they would all send, wait and read at the same moments, each for as long as all of them take.
+        """
+        async with self._door:
+            pass
 
     async def _answer(self, live: LiveRun) -> Answer:
         deadline = live.begun.limits.deadline_seconds or DEADLINE

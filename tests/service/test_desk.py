@@ -129,6 +129,25 @@ async def test_runs_beyond_the_limit_wait_for_their_turn() -> None:
     assert [run.status for run in runs] == ["completed", "completed"]
 
 
+async def test_of_runs_that_come_together_the_first_go_on_before_the_last_begin() -> None:
+    events: list[str] = []
+
+    def provider_for(run: Run) -> ScriptedProvider:
+        def reply(call: Call) -> str:
+            events.append(f"{run.run_id} is answered")
+            return said(call)
+
+        events.append(f"{run.run_id} begins")
+        return ScriptedProvider(reply)
+
+    async with open_desk(provider_for, MemoryStore(), 8) as desk:
+        crowd = [await started(desk, a_run(number)) for number in range(8)]
+        for live in crowd:
+            await desk.wait(live, 5)
+
+    assert events.index("run0 is answered") < events.index("run7 begins")
+
+
 async def test_a_full_waiting_room_is_told_at_once() -> None:
     async with held_desk(concurrent=1) as (desk, _):
         for number in range(1 + WAITING_ROOM):
