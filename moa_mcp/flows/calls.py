@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moa_mcp.errors import Reason
 from moa_mcp.fields import Sampling
-from moa_mcp.model import Call, Draft, Failure, Likely, Message, Outcome
+from moa_mcp.model import Call, Failure, Likely, Message, Outcome
 
 PROPOSERS_SHARE = 0.6
 """How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""
@@ -57,8 +57,6 @@ def refused_by_all(outcomes: Sequence[Outcome]) -> bool:
 
 
 def _remarks(call: Call, outcome: Outcome) -> list[str]:
-    if isinstance(outcome, Draft) and not (outcome.truncated or outcome.notes):
-        return []
     name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
