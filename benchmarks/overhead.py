@@ -56,12 +56,13 @@ async def measure(ask: Ask, base_url: str) -> dict[str, float]:
     await ask(-1)
     singles = [await _timed(ask, number) for number in range(SINGLE_ASKS)]
     rates = [await _rate(ask, first=MANY * crowd) for crowd in range(1, CROWDS + 1)]
+    rate = statistics.median(rates)
     return {
         "critical_path_s": round(path, 4),
         "over_critical_path": round(statistics.median(singles) / path, 4),
         "first_asks_per_second": round(rates[0], 1),
-        "asks_per_second": round(statistics.median(rates), 1),
-        "of_ideal": round(statistics.median(rates) / (MANY / path), 3),
+        "asks_per_second": round(rate, 1),
+        "of_ideal": round(rate / (MANY / path), 3),
         "rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
 
