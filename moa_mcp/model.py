@@ -238,7 +238,8 @@ class Run:
     `limits` are the ceilings it runs under, `planned_calls` how many calls it makes if nothing fails. `key` is
     the same for the same question, preset and parameters of the same owner: asked again, it finds this run,
     which is then marked `cached`. `calls` are requests that were sent; `panels` are the outcomes of flows that
-    stood in a call's place, whose own calls are among `calls`.
+    stood in a call's place, whose own calls are among `calls`. `abandoned` are requests that were sent and cut off
+    when the run was interrupted: they are paid for, and are sent again when it goes on.
     """
 
     run_id: str
@@ -252,6 +253,7 @@ class Run:
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     calls: tuple[CallRecord, ...] = ()
     panels: tuple[CallRecord, ...] = ()
+    abandoned: tuple[CallRecord, ...] = ()
     error: str | None = None
     created_at: float = 0.0
     seconds: float = 0.0
@@ -266,27 +268,32 @@ class Run:
         return self.plan.layers
 
     @property
+    def sent(self) -> tuple[CallRecord, ...]:
+        """Every request that was sent, those included that are sent again."""
+        return (*self.calls, *self.abandoned)
+
+    @property
     def calls_made(self) -> int:
         """How many calls to models there were, each counted once.
 
         What it took to get an answer to one is in its `retries`, and in what it cost. Code that was run here is none.
         """
-        return sum(record.call.kind != "code" for record in self.calls)
+        return sum(record.call.kind != "code" for record in self.sent)
 
     @property
     def input_tokens(self) -> int | None:
         """Tokens read by all calls, or None if no call reported any."""
-        return _total(record.outcome.usage.input_tokens for record in self.calls)
+        return _total(record.outcome.usage.input_tokens for record in self.sent)
 
     @property
     def output_tokens(self) -> int | None:
         """Tokens written by all calls, or None if no call reported any."""
-        return _total(record.outcome.usage.output_tokens for record in self.calls)
+        return _total(record.outcome.usage.output_tokens for record in self.sent)
 
     @property
     def cost_usd(self) -> float | None:
         """The price of all calls, or None as soon as one that cost something has no known price."""
-        costs = [record.outcome.usage.cost_usd for record in self.calls if _was_billed(record)]
+        costs = [record.outcome.usage.cost_usd for record in self.sent if _was_billed(record)]
         return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
 
     @property
@@ -302,6 +309,22 @@ class Run:
         for record in records:
             (panels if record.call.kind == "panel" else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
+
+    def interrupted(self, why: str) -> Run:
+        """This run as one that may go on later, with the calls that were cut off set apart as `abandoned`."""
+        cut_off = (replace(record, call=replace(record.call, messages=(), likely=None)) for record in self.calls)
+        return replace(
+            self,
+            status="interrupted",
+            error=why,
+            calls=tuple(record for record in self.calls if not _was_cut_off(record)),
+            panels=tuple(record for record in self.panels if not _was_cut_off(record)),
+            abandoned=(*self.abandoned, *filter(_was_cut_off, cut_off)),
+        )
+
+
+def _was_cut_off(record: CallRecord) -> bool:
+    return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
 
 
 def _was_billed(record: CallRecord) -> bool:

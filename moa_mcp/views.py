@@ -185,7 +185,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
 
 def in_order(run: Run) -> list[CallRecord]:
     """The calls to models in the order of layer and slot, whatever order they finished in."""
-    asked = (record for record in run.calls if record.call.kind != "code")
+    asked = (record for record in run.sent if record.call.kind != "code")
     return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
 
 

@@ -45,7 +45,8 @@ async def open_service(environ: Mapping[str, str] | None = None) -> AsyncGenerat
     provider_for = PerRun(registry, registry.rates, random.random)
     store = _store(home, settings().store)
     try:
-        async with open_desk(provider_for, store, settings().limits.max_concurrent_runs) as desk:
+        runs_at_once = settings().limits.max_concurrent_runs
+        async with open_desk(provider_for, store, runs_at_once, registry.is_sent) as desk:
             catalog = Catalog(library, settings, registry, registry.rates)
             config_folder = home.config_file.parent
             alone = partial(exclusively, config_folder, home.presets_folder)
@@ -85,7 +86,8 @@ async def ask(
     """Ask a panel from Python and wait for its answer.
 
     `preset` is a name, or a `Preset` made by hand; without one the default of the configuration holds.
-    `fresh=False` takes the answer of the last ten minutes to the same question, if there is one.
+    `fresh=False` takes the answer of the last ten minutes to the same question, if there is one, or goes on with its
+    run if that was interrupted, as it is when this is cancelled.
 
     Raises:
         UserError: the request cannot be done as asked; the message says why.

@@ -11,6 +11,7 @@ import click
 
 from moa_mcp.cli.account import report
 from moa_mcp.cli.answer import Outlet, outlet_for
+from moa_mcp.cli.commands import DONE, INTERRUPTED
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.opening import valid_settings
 from moa_mcp.cli.plan import show_plan
@@ -18,6 +19,13 @@ from moa_mcp.cli.reading import context_of, question_of
 from moa_mcp.runner import Event, Listener
 from moa_mcp.service.service import Request
 from moa_mcp.wiring import open_service
+
+STOPPED = "Interrupted: the calls were stopped."
+
+GOES_ON = (
+    "Ask the same within ten minutes, without --fresh, and the run goes on where it stopped; what it has is not paid "
+    "for again."
+)
 
 
 @click.command()
@@ -43,7 +51,7 @@ def ask(
     drafts: bool,
     fresh: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     """Ask a panel and print its answer.
 
     QUESTION may be `-`, or left out in a pipe: then it is read from stdin.
@@ -54,8 +62,14 @@ def ask(
     request = Request(question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh)
     if dry_run:
         anyio.run(show_plan, request, as_json)
-    else:
+        return DONE
+    try:
         anyio.run(_ask, request, outlet_for(as_json=as_json, drafts=drafts))
+    except KeyboardInterrupt:
+        hint = f" {GOES_ON}" if valid_settings().store.enabled else ""
+        click.echo(f"\nmoa-mcp: {STOPPED}{hint}", err=True)
+        return INTERRUPTED
+    return DONE
 
 
 async def _ask(request: Request, outlet: Outlet) -> None:

@@ -32,7 +32,7 @@ class PerRun:
         """The provider of a run; the calls that it has made already count against its ceilings."""
         budget, account = Budget(run.limits), Account()
         allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
-        for record in run.calls:
+        for record in run.sent:
             budget.book(record)
             allowance.book(record)
         paid = Salvaging(Budgeted(self._inner, budget, account, self._rates))

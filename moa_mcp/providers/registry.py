@@ -69,6 +69,11 @@ class Registry:
         provider = self._sandbox if call.kind == "code" else self._provider(split_model(call.model)[0])
         return await provider.complete(call, on_text)
 
+    def is_sent(self, call: Call) -> bool:
+        """Whether a call leaves this process: one to the demo panel does not, nor does code that is run."""
+        endpoint = self._endpoints.get(split_model(call.model)[0])
+        return call.kind != "code" and (endpoint is None or endpoint.dialect != "demo")
+
     def missing_key(self, model: str) -> str | None:
         """The key variable that the model's endpoint needs and that is not set; None if there is none."""
         endpoint = self._endpoints.get(split_model(model)[0])

@@ -20,9 +20,11 @@ from moa_mcp.flows.mixture import mixture
 from moa_mcp.model import Answer, CallRecord, Failure, Run
 from moa_mcp.providers.base import Provider
 from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned, ended
+from moa_mcp.service.ends import CANCEL, DROP, SERVER_END, Stop, completed, stopped
 from moa_mcp.service.journal import StoredJournal
 from moa_mcp.service.memory import Memory
-from moa_mcp.store.base import CANCELLED, Admitted, RunStore
+from moa_mcp.service.upstream_gate import IsSent, UpstreamGate
+from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.ledger import Hold, Spend, Wanted
 
 logger = logging.getLogger(__name__)
@@ -56,13 +58,14 @@ class LiveRun:
     """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
 
     `hold` is what is set aside for it of its owner's day. `handed_back` is set once a caller was told that it goes
-    on without it. `final` is what it came to, once it is `done`.
+    on without it. `stopped` is why it was stopped, if it was; `final` what it came to, once it is `done`.
     """
 
     begun: Run
     hold: Hold
     journal: StoredJournal
     records: list[CallRecord] = field(default_factory=list[CallRecord])
+    stopped: Stop | None = None
     final: Run | None = None
     listeners: list[Listener] = field(default_factory=list[Listener])
     done: anyio.Event = field(default_factory=anyio.Event)
@@ -92,6 +95,18 @@ class LiveRun:
         for listener in tuple(self.listeners):
             listener(event)
 
+    def stop(self, stop: Stop) -> None:
+        """End its calls. Only a cancel takes the place of an earlier reason."""
+        if self.stopped is None or stop is CANCEL:
+            self.stopped = stop
+        self.scope.cancel()
+
+    async def goes_on(self) -> bool:
+        """Whether it goes on. One that is being stopped does not, and has ended once this returns."""
+        if self.stopped is not None:
+            await self.done.wait()
+        return not self.done.is_set()
+
     def spent(self) -> Spend:
         """What its calls came to since it was begun or resumed, those included that are just being written down."""
         return Spend.on((*self.records, *self.journal.pending))
@@ -115,10 +130,18 @@ class LiveRun:
 class Desk:
     """Starts runs, waits on them, stops them. Use it through `open_desk`.
 
-    `memory` has what completed runs learned for their owners' next ones.
+    `memory` has what completed runs learned for their owners' next ones. `gate` is what requests to models go through.
     """
 
-    def __init__(self, tasks: TaskGroup, provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int) -> None:
+    def __init__(
+        self,
+        tasks: TaskGroup,
+        provider_for: ProviderFor,
+        store: RunStore,
+        max_concurrent_runs: int,
+        gate: UpstreamGate,
+    ) -> None:
+        self.gate = gate
         self._tasks = tasks
         self._provider_for = provider_for
         self._store = store
@@ -190,10 +213,8 @@ class Desk:
     async def same(self, owner: str, key: str) -> LiveRun | None:
         """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
         for live in tuple(self._live.values()):
-            if (live.begun.owner, live.begun.key) == (owner, key):
-                if not live.scope.cancel_called:
-                    return live
-                await live.done.wait()
+            if (live.begun.owner, live.begun.key) == (owner, key) and await live.goes_on():
+                return live
         return None
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
@@ -204,7 +225,7 @@ class Desk:
     async def wait(self, live: LiveRun, seconds: float | None, listener: Listener | None = None) -> Run:
         """Wait for a run's end, at most `seconds` (None: as long as it takes), and return its state then.
 
-        A run whose only waiting call is cancelled is stopped, unless it was handed back before.
+        A run whose only waiting call is cancelled is interrupted, unless it was handed back before.
         """
         live.attached += 1
         try:
@@ -212,7 +233,7 @@ class Desk:
                 await live.done.wait()
         except anyio.get_cancelled_exc_class():
             if live.attached == 1 and not live.handed_back:
-                live.scope.cancel()
+                live.stop(DROP)
             raise
         finally:
             live.attached -= 1
@@ -221,7 +242,7 @@ class Desk:
 
     async def stop(self, live: LiveRun) -> Run:
         """Cancel a run, with its calls, and return what it came to."""
-        live.scope.cancel()
+        live.stop(CANCEL)
         await live.done.wait()
         return live.run
 
@@ -272,7 +293,7 @@ class Desk:
         try:
             final = await self._outcome(live)
         except anyio.get_cancelled_exc_class():
-            final = replace(live.run, status="interrupted", error="The server stopped before the run was done.")
+            final = stopped(live.run, live.stopped or SERVER_END)
             raise
         finally:
             final = replace(final.with_records(live.journal.pending), seconds=live.seconds())
@@ -303,14 +324,15 @@ class Desk:
             with live.scope:
                 async with self._turns:
                     await self._pass_the_door()
-                    return _completed(live, await self._answer(live))
+                    answer = await self._answer(live)
+                    return completed(live.run, answer)
         except MoAError as error:
             return replace(live.run, status="failed", error=str(error))
         except Exception:
             # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
             logger.exception("Run %s broke", live.begun.run_id)
             return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
-        return replace(live.run, status="cancelled", error=CANCELLED)
+        return stopped(live.run, live.stopped or SERVER_END)
 
     async def _pass_the_door(self) -> None:
         """Let runs that came together begin one after another.
@@ -325,6 +347,7 @@ class Desk:
         deadline = live.begun.limits.deadline_seconds or DEADLINE
         paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
         provider = self._provider_for(replace(live.begun, calls=tuple(paid)))
+        provider = self.gate.guard(provider, partial(live.stop, SERVER_END))
         runner = Runner(provider, partial(self._hear, live), live.journal, deadline)
         answer = await runner.drive(mixture(live.begun.task, live.begun.plan))
         self.memory.learn(live.begun.owner, answer.learned)
@@ -340,25 +363,18 @@ def _cut_off(run: Run) -> list[CallRecord]:
     ]
 
 
-def _completed(live: LiveRun, answer: Answer) -> Run:
-    run = live.run
-    return replace(
-        run,
-        status="completed",
-        answer=answer.text,
-        degraded=answer.degraded,
-        notes=(*run.notes, *answer.notes),
-        method=answer.method,
-    )
-
-
 @asynccontextmanager
-async def open_desk(provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int = 4) -> AsyncGenerator[Desk]:
+async def open_desk(
+    provider_for: ProviderFor,
+    store: RunStore,
+    max_concurrent_runs: int = 4,
+    is_sent: IsSent = lambda call: True,
+) -> AsyncGenerator[Desk]:
     """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
     error: Exception | None = None
     async with anyio.create_task_group() as housekeeping:
         async with anyio.create_task_group() as tasks:
-            desk = Desk(tasks, provider_for, store, max_concurrent_runs)
+            desk = Desk(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
             housekeeping.start_soon(desk.keep_house)
             try:
                 yield desk

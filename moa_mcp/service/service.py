@@ -176,7 +176,7 @@ class Service:
             limits.max_tokens or ceilings.max_tokens,
             0.0 if is_free else limits.max_cost_usd or ceilings.max_cost_usd,
         )
-        at_most = most.beyond(Spend.on(run.calls))
+        at_most = most.beyond(Spend.on(run.sent))
         cap = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
         # A run may have to wait for its turn behind all the others, each of which has its deadline.
         until = time.time() + WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
@@ -192,13 +192,17 @@ class Service:
     ) -> Run:
         """The run of that id: waited on as in `ask` while it goes on, resumed if it was interrupted.
 
+        Each time it is resumed it has its deadline anew: what it lacks takes as long as it takes.
+
         Raises:
             UnknownRun: the owner has none of that id.
             Busy, OverBudget: it was interrupted, and there is no room or no money for it now.
         """
         end = None if wait_seconds is None else anyio.current_time() + wait_seconds
         while True:
-            live = self.desk.find(owner, run_id) or await self._resumed(owner, run_id)
+            live = self.desk.find(owner, run_id)
+            if live is None or not await live.goes_on():
+                live = await self._resumed(owner, run_id)
             left = None if end is None else max(0.0, end - anyio.current_time())
             if live is not None:
                 return await self.desk.wait(live, left, listener)
@@ -215,7 +219,7 @@ class Service:
             run = await self.desk.collect(owner, run_id)
             if run.status != "interrupted":
                 return self.desk.find(owner, run_id)
-            left = max(1, run.planned_calls - run.calls_made)
+            left = max(1, run.planned_calls - replace(run, abandoned=()).calls_made)
             return await self.desk.resume(owner, run_id, self._wanted(run, Spend(calls=left)))
 
     async def _of_a_sibling(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
@@ -234,16 +238,16 @@ class Service:
             UnknownRun: the owner has none of that id.
             InvalidRequest: it goes on in another server.
         """
-        if live := self.desk.find(owner, run_id):
-            return await self.desk.stop(live)
-        run = await self.desk.collect(owner, run_id)
+        live = self.desk.find(owner, run_id)
+        run = await self.desk.stop(live) if live else await self.desk.collect(owner, run_id)
         if run.status == "running":
             raise InvalidRequest(
                 f"Run {run_id} goes on in another server on this machine, and only that one can stop it. "
                 "Cancel it there, or wait for its end."
             )
-        if run.status == "interrupted":
-            await self.store.cancel(owner, run_id)
+        if run.status != "interrupted":
+            return run
+        await self.store.cancel(owner, run_id)
         return await self.desk.collect(owner, run_id)
 
     async def runs(self, *, owner: str = LOCAL) -> Sequence[Run]:

@@ -20,10 +20,16 @@ class Admitted:
     @classmethod
     def of(cls, run: Run, hold: Hold) -> Admitted:
         """`run`, with its limits lowered to what it has used by now and what it got of the day."""
-        return cls(replace(run, limits=(Spend.on(run.calls) + hold.amount).limits(run.limits)), hold)
+        return cls(replace(run, limits=(Spend.on(run.sent) + hold.amount).limits(run.limits)), hold)
 
 
 CANCELLED = "The run was cancelled."
+
+GOES_ON = (
+    "It goes on where it stopped when the same is asked within ten minutes, or moa_ask is called with its run_id; "
+    "what it has is not paid for again."
+)
+"""What is said of every interrupted run."""
 
 STANDING = frozenset({"completed", "running", "interrupted"})
 """The states of a run that stands for its question: asked again, it is collected and not paid for anew."""

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
 from moa_mcp.store import daybook
-from moa_mcp.store.base import CANCELLED, STANDING, Admitted
+from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from moa_mcp.store.database import Database
 from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
@@ -22,7 +22,7 @@ from moa_mcp.text import repair
 
 logger = logging.getLogger(__name__)
 
-_LOST = "The server that ran it is gone. Call moa_ask with its run_id to go on where it stopped."
+_LOST = f"The server that ran it is gone. {GOES_ON}"
 _COLUMNS = "run_id, owner, status, body, server"
 _ADD_IF_OURS = (
     "INSERT OR REPLACE INTO records (run_id, call_id, body)"

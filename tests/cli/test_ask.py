@@ -189,8 +189,9 @@ async def test_view_and_answer_on_one_terminal_do_not_write_over_each_other() ->
     assert "13 calls" in after
 
 
-async def test_the_answer_is_streamed_and_ctrl_c_ends_the_run_with_its_calls() -> None:
-    script = by_model({"chief": Fault.hang(after=3, reply=Reply(ANSWER))}, otherwise=Reply("A draft."))
+async def test_the_answer_is_streamed_and_after_ctrl_c_the_same_question_goes_on_where_it_stopped() -> None:
+    answering: list[Reply | Fault] = [Fault.hang(after=3, reply=Reply(ANSWER))]
+    script = by_model({"chief": lambda request: answering[-1]}, otherwise=Reply("A draft."))
     out, err = Terminal(), Terminal()
     async with lab(script) as upstream, on_terminals(out, err, "What is the answer?") as process:
         await out.until(ANSWER[:10])
@@ -198,11 +199,19 @@ async def test_the_answer_is_streamed_and_ctrl_c_ends_the_run_with_its_calls() -
         answer, watched = await out.rest(), await err.rest()
         code = await process.wait()
         await upstream.until(lambda seen: seen.open == 0)
+        before = len(upstream.requests)
+        stored = await moa("runs", "show", (await moa("runs")).stdout.split()[7].decode())
+        answering.append(Reply(ANSWER))
+        again = await moa("ask", "What is the answer?")
+        asked_again = [request.model for request in upstream.requests[before:]]
 
     assert code == 130
     assert ANSWER not in answer
-    assert watched.splitlines()[-1] == "moa-mcp: Interrupted: the run and its calls were stopped."
+    assert watched.splitlines()[-1].startswith("moa-mcp: Interrupted: the calls were stopped. Ask the same within ten")
     assert "Traceback" not in watched
+    assert b"dropped by the client before the run was done" in stored.stdout
+    assert b"goes on where it stopped" in stored.stdout
+    assert (again.stdout.decode().strip(), asked_again) == (ANSWER, ["chief"])
 
 
 async def test_ctrl_c_before_the_answer_leaves_the_terminal_with_its_cursor() -> None:

@@ -146,7 +146,7 @@ async def test_cancel_stops_a_run_and_its_calls(serve: Serve) -> None:
     assert sorted(call.id for call in gate.cancelled) == ["1.1", "1.2"]
 
 
-async def test_a_call_that_is_given_up_stops_its_run_and_the_models(serve: Serve) -> None:
+async def test_a_call_that_is_given_up_stops_the_models_and_asked_again_goes_on(serve: Serve) -> None:
     gate = Gate(ScriptedProvider(said), lambda call: True)
     async with serve(gate) as served, anyio.create_task_group() as tasks:
         with anyio.CancelScope() as asking:
@@ -155,10 +155,13 @@ async def test_a_call_that_is_given_up_stops_its_run_and_the_models(serve: Serve
         run = await served.service.latest()
         if live := served.service.desk.find("local", run.run_id):
             await live.done.wait()
-        ended = await served.service.collect(run.run_id)
+        ended = await served.service.desk.collect("local", run.run_id)
+        gate.opened.set()
+        again = await served.ask(question="Q?")
 
-        assert ended.status == "cancelled"
+        assert ended.status == "interrupted"
         assert sorted(call.id for call in gate.cancelled) == ["1.1", "1.2"]
+        assert (again.facts["run_id"], again.facts["status"]) == (run.run_id, "completed")
 
 
 async def _once(event: anyio.Event, act: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
 """The desk: a run belongs to the server, not to the call that started it."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -8,19 +8,37 @@ import anyio
 import pytest
 
 from moa_mcp.errors import Busy, ProviderError, Reason, UnknownRun
-from moa_mcp.model import Call, Run, Task
-from moa_mcp.preset import Aggregator, Preset, Proposer
+from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.preset import Aggregator, Limits, Preset, Proposer
+from moa_mcp.providers.base import OnText
 from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
+from moa_mcp.service.ends import DROP, SERVER_END
+from moa_mcp.store.ledger import Spend
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 from tests.admission import started, whatever
+from tests.clock import jumping
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
 
 def said(call: Call) -> str:
     return f"<{call.id}>"
+
+
+def priced(call: Call) -> Draft:
+    return Draft(said(call), finish_reason="stop", usage=Usage(5, 5, 1.0))
+
+
+class Counting:
+    """A provider around a provider that knows what a call comes to which is cut off."""
+
+    def __init__(self, inner: Gate) -> None:
+        self.complete = inner.complete
+
+    def usage_of(self, call: Call) -> Usage:
+        return Usage(5, 0, 0.5, estimated=True)
 
 
 def a_run(number: int = 1, owner: str = "local") -> Run:
@@ -53,17 +71,109 @@ async def test_a_run_that_is_not_done_comes_back_running_and_goes_on() -> None:
     assert (early.status, late.status) == ("running", "completed")
 
 
-async def test_cancelling_the_only_waiting_call_stops_the_run_and_its_calls() -> None:
+async def test_dropping_the_only_waiting_call_stops_the_calls_and_leaves_the_run_interrupted() -> None:
     async with held_desk() as (desk, gate):
         live = await started(desk, a_run())
-        async with anyio.create_task_group() as group:
-            group.start_soon(desk.wait, live, 60)
-            await gate.held.wait()
-            group.cancel_scope.cancel()
-        await live.done.wait()
+        await drop(desk, live, gate)
 
-    assert live.run.status == "cancelled"
+    assert (live.run.status, live.run.error) == (DROP.status, DROP.why) == ("interrupted", DROP.why)
     assert len(gate.cancelled) == 2
+
+
+async def drop(desk: Desk, live: LiveRun, gate: Gate) -> None:
+    """Wait for a run, and leave once its calls are held."""
+    async with anyio.create_task_group() as group:
+        group.start_soon(desk.wait, live, 60)
+        await gate.held.wait()
+        group.cancel_scope.cancel()
+    await live.done.wait()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_and_books_each_once(
+    tmp_path: Path, kind: str
+) -> None:
+    store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
+    gate = Gate(ScriptedProvider(priced), lambda call: call.id == "1.2")
+    async with open_desk(lambda run: Counting(gate), store) as desk:
+        live = await started(desk, a_run())
+        await drop(desk, live, gate)
+        dropped = await desk.collect("local", "run1")
+        gate.opened.set()
+        resumed = await desk.resume("local", "run1", whatever("local", "run1"))
+        assert resumed is not None
+        run = await desk.wait(resumed, 5)
+        kept, spent = await desk.collect("local", "run1"), await store.spent("local")
+    await store.aclose()
+
+    assert [record.call.id for record in dropped.abandoned] == ["1.2"]
+    assert (dropped.abandoned, dropped.calls_made) == (live.run.abandoned, live.run.calls_made)
+    assert [record.status for record in dropped.drafts] == ["ok"]
+    assert [record.status for record in run.drafts] == ["ok", "ok"]
+    assert (run.status, run.calls_made, run.cost_usd) == ("completed", 4, 3.5)
+    assert (kept.calls_made, kept.cost_usd) == (4, 3.5)
+    assert spent == Spend(4, 35, 3.5)
+
+
+@jumping
+async def test_a_run_that_goes_on_has_its_deadline_anew() -> None:
+    class Slow(ScriptedProvider):
+        async def complete(self, call: Call, on_text: OnText) -> Draft:
+            await anyio.sleep(7)
+            return await super().complete(call, on_text)
+
+    one_call = PRESET.model_copy(update={"layers": 1, "proposers": ()})
+    asked = Run("run1", "one", one_call, Task("Q?"), limits=Limits(deadline_seconds=10))
+    async with open_desk(lambda run: Slow(said), MemoryStore()) as desk:
+        live = await started(desk, asked)
+        with anyio.move_on_after(6):
+            await desk.wait(live, None)
+        await live.done.wait()
+        resumed = await desk.resume("local", "run1", whatever("local", "run1"))
+        assert resumed is not None
+        run = await desk.wait(resumed, None)
+
+    assert (run.status, round(run.seconds)) == ("completed", 13)
+
+
+async def test_a_cancel_while_a_dropped_run_is_wound_down_is_final() -> None:
+    async with held_desk() as (desk, gate):
+        live = await started(desk, a_run())
+        await gate.held.wait()
+        live.stop(DROP)
+        run = await desk.stop(live)
+
+    assert (run.status, len(run.calls), run.abandoned) == ("cancelled", 2, ())
+
+
+async def test_once_the_gate_is_closed_runs_whose_last_call_has_ended_are_completed_and_others_interrupted() -> None:
+    class Closing(MemoryStore):
+        """Closes the gate when the first calls that have ended are written down."""
+
+        async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+            desk.gate.close()
+            return await super().add_records(run_id, records)
+
+    one_call = PRESET.model_copy(update={"layers": 1, "proposers": ()})
+    provider = ScriptedProvider(said)
+    ends = list[Run]()
+    for plan in (one_call, PRESET):
+        async with open_desk(lambda run: provider, Closing()) as desk:
+            for number in (1, 2):
+                live = await started(desk, Run(f"run{number}", "any", plan, Task("Q?")))
+                ends.append(await desk.wait(live, 5))
+
+    assert [run.status for run in ends] == ["completed", "interrupted", "interrupted", "interrupted"]
+    assert [call.id for call in provider.calls] == ["1.1", "1.1", "1.2"]
+    assert (len(ends[2].drafts), ends[2].error) == (2, SERVER_END.why)
+
+
+async def test_what_is_not_sent_anywhere_passes_the_closed_gate() -> None:
+    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore(), is_sent=lambda call: False) as desk:
+        desk.gate.close()
+        run = await desk.wait(await started(desk, a_run()), 5)
+
+    assert (run.status, run.answer) == ("completed", "<2.1>")
 
 
 async def test_a_run_that_was_handed_back_outlives_a_cancelled_wait() -> None:
@@ -211,7 +321,7 @@ async def test_what_the_end_of_a_server_cut_off_is_asked_again_by_the_next_on_th
         assert live is not None
         run = await desk.wait(live, 5)
 
-    assert (run.status, run.calls_made) == ("completed", 3)
+    assert (run.status, len(run.calls), run.calls_made) == ("completed", 3, 5)
 
 
 async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count, product
 from typing import TypeVar
 
@@ -79,8 +79,8 @@ class Books(MemoryStore):
 class Known:
     """What is known of a run: who has it, how it stands, how many drafts it has, who waits for it.
 
-    `live` is the run as it is played, or was at last, and `paid` are the calls that it has answers to. `told` are the
-    states in which its watchers are to have heard of it.
+    `live` is the run as it is played, or was at last. `paid` are the calls that it has answers to, `asked` is how many
+    were sent. `told` are the states in which its watchers are to have heard of it.
     """
 
     owner: str
@@ -91,14 +91,8 @@ class Known:
     handed_back: bool = False
     waiting: list[Future[Run]] = field(default_factory=list[Future[Run]])
     paid: set[str] = field(default_factory=set[str])
+    asked: int = 0
     told: list[RunStatus] = field(default_factory=lambda: list[RunStatus](["running"]))
-
-
-def kept(run: Run) -> Run:
-    """The run as a store keeps it: one that was interrupted without what was cut off, which a resume asks again."""
-    if run.status != "interrupted":
-        return run
-    return replace(run, calls=tuple(record for record in run.calls if record.status != "cancelled"))
 
 
 def good(run: Run) -> int:
@@ -241,7 +235,7 @@ class AtTheDesk(Machine):
             waiting.cancel()
             self.act(anyio.lowlevel.checkpoint)
         if not known.waiting and not known.handed_back:
-            self.ends(run_id, "cancelled")
+            self.ends(run_id, "interrupted")
 
     @precondition(lambda self: self.drafting())
     @rule(run_id=some("drafting"))
@@ -318,9 +312,11 @@ class AtTheDesk(Machine):
     def agreed(self, run_id: str, known: Known) -> list[str]:
         """The calls of a run that had its turn: none was paid for before, and the store has the same."""
         play = self.plays.pop(run_id)
-        assert kept(known.live.run) == self.do(lambda: self.store.get(known.owner, run_id))
+        assert known.live.run == self.do(lambda: self.store.get(known.owner, run_id))
         assert not known.paid.intersection(play.asked)
         known.paid |= play.answered
+        known.asked += len(play.asked)
+        assert known.live.run.calls_made == known.asked
         return play.asked
 
     @invariant()

@@ -69,9 +69,10 @@ async def test_only_what_is_missing_is_called(tmp_path: Path, preset: Preset, he
     assert run.status == "completed"
     assert run.answer == "<3.1>"
     assert not set(before) & set(after)
-    assert len(before) + len(after) == run.calls_made == planned
+    assert len(before) + len(after) == len(run.calls) == planned
     # The call that was cut off had been sent, too.
-    assert spent == Spend(planned + 1, 0, 0.0)
+    assert [record.call.id for record in run.abandoned] == [held]
+    assert spent == Spend(run.calls_made, 0, 0.0) == Spend(planned + 1, 0, 0.0)
 
 
 async def test_a_resumed_run_took_the_time_before_it_was_interrupted_too(tmp_path: Path) -> None:

@@ -127,7 +127,8 @@ async def test_a_plan_needs_no_key_but_tells_which_one_is_missing(tmp_path: Path
     assert plan.missing.variables == ("OPENAI_API_KEY",)
 
 
-async def test_who_asks_again_while_the_same_run_is_being_stopped_gets_a_run_of_their_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["question", "run_id"])
+async def test_who_asks_again_while_a_dropped_run_is_wound_down_goes_on_with_it(tmp_path: Path, by: str) -> None:
     written = anyio.Event()
 
     class Slow(MemoryStore):
@@ -135,24 +136,28 @@ async def test_who_asks_again_while_the_same_run_is_being_stopped_gets_a_run_of_
             await written.wait()
             await super().finish(run)
 
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    provider = ScriptedProvider(said)
+    gate = Gate(provider, lambda call: call.id == "1.2")
     again = list[Run]()
     async with service_of(tmp_path, gate, Slow()) as service:
 
         async def ask() -> None:
-            again.append(await service.ask(ASK))
+            again.append(await (service.ask(ASK) if by == "question" else service.collect(run_id, wait_seconds=0)))
 
         async with anyio.create_task_group() as first:
             first.start_soon(service.ask, ASK)
             await gate.held.wait()
             first.cancel_scope.cancel()
+        run_id = (await service.runs())[0].run_id
         gate.opened.set()
         async with anyio.create_task_group() as second:
             second.start_soon(ask)
             await anyio.wait_all_tasks_blocked()
             written.set()
+        run = await service.collect(run_id)
 
-    assert again[0].status == "completed"
+    assert (again[0].run_id, run.status) == (run_id, "completed")
+    assert [call.id for call in provider.calls].count("1.1") == 1
 
 
 async def test_a_run_of_another_server_cannot_be_cancelled_from_here_and_that_is_said(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import anyio
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -15,7 +15,7 @@ from mcp.server.streamable_http import REQUEST_CANCELLED
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.exceptions import MCPError
-from mcp.types import CallToolResult, TextContent
+from mcp.types import CallToolResult, JSONRPCError, JSONRPCRequest, TextContent
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -25,7 +25,7 @@ from moa_mcp.server.context import OWNER, Context
 from moa_mcp.server.transports.exchange import EXCHANGE, LARGEST_BODY, Exchange, turned_away
 from moa_mcp.server.transports.gate import Gate, Turned
 from moa_mcp.server.transports.in_flight import Incoming, InFlight, Outgoing, in_use
-from moa_mcp.server.transports.lines import encoded, parsed
+from moa_mcp.server.transports.lines import Refusal, encoded, understood
 from moa_mcp.server.transports.options import HttpOptions
 from moa_mcp.server.wire import repaired
 from moa_mcp.service.service import Service
@@ -96,12 +96,14 @@ class Application:
     async def _mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = Headers(scope=scope).get("mcp-session-id")
         request = await receive()
-        key = (session or "", _request_id(request.get("body", b"")))
-        if session is None or key[1] is None:
+        message = understood(request.get("body", b""))
+        key = (session or "", coerce_request_id(message.id) if isinstance(message, JSONRPCRequest) else None)
+        if isinstance(message, Refusal):
+            await _refused(message.error)(scope, receive, send)
+        elif session is None or key[1] is None:
             await self._manager.handle_request(scope, _again(request, receive), send)
         elif key in self._in_use:
-            body = encoded(in_use(key[1]))
-            await Response(body, 400, media_type="application/json")(scope, receive, send)
+            await _refused(in_use(key[1]))(scope, receive, send)
         else:
             self._in_use.add(key)
             try:
@@ -122,7 +124,12 @@ class Application:
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What is asked here is answered on the stream: that this request is over does not end it.
         del scope[EXCHANGE]
-        await self._sse.handle_post_message(scope, receive, send)
+        request = await receive()
+        message = understood(request.get("body", b""))
+        if isinstance(message, Refusal):
+            await _refused(message.error)(scope, receive, send)
+        else:
+            await self._sse.handle_post_message(scope, _again(request, receive), send)
 
 
 async def _served_while_the_client_is_there(ctx: Context, call_next: CallNext) -> HandlerResult:
@@ -153,12 +160,6 @@ def _again(request: Any, receive: Receive) -> Receive:
     return again
 
 
-def _request_id(body: bytes) -> Any:
-    """The id in the body of a request, None if it has none."""
-    try:
-        value = parsed(body)
-    except (ValueError, RecursionError):
-        return None
-    fields = cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-    request_id = fields.get("id") if "method" in fields else None
-    return coerce_request_id(request_id) if isinstance(request_id, int | str) else None
+def _refused(error: JSONRPCError) -> Response:
+    """The response to a body that holds no message that could be served."""
+    return Response(encoded(error), 400, media_type="application/json")

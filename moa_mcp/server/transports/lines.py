@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -83,7 +83,7 @@ def understood(line: bytes | Overlong) -> JSONRPCMessage | Refusal | None:
     try:
         value = parsed(text)
     except (ValueError, RecursionError):
-        return Refusal(refused(legible_id(line[:HEAD]), PARSE_ERROR, "The line is not JSON"))
+        return Refusal(refused(legible_id(line[:HEAD]), PARSE_ERROR, "This is not JSON"))
     return _message(value)
 
 
@@ -135,21 +135,33 @@ def legible_id(head: bytes) -> RequestId | None:
 
 def _message(value: Any) -> JSONRPCMessage | Refusal:
     if isinstance(value, list):
-        return _refusal(None, "Batches are not served; send one message a line")
+        return _refusal(None, "Batches are not served; send each message by itself")
     if not isinstance(value, dict):
         return _refusal(None, "A message is a JSON object")
     fields = cast("dict[str, Any]", value)
-    # What has no method is an answer: its id is one of ours, which an error would not mean.
-    request_id = _valid_id(fields.get("id")) if "method" in fields else None
-    if "id" in fields and "method" in fields and request_id is None:
+    # The id of an answer is one of ours, which an error would not mean.
+    is_answer = "method" not in fields and not fields.keys().isdisjoint({"result", "error"})
+    request_id = None if is_answer else _valid_id(fields.get("id"))
+    if "id" in fields and not is_answer and request_id is None:
         return _refusal(None, "The id of a request is a text or a whole number")
     try:
         message = jsonrpc_message_adapter.validate_python(fields, by_name=False)
     except (ValidationError, RecursionError):
-        return _refusal(request_id, "This is no message of JSON-RPC 2.0")
+        return _refusal(request_id, _fault(fields))
     if "id" in fields and isinstance(message, JSONRPCNotification):
         return _refusal(request_id, "This is no request of JSON-RPC 2.0")
     return message
+
+
+def _fault(fields: Mapping[str, Any]) -> str:
+    """What is wrong with a message, and how it should be."""
+    if fields.get("jsonrpc") != "2.0":
+        return 'A message has "jsonrpc": "2.0"; this one does not'
+    if "method" not in fields:
+        return "A request has a method, an answer a result or an error; this message has none that is valid"
+    if not isinstance(fields["method"], str):
+        return "The method of a request is a text"
+    return "The params of a request are a JSON object"
 
 
 def _refusal(request_id: RequestId | None, what: str) -> Refusal:

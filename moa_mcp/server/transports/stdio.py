@@ -1,6 +1,7 @@
 """The server on this process's stdin and stdout, for one client: stdout carries JSON-RPC and nothing else.
 
 Lines are read, judged and written here instead of by the SDK, which leaves unreadable lines without an answer.
+Once stdin has ended, nothing more is asked of any model; what needs no further request to one is still answered.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
 
-LAST_ANSWERS = 0.5
-"""Seconds that requests in flight are given for their answers once stdin has ended."""
+LAST_ANSWERS = 1.0
+"""Seconds at most that answers which need no model are waited for once stdin has ended."""
 
 UNREAD = 1.0
 """Seconds after which an error that the client does not read is dropped, so that its next line can be read."""
@@ -37,16 +38,17 @@ async def serve_stdio(service: Service, life: Life, *, task_status: TaskStatus[F
     with claimed() as (stdin, stdout):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_write_lines, Writer(stdout), leaving, in_flight, life)
-            tasks.start_soon(_read_lines, stdin, arriving, outgoing.clone(), in_flight, life)
+            tasks.start_soon(_read_to_the_end, stdin, arriving, outgoing.clone(), in_flight, service, life)
             task_status.started(in_flight.until_idle)
             await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def _read_lines(
+async def _read_to_the_end(
     stdin: int,
     arriving: MemoryObjectSendStream[SessionMessage | Exception],
     outgoing: MemoryObjectSendStream[SessionMessage],
     in_flight: InFlight,
+    service: Service,
     life: Life,
 ) -> None:
     async with outgoing, lines_of(stdin) as lines:
@@ -61,6 +63,7 @@ async def _read_lines(
                         await arriving.send(admitted)
                     else:
                         await _refuse(outgoing, Unasked(in_use(getattr(message, "id", None))))
+        service.desk.gate.close()
         with anyio.move_on_after(LAST_ANSWERS):
             await in_flight.until_idle()
         life.end()

@@ -16,6 +16,10 @@ from typing import Any
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 import moa_mcp
 from moa_mcp.server.transports.http import HttpTransport
@@ -155,3 +159,16 @@ async def on_a_port(home: Path, upstream: Upstream | None = None, **options: Any
             tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
+
+
+@asynccontextmanager
+async def a_client(port: Port, face: str, mode: str, token: str = "") -> AsyncGenerator[Client]:
+    """A client of the server on that port, at /mcp or at /sse."""
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    async with create_mcp_http_client(headers=headers) as web:
+        if face == "sse":
+            streams = sse_client(f"{port.address}/sse", headers=headers)
+        else:
+            streams = streamable_http_client(f"{port.address}/mcp", http_client=web)
+        async with Client(streams, mode=mode) as client:
+            yield client

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,11 @@ class End:
     health: int
 
 
-STOPPED = End("cancelled", 3, 200)
-"""The run is cancelled, no call came after those that were open, and the server serves on."""
+DROPPED = End("interrupted", 3, 200)
+"""The run may go on, no call came after those that were open, and the server serves on."""
+
+CANCELLED = replace(DROPPED, run="cancelled")
+"""The same of a run that was cancelled by its id: it does not go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +104,28 @@ async def line(mode: Mode, home: Path) -> AsyncGenerator[Line]:
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
-async def test_a_client_that_hangs_up_stops_the_run(mode: Mode, tmp_path: Path) -> None:
+async def test_a_client_that_hangs_up_interrupts_the_run(mode: Mode, tmp_path: Path) -> None:
     async with line(mode, tmp_path) as client:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(client.ask)
             await client.upstream.until(lambda seen: seen.open == 3)
             tasks.cancel_scope.cancel()
-        assert await client.end() == STOPPED
+        assert await client.end() == DROPPED
 
 
 @pytest.mark.parametrize("name", ["session", "session with JSON"])
-async def test_a_session_takes_a_notification_or_its_own_end_for_a_cancel(name: str, tmp_path: Path) -> None:
+async def test_in_a_session_a_notification_or_its_own_end_interrupts_the_run(name: str, tmp_path: Path) -> None:
     async with line(MODES[name], tmp_path / "notification") as client, anyio.create_task_group() as tasks:
         tasks.start_soon(client.ask)
         await client.upstream.until(lambda seen: seen.open == 3)
         await client.say(method="notifications/cancelled", params={"requestId": 7})
-        assert await client.end() == STOPPED
+        assert await client.end() == DROPPED
 
     async with line(MODES[name], tmp_path / "end") as client, anyio.create_task_group() as tasks:
         tasks.start_soon(client.ask)
         await client.upstream.until(lambda seen: seen.open == 3)
         await client.web.delete("/mcp", headers=client.headers)
-        assert await client.end() == STOPPED
+        assert await client.end() == DROPPED
 
 
 async def test_in_a_session_a_second_request_of_an_id_in_use_is_refused(tmp_path: Path) -> None:
@@ -133,11 +136,13 @@ async def test_in_a_session_a_second_request_of_an_id_in_use_is_refused(tmp_path
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32600)
         assert (await client.say(id=8, method="ping")).status_code == 200
         await client.say(method="notifications/cancelled", params={"requestId": 7})
-        assert await client.end() == STOPPED
+        assert await client.end() == DROPPED
 
 
 @pytest.mark.parametrize("cancel", [True, False], ids=["notification", "disconnect"])
-async def test_over_sse_a_notification_or_the_end_of_the_stream_stops_the_run(cancel: bool, tmp_path: Path) -> None:
+async def test_over_sse_a_notification_or_the_end_of_the_stream_interrupts_the_run(
+    cancel: bool, tmp_path: Path
+) -> None:
     async with line(Mode(), tmp_path) as client:
         async with client.web.stream("GET", "/sse") as stream:
             events = stream.aiter_lines()
@@ -159,7 +164,7 @@ async def test_over_sse_a_notification_or_the_end_of_the_stream_stops_the_run(ca
             if cancel:
                 await say(method="notifications/cancelled", params={"requestId": 7})
                 await client.upstream.until(lambda seen: seen.open == 0)
-        assert await client.end() == STOPPED
+        assert await client.end() == DROPPED
 
 
 @pytest.mark.parametrize("name", ["modern stream", "modern JSON", "session", "stateless"])
@@ -188,4 +193,4 @@ async def test_a_run_that_was_handed_back_goes_on_without_its_client(name: str, 
             await anyio.lowlevel.checkpoint()
         assert client.upstream.open == 3
         await client.port.service.cancel(run.run_id)
-        assert await client.end() == STOPPED
+        assert await client.end() == CANCELLED

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,7 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
-from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared._httpx_utils import create_mcp_http_client
 
 from moa_mcp.testing import Reply, Upstream
 from tests.server.transports.place import (
@@ -24,7 +20,7 @@ from tests.server.transports.place import (
     ENVELOPE,
     HANDSHAKE,
     ROOT,
-    Port,
+    a_client,
     held,
     on_a_port,
     on_pipes,
@@ -114,6 +110,32 @@ async def test_a_malformed_body_is_refused_and_the_next_is_served(headers: dict[
             assert (await web.post("/mcp", headers=MODERN, json=PING)).status_code == 200
 
 
+WITH_AN_ID = (
+    {"jsonrpc": "2.0", "id": 504},
+    {"jsonrpc": "1.0", "id": 504, "method": "ping"},
+    {"jsonrpc": "2.0", "id": 504, "method": 3},
+    {"jsonrpc": "2.0", "id": 504, "method": "ping", "params": 3},
+)
+
+
+@pytest.mark.parametrize("headers", [MODERN, ACCEPT], ids=["2026-07-28", "handshake"])
+@pytest.mark.parametrize("message", WITH_AN_ID)
+async def test_a_malformed_request_is_refused_under_its_own_id_on_every_path(
+    headers: dict[str, str], message: dict[str, Any], tmp_path: Path
+) -> None:
+    async with (
+        on_a_port(tmp_path) as port,
+        httpx.AsyncClient(base_url=port.address) as web,
+        web.stream("GET", "/sse") as stream,
+    ):
+        posts = await anext(line async for line in stream.aiter_lines() if line.startswith("data: "))
+        paths = ("/mcp", posts.removeprefix("data: "))
+        refusals = [await web.post(path, headers=headers, json=message) for path in paths]
+
+    assert {(refused.status_code, refused.json()["id"]) for refused in refusals} == {(400, 504)}
+    assert {refused.json()["error"]["code"] for refused in refusals} == {-32600}
+
+
 async def test_responses_are_not_for_caches(tmp_path: Path) -> None:
     async with on_a_port(tmp_path) as port, httpx.AsyncClient(base_url=port.address) as web:
         reply = await web.post("/mcp", headers=MODERN, json=PING)
@@ -141,19 +163,6 @@ async def test_half_an_emoji_in_a_question_is_mended(tmp_path: Path) -> None:
 
 HELLO = b'"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"test","version":"1"}}}'
 assert HANDSHAKE["protocolVersion"].encode() in HELLO
-
-
-@asynccontextmanager
-async def a_client(port: Port, face: str, mode: str, token: str = "") -> AsyncGenerator[Client]:
-    """A client of the server on that port, at /mcp or at /sse."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    async with create_mcp_http_client(headers=headers) as web:
-        if face == "sse":
-            streams = sse_client(f"{port.address}/sse", headers=headers)
-        else:
-            streams = streamable_http_client(f"{port.address}/mcp", http_client=web)
-        async with Client(streams, mode=mode) as client:
-            yield client
 
 
 @pytest.mark.parametrize("face", ["mcp", "sse"])

@@ -40,6 +40,13 @@ def error_of(line: bytes | Overlong) -> tuple[int, Any]:
         (b'{"id":4,"method":"ping"}', -32600, 4),
         (b'{"jsonrpc":"2.0","id":"a","method":3}', -32600, "a"),
         (b'{"jsonrpc":"2.0","id":4,"result":3}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":4,"error":3}', -32600, None),
+        (b'{"jsonrpc":"2.0","id":504}', -32600, 504),
+        (b'{"id":"a"}', -32600, "a"),
+        (b'{"jsonrpc":"2.0","id":4,"params":{}}', -32600, 4),
+        (b'{"jsonrpc":"2.0","id":4,"method":null}', -32600, 4),
+        (b'{"jsonrpc":2.0,"id":4,"method":"ping"}', -32600, 4),
+        (b'{"jsonrpc":"2.0","id":4,"method":"ping","params":[1]}', -32600, 4),
         (b'{"jsonrpc":"2.0","id":4,"method":"ping","params":3}', -32600, 4),
     ],
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+from collections.abc import Awaitable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from moa_mcp.testing import Reply, Upstream
-from tests.server.transports.place import ASK, ENVELOPE, held, on_pipes, said
+from moa_mcp.testing import Reply, Request, Upstream, echo
+from tests.server.transports.place import ASK, ENVELOPE, HANDSHAKE, Talk, held, on_pipes, said
 
 IDS = (b"null", b"1.5", b"true", b"[]", b"{}", b"-0.0", b"1e400", b"9" * 40, b"9" * 5000)
 LEGIBLE = (b'"a"', b"-1", b"77", b'""', b'"\\ud83d"', b'"77x"')
@@ -98,6 +100,54 @@ async def test_an_end_in_the_middle_of_a_run_is_quick_clean_and_written_down(
         await upstream.until(lambda seen: seen.open == 0)
 
     assert talk.process.returncode == 0
+    assert statuses(tmp_path) == ["interrupted"]
+
+
+async def heard_until_the_end(talk: Talk) -> dict[Any, dict[str, Any]]:
+    """The answers that still come after stdin has ended, by id."""
+    assert talk.process.stdout
+    await talk.stdin.aclose()
+    lines = b"".join([chunk async for chunk in talk.process.stdout]).splitlines()
+    assert await talk.process.wait() == 0
+    messages = [json.loads(line) for line in lines]
+    return {message["id"]: message for message in messages if "id" in message}
+
+
+async def test_what_was_asked_before_stdin_ended_is_answered_if_no_model_has_to_be_asked_for_it(tmp_path: Path) -> None:
+    demo: dict[str, Any] = {"name": "moa_ask", "arguments": {"question": "Why?", "preset": "demo"}}
+    calls: dict[int, dict[str, Any]] = {2: demo, 3: {"name": "moa_list_presets", "arguments": {}}, 4: ASK}
+    async with Upstream() as upstream, on_pipes(tmp_path, upstream) as talk:
+        await talk.say(said(id=0, method="initialize", params=HANDSHAKE))
+        await talk.say(said(method="notifications/initialized"))
+        await talk.say(said(id=1, method="tools/list"))
+        for number, params in calls.items():
+            await talk.say(said(id=number, method="tools/call", params=params))
+        answers = await heard_until_the_end(talk)
+
+    assert {number for number, answer in answers.items() if "result" in answer} == {0, 1, 2, 3, 4}
+    assert answers[2]["result"]["structuredContent"]["status"] == "completed"
+    assert answers[4]["result"]["structuredContent"]["status"] == "interrupted"
+    assert upstream.requests == []
+
+
+async def test_no_call_begins_once_stdin_has_ended_and_what_was_paid_for_is_kept(tmp_path: Path) -> None:
+    answering = iter((echo, echo, held, held))
+
+    def answer(request: Request) -> Reply | Awaitable[Reply]:
+        return next(answering)(request)
+
+    async with Upstream(answer) as upstream, on_pipes(tmp_path, upstream) as talk:
+        await talk.say(said(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
+        await upstream.until(lambda seen: len(seen.requests) == 3 and seen.open == 1)
+        while len(json.loads(await talk.read("moa://runs/latest/drafts"))["drafts"]) < 2:
+            pass
+        answers = await heard_until_the_end(talk)
+        await upstream.until_closed()
+
+    run = answers[1]["result"]["structuredContent"]
+    assert (run["status"], len(upstream.requests)) == ("interrupted", 3)
+    assert sorted(call["status"] for call in run["calls"]) == ["cancelled", "ok", "ok"]
+    assert "goes on where it stopped" in run["error"]
     assert statuses(tmp_path) == ["interrupted"]
 
 
