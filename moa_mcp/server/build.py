@@ -72,6 +72,7 @@ def build_server(service: Service) -> MoAServer:
     prompts, completions = Prompts(service), Completions(service)
     updates = Updates()
     service.desk.watch(updates.hear)
+    service.desk.watch_latest(updates.latest_changed)
     service.watch_presets(updates.presets_changed)
     server = MoAServer(
         updates,

@@ -20,13 +20,13 @@ async def runs(service: Service, owner: str) -> str:
 
 
 async def latest(service: Service, owner: str) -> str:
-    """The owner's newest run, or why there is none."""
+    """The owner's latest run, or why there is none."""
     run = await service.latest(owner=owner)
     return _json(_NO_RUN if run is None else views.as_json(run))
 
 
 async def latest_drafts(service: Service, owner: str) -> str:
-    """The drafts of the owner's newest run, or why there are none."""
+    """The drafts of the owner's latest run, or why there are none."""
     run = await service.latest(owner=owner)
     return _json({**_NO_RUN, "drafts": []} if run is None else _drafts(run))
 

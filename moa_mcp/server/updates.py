@@ -44,7 +44,7 @@ class Audience:
     def __init__(self) -> None:
         self.listen = ListenHandler(self, max_subscriptions=MOST_STREAMS)
         self.subscribers: dict[int, Subscriber] = {}
-        self.newest = 0.0
+        self.latest: str | None = None
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
 
     async def publish(self, event: ServerEvent) -> None:
@@ -110,9 +110,18 @@ class Updates:
     def hear(self, run: Run, record: CallRecord | None) -> None:
         """Tell the owner of `run` that it began or ended, or that `record` was added to it."""
         audience = self._of(run.owner)
-        audience.newest = max(audience.newest, run.created_at)
-        for uri in _changed(run, record, latest=run.created_at >= audience.newest):
+        if record is None and run.status == "running":
+            audience.latest = run.run_id
+        for uri in _changed(run, record, latest=run.run_id == audience.latest):
             audience.tell(ResourceUpdated(uri))
+
+    def latest_changed(self, run: Run) -> None:
+        """Tell the owner of `run` that it is their latest one, unless it was before."""
+        audience = self._of(run.owner)
+        if audience.latest != run.run_id:
+            audience.latest = run.run_id
+            audience.tell(ResourceUpdated("moa://runs/latest"))
+            audience.tell(ResourceUpdated("moa://runs/latest/drafts"))
 
     def presets_changed(self) -> None:
         """Tell everybody: presets belong to all who use the server."""

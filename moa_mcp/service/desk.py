@@ -150,11 +150,24 @@ class Desk:
         self._arriving = 0
         self._door = anyio.Lock()
         self._watchers: list[Watcher] = []
+        self._latest_watchers: list[Callable[[Run], None]] = []
         self.memory = Memory()
 
     def watch(self, watcher: Watcher) -> None:
         """Let `watcher` hear of every run, whoever asked for it, for as long as the desk is open."""
         self._watchers.append(watcher)
+
+    def watch_latest(self, watcher: Callable[[Run], None]) -> None:
+        """Let `watcher` know each run that becomes its owner's latest because they are given its answer."""
+        self._latest_watchers.append(watcher)
+
+    async def hand_over(self, run: Run) -> Run:
+        """The run, for its owner. If it has been completed, it is their latest from now on."""
+        if run.status == "completed":
+            await self._store.make_latest(run.owner, run.run_id)
+            for watcher in self._latest_watchers:
+                watcher(run)
+        return run
 
     async def start(self, run: Run, wanted: Wanted, since: float | None = None) -> LiveRun | Run:
         """Begin a run that is the desk's from here on, or return what stands for it in the store (see its `admit`).
@@ -259,16 +272,17 @@ class Desk:
         raise UnknownRun(run_id)
 
     async def keep_house(self) -> None:
-        """Tell the other servers, as long as runs go on, that theirs they are not; and clear the store."""
-        clear_at = anyio.current_time()
-        while True:
-            await anyio.sleep(HEARTBEAT)
-            if not self._live:
-                continue
-            await self._store.beat()
-            if anyio.current_time() >= clear_at:
-                clear_at = anyio.current_time() + PRUNE
-                await self._store.prune()
+        """Tell the other servers, as long as runs go on, that theirs they are not; and clear the store meanwhile."""
+        async with anyio.create_task_group() as clearances:
+            clear_at = anyio.current_time()
+            while True:
+                await anyio.sleep(HEARTBEAT)
+                if not self._live:
+                    continue
+                await self._store.beat()
+                if anyio.current_time() >= clear_at:
+                    clear_at = anyio.current_time() + PRUNE
+                    clearances.start_soon(self._store.prune, name="clearing the store")
 
     @property
     def _has_room(self) -> bool:
@@ -315,6 +329,8 @@ class Desk:
                 if final.status == "cancelled":  # nobody will ask these calls again, so they are part of the account
                     writes.start_soon(self._store.add_records, final.run_id, _cut_off(final))
                 writes.start_soon(self._store.settle, live.hold, live.spent())
+                if live.attached:
+                    writes.start_soon(self.hand_over, final)
         except Exception:
             # The answer is there all the same, and the other runs go on.
             logger.exception("How run %s ended could not be written down", live.begun.run_id)

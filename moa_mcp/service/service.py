@@ -146,7 +146,7 @@ class Service:
         if isinstance(found, LiveRun):
             return await self.desk.wait(found, wait_seconds, listener)
         if found.status == "completed":
-            return replace(found, cached=True)
+            return replace(await self.desk.hand_over(found), cached=True)
         return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, listener=listener)
 
     async def _found_or_started(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
@@ -208,10 +208,10 @@ class Service:
                 return await self.desk.wait(live, left, listener)
             run = await self.desk.collect(owner, run_id)
             if run.status != "running":  # if it is interrupted, the store would not give it to us
-                return run
+                return await self.desk.hand_over(run)
             run = await self._of_a_sibling(run_id, owner, left)
             if run.status != "interrupted" or left == 0:
-                return run
+                return await self.desk.hand_over(run)
 
     async def _resumed(self, owner: str, run_id: str) -> LiveRun | None:
         """The run, going on again, if it was interrupted and nobody else has taken it over."""
@@ -255,7 +255,7 @@ class Service:
         return [self._as_it_is(run) for run in await self.store.list(owner)]
 
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
-        """The owner's newest run, or None before there is one."""
+        """The run that the owner began, resumed or was given last, or None before there is one."""
         run = await self.store.latest(owner)
         return None if run is None else self._as_it_is(run)
 

@@ -31,6 +31,15 @@ GOES_ON = (
 )
 """What is said of every interrupted run."""
 
+
+def dates_since(since: float, now: float) -> tuple[float, float]:
+    """Between which dates a run must have begun to count as begun at `since` or later; all in Unix seconds.
+
+    As far ahead of now as back: a clock may be set back a little, but one that was far ahead dates nothing.
+    """
+    return since, now + (now - since)
+
+
 STANDING = frozenset({"completed", "running", "interrupted"})
 """The states of a run that stands for its question: asked again, it is collected and not paid for anew."""
 
@@ -40,6 +49,9 @@ class RunStore(DayLedger, Protocol):
 
     A run that is `running` belongs to the server that began it; once that server is gone it reads as
     `interrupted`, and another may claim it.
+
+    The newest run is the one that was begun last, in the order in which the store took them in: the clock that dates
+    a run may be wrong. The latest run is the one that was begun, resumed or given to its owner last.
     """
 
     async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
@@ -80,11 +92,15 @@ class RunStore(DayLedger, Protocol):
         ...
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        """The run that stands for a key: the owner's newest, if it began at `since` or later and has not failed."""
+        """The run that stands for a key: the newest that began at `since` or later, if it has not failed."""
         ...
 
     async def latest(self, owner: str) -> Run | None:
-        """The owner's newest run."""
+        """The owner's latest run."""
+        ...
+
+    async def make_latest(self, owner: str, run_id: str) -> None:
+        """Let a run be its owner's latest: they are given its answer. Nothing happens if they have none of that id."""
         ...
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,20 +19,22 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
-from moa_mcp.store.schema import VERSION, migrate, version_of
+from moa_mcp.store.backup import back_up
+from moa_mcp.store.schema import VERSION, mend, migrate, version_of
 
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 10.0
 """How long one server waits for the others to be done with the file."""
 
-CHECK_SECONDS = 2.0
-"""How long a file is looked through when it is opened; what a large one hides shows when it is read."""
+CHECKED_BYTES = 4 * 1024 * 1024
+"""A file up to this size is checked when it is opened, which takes some tens of milliseconds.
+
+Damage in a larger one shows when the damaged pages are read. To check 200 MB takes seconds, in which nobody can write.
+"""
 
 JOURNAL_BYTES = 1024 * 1024
 """What the journal may keep of the disk between two transactions."""
-
-_STEPS_BETWEEN_LOOKS = 10_000
 
 
 class Damaged(Exception):
@@ -77,10 +78,13 @@ class _Job(Generic[Result]):
 
 
 class Database:
-    """One connection, used by one thread at a time. Writes that wait together are committed together."""
+    """One connection, used by one thread at a time. Writes that wait together are committed together.
+
+    `lost_tables` names the tables that the file lacked when it was opened: it has empty ones now.
+    """
 
     def __init__(self, file: Path) -> None:
-        """Open `file`, creating or migrating it under a lock.
+        """Open `file`, creating, mending or migrating it under a lock; before it is migrated it is backed up.
 
         Raises:
             Damaged: it is no database, or a damaged one.
@@ -93,7 +97,7 @@ class Database:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
             _create_private(file)
-            self._db = _connect(file)
+            self._db, self.lost_tables = _connect(file)
         self.read_only = version_of(self._db) > VERSION
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
@@ -178,7 +182,8 @@ def _create_private(file: Path) -> None:
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def _connect(file: Path) -> sqlite3.Connection:
+def _connect(file: Path) -> tuple[sqlite3.Connection, Sequence[str]]:
+    """A connection to the file, and the names of the tables that it had lost."""
     db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         if version_of(db) == 0:
@@ -188,31 +193,26 @@ def _connect(file: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA secure_delete = ON")
-        if version_of(db) <= VERSION:
-            migrate(db)
-        verdict = _checked(db)
-    except sqlite3.OperationalError:
+        _check(db, file)
+        return db, () if version_of(db) > VERSION else _bring_up_to_date(db, file)
+    except BaseException as error:
         db.close()
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            raise Damaged(str(error)) from error
         raise
-    except sqlite3.DatabaseError as error:
-        db.close()
-        raise Damaged(str(error)) from error
-    if verdict != "ok":
-        db.close()
-        raise Damaged(str(verdict))
-    return db
 
 
-def _checked(db: sqlite3.Connection) -> str:
-    """What SQLite says of the file; "ok" also if it has not looked at all of it in `CHECK_SECONDS`."""
-    end = time.monotonic() + CHECK_SECONDS
-    db.set_progress_handler(lambda: time.monotonic() > end, _STEPS_BETWEEN_LOOKS)
-    try:
+def _check(db: sqlite3.Connection, file: Path) -> None:
+    """Raises sqlite3.DatabaseError if SQLite finds damage; of a large file only what is needed to open it is read."""
+    if file.stat().st_size <= CHECKED_BYTES:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
-            raise
-        return "ok"
-    finally:
-        db.set_progress_handler(None, 0)
-    return str(verdict)
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+
+
+def _bring_up_to_date(db: sqlite3.Connection, file: Path) -> Sequence[str]:
+    lost = mend(db)
+    if 0 < (version := version_of(db)) < VERSION:
+        back_up(db, file, version)
+    migrate(db)
+    return lost

@@ -8,7 +8,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
-from moa_mcp.store.base import CANCELLED, STANDING, Admitted
+from moa_mcp.store.base import CANCELLED, STANDING, Admitted, dates_since
 from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of, granted
 
 
@@ -19,6 +19,7 @@ class MemoryStore:
         self._most = most
         self._clock = clock
         self._runs: dict[str, Run] = {}
+        self._given: dict[str, str] = {}
         self._days: dict[tuple[str, int], Spend] = {}
         self._holds: dict[str, Hold] = {}
 
@@ -36,6 +37,7 @@ class MemoryStore:
             return before
         admitted = Admitted.of(run, self._reserve(wanted))
         self._runs[run.run_id] = admitted.run
+        self._given.pop(run.owner, None)
         await self.prune()
         return admitted
 
@@ -60,6 +62,7 @@ class MemoryStore:
             return None
         claimed = Admitted.of(replace(run, status="running", error=None), self._reserve(wanted))
         self._runs[run_id] = claimed.run
+        self._given[owner] = run_id
         return claimed
 
     async def get(self, owner: str, run_id: str) -> Run | None:
@@ -68,11 +71,17 @@ class MemoryStore:
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
         own = await self.list(owner, limit=self._most)
-        newest = next((run for run in own if run.key == key and run.created_at >= since), None)
+        earliest, last = dates_since(since, self._clock())
+        newest = next((run for run in own if run.key == key and earliest <= run.created_at <= last), None)
         return newest if newest and newest.status in STANDING else None
 
     async def latest(self, owner: str) -> Run | None:
-        return next(iter(await self.list(owner, limit=1)), None)
+        given = await self.get(owner, self._given.get(owner, ""))
+        return given or next(iter(await self.list(owner, limit=1)), None)
+
+    async def make_latest(self, owner: str, run_id: str) -> None:
+        if await self.get(owner, run_id):
+            self._given[owner] = run_id
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
         own = [run for run in self._runs.values() if run.owner == owner]

@@ -7,6 +7,8 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from heapq import merge
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -43,6 +45,7 @@ class ResilientStore:
         self._opening = anyio.Lock()
         self._troubles: list[str] = []
         self._told: set[str] = set()
+        self._latest_in_memory: set[str] = set()
 
     async def _opened(self) -> RunStore:
         """Opened when it is first needed: a server that is never asked leaves no file."""
@@ -56,7 +59,10 @@ class ResilientStore:
 
     def _open_or_go_without(self) -> RunStore:
         try:
-            return self._open()
+            store = self._open()
+            if trouble := store.trouble():
+                self._tell(trouble)
+            return store
         except Damaged as error:
             return self._fresh(error)
         except _BROKEN as error:
@@ -66,7 +72,10 @@ class ResilientStore:
 
     async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
         found = await self._guarded(lambda store: store.admit(run, wanted, since))
-        return found or await self._memory.admit(run, self._without_booked(wanted), since)
+        found = found or await self._memory.admit(run, self._without_booked(wanted), since)
+        if isinstance(found, Admitted):
+            self._note_latest(run.owner, run.run_id)
+        return found
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         return await self._write(run_id, lambda store: store.add_records(run_id, records))
@@ -79,7 +88,10 @@ class ResilientStore:
         await self._guarded(lambda store: store.cancel(owner, run_id))
 
     async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
-        return await self._either(lambda store: store.claim(owner, run_id, wanted))
+        claimed = await self._either(lambda store: store.claim(owner, run_id, wanted))
+        if claimed is not None:
+            self._note_latest(owner, run_id)
+        return claimed
 
     async def get(self, owner: str, run_id: str) -> Run | None:
         return await self._either(lambda store: store.get(owner, run_id))
@@ -88,13 +100,32 @@ class ResilientStore:
         return await self._either(lambda store: store.find(owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
-        return next(iter(await self.list(owner, limit=1)), None)
+        in_memory = await self._memory.latest(owner)
+        if in_memory is not None and owner in self._latest_in_memory:
+            return in_memory
+        kept = await self._guarded(lambda store: store.latest(owner))
+        return in_memory if kept is None else await self._memory.get(owner, kept.run_id) or kept
+
+    async def make_latest(self, owner: str, run_id: str) -> None:
+        await self._memory.make_latest(owner, run_id)
+        if not self._memory.holds(run_id):
+            await self._guarded(lambda store: store.make_latest(owner, run_id))
+        self._note_latest(owner, run_id)
+
+    def _note_latest(self, owner: str, run_id: str) -> None:
+        """Remember in which of the two stores the owner's latest run is."""
+        if self._memory.holds(run_id):
+            self._latest_in_memory.add(owner)
+        else:
+            self._latest_in_memory.discard(owner)
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
-        runs = [*await self._memory.list(owner, limit)]
-        if await self._opened() is not self._memory:
-            runs += await self._guarded(lambda store: store.list(owner, limit)) or ()
-        return sorted(runs, key=lambda run: run.created_at, reverse=True)[:limit]
+        in_memory = await self._memory.list(owner, limit)
+        if await self._opened() is self._memory:
+            return in_memory
+        kept = await self._guarded(lambda store: store.list(owner, limit)) or ()
+        on_disk = (run for run in kept if not self._memory.holds(run.run_id))
+        return [*islice(merge(in_memory, on_disk, key=_date, reverse=True), limit)]
 
     async def remove(self, owner: str, run_id: str) -> bool:
         return bool(await self._either(lambda store: _true_or_none(store, owner, run_id)))
@@ -191,6 +222,11 @@ def _done(work: Work[Result]) -> Work[tuple[Result]]:
 
 async def _true_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
     return await store.remove(owner, run_id) or None
+
+
+def _date(run: Run) -> float:
+    """When a run began, as far as its date can be believed: one that is still to come is no date."""
+    return run.created_at if run.created_at <= time.time() else 0.0
 
 
 def _words(error: Exception) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
+
 from moa_mcp.model import CallRecord, Run
-from moa_mcp.store import daybook
-from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted
+from moa_mcp.store import backup, daybook
+from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted, dates_since
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from moa_mcp.store.database import Database
 from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
@@ -28,8 +30,29 @@ _ADD_IF_OURS = (
     "INSERT OR REPLACE INTO records (run_id, call_id, body)"
     " SELECT run_id, ?, ? FROM runs WHERE run_id = ? AND server = ?"
 )
+_NEWEST = "SELECT max(rowid) FROM runs WHERE owner = ?1"
+_GIVEN = f"SELECT run_id FROM given WHERE owner = ?1 AND newest = ({_NEWEST})"
+_LATEST = f"{_GIVEN} UNION ALL SELECT run_id FROM runs WHERE rowid = ({_NEWEST}) LIMIT 1"
+_MAKE_LATEST = (
+    "INSERT OR REPLACE INTO given (owner, run_id, newest)"
+    f" SELECT owner, run_id, ({_NEWEST}) FROM runs WHERE owner = ?1 AND run_id = ?2"
+)
+_TOO_OLD = "SELECT run_id FROM runs WHERE status != 'running' AND created_at < ? ORDER BY created_at LIMIT 100"
+_AHEAD_AND_TOO_OLD = (
+    "SELECT run_id FROM runs WHERE status != 'running' AND created_at > ?"
+    " AND rowid < (SELECT max(rowid) FROM runs WHERE status != 'running' AND created_at < ?)"
+)
+"""Runs whose date is still to come, from a clock that was ahead, are as old as those that were begun after them."""
+
+_OLDEST = "SELECT run_id FROM runs NOT INDEXED WHERE status != 'running' ORDER BY rowid LIMIT 1"
 _SERVER_FORGOTTEN = 86_400.0
-_PAGES_AT_ONCE = 512
+_PAGES_AT_ONCE = 256
+
+FORGETTING_SECONDS = 0.02
+"""How long a transaction goes on forgetting runs, the commit not counted."""
+
+PAUSE_SECONDS = 0.12
+"""Between two transactions of a clearance. Whoever waits for SQLite's lock tries again every 0.1 seconds or sooner."""
 
 
 class SqliteStore:
@@ -52,6 +75,7 @@ class SqliteStore:
         self._max_bytes = max_mb * 1024 * 1024
         self._clock = clock
         self._server = uuid4().hex
+        self._lost_tables = self._database.lost_tables
 
     async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
         def start(db: sqlite3.Connection) -> Admitted | Run:
@@ -61,7 +85,10 @@ class SqliteStore:
             self._beat(db)
             admitted = Admitted.of(run, self._reserve(db, wanted))
             row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(admitted.run))
-            db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            db.execute(
+                "INSERT INTO runs (run_id, owner, status, key, created_at, server, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
             return admitted
 
         return await self._database.write(start)
@@ -99,6 +126,7 @@ class SqliteStore:
             if run is None or run.status != "interrupted":
                 return None
             db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
+            self._make_latest(db, owner, run_id)
             return Admitted.of(replace(run, status="running", error=None), self._reserve(db, wanted))
 
         return await self._database.write(take)
@@ -110,7 +138,10 @@ class SqliteStore:
         return await self._database.run(lambda db: self._find(db, owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
-        return await self._database.run(lambda db: self._read(db, "owner = ?", (owner,)))
+        return await self._database.run(lambda db: self._latest(db, owner))
+
+    async def make_latest(self, owner: str, run_id: str) -> None:
+        await self._database.write(lambda db: self._make_latest(db, owner, run_id))
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
         return await self._database.run(lambda db: self._select(db, "owner = ?", (owner,), limit))
@@ -119,28 +150,55 @@ class SqliteStore:
         def delete(db: sqlite3.Connection) -> bool:
             daybook.sweep(db, owner, self._clock(), self._server, self._lives)
             row = (owner, repair(run_id))
-            return db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount > 0
+            if not db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount:
+                return False
+            backup.forget(self._database.file, [run_id])
+            return True
 
         return await self._database.write(delete, erases=True)
 
     async def prune(self) -> int:
-        def delete(db: sqlite3.Connection) -> int:
-            self._call_the_dead_interrupted(db)
-            daybook.sweep_all(db, self._clock(), self._server, self._lives)
-            db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
-            gone = db.execute(
-                "DELETE FROM runs WHERE status != 'running' AND created_at < ?",
-                (self._clock() - self._keep_seconds,),
-            ).rowcount
-            while _size(db) > self._max_bytes and (deleted := _delete_oldest(db)):
-                gone += deleted
-            return gone
-
-        gone = await self._database.write(delete, erases=True)
-        # Step by step: each is short, so that no other server waits for long.
-        while gone and await self._database.write(_give_pages_back):
-            pass
+        gone = await self._step_by_step(self._forget_some, erases=True)
+        if gone:
+            await self._step_by_step(_give_pages_back, erases=False)
         return gone
+
+    async def _step_by_step(self, work: Callable[[sqlite3.Connection], tuple[int, bool]], *, erases: bool) -> int:
+        """Repeat `work`, which returns how much it did and whether that was all; the sum of what it did.
+
+        Each time in a short transaction, with a pause before the next, so that nobody waits for long.
+        """
+        total = 0
+        while True:
+            done, is_all = await self._database.write(work, erases=erases)
+            total += done
+            if is_all:
+                return total
+            await anyio.sleep(PAUSE_SECONDS)
+
+    def _forget_some(self, db: sqlite3.Connection) -> tuple[int, bool]:
+        """Forget what is to go for a short while; how many runs went, and whether that was all."""
+        self._call_the_dead_interrupted(db)
+        daybook.sweep_all(db, self._clock(), self._server, self._lives)
+        db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
+        end, forgotten, is_all = time.monotonic() + FORGETTING_SECONDS, list[str](), True
+        for run_id in self._to_forget(db):
+            db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            forgotten.append(run_id)
+            if time.monotonic() >= end:
+                is_all = False
+                break
+        backup.forget(self._database.file, forgotten)
+        return len(forgotten), is_all
+
+    def _to_forget(self, db: sqlite3.Connection) -> Iterator[str]:
+        """The runs that are too old, then the oldest while the store is too large. Each is deleted before the next."""
+        too_old = self._clock() - self._keep_seconds
+        yield from _ids(db, _AHEAD_AND_TOO_OLD, (self._clock(), too_old))
+        while run_ids := _ids(db, _TOO_OLD, (too_old,)):
+            yield from run_ids
+        while _size(db) > self._max_bytes and (run_ids := _ids(db, _OLDEST)):
+            yield from run_ids
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
         await self._database.write(lambda db: daybook.settle(db, hold, actual))
@@ -155,28 +213,41 @@ class SqliteStore:
         await self._database.aclose()
 
     def trouble(self) -> str | None:
-        return None
+        lost, self._lost_tables = self._lost_tables, ()
+        name = self._database.file.name
+        return f"The store {name} has lost what was in {', '.join(lost)}, and goes on without." if lost else None
 
     def _beat(self, db: sqlite3.Connection) -> None:
         this = Server.this()
         row = (self._server, this.pid, this.boot, self._clock())
         db.execute(
-            "INSERT INTO servers VALUES (?, ?, ?, ?) ON CONFLICT (server) DO UPDATE SET heard = excluded.heard", row
+            "INSERT INTO servers (server, pid, boot, heard) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (server) DO UPDATE SET heard = excluded.heard",
+            row,
         )
 
     def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
         return daybook.reserve(db, wanted, self._server, self._clock(), self._lives)
 
     def _find(self, db: sqlite3.Connection, owner: str, key: str, since: float) -> Run | None:
-        run = self._read(db, "owner = ? AND key = ? AND created_at >= ?", (owner, key, since))
+        dates = dates_since(since, self._clock())
+        run = self._read(db, "owner = ? AND key = ? AND created_at BETWEEN ? AND ?", (owner, key, *dates))
         return run if run and run.status in STANDING else None
+
+    def _latest(self, db: sqlite3.Connection, owner: str) -> Run | None:
+        return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
+
+    def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
+        """Nothing is written if the run is the latest already: then nobody waits for the disk."""
+        if db.execute(_LATEST, (owner,)).fetchone() != (run_id,):
+            db.execute(_MAKE_LATEST, (owner, repair(run_id)))
 
     def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
         return next(iter(self._select(db, where, values, 1)), None)
 
     def _select(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int) -> Sequence[Run]:
         rows = db.execute(
-            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC",
+            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY rowid DESC",
             tuple(repair(value) if isinstance(value, str) else value for value in values),
         )
         readable = (run for row in rows if (run := self._readable(db, row)))
@@ -203,9 +274,9 @@ class SqliteStore:
 
     def _call_the_dead_interrupted(self, db: sqlite3.Connection) -> None:
         """Mark the runs whose server is gone, so that they can be forgotten as the ended ones are."""
-        for run_id, server in db.execute("SELECT run_id, server FROM runs WHERE status = 'running'").fetchall():
+        for (server,) in db.execute("SELECT DISTINCT server FROM runs WHERE status = 'running'").fetchall():
             if not self._lives(db, server):
-                db.execute("UPDATE runs SET status = 'interrupted' WHERE run_id = ?", (run_id,))
+                db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running' AND server = ?", (server,))
 
     def _lives(self, db: sqlite3.Connection, server: str) -> bool:
         if server == self._server:
@@ -222,16 +293,19 @@ def _size(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _give_pages_back(db: sqlite3.Connection) -> bool:
-    """Shorten the file by some of its free pages; False when it has none left."""
-    db.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
-    (before,), (auto,) = (db.execute(f"PRAGMA {name}").fetchone() for name in ("freelist_count", "auto_vacuum"))
-    return bool(before and auto)
+def _give_pages_back(db: sqlite3.Connection) -> tuple[int, bool]:
+    """Shorten the file by some of its free pages; by how many, and whether it has none left."""
+    before = _free_pages(db)
+    for _ in range(_PAGES_AT_ONCE):  # one by one: Python stops the statement after its first page
+        db.execute("PRAGMA incremental_vacuum(1)")
+    after = _free_pages(db)
+    return before - after, after in {0, before}
 
 
-def _delete_oldest(db: sqlite3.Connection) -> int:
-    cursor = db.execute(
-        "DELETE FROM runs WHERE run_id ="
-        " (SELECT run_id FROM runs WHERE status != 'running' ORDER BY created_at LIMIT 1)"
-    )
-    return cursor.rowcount
+def _free_pages(db: sqlite3.Connection) -> int:
+    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)
+
+
+def _ids(db: sqlite3.Connection, query: str, values: tuple[float, ...] = ()) -> list[str]:
+    return [run_id for (run_id,) in db.execute(query, values)]

@@ -173,3 +173,18 @@ async def test_an_older_run_is_not_the_latest_one(serve_heard: Serve, heard: Hea
             await heard.until(f"moa://runs/{old}/answer")
 
     assert set(heard.uris) == {f"moa://runs/{old}/answer"}
+
+
+async def test_a_run_that_is_given_from_the_store_is_the_latest_one_again(
+    serve_heard: Serve, heard: Heard, mode: str
+) -> None:
+    async with serve_heard(ScriptedProvider(lambda call: call.id)) as served:
+        run_id = (await served.ask(question="Old?")).facts["run_id"]
+        await served.ask(question="New?")
+        async with told_of(served.client, heard, mode, LATEST):
+            await served.ask(question="Old?")
+            await heard.until(LATEST[2])
+            drafts = await served.client.read_resource(LATEST[2])
+
+    assert set(heard.uris) == set(LATEST[1:])
+    assert run_id in drafts.contents[0].text

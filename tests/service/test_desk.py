@@ -11,7 +11,7 @@ from moa_mcp.errors import Busy, ProviderError, Reason, UnknownRun
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.providers.base import OnText
-from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
+from moa_mcp.service.desk import HEARTBEAT, WAITING_ROOM, Desk, LiveRun, open_desk
 from moa_mcp.service.ends import DROP, SERVER_END
 from moa_mcp.store.ledger import Spend
 from moa_mcp.store.memory import MemoryStore
@@ -340,3 +340,28 @@ async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Pa
     await store.aclose()
 
     assert (len(waiting.drafts), len(stopped.drafts)) == (2, 2)
+
+
+@jumping
+async def test_a_server_tells_the_others_that_it_lives_while_it_clears_the_store() -> None:
+    class Slow(MemoryStore):
+        def __init__(self) -> None:
+            super().__init__()
+            self.is_full, self.beats, self.cleared = False, 0, anyio.Event()
+
+        async def beat(self) -> None:
+            self.beats += 1
+
+        async def prune(self) -> int:
+            if self.is_full:
+                await anyio.sleep(10 * HEARTBEAT)
+                self.cleared.set()
+            return 0
+
+    store, gate = Slow(), Gate(ScriptedProvider(said), lambda call: True)
+    async with open_desk(lambda run: gate, store) as desk:
+        await started(desk, a_run())
+        store.is_full = True
+        await store.cleared.wait()
+
+    assert store.beats > 9

@@ -54,6 +54,51 @@ async def test_the_same_question_a_moment_later_is_cached_and_fresh_asks_anew(tm
     assert len(provider.calls) == 10
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_the_latest_run_is_the_one_whose_answer_was_given_last(tmp_path: Path, kind: str) -> None:
+    store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
+    others = Request("Another?", preset=PRESET)
+
+    async def latest() -> str | None:
+        run = await service.latest()
+        return run.run_id if run else None
+
+    async with service_of(tmp_path, ScriptedProvider(said), store) as service:
+        first, second = await service.ask(ASK), await service.ask(others)
+        seen = [await latest()]
+        await service.ask(ASK)
+        seen.append(await latest())
+        await service.collect(second.run_id)
+        seen.append(await latest())
+        listed = [run.run_id for run in await service.runs()]
+    await store.aclose()
+
+    assert seen == [second.run_id, first.run_id, second.run_id]
+    assert listed == [second.run_id, first.run_id]
+
+
+@pytest.mark.parametrize("waits", [True, False])
+async def test_of_runs_side_by_side_the_one_that_answers_last_is_the_latest_if_somebody_waits_for_it(
+    tmp_path: Path, *, waits: bool
+) -> None:
+    gate = Gate(ScriptedProvider(said), lambda call: "Slow?" in call.messages[-1].text)
+    async with service_of(tmp_path, gate, MemoryStore()) as service:
+        slow = await service.ask(Request("Slow?", preset=PRESET), wait_seconds=0)
+        quick = await service.ask(ASK)
+        live = service.desk.find("local", slow.run_id)
+        assert live is not None
+        async with anyio.create_task_group() as group:
+            if waits:
+                group.start_soon(service.collect, slow.run_id)
+                await anyio.wait_all_tasks_blocked()
+            gate.opened.set()
+            await live.done.wait()
+        latest = await service.latest()
+
+    assert latest is not None
+    assert latest.run_id == (slow if waits else quick).run_id
+
+
 async def test_another_owner_gets_a_run_of_their_own(tmp_path: Path) -> None:
     async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
         anns, bobs = await service.ask(ASK, owner="ann"), await service.ask(ASK, owner="bob")

@@ -5,8 +5,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
+from benchmarks.clearing import fill
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
 from moa_mcp.store.ledger import Spend
@@ -55,6 +57,54 @@ async def test_a_store_that_is_too_large_forgets_the_oldest_runs(tmp_path: Path)
     assert left[0] == "r9"
     assert "r0" not in left
     assert file.stat().st_size <= 0.5 * 1024 * 1024
+
+
+async def test_other_servers_admit_runs_while_a_full_store_is_cleared(tmp_path: Path) -> None:
+    file = tmp_path / "runs.db"
+    await fill(file, 1000)
+    store, other = SqliteStore(file, max_mb=0), SqliteStore(file)
+    gone, left = list[int](), list[Run]()
+
+    async def clear() -> None:
+        gone.append(await store.prune())
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(clear)
+        await anyio.wait_all_tasks_blocked()
+        await begin(other, a_run("meanwhile", 1))
+        left += await other.list("local")
+    kept = [run.run_id for run in await other.list("ann")]
+    await store.aclose()
+    await other.aclose()
+
+    assert left
+    assert (gone, kept) == ([1000], ["meanwhile"])
+
+
+async def test_a_run_from_a_clock_that_was_ahead_goes_with_those_that_were_begun_after_it(tmp_path: Path) -> None:
+    now = 10 * DAY
+    store = SqliteStore(tmp_path / "runs.db", keep_days=30, clock=lambda: now)
+    for run_id, day in (("ahead", 1000), ("after", 10), ("ahead too", 1000)):
+        await complete(store, a_run(run_id, day))
+    early = await store.prune()
+    now = 50 * DAY
+    gone = await store.prune()
+    left = [run.run_id for run in await store.list("ann")]
+    await store.aclose()
+
+    assert (early, gone, left) == (0, 2, ["ahead too"])
+
+
+async def test_of_a_store_that_is_too_large_those_go_that_were_begun_first_whatever_their_date(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "runs.db", max_mb=0.5, clock=lambda: 10.0 * DAY)
+    for number, day in enumerate((1000, 5, 6, 7, 8, 9)):
+        await complete(store, a_run(f"r{number}", day), "x" * 100_000)
+    await store.prune()
+    left = {run.run_id for run in await store.list("ann")}
+    await store.aclose()
+
+    assert "r0" not in left
+    assert "r5" in left
 
 
 @pytest.mark.parametrize("by", ["removal", "pruning"])

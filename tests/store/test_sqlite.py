@@ -1,4 +1,4 @@
-"""What only the store on disk does: it outlives its server, shares its file, and survives its damage."""
+"""What only the store on disk does: it outlives its server, and shares its file."""
 
 import os
 import sqlite3
@@ -19,7 +19,6 @@ from moa_mcp.store.base import Admitted
 from moa_mcp.store.database import Database
 from moa_mcp.store.ledger import OverBudget, Spend, Wanted
 from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.schema import VERSION
 from moa_mcp.store.sqlite import SqliteStore
 from tests.admission import begin, claim
 
@@ -126,83 +125,6 @@ async def test_files_and_folders_are_the_owners_alone(file: Path) -> None:
         assert stat.S_IMODE(made.stat().st_mode) == 0o600, made.name
 
 
-@pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
-async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
-    file.parent.mkdir(mode=0o700)
-    file.write_bytes(damage)
-
-    store = resilient(file)
-    await begin(store, a_run())
-
-    assert await store.get("ann", "r1") is not None
-    assert "set aside" in (store.trouble() or "")
-    assert store.trouble() is None
-    assert file.with_name("runs.db.corrupt-1").read_bytes() == damage
-    await store.aclose()
-
-
-async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) -> None:
-    store = SqliteStore(file)
-    for number in range(50):
-        await begin(store, a_run(f"r{number}"))
-        await store.add_records(f"r{number}", [a_record("y" * 3000)])
-    await store.aclose()
-    content = bytearray(file.read_bytes())
-    content[20_000:40_000] = b"\xff" * 20_000
-    file.write_bytes(bytes(content))
-
-    again = resilient(file)
-    await begin(again, a_run("new"))
-
-    assert "damaged" in (again.trouble() or "")
-    assert await again.get("ann", "new") is not None
-    await again.aclose()
-
-
-async def test_half_a_file_does_not_cost_an_answer(file: Path) -> None:
-    store = SqliteStore(file)
-    for number in range(50):
-        await begin(store, a_run(f"r{number}"))
-    await store.aclose()
-    file.write_bytes(file.read_bytes()[:6000])
-
-    again = resilient(file)
-    await begin(again, a_run("new"))
-
-    assert await again.get("ann", "new") is not None
-    await again.aclose()
-
-
-async def test_an_empty_file_is_a_new_store(file: Path) -> None:
-    file.parent.mkdir(mode=0o700)
-    file.touch()
-
-    store = resilient(file)
-    await begin(store, a_run())
-
-    assert store.trouble() is None
-    await store.aclose()
-
-
-async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) -> None:
-    store = SqliteStore(file)
-    await begin(store, a_run("before"))
-    await store.aclose()
-    with sqlite3.connect(file) as db:
-        db.execute(f"PRAGMA user_version = {VERSION + 1}")
-    db.close()
-    content = file.read_bytes()
-
-    newer = resilient(file)
-    await begin(newer, a_run("now"))
-
-    assert await newer.get("ann", "before") is not None
-    assert await newer.get("ann", "now") is not None
-    assert "newer" in (newer.trouble() or "")
-    assert file.read_bytes() == content
-    await newer.aclose()
-
-
 async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
     class Full(SqliteStore):
         def __init__(self) -> None:
@@ -223,6 +145,33 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
     assert run.answer == "yes"
     assert "full" in (store.trouble() or "")
     await store.aclose()
+
+
+async def test_a_run_that_only_memory_could_take_is_the_latest_and_the_newest_until_the_disk_takes_one(
+    file: Path,
+) -> None:
+    store = resilient(file)
+    await begin(store, a_run("ahead", created_at=9e12))
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("ALTER TABLE runs RENAME TO hidden")
+    await begin(store, a_run("in memory", created_at=2))
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("ALTER TABLE hidden RENAME TO runs")
+    seen = [(await _latest(store)), [run.run_id for run in await store.list("ann")]]
+    await store.make_latest("ann", "ahead")
+    given = await _latest(store)
+    await begin(store, a_run("on disk", created_at=3))
+
+    assert seen == ["in memory", ["in memory", "ahead"]]
+    assert (given, await _latest(store)) == ("ahead", "on disk")
+    await store.make_latest("ann", "in memory")
+    assert await _latest(store) == "in memory"
+    await store.aclose()
+
+
+async def _latest(store: ResilientStore) -> str | None:
+    run = await store.latest("ann")
+    return run.run_id if run else None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a file stands in the folder's place")

@@ -1,5 +1,6 @@
 """What every store of runs does, in memory and on disk alike."""
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -102,11 +103,71 @@ async def test_the_newest_run_is_the_latest_and_first_in_the_list(store: RunStor
     for number in (1, 2, 3):
         await begin(store, a_run(f"r{number}", created_at=number))
 
-    latest = await store.latest("ann")
-
-    assert latest is not None
-    assert latest.run_id == "r3"
+    assert await latest(store) == "r3"
     assert [run.run_id for run in await store.list("ann", limit=2)] == ["r3", "r2"]
+
+
+async def test_the_run_that_its_owner_is_given_is_the_latest_until_another_begins(store: RunStore) -> None:
+    for number in (1, 2, 3):
+        await begin(store, a_run(f"r{number}", created_at=number))
+    await store.make_latest("ann", "r1")
+    given = await latest(store)
+    listed = [run.run_id for run in await store.list("ann")]
+    await begin(store, a_run("r4", created_at=4))
+
+    assert (given, await latest(store)) == ("r1", "r4")
+    assert listed == ["r3", "r2", "r1"]
+
+
+async def test_after_the_given_run_is_removed_the_newest_is_the_latest(store: RunStore) -> None:
+    for number in (1, 2, 3):
+        await begin(store, a_run(f"r{number}"))
+    await store.make_latest("ann", "r1")
+    await store.remove("ann", "r3")
+    given = await latest(store)
+    await store.remove("ann", "r1")
+
+    assert (given, await latest(store)) == ("r1", "r2")
+
+
+async def test_a_run_that_is_resumed_is_the_latest(store: RunStore) -> None:
+    await begin(store, a_run())
+    await store.finish(replace(a_run(), status="interrupted"))
+    await begin(store, a_run("r2"))
+    await claim(store, "ann", "r1")
+
+    assert await latest(store) == "r1"
+
+
+async def test_nobody_makes_anothers_run_the_latest(store: RunStore) -> None:
+    await begin(store, a_run())
+    await begin(store, a_run("r2"))
+    await store.make_latest("bob", "r1")
+
+    assert (await latest(store), await latest(store, "bob")) == ("r2", None)
+
+
+async def test_a_run_from_a_clock_that_was_ahead_is_neither_newer_nor_younger_than_those_after_it(
+    store: RunStore,
+) -> None:
+    now = time.time()
+    await begin(store, a_run("ahead", created_at=now + 10**6))
+    stands = await store.find("ann", "k", now - 600)
+    await begin(store, a_run("now", created_at=now))
+
+    assert stands is None
+    assert [run.run_id for run in await store.list("ann")] == ["now", "ahead"]
+    assert await latest(store) == "now"
+    found = await store.find("ann", "k", now - 600)
+    assert found is not None
+    assert found.run_id == "now"
+
+
+async def test_a_run_of_before_the_clock_was_set_back_a_little_is_found(store: RunStore) -> None:
+    now = time.time()
+    await begin(store, a_run(created_at=now + 5))
+
+    assert await store.find("ann", "k", now - 600) is not None
 
 
 async def test_a_run_is_found_by_its_key_if_it_is_young_enough(store: RunStore) -> None:
@@ -143,6 +204,11 @@ async def test_a_run_that_is_not_interrupted_is_not_claimed(store: RunStore) -> 
 
     assert await claim(store, "ann", "r1") is None
     assert await claim(store, "ann", "unknown") is None
+
+
+async def latest(store: RunStore, owner: str = "ann") -> str | None:
+    run = await store.latest(owner)
+    return run.run_id if run else None
 
 
 async def _got(store: RunStore) -> Run:

@@ -59,7 +59,8 @@ def plain(run: Run | None) -> Run | None:
 class OwnersOnDisk(Machine):
     """Three owners ask two servers that share a file; a server may die, and another take its place.
 
-    `runs` is what is to be found there, oldest first, and `at` the server that each of them is played by.
+    `runs` is what is to be found there, oldest first, and `at` the server that each of them is played by. `given` is
+    the run that each owner was given, or went on with, if they have begun none since.
     """
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class OwnersOnDisk(Machine):
         self.numbers = count(1)
         self.runs: dict[str, Run] = {}
         self.gone: set[str] = set()
+        self.given: dict[str, str] = {}
         self.at: dict[str, RunStore] = {}
         self.heard: dict[RunStore, float] = {}
         self.servers = [self.opened(), self.opened()]
@@ -127,10 +129,11 @@ class OwnersOnDisk(Machine):
         assert plain(found) == (before or run)
         if before is None:
             self.runs[run_id], self.at[run_id], self.heard[server] = run, server, self.now
+            self.given.pop(owner, None)
 
     def standing(self, owner: str, key: str, age: float) -> Run | None:
         """The newest run of the key, if it is so young and came or may still come to something."""
-        young = (run for run in self.own(owner) if run.key == key and run.created_at >= self.now - age)
+        young = (run for run in self.own(owner) if run.key == key and abs(run.created_at - self.now) <= age)
         newest = next(young, None)
         return newest if newest and newest.status in {"completed", "running", "interrupted"} else None
 
@@ -192,6 +195,7 @@ class OwnersOnDisk(Machine):
             if run and (run.owner, run.status) == (owner, "interrupted"):
                 self.runs[run_id], self.at[run_id] = replace(run, status="running", error=None), self.servers[each]
                 assert taken == self.runs[run_id]
+                self.given[owner] = run_id
             else:
                 assert taken is None
 
@@ -213,8 +217,17 @@ class OwnersOnDisk(Machine):
             own = self.own(owner)
             assert plain(self.do(partial(server.get, owner, run_id))) == (run if run in own else None)
             assert plain(self.do(partial(server.find, owner, key, self.now - age))) == self.standing(owner, key, age)
-            assert plain(self.do(partial(server.latest, owner))) == next(iter(own), None)
+            given = next((run for run in own if run.run_id == self.given.get(owner)), None)
+            assert plain(self.do(partial(server.latest, owner))) == (given or next(iter(own), None))
             assert [plain(run) for run in self.do(partial(server.list, owner, 2))] == own[:2]
+
+    @rule(run_id=some("ids"), side=sides)
+    def everyone_is_given_it(self, run_id: str, side: int) -> None:
+        """It is the latest run of its owner then, and of nobody else."""
+        for owner in self.strangers_first(run_id):
+            self.do(partial(self.servers[side].make_latest, owner, run_id))
+            if run_id in self.runs and self.runs[run_id].owner == owner:
+                self.given[owner] = run_id
 
     @rule(run_id=some("ids"), side=sides)
     def everyone_removes_it(self, run_id: str, side: int) -> None:
@@ -231,12 +244,17 @@ class OwnersOnDisk(Machine):
 
     @rule(seconds=st.sampled_from((0.0, 1800.0, KEPT_SECONDS + 1)), side=sides)
     def prune(self, seconds: float, side: int) -> None:
-        """What has ended and is old is forgotten, whoever owns it; what goes on is not."""
+        """What has ended and is old is forgotten, whoever owns it; what goes on is not.
+
+        What is dated ahead of the clock is old if it was begun before something that is.
+        """
         self.time_passes(seconds)
-        old = {run_id for run_id, run in self.runs.items() if run.created_at < self.now - self.kept_seconds()}
-        ended = {run_id for run_id in old if not self.is_(run_id, "running")}
-        assert self.do(self.servers[side].prune) == len(ended)
-        self.forget(ended)
+        ended = [run for run_id, run in self.runs.items() if not self.is_(run_id, "running")]
+        old = [run.created_at < self.now - self.kept_seconds() for run in ended]
+        ahead = [run.created_at > self.now and any(old[place:]) for place, run in enumerate(ended)]
+        forgotten = {run.run_id for place, run in enumerate(ended) if old[place] or ahead[place]}
+        assert self.do(self.servers[side].prune) == len(forgotten)
+        self.forget(forgotten)
 
     def kept_seconds(self) -> float:
         return KEPT_SECONDS
@@ -246,9 +264,9 @@ class OwnersOnDisk(Machine):
         for run_id in ids:
             del self.runs[run_id]
 
-    @rule(seconds=st.sampled_from((1.0, 20.0, HEARD_LATELY, 100_000.0)))
+    @rule(seconds=st.sampled_from((1.0, 20.0, HEARD_LATELY, 100_000.0, -20.0, -100_000.0)))
     def time_passes(self, seconds: float) -> None:
-        """And the servers that are there give their signs of life."""
+        """Or the clock is set back. And the servers that are there give their signs of life."""
         self.now += seconds
         for server in self.servers:
             self.do(server.beat)
