@@ -80,6 +80,11 @@ NOWHERE = {
 # The one file that has to go around anyio: the loop keeps the time that tests of time limits set.
 CLOCK = (PurePosixPath("tests/clock.py"), "asyncio")
 
+# What packages do not promise to keep is used in one module, which says why.
+PRIVATE = PurePosixPath(PACKAGE, "server", "sdk_compat.py")
+UNPROMISED = ("uvicorn.protocols",)
+PRIVATE_USE = "reportPrivate" + "Usage"  # not in one piece: this file is read, too
+
 # A provider's dialect. They are alternatives: only the registry knows more than one of them.
 ADAPTERS = ("openai", "anthropic", "demo")
 REGISTRY = PurePosixPath(PACKAGE, "providers", "registry.py")
@@ -245,6 +250,19 @@ def nobody_goes_around_the_rules(source: Source) -> Iterator[str]:
                 yield source.problem(name.line, f"no {thing}: {instead}")
 
 
+def private_parts_stand_in_one_module(source: Source) -> Iterator[str]:
+    """Private modules and attributes of other packages are used in one place, so that an update is looked at there."""
+    if source.place is None or source.path == PRIVATE:
+        return
+    for name in imported(source):
+        private = any(part.startswith("_") and not part.startswith("__") for part in name.dotted.split("."))
+        if not name.lies_in(PACKAGE) and (private or any(name.lies_in(part) for part in UNPROMISED)):
+            yield source.problem(name.line, f"only {PRIVATE} uses what is private to others, and {name.dotted} is")
+    for number, line in enumerate(source.text.splitlines(), 1):
+        if PRIVATE_USE in line:
+            yield source.problem(number, f"only {PRIVATE} uses private attributes of others")
+
+
 def adapters_stand_alone(source: Source) -> Iterator[str]:
     """An adapter is imported by the registry and by no other part of the package."""
     if source.place is None or source.path == REGISTRY:
@@ -286,6 +304,7 @@ RULES: tuple[Rule, ...] = (
     one_place_for_each_library,
     the_process_has_two_owners,
     nobody_goes_around_the_rules,
+    private_parts_stand_in_one_module,
     adapters_stand_alone,
     files_are_short,
     functions_are_short,

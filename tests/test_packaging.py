@@ -31,8 +31,6 @@ SCHEMA = ROOT / "tests" / "data" / "server.schema.2025-12-11.json"
 # What a dependency exists to bring: it comes in the version that this dependency works with.
 BROUGHT_BY = {
     "mcp-types": "mcp",
-    "starlette": "mcp",
-    "uvicorn": "mcp",
     "pydantic-core": "pydantic",
     "pydantic-monty-client": "pydantic-monty",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,8 +21,12 @@ _KEYS = ("_KEY", "_TOKEN", "_SECRET")
 """How the names of variables end that hold secrets, those of other programs too."""
 
 
+_SESSION = re.compile(r"\b([0-9a-f]{8})(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
+"""An id of a session, as the SDK makes and logs it: whoever has one and the owner's token can speak in the session."""
+
+
 class Masking(logging.Formatter):
-    """Takes the values of all key variables out of what is logged, tracebacks included."""
+    """Takes the values of all key variables out of what is logged, tracebacks included, and cuts ids of sessions."""
 
     def __init__(self, layout: str, environ: Mapping[str, str]) -> None:
         super().__init__(layout)
@@ -35,7 +40,7 @@ class Masking(logging.Formatter):
             self._secrets = tuple(_secrets(self._environ))
         for secret in self._secrets:
             line = line.replace(secret, "[key]")
-        return line
+        return _SESSION.sub(r"\1…", line) if record.name.startswith("mcp.") else line
 
 
 def _secrets(environ: Mapping[str, str]) -> Iterator[str]:

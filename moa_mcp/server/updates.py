@@ -27,6 +27,7 @@ from mcp.types import (
 from moa_mcp.errors import InvalidRequest
 from moa_mcp.model import PROPOSER, CallRecord, Run
 from moa_mcp.server.context import Context, owner_of
+from moa_mcp.server.sdk_compat import connection_of
 
 MOST_WAITING = 256
 """Notices that wait for a client; one that does not read them is told of nothing more."""
@@ -155,7 +156,7 @@ class Updates:
         return EmptyResult()
 
     def _subscriber(self, context: Context) -> Subscriber:
-        subscribers, connection = self._audience(context).subscribers, _connection(context)
+        subscribers, connection = self._audience(context).subscribers, connection_of(context.session)
         if known := subscribers.get(id(connection)):
             return known
         subscriber = subscribers[id(connection)] = Subscriber(connection, context.lifespan_context)
@@ -174,11 +175,6 @@ class Updates:
         if owner not in self._audiences:
             self._audiences[owner] = Audience()
         return self._audiences[owner]
-
-
-def _connection(context: Context) -> Connection:
-    # The SDK has no public way to hear that a client is gone.
-    return context.session._connection  # pyright: ignore[reportPrivateUsage]
 
 
 async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Connection) -> None:

@@ -47,3 +47,11 @@ async def test_a_token_that_is_too_short_is_refused_and_not_told(monkeypatch: py
     assert refused.returncode == 2
     assert b"anne" in refused.stderr
     assert b"hush" not in refused.stderr
+
+
+async def test_a_token_that_would_open_the_runs_of_the_command_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MOA_MCP_TOKENS", "local=0123456789abcdef")
+    refused = await moa("serve", "--transport", "http")
+
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    assert b"the name local owns the runs of stdio and the command line" in refused.stderr

@@ -187,6 +187,17 @@ def test_a_log_of_ours_masks_every_form_of_every_key_even_in_a_traceback() -> No
     assert "/bin" in line
 
 
+@pytest.mark.parametrize("session", ["0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"])
+def test_a_log_shows_the_beginning_of_a_session_and_the_whole_of_a_run(session: str) -> None:
+    masking = Masking("%(message)s", {})
+    lines = [
+        masking.format(logging.LogRecord(name, logging.WARNING, "x", 1, "No %s here", (session,), None))
+        for name in ("mcp.server.sse", "moa_mcp.service.desk")
+    ]
+
+    assert lines == ["No 01234567… here", f"No {session} here"]
+
+
 async def test_a_proxy_is_used_only_where_the_configuration_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

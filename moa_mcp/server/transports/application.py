@@ -18,19 +18,23 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, JSONRPCError, JSONRPCRequest, TextContent
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moa_mcp.server.build import build_server
 from moa_mcp.server.context import OWNER, Context
+from moa_mcp.server.sdk_compat import end_idle_sessions
 from moa_mcp.server.transports.exchange import EXCHANGE, LARGEST_BODY, Exchange, turned_away
 from moa_mcp.server.transports.gate import Gate, Turned
 from moa_mcp.server.transports.in_flight import Incoming, InFlight, Outgoing, in_use
 from moa_mcp.server.transports.lines import Refusal, encoded, understood
-from moa_mcp.server.transports.options import HttpOptions
+from moa_mcp.server.transports.options import HttpLimits, HttpOptions
 from moa_mcp.server.wire import repaired
 from moa_mcp.service.service import Service
 
 MESSAGES = "/messages/"
+
+HEALTH = ("/healthz", "/readyz")
+"""Where anybody may ask whether the server is well. It listens only while it is ready, so both say the same."""
 
 LARGEST_HEAD = 32 * 1024
 """Bytes that the headers of a request have at most."""
@@ -44,8 +48,8 @@ NOT_OVER_HTTP = (
 class Application:
     """Serves the faces that its options name. Use it through `opened`."""
 
-    def __init__(self, service: Service, options: HttpOptions) -> None:
-        self._options = options
+    def __init__(self, service: Service, options: HttpOptions, limits: HttpLimits) -> None:
+        self._limits = limits
         self._gate = Gate(options, anyio.current_time)
         self._server = build_server(service)
         self._server.middleware.append(_served_while_the_client_is_there)
@@ -53,10 +57,13 @@ class Application:
             self._server.middleware.append(_without_configure)
         self._sse = SseServerTransport(MESSAGES, max_request_body_size=LARGEST_BODY)
         self._manager = StreamableHTTPSessionManager(
-            self._server, json_response=options.json_response, stateless=options.stateless
+            self._server,
+            json_response=options.json_response,
+            stateless=options.stateless,
+            session_idle_timeout=limits.session_seconds,
         )
         self._in_use: set[tuple[str, Any]] = set()
-        self._routes = {"/healthz": self._health}
+        self._routes: dict[str, ASGIApp] = {}
         if "mcp" in options.faces:
             self._routes["/mcp"] = self._mcp
         if "sse" in options.faces:
@@ -64,17 +71,24 @@ class Application:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, service: Service, options: HttpOptions) -> AsyncGenerator[Application]:
+    async def opened(cls, service: Service, options: HttpOptions, limits: HttpLimits) -> AsyncGenerator[Application]:
         """An application for as long as the block lasts; leaving it ends its sessions."""
-        application = cls(service, options)
+        application = cls(service, options, limits)
         async with application._manager.run():
             yield application
 
-    def admits(self, scope: Scope) -> Response | None:
-        """Note for whom a request is made; the response to one that is not served, before its body is read."""
+    def before_body(self, scope: Scope) -> Response | None:
+        """The response to a request whose body is not read; None for others, with their owner noted in the scope."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD:
             return turned_away(431, f"Headers have at most {LARGEST_HEAD:,} bytes.", connection="close")
-        owner = self._gate.check(scope["path"], Headers(scope=scope))
+        headers = Headers(scope=scope)
+        if turned := self._gate.refuse(headers):
+            return turned_away(turned.status, turned.why, **turned.headers)
+        if scope["path"] in HEALTH:
+            return _health(scope["method"])
+        if scope["path"].startswith("/.well-known/"):
+            return self._not_found()  # with 401, clients look for an authorization server that is not there
+        owner = self._gate.owner(headers)
         if isinstance(owner, Turned):
             return turned_away(owner.status, owner.why, **owner.headers)
         scope[OWNER] = owner
@@ -85,21 +99,24 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._routes.get(scope["path"].rstrip("/"))
         if route is None:
-            paths = ", ".join(self._routes)
-            await turned_away(404, f"Nothing is served here. There is {paths}.")(scope, receive, send)
+            await self._not_found()(scope, receive, send)
         else:
             await route(scope, receive, send)
 
-    async def _health(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Response("ok\n", media_type="text/plain")(scope, receive, send)
+    def _not_found(self) -> Response:
+        return turned_away(404, f"Nothing is served here. There is {', '.join((*HEALTH, *self._routes))}.")
 
     async def _mcp(self, scope: Scope, receive: Receive, send: Send) -> None:
         session = Headers(scope=scope).get("mcp-session-id")
         request = await receive()
         message = understood(request.get("body", b""))
-        key = (session or "", coerce_request_id(message.id) if isinstance(message, JSONRPCRequest) else None)
+        asked = message if isinstance(message, JSONRPCRequest) else None
+        key = (session or "", coerce_request_id(asked.id) if asked else None)
         if isinstance(message, Refusal):
             await _refused(message.error)(scope, receive, send)
+        elif session is None and asked and asked.method == "initialize" and not self._has_room_for(scope[OWNER]):
+            words = f"{self._limits.max_sessions} sessions of yours are in use, the most there may be. End one first."
+            await turned_away(429, words)(scope, receive, send)
         elif session is None or key[1] is None:
             await self._manager.handle_request(scope, _again(request, receive), send)
         elif key in self._in_use:
@@ -110,6 +127,9 @@ class Application:
                 await self._manager.handle_request(scope, _again(request, receive), send)
             finally:
                 self._in_use.discard(key)
+
+    def _has_room_for(self, owner: str) -> bool:
+        return end_idle_sessions(self._manager, owner, keep=self._limits.max_sessions - 1)
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "GET":
@@ -163,3 +183,9 @@ def _again(request: Any, receive: Receive) -> Receive:
 def _refused(error: JSONRPCError) -> Response:
     """The response to a body that holds no message that could be served."""
     return Response(encoded(error), 400, media_type="application/json")
+
+
+def _health(method: str) -> Response:
+    if method in {"GET", "HEAD"}:
+        return Response("ok\n", media_type="text/plain")
+    return turned_away(405, "Whether the server is well is asked with GET or HEAD.", allow="GET, HEAD")

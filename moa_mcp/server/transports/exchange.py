@@ -11,18 +11,18 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from moa_mcp.server.context import OWNER
+from moa_mcp.server.transports.gate import RequestLimits
 from moa_mcp.server.transports.lines import legible
 
 logger = logging.getLogger(__name__)
 
 LARGEST_BODY = 4 * 1024 * 1024
 """Bytes that the body of a request has at most."""
-
-SLOWEST_BODY = 30.0
-"""Seconds that a client has to send it."""
 
 EXCHANGE = "moa_mcp.exchange"
 """Under what name a request's scope has its exchange."""
@@ -84,12 +84,21 @@ class Exchange:
 class Exchanges:
     """An ASGI application around another one, of which it makes and ends the exchanges.
 
-    `admits` gives the response to a request that is not served, before its body is read.
+    `before_body` gives the response to a request that needs no body or gets no further; otherwise it notes the
+    owner in the scope. A body has `body_seconds`.
     """
 
-    def __init__(self, app: ASGIApp, admits: Callable[[Scope], Response | None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        before_body: Callable[[Scope], Response | None],
+        request_limits: RequestLimits,
+        body_seconds: float,
+    ) -> None:
         self._app = app
-        self._admits = admits
+        self._before_body = before_body
+        self._request_limits = request_limits
+        self._body_seconds = body_seconds
         self._going_on: set[Exchange] = set()
         self._idle = anyio.Event()
 
@@ -118,17 +127,26 @@ class Exchanges:
                 self._idle.set()
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
-        body = self._admits(scope) or await _whole_body(receive)
+        if response := self._before_body(scope):
+            if _has_body(scope):
+                response.headers["connection"] = "close"  # else it would have to be read to find the next request
+            await response(scope, receive, exchange.send)
+            return
+        body = await _whole_body(receive, self._body_seconds)
         if body is None:
             return
         if isinstance(body, Response):
             await body(scope, receive, exchange.send)
             return
-        scope[EXCHANGE] = exchange
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(exchange.watch, receive)
-            await self._app(scope, _once(legible(body), exchange.gone), exchange.send)
-            tasks.cancel_scope.cancel()
+        with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as turned:
+            if turned:
+                await turned_away(turned.status, turned.why, **turned.headers)(scope, receive, exchange.send)
+                return
+            scope[EXCHANGE] = exchange
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(exchange.watch, receive)
+                await self._app(scope, _once(legible(body), exchange.gone), exchange.send)
+                tasks.cancel_scope.cancel()
 
 
 def turned_away(status: int, why: str, **headers: str) -> Response:
@@ -136,10 +154,15 @@ def turned_away(status: int, why: str, **headers: str) -> Response:
     return Response(f"{why}\n", status, headers, media_type="text/plain")
 
 
-async def _whole_body(receive: Receive) -> bytes | Response | None:
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+
+
+async def _whole_body(receive: Receive, seconds: float) -> bytes | Response | None:
     """The body; what is said of one that is too large or too slow; None if the client is gone."""
     body = bytearray()
-    with anyio.move_on_after(SLOWEST_BODY):
+    with anyio.move_on_after(seconds):
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -149,7 +172,7 @@ async def _whole_body(receive: Receive) -> bytes | Response | None:
                 return turned_away(413, f"A body has at most {LARGEST_BODY:,} bytes.", connection="close")
             if not message.get("more_body", False):
                 return bytes(body)
-    return turned_away(408, f"The body took longer than {SLOWEST_BODY:g} seconds.", connection="close")
+    return turned_away(408, f"The body took longer than {seconds:g} seconds.", connection="close")
 
 
 def _once(body: bytes, gone: anyio.Event) -> Receive:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
@@ -36,22 +38,11 @@ class Gate:
         self._options = options
         self._rate = Rate(options.requests_per_minute, clock)
 
-    def check(self, path: str, headers: Mapping[str, str]) -> str | Turned:
-        """The owner that a request is made for, or why it is not served. The names of headers are in lower case."""
-        if turned := self._place(headers):
-            return turned
-        if path == "/healthz":
-            return LOCAL
-        owner = self._owner(headers.get("authorization", ""))
-        if owner is None:
-            given = "authorization" in headers
-            challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
-            return Turned(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
-        if wait := self._rate.wait(owner):
-            return Turned(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
-        return owner
-
-    def _place(self, headers: Mapping[str, str]) -> Turned | None:
+    def refuse(self, headers: Mapping[str, str]) -> Turned | None:
+        """Why nobody is served with such headers, with a token or without."""
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Another server on the way may take the other one for the end of the request (RFC 9112, 6.3).
+            return Turned(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
         if not self._allows(headers.get("host", "")):
             return Turned(421, "This server is not reached by that name; allow it with --allowed-host.", {})
         origin = headers.get("origin")
@@ -61,13 +52,24 @@ class Gate:
             return Turned(508, why, {})
         return None
 
+    def owner(self, headers: Mapping[str, str]) -> str | Turned:
+        """The owner that a request is made for, or why it is not served. The names of headers are in lower case."""
+        owner = self._named_by(headers.get("authorization", ""))
+        if owner is None:
+            given = "authorization" in headers
+            challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
+            return Turned(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
+        if wait := self._rate.wait(owner):
+            return Turned(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
+        return owner
+
     def _allows(self, host: str) -> bool:
         try:
             return self._options.allows(*host_and_port(host))
         except ValueError:
             return False
 
-    def _owner(self, authorization: str) -> str | None:
+    def _named_by(self, authorization: str) -> str | None:
         if not self._options.tokens:
             return LOCAL
         scheme, _, given = authorization.partition(" ")
@@ -94,6 +96,41 @@ class Rate:
         left = min(self._at_once, left + (now - then) / self._each)
         self._left[owner] = (left - 1 if left >= 1 else left, now)
         return 0 if left >= 1 else ceil((1 - left) * self._each)
+
+
+class RequestLimits:
+    """How many requests are served at once: `most` in all and fewer of each owner, so that none keeps others out.
+
+    An owner has three quarters of `most`, and half of `most` for streams, since a session on a stream posts, too.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._requests: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, owner: str, *, stream: bool) -> Generator[Turned | None]:
+        """Count a request while the block lasts, or give why it is not served."""
+        turned = self._refuse(owner, stream=stream)
+        counts = [] if turned else [self._requests, self._streams] if stream else [self._requests]
+        for count in counts:
+            count[owner] += 1
+        try:
+            yield turned
+        finally:
+            for count in counts:
+                count[owner] -= 1
+
+    def _refuse(self, owner: str, *, stream: bool) -> Turned | None:
+        shortly = {"retry-after": "1"}
+        if self._requests.total() >= self._most:
+            return Turned(503, f"All {self._most} connections are in use. Try again shortly.", shortly)
+        if stream and self._streams[owner] >= (most := max(1, self._most // 2)):
+            return Turned(429, f"{most} streams of yours are open, the most there may be. Close one first.", shortly)
+        if self._requests[owner] >= (most := max(1, self._most * 3 // 4)):
+            return Turned(429, f"{most} requests of yours go on, the most there may be. Wait for one to end.", shortly)
+        return None
 
 
 def _same(given: str, token: str) -> bool:

@@ -1,7 +1,7 @@
 """The server on a port: Streamable HTTP at /mcp, SSE at /sse, for many clients at once.
 
-The web server is uvicorn, with what it leaves open closed here: its signals are ours, a connection that asks for
-nothing is not kept, and its end does not wait for anybody without limit.
+The web server is uvicorn, with what it leaves open closed here: its signals are ours, connections that ask for
+nothing keep nobody out, and its end does not wait for anybody without limit.
 """
 
 from __future__ import annotations
@@ -10,24 +10,25 @@ import logging
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
+from math import ceil
 from typing import Any
 
 import anyio
 import uvicorn
 from anyio.abc import TaskStatus
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moa_mcp.errors import InvalidRequest
+from moa_mcp.server.sdk_compat import HttpConnection
 from moa_mcp.server.transports.application import LARGEST_HEAD, Application
+from moa_mcp.server.transports.connections import ConnectionLimit
 from moa_mcp.server.transports.exchange import Exchanges
+from moa_mcp.server.transports.gate import RequestLimits
 from moa_mcp.server.transports.life import Finish, Life
-from moa_mcp.server.transports.options import HttpOptions
+from moa_mcp.server.transports.options import HttpLimits, HttpOptions
 from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
-
-SLOWEST_HEAD = 30.0
-"""Seconds that a new connection has for its first request."""
 
 LAST_ANSWERS = 0.5
 """Seconds that answers are given to be sent once the server is to end."""
@@ -38,18 +39,23 @@ _SERVED = {"mcp": ("/mcp",), "sse": ("/sse",)}
 class HttpTransport:
     """Listens as the options say. `announce` is told in one line where that is, once it does."""
 
-    def __init__(self, options: HttpOptions, announce: Callable[[str], object]) -> None:
+    def __init__(
+        self, options: HttpOptions, announce: Callable[[str], object], limits: HttpLimits | None = None
+    ) -> None:
         self._options = options
         self._announce = announce
+        self._limits = limits or HttpLimits()
 
     async def __call__(self, service: Service, life: Life, *, task_status: TaskStatus[Finish]) -> None:
         """Serve until cancelled or finished. Raises InvalidRequest if nothing can listen there."""
-        options = self._options
+        options, limits = self._options, self._limits
         options.check()
         with _listening(options.host, options.port) as listener:
             host, port = listener.getsockname()[:2]
-            async with Application.opened(service, options) as application:
-                web = _Web(Exchanges(application, application.admits), options.most_connections)
+            async with Application.opened(service, options, limits) as application:
+                request_limits = RequestLimits(options.most_connections)
+                exchanges = Exchanges(application, application.before_body, request_limits, limits.body_seconds)
+                web = _Web(exchanges, ConnectionLimit(options.most_connections), limits.head_seconds)
                 service.registry.listening = ((host, port),)
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(web.serve_to_the_end, listener)
@@ -62,36 +68,21 @@ class HttpTransport:
                             await web.finish()
 
 
-class _Connection(H11Protocol):
-    """A connection that is closed if no request comes over it."""
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._patience = self.loop.call_later(SLOWEST_HEAD, self._give_up)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._patience.cancel()
-        super().connection_lost(exc)
-
-    def _give_up(self) -> None:
-        if getattr(self, "cycle", None) is None:  # uvicorn's annotation leaves out that it may be None
-            self.transport.close()
-
-
 class _Web(uvicorn.Server):
     """uvicorn without signals, access log, or what it would tell of itself."""
 
-    def __init__(self, app: Exchanges, most_connections: int) -> None:
+    def __init__(self, app: Exchanges, limit: ConnectionLimit, head_seconds: float) -> None:
+        connect: Any = partial(HttpConnection, limit=limit, head_seconds=head_seconds)  # annotated as a class
         config = uvicorn.Config(
             app,
-            http=_Connection,
+            http=connect,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=most_connections + 1,  # from so many on it refuses, the one that asks included
+            timeout_keep_alive=ceil(head_seconds) + 1,  # later than the limit of the connection itself
             h11_max_incomplete_event_size=LARGEST_HEAD,
             timeout_graceful_shutdown=2,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from moa_mcp.errors import InvalidRequest
+from moa_mcp.service.service import LOCAL
 
 SHORTEST_TOKEN = 16
 """Characters that a token has at least; shorter ones can be guessed."""
@@ -24,7 +25,7 @@ class HttpOptions:
     `faces` are "mcp" (Streamable HTTP) and "sse". `tokens` are by the name of their owner; without any, everybody
     who reaches the port is the one local owner. `allowed_hosts` are names, with or without a port, by which
     clients may reach the server. `json_response` and `stateless` are for "mcp" alone. `most_connections` are
-    served at once; one more is told to come back later.
+    open at once; for one more, one that waits for nothing is closed.
     """
 
     faces: Sequence[str] = ("mcp", "sse")
@@ -39,7 +40,12 @@ class HttpOptions:
     most_connections: int = 512
 
     def check(self) -> None:
-        """Raise InvalidRequest if this would let strangers in."""
+        """Raise InvalidRequest if this would let strangers in, or owners at each other's runs."""
+        if LOCAL in self.tokens:
+            raise InvalidRequest(
+                f"MOA_MCP_TOKENS: the name {LOCAL} owns the runs of stdio and the command line, which its token would "
+                "open to a client. Choose another name."
+            )
         for host in self.allowed_hosts:
             if not _HOST.fullmatch(host):
                 raise InvalidRequest(f"--allowed-host {host!r} is no name of a host. Give a name, or name:port.")
@@ -61,6 +67,20 @@ class HttpOptions:
         if is_loopback(self.host) and name in {"127.0.0.1", "localhost", "[::1]", self.host.lower()}:
             return True
         return any((name, port) == (own, own_port or port) for own, own_port in map(host_and_port, self.allowed_hosts))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How long clients may take, in seconds, and how many sessions are kept for each owner.
+
+    `head_seconds` are for a whole request head, from the opening of the connection or from the last response.
+    A session at /mcp ends when it is idle for `session_seconds`, or when its owner has more than `max_sessions`.
+    """
+
+    head_seconds: float = 30.0
+    body_seconds: float = 30.0
+    session_seconds: float = 1800.0
+    max_sessions: int = 256
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:

@@ -24,7 +24,7 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 import moa_mcp
 from moa_mcp.server.transports.http import HttpTransport
 from moa_mcp.server.transports.life import Life
-from moa_mcp.server.transports.options import HttpOptions
+from moa_mcp.server.transports.options import HttpLimits, HttpOptions
 from moa_mcp.service.service import Service
 from moa_mcp.testing import Reply, Request, Upstream
 from moa_mcp.wiring import open_service
@@ -143,13 +143,15 @@ class Port:
 
 
 @asynccontextmanager
-async def on_a_port(home: Path, upstream: Upstream | None = None, **options: Any) -> AsyncGenerator[Port]:
+async def on_a_port(
+    home: Path, upstream: Upstream | None = None, limits: HttpLimits | None = None, **options: Any
+) -> AsyncGenerator[Port]:
     """A server in this process, which is brought to its end with the block."""
     lines: list[str] = []
     failure: Exception | None = None
     with anyio.fail_after(10):
         async with open_service(write_home(home, upstream)) as service, anyio.create_task_group() as tasks:
-            transport = HttpTransport(HttpOptions(port=0, **options), lines.append)
+            transport = HttpTransport(HttpOptions(port=0, **options), lines.append, limits)
             await tasks.start(transport, service, Life(lambda: None))
             address = lines[0].partition(" at ")[2].split()[0].rpartition("/")[0]
             try:

@@ -7,6 +7,7 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from moa_mcp.server.transports.exchange import Exchanges
+from moa_mcp.server.transports.gate import RequestLimits
 from tests import clock
 
 pytestmark = clock.jumping
@@ -41,7 +42,7 @@ class Web:
 async def test_a_body_is_waited_for_no_longer_than_30_seconds(pauses: list[float]) -> None:
     web = Web(pauses)
     started = anyio.current_time()
-    await Exchanges(web.app, lambda scope: None)(dict(SCOPE), web.receive, web.send)
+    await Exchanges(web.app, lambda scope: None, RequestLimits(1), body_seconds=30)(dict(SCOPE), web.receive, web.send)
     start, body = web.heard
 
     assert (start["status"], anyio.current_time() - started, web.asked) == (408, 30, False)

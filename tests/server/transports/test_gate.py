@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from moa_mcp.errors import InvalidRequest
-from moa_mcp.server.transports.gate import Gate, Rate, Turned
+from moa_mcp.server.transports.gate import Gate, Rate, RequestLimits, Turned
 from moa_mcp.server.transports.options import HttpOptions, parse_tokens
 from moa_mcp.service.service import LOCAL
 
@@ -13,9 +15,10 @@ ANNE, BEN = "anne-0123456789abcdef", "ben-0123456789abcdef"
 TOKENS = {"anne": ANNE, "ben": BEN}
 
 
-def checked(options: HttpOptions, path: str = "/mcp", **headers: str) -> str | int:
+def checked(options: HttpOptions, **named: str) -> str | int:
     """The owner, or the status of the refusal."""
-    result = Gate(options, lambda: 0.0).check(path, {"host": "127.0.0.1:8000", **headers})
+    gate, headers = Gate(options, lambda: 0.0), {"host": "127.0.0.1:8000", **named}
+    result = gate.refuse(headers) or gate.owner(headers)
     return result.status if isinstance(result, Turned) else result
 
 
@@ -93,15 +96,10 @@ def test_a_token_says_whose_the_runs_are(authorization: str, result: str | int) 
 
 
 def test_without_a_token_a_request_is_told_what_to_bring() -> None:
-    turned = Gate(HttpOptions(tokens=TOKENS), lambda: 0.0).check("/sse", {"host": "localhost"})
+    turned = Gate(HttpOptions(tokens=TOKENS), lambda: 0.0).owner({})
 
     assert isinstance(turned, Turned)
     assert (turned.status, turned.headers["www-authenticate"]) == (401, 'Bearer realm="moa-mcp"')
-
-
-def test_health_needs_no_token_but_the_right_name() -> None:
-    assert checked(HttpOptions(tokens=TOKENS), "/healthz") == LOCAL
-    assert checked(HttpOptions(tokens=TOKENS), "/healthz", host="evil.example") == 421
 
 
 def test_a_request_of_a_panel_is_refused() -> None:
@@ -117,6 +115,23 @@ def test_each_owner_has_so_many_requests_a_minute() -> None:
     assert rate.wait("ben") == 0
     now = 1.5
     assert [rate.wait("anne") for _ in range(2)] == [0, 1]
+
+
+def begun(request_limits: RequestLimits, tasks: ExitStack, owner: str, *, stream: bool = False) -> int | None:
+    """Begin a request that goes on as long as `tasks`; the status of the refusal, None if it is served."""
+    turned = tasks.enter_context(request_limits.hold(owner, stream=stream))
+    return turned.status if turned else None
+
+
+def test_no_owner_takes_all_requests_and_no_streams_take_all_of_an_owners() -> None:
+    request_limits = RequestLimits(8)
+    with ExitStack() as anne, ExitStack() as ben:
+        assert [begun(request_limits, anne, "anne", stream=True) for _ in range(5)] == [None] * 4 + [429]
+        assert [begun(request_limits, anne, "anne") for _ in range(3)] == [None] * 2 + [429]
+        assert [begun(request_limits, ben, "ben") for _ in range(3)] == [None] * 2 + [503]
+        anne.close()
+        assert [begun(request_limits, ben, "ben", stream=True) for _ in range(5)] == [None] * 4 + [429]
+    assert begun(request_limits, ExitStack(), "anne", stream=True) is None
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,7 @@ def test_tokens_are_pairs_with_commas_between_them() -> None:
         (HttpOptions(host="::", tokens=TOKENS), "--allowed-host"),
         (HttpOptions(host="moa.lan", tokens=TOKENS), "--allowed-host"),
         (HttpOptions(allowed_hosts=["http://moa.lan"]), "no name of a host"),
+        (HttpOptions(tokens={"anne": ANNE, "local": BEN}), "Choose another name"),
     ],
 )
 def test_what_would_let_strangers_in_does_not_start(options: HttpOptions, says: str) -> None:
