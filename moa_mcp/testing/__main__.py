@@ -1,6 +1,7 @@
 """The upstream as a program: `python -m moa_mcp.testing --delay-ms 200 --jitter-ms 100 --pieces 4`.
 
-It writes one line of JSON with its `base_url` and `pid`, and serves until standard input ends.
+It writes one line of JSON with its `base_url` and `pid`, and serves until standard input ends. It echoes, unless
+`--script MODULE:NAME` names a function that answers instead.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pkgutil
 import random
 import signal
 import sys
@@ -26,13 +28,19 @@ _MOST_FILES = 65536
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve echoes as the arguments say, until standard input ends."""
+    """Serve as the arguments say, until standard input ends."""
     parsed = _parser().parse_args(arguments)
     # There is nothing to tidy up, so an interrupt may end the program on the spot, as SIGTERM does.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     _allow_many_connections()
-    script = slow_echo(parsed.delay_ms, parsed.jitter_ms, parsed.pieces, parsed.seed)
-    anyio.run(_serve, Upstream(script, models=parsed.models, port=parsed.port))
+    anyio.run(_serve, Upstream(_script(parsed), models=parsed.models, port=parsed.port))
+
+
+def _script(parsed: argparse.Namespace) -> Script:
+    if parsed.script:
+        found: Script = pkgutil.resolve_name(parsed.script)
+        return found
+    return slow_echo(parsed.delay_ms, parsed.jitter_ms, parsed.pieces, parsed.seed)
 
 
 def slow_echo(delay_ms: float, jitter_ms: float, pieces: int, seed: int) -> Script:
@@ -55,6 +63,7 @@ async def _serve(upstream: Upstream) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m moa_mcp.testing", description="A model provider that echoes.")
+    parser.add_argument("--script", help="MODULE:NAME of a function from a request to its answer, in place of the echo")
     parser.add_argument("--delay-ms", type=float, default=0, help="before each answer")
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most this much more, drawn per answer")
     parser.add_argument("--pieces", type=int, default=4, help="deltas per answer")

@@ -42,17 +42,19 @@ class UpstreamProcess:
 
 @contextmanager
 def upstream_process(
-    *, delay_ms: float = 0, jitter_ms: float = 0, pieces: int = 4, seed: int = 0
+    script: str | None = None, *, delay_ms: float = 0, jitter_ms: float = 0, pieces: int = 4, seed: int = 0
 ) -> Generator[UpstreamProcess]:
-    """Serve echoes from a child process while the block runs.
+    """Serve from a child process while the block runs.
 
-    Each answer waits `delay_ms` milliseconds and up to `jitter_ms` more, drawn from `seed`.
+    `script` names the function that answers, as MODULE:NAME. Without it each answer is an echo, which waits
+    `delay_ms` milliseconds and up to `jitter_ms` more, drawn from `seed`.
 
     Raises:
         RuntimeError: the process ended before it served.
     """
     options = {"--delay-ms": delay_ms, "--jitter-ms": jitter_ms, "--pieces": pieces, "--seed": seed}
     given = [word for name, value in options.items() for word in (name, str(value))]
+    given += ["--script", script] if script else []
     # Run in the folder that holds the package, so that it is found also when it is not installed.
     command = [sys.executable, "-m", "moa_mcp.testing", *given]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -57,6 +57,12 @@ def test_a_process_serves_and_keeps_a_ledger() -> None:
     assert [body["model"] for body in ledger["bodies"]] == ["a", "b"]
 
 
+def test_a_process_answers_as_the_function_that_is_named_for_it() -> None:
+    with upstream_process("moa_mcp.testing.obliging:obliging") as upstream:
+        _, answer = asked(upstream.base_url, "a")
+    assert answer["choices"][0]["message"]["content"].startswith("Draft 1 of a:")
+
+
 def test_the_process_is_gone_when_its_block_ends() -> None:
     with upstream_process() as upstream:
         pid = upstream.pid

@@ -1,0 +1,119 @@
+"""`moa-mcp serve` as a process of its own on loopback, and what a process holds.
+
+Every process is ended by its id, and nothing of the environment reaches it but what is given.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SECONDS_TO_START = 60.0
+SECONDS_TO_END = 10.0
+
+ROOT = Path(__file__).parents[1]
+
+Figures = dict[str, float | int | str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcess:
+    """A running server: its process id, the URL of its port without a path, and the file of its standard error."""
+
+    pid: int
+    address: str
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where it speaks Streamable HTTP."""
+        return f"{self.address}/mcp"
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+    @property
+    def tracebacks(self) -> int:
+        """How many exceptions it has reported on its standard error."""
+        return self.log.read_text("utf-8", "replace").count("Traceback (most recent call last)")
+
+
+@contextmanager
+def server_process(home: Path, variables: Mapping[str, str] | None = None) -> Generator[ServerProcess]:
+    """Serve over HTTP on any free port while the block runs; `home` is its MOA_MCP_HOME.
+
+    `variables` are added to its environment.
+
+    Raises:
+        RuntimeError: it ended, or did not listen within `SECONDS_TO_START`.
+    """
+    log = home / "server.log"
+    command = [sys.executable, "-m", "moa_mcp", "serve", "--transport=http", "--port=0"]
+    command += ["--requests-per-minute=10000000"]
+    own = {"MOA_MCP_HOME": str(home), "PYTHONPATH": str(ROOT), "PATH": os.defpath}
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            command,
+            env={**own, **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        try:
+            yield ServerProcess(process.pid, _announced(process, log), log)
+        finally:
+            _end(process)
+
+
+def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+    began = time.monotonic()
+    while time.monotonic() - began < SECONDS_TO_START:
+        said = log.read_text("utf-8", "replace")
+        for line in said.splitlines(keepends=True):
+            if " listening at " in line and line.endswith("\n"):
+                return line.partition(" listening at ")[2].split()[0].rpartition("/")[0]
+        if process.poll() is not None:
+            raise RuntimeError(f"The server ended before it listened: {said[-500:]}")
+        time.sleep(0.02)
+    raise RuntimeError(f"The server did not listen within {SECONDS_TO_START:g} s.")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def footprint(pid: int) -> Figures:
+    """What a process holds and has used: megabytes resident now and at most, file descriptors, threads, CPU seconds.
+
+    Where there is no /proc, all are None and `why_null` says so.
+    """
+    folder = Path(f"/proc/{pid}")
+    if not (folder / "status").exists():
+        figures: Figures = dict.fromkeys(("rss_mb", "peak_rss_mb", "descriptors", "threads", "cpu_seconds"))
+        return {**figures, "why_null": f"there is no {folder}/status on {sys.platform}"}
+    status = dict(line.split(":", 1) for line in (folder / "status").read_text("ascii", "replace").splitlines())
+    # Behind the name, which may itself have parentheses and spaces, the 12th and 13th field are user and system time.
+    ticks = sum(map(int, (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[11:13]))
+    return {
+        "rss_mb": _megabytes(status["VmRSS"]),
+        "peak_rss_mb": _megabytes(status["VmHWM"]),
+        "descriptors": sum(1 for _ in (folder / "fd").iterdir()),
+        "threads": int(status["Threads"]),
+        "cpu_seconds": round(ticks / os.sysconf("SC_CLK_TCK"), 2),
+    }
+
+
+def _megabytes(field: str) -> float:
+    return round(int(field.split()[0]) / 1024, 1)
