@@ -27,7 +27,8 @@ import anyio
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
 from moa_mcp.service.service import Request
-from moa_mcp.store.ledger import Spend, Wanted
+from moa_mcp.spend import Spend
+from moa_mcp.store.ledger import Wanted
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.process import UpstreamProcess, upstream_process
 from moa_mcp.wiring import open_service

@@ -29,7 +29,8 @@ from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.retrying import Allowance
 from moa_mcp.providers.timed import Patience
 from moa_mcp.service.desk import Desk, LiveRun, open_desk
-from moa_mcp.store.ledger import Spend, Wanted
+from moa_mcp.spend import Spend
+from moa_mcp.store.ledger import Wanted
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Fault, Reply, Request, Upstream
 from moa_mcp.testing.scripts import Answer

@@ -184,7 +184,7 @@ class ProviderError(MoAError):
     `detail` is one redacted line from the provider; `retry_after` is in seconds; `should_retry` is the
     provider's own word on it; `parameter` is the key of the request that it objects to; `sent_text` tells
     whether any of the answer had arrived, `reached` whether a model may have worked on it, so that it may be
-    billed, and the numbers what it is then booked at.
+    billed, and the numbers what it is then booked at. `attempts` is how many requests were sent for the call.
     """
 
     reason: Reason
@@ -195,7 +195,7 @@ class ProviderError(MoAError):
     sent_text: bool = False
     served_model: str | None = None
     parameter: str | None = None
-    retries: int = 0
+    attempts: int = 1
     reached: bool = False
     input_tokens: int | None = None
     output_tokens: int | None = None

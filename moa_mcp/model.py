@@ -13,7 +13,7 @@ from moa_mcp.errors import ProviderError, Reason, in_plain_words
 from moa_mcp.preset import Limits, Preset
 
 Speaker = Literal["system", "user", "assistant"]
-CallStatus = Literal["ok", "failed", "cut", "cancelled"]
+CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 Output = Literal["answer", "guidance"]
 Kind = Literal["chat", "embedding", "code", "panel"]
@@ -90,12 +90,21 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and price of a call; None is unknown, never zero. `estimated`: not the provider's own count."""
+    """Tokens and price of a call; None is unknown, never zero. `estimated`: not the provider's own count.
+
+    `attempts` is how many requests were sent for it, all of which are in the numbers; 0: none was.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
     estimated: bool = False
+    attempts: int = 1
+
+    @property
+    def retries(self) -> int:
+        """The requests after the first."""
+        return max(0, self.attempts - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +121,6 @@ class Draft:
     usage: Usage = Usage()
     thinking: str = ""
     cut: bool = False
-    retries: int = 0
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -132,14 +140,13 @@ class Failure:
     served_model: str | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()
-    retries: int = 0
 
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """The failure that a provider's error is to a flow."""
         booked = error.input_tokens is not None
-        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, estimated=booked)
-        return cls(error.reason, error.detail, error.served_model, usage=usage, retries=error.retries)
+        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
+        return cls(error.reason, error.detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
         words = in_plain_words(self.reason)
@@ -216,10 +223,18 @@ class CallRecord:
     seconds: float
 
     @property
+    def attempts(self) -> int:
+        """How many requests to a model it took: none if it was refused before, if it ran code here, or is a panel's."""
+        return 0 if self.call.kind in {"code", "panel"} else self.outcome.usage.attempts
+
+    @property
     def status(self) -> CallStatus:
+        """How it ended. `refused`: it was never sent, because a ceiling left no room for it."""
         match self.outcome:
             case Draft(cut=cut):
                 return "cut" if cut else "ok"
+            case Failure(reason=Reason.BUDGET, usage=Usage(attempts=0)):
+                return "refused"
             case Failure(reason=Reason.CANCELLED | Reason.STRAGGLER):
                 return "cancelled"
             case Failure():
@@ -237,9 +252,9 @@ class Run:
 
     `limits` are the ceilings it runs under, `planned_calls` how many calls it makes if nothing fails. `key` is
     the same for the same question, preset and parameters of the same owner: asked again, it finds this run,
-    which is then marked `cached`. `calls` are requests that were sent; `panels` are the outcomes of flows that
-    stood in a call's place, whose own calls are among `calls`. `abandoned` are requests that were sent and cut off
-    when the run was interrupted: they are paid for, and are sent again when it goes on.
+    which is then marked `cached`. `calls` are those to models, sent or not, and of code; `panels` are the outcomes
+    of flows that stood in a call's place, whose own calls are among `calls`. `abandoned` are calls that were cut off
+    when the run was interrupted: what was sent of them is paid for, and they are sent again when it goes on.
     """
 
     run_id: str
@@ -274,11 +289,8 @@ class Run:
 
     @property
     def calls_made(self) -> int:
-        """How many calls to models there were, each counted once.
-
-        What it took to get an answer to one is in its `retries`, and in what it cost. Code that was run here is none.
-        """
-        return sum(record.call.kind != "code" for record in self.sent)
+        """How many calls were sent to models, each counted once, however many requests it took."""
+        return sum(record.attempts > 0 for record in self.sent)
 
     @property
     def input_tokens(self) -> int | None:

@@ -6,7 +6,7 @@ It knows neither presets nor stores: who listens and who keeps its journal it is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -14,7 +14,7 @@ import anyio
 
 from moa_mcp.errors import MoAError, ProviderError, Reason
 from moa_mcp.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
-from moa_mcp.providers.base import Provider, usage_of
+from moa_mcp.providers.base import Provider, announce, usage_of
 from moa_mcp.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -130,7 +130,16 @@ class Runner:
             except StopIteration as stop:
                 answer: Answer = stop.value
                 return answer
+            announce(self.provider, first_calls(batch, self.journal.known))
             await self.journal.safe()
+
+
+def first_calls(batch: Batch, known: Collection[str] = ()) -> Iterator[Call]:
+    """The calls that a batch sends at once: its own, and those that its branches begin with; none that is `known`."""
+    yield from (call for call in batch.calls if call.id not in known)
+    for branch in batch.branches:
+        if branch.id not in known:
+            yield from first_calls(next(branch.flow()), known)
 
 
 class _Fanout:

@@ -151,7 +151,7 @@ def call_facts(record: CallRecord) -> CallFacts:
         "status": record.status,
         "error": record.error,
         "finish_reason": outcome.finish_reason,
-        "retries": outcome.retries,
+        "retries": outcome.usage.retries,
         "seconds": round(record.seconds, 3),
         "input_tokens": outcome.usage.input_tokens,
         "output_tokens": outcome.usage.output_tokens,
@@ -229,7 +229,7 @@ def call_line(record: CallRecord) -> str:
         dollars(outcome.usage.cost_usd) + (" (estimated)" if outcome.usage.estimated else ""),
     ]
     parts += [f"finish {outcome.finish_reason}"] if outcome.finish_reason not in (None, "stop") else []
-    parts += [f"{outcome.retries} retries"] if outcome.retries else []
+    parts += [f"{outcome.usage.retries} retries"] if outcome.usage.retries else []
     parts += [record.error] if record.error else []
     return " · ".join(parts)
 

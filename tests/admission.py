@@ -2,8 +2,9 @@
 
 from moa_mcp.model import Run
 from moa_mcp.service.desk import Desk, LiveRun
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.ledger import Spend, Wanted
+from moa_mcp.store.ledger import Wanted
 
 FOR_EVER = 1e12
 """A time (Unix seconds) that nothing here outlasts."""

@@ -19,7 +19,7 @@ RINGS = (
     {"stages", "misfits"},
     {"preset"},
     {"model", "auto", "hermes"},
-    {"prompts", "judging", "routing", "comparing"},
+    {"prompts", "judging", "routing", "comparing", "spend"},
     {"reasoning", "advising"},
     {"flows", "views"},
     {"prices", "recursion", "yamlfile"},

@@ -13,7 +13,7 @@ from moa_mcp.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Ev
 LETTERS_PER_TOKEN = 4
 """A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
 
-State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled"]
+State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled", "refused"]
 
 
 @dataclass(slots=True)

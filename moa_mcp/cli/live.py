@@ -27,6 +27,7 @@ _WORDS: dict[State, tuple[str, str]] = {
     "cut": ("cut off", "magenta"),
     "failed": ("failed", "red"),
     "cancelled": ("cancelled", "magenta"),
+    "refused": ("not sent", "magenta"),
 }
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -41,10 +41,11 @@ class RehearsedCall:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """The calls of a whole flow, and how many times it waits for some of them."""
+    """The calls of a whole flow, and how many times it waits for some of them. `first` are those it begins with."""
 
     asked: tuple[RehearsedCall, ...] = ()
     rounds: int = 0
+    first: tuple[Call, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def calls(self) -> int:
@@ -68,7 +69,7 @@ class Rehearsal:
             raise PlanRefused(
                 f"The preset needs more than {MOST_CALLS:,} calls. Use fewer proposers, samples or layers."
             )
-        return Rehearsal((*self.asked, *batch), self.rounds + rounds)
+        return Rehearsal((*self.asked, *batch), self.rounds + rounds, self.first)
 
 
 World: TypeAlias = Callable[[Call], Outcome]
@@ -189,19 +190,25 @@ def rehearse(flow: Flow, world: World = planned) -> Rehearsal:
 
 def _played(flow: Flow, world: World) -> tuple[Rehearsal, Draft | None]:
     """What a flow came to, and its answer as the draft that it is to an outer one; None if it failed."""
-    rehearsal = Rehearsal()
+    rehearsal: Rehearsal | None = None
     try:
         batch = next(flow)
         while True:
             inner = [_played(branch.flow(), world) for branch in batch.branches]
-            rehearsal = _after(rehearsal, batch, [one for one, _ in inner])
+            played = [one for one, _ in inner]
+            rehearsal = _after(rehearsal or _beginning(batch, played), batch, played)
             # What fails here, for want of real drafts, may answer at the last moment in a run: the outer goes on.
             drafts = (draft or planned(branch.call) for branch, (_, draft) in zip(batch.branches, inner, strict=True))
             batch = flow.send([*map(world, batch.calls), *drafts])
     except StopIteration as stop:
-        return rehearsal, Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
+        return rehearsal or Rehearsal(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
     except RunFailed:
-        return rehearsal, None
+        return rehearsal or Rehearsal(), None
+
+
+def _beginning(batch: Batch, inner: Sequence[Rehearsal]) -> Rehearsal:
+    """What begins with `batch`: its calls are sent at once, and those that its branches begin with."""
+    return Rehearsal(first=(*batch.calls, *(call for one in inner for call in one.first)))
 
 
 def _after(rehearsal: Rehearsal, batch: Batch, inner: Sequence[Rehearsal]) -> Rehearsal:

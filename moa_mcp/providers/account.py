@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from moa_mcp.model import Call, Usage
+
+NOT_SENT = Usage(attempts=0)
 
 
 class Account:
@@ -18,19 +22,21 @@ class Account:
         return total
 
     def usage_of(self, call: Call) -> Usage:
-        """What a call came to by now; all of it is None where no model was reached."""
-        return self._usages.get(call.id) or Usage()
+        """What a call came to by now: without attempts if it was not sent, without numbers if no model was reached."""
+        return self._usages.get(call.id) or NOT_SENT
 
 
 def _together(one: Usage, other: Usage) -> Usage:
     """Both usages as one. A try that reached no model adds nothing; a price that is not known makes none known."""
-    paid = [used for used in (one, other) if used != Usage()]
+    attempts = one.attempts + other.attempts
+    paid = [used for used in (one, other) if replace(used, attempts=0) != NOT_SENT]
     if len(paid) < 2:
-        return paid[0] if paid else Usage()
+        return replace(paid[0] if paid else NOT_SENT, attempts=attempts)
     known = one.cost_usd is not None and other.cost_usd is not None
     return Usage(
         (one.input_tokens or 0) + (other.input_tokens or 0),
         (one.output_tokens or 0) + (other.output_tokens or 0),
         (one.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
         estimated=one.estimated or other.estimated,
+        attempts=attempts,
     )

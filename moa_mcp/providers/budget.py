@@ -9,15 +9,19 @@ billed, and then nothing more is sent. Where the price of a model is unknown, on
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil, inf
 
 import anyio
 
 from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.model import Call, CallRecord, Failure, Usage
+from moa_mcp.flows.asking import is_second_try
+from moa_mcp.model import Call, CallRecord, Usage
 from moa_mcp.preset import Limits
 from moa_mcp.prices import Rates
+from moa_mcp.providers.base import Day
+from moa_mcp.spend import DUST, Spend
 
 LETTERS_PER_TOKEN = 3
 """Fewer than there are in any usual text of ASCII, so that an estimate is rather too high."""
@@ -44,19 +48,27 @@ def tokens_in(text: str) -> float:
 class Reservation:
     """What a call holds of a budget: its input, and as many tokens of output as it may write by now.
 
-    `rates` is None where the price is unknown.
+    `rates` is None where the price is unknown. `call` is the id of the call; `again` marks one that asks again for
+    what came out of form, which is in no plan.
     """
 
     input_tokens: int
     output_tokens: int
     rates: Rates | None
+    call: str = ""
+    again: bool = False
 
     @classmethod
     def wanted_by(cls, call: Call, rates: Rates | None) -> Reservation:
         """What a call may come to, at the rates of requests as long as it is."""
         read = ceil(sum(tokens_in(message.text) for message in call.messages))
         written = 0 if call.kind == "embedding" else call.max_tokens or MOST_OUTPUT
-        return cls(read, written, rates and rates.at(read))
+        return cls(read, written, rates and rates.at(read), call.id, is_second_try(call))
+
+    @property
+    def spend(self) -> Spend:
+        """What it is booked at."""
+        return Spend(1, self.tokens, self.cost_usd)
 
     @property
     def tokens(self) -> int:
@@ -77,22 +89,100 @@ class Reservation:
         return input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
 
 
-class Budget:
-    """Ceilings of a run on calls, tokens and US dollars, and what is spent and reserved of them."""
+class Drawn:
+    """What a run draws on its owner's day: what is to be booked as sent, and what is to be set aside for it.
 
-    def __init__(self, limits: Limits) -> None:
+    `planned_calls` are those that must find room whatever is asked again. `used` is what calls have come to, `held`
+    are those under way, `reserved` is what these reserve.
+    """
+
+    def __init__(self, planned_calls: int) -> None:
+        self.used = self.reserved = self._to_come = Spend()
+        self.held: list[Reservation] = []
+        self.asking: list[Reservation] = []
+        self._planned = planned_calls
+        self._again = 0
+        self._asked: set[str] = set()
+        self._announced: dict[str, Reservation] = {}
+
+    @property
+    def sent(self) -> Spend:
+        """What calls have come to, with those announced or under way at what they reserve."""
+        return self.used + self.reserved + self._to_come
+
+    def wanted(self) -> Spend:
+        """What is to be set aside by now: what is sent, a step for each answer to grow by, and the rest of the plan."""
+        sent = self.sent
+        calls, tokens, usd = sent.calls, sent.tokens, sent.usd
+        for one in self.asking:
+            calls, tokens, usd = calls + 1, tokens + one.tokens, usd + one.cost_usd
+        for one in (*self._announced.values(), *self.held, *self.asking):
+            if one.output_tokens:
+                tokens, usd = tokens + STEP, usd + (one.price_of(0, STEP) or 0.0)
+        again = self._again + sum(map(self._is_again, self.asking))
+        return Spend(max(calls, self._planned + again), tokens, usd)
+
+    def has_call(self, amount: Spend, wanted: Reservation) -> bool:
+        """Whether one more call fits into `amount`; one that no plan has, only beside all that were planned."""
+        made = self.used.calls + len(self.held)
+        return amount.calls > (max(made, self._planned + self._again) if self._is_again(wanted) else made)
+
+    def announce(self, calls: Iterable[Reservation]) -> None:
+        """Take in calls that come next."""
+        for one in calls:
+            self._announced[one.call] = one
+            self._to_come += one.spend
+
+    def forget(self, wanted: Reservation) -> None:
+        """A call that was announced begins, or is not made."""
+        if announced := self._announced.pop(wanted.call, None):
+            self._to_come = self._to_come.beyond(announced.spend)
+
+    def begin(self, held: Reservation) -> None:
+        """A call is about to be sent."""
+        self._again += self._is_again(held)
+        self._asked.add(held.call)
+        self.held.append(held)
+        self.reserved += held.spend
+
+    def grow(self, held: Reservation) -> None:
+        """The answer of a call under way takes another step."""
+        held.output_tokens += STEP
+        self.reserved += Spend(0, STEP, held.price_of(0, STEP) or 0.0)
+
+    def end(self, held: Reservation, used: Usage) -> None:
+        """A call has ended, and came to so much."""
+        self.held.remove(held)
+        self.reserved = self.reserved.beyond(held.spend) if self.held else Spend()
+        self.used += Spend(used.attempts, (used.input_tokens or 0) + (used.output_tokens or 0), used.cost_usd or 0.0)
+
+    def _is_again(self, wanted: Reservation) -> bool:
+        return wanted.again or wanted.call in self._asked
+
+
+class Budget:
+    """Ceilings of a run on calls, tokens and US dollars, and what is spent and reserved of them.
+
+    Where the run draws on its owner's day, what that has given is a ceiling, too: the day is asked for more when
+    it is short, and a call has its reservation only once that is booked there.
+    """
+
+    def __init__(self, limits: Limits, drawn: Drawn | None = None) -> None:
         self._calls = inf if limits.max_calls is None else limits.max_calls
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
-        self._held: list[Reservation] = []
         self._changed: anyio.Event | None = None  # made for whoever waits: hardly ever does anybody
+        self._drawn = drawn or Drawn(0)
+        self._day: Day | None = None
 
     def book(self, record: CallRecord) -> None:
-        """Count a call that was made before: the run was resumed. Code and panels are no calls to models."""
-        if record.call.kind in ("code", "panel"):
-            return
-        self._calls -= record.outcome.retries + (not _was_refused_here(record))
+        """Count a call that was made before: the run was resumed. What panels came to their own calls tell."""
+        self._calls -= record.attempts
         self._spend(record.outcome.usage)
+
+    def draw_on(self, day: Day) -> None:
+        """Use no more of the owner's day than it gives, from now on."""
+        self._day = day
 
     async def reserve(self, wanted: Reservation) -> None:
         """Hold `wanted`; where that is too much and nobody gives back any, as much of its output as there is.
@@ -100,32 +190,52 @@ class Budget:
         Raises:
             ProviderError: BUDGET, if a ceiling leaves no room for the call.
         """
-        if self._calls < 1:
-            raise ProviderError(Reason.BUDGET, "no calls are left")
-        self._calls -= 1
         try:
-            while (room := self._room(wanted)) < wanted.output_tokens and self._held:
-                self._changed = self._changed or anyio.Event()
-                await self._changed.wait()
+            await self._wait_for_room(wanted)
+        finally:
+            self._drawn.forget(wanted)
+        self._calls -= 1
+        self._drawn.begin(wanted)
+        try:
+            if self._day is not None and not self._day.sent.covers(self._drawn.sent):
+                await self._day.book()
         except BaseException:
-            self._calls += 1
+            self.settle(wanted, Usage(attempts=0))
             raise
+
+    async def _wait_for_room(self, wanted: Reservation) -> None:
+        """Wait until there is room, and take as much output as there is. Raises ProviderError if there is none."""
+        while True:
+            if self._calls < 1:
+                raise ProviderError(Reason.BUDGET, "no calls are left")
+            room = self._room(wanted)
+            if room >= wanted.output_tokens and self._day_has_call(wanted):
+                return
+            if await self._day_gave_more(wanted):
+                continue
+            if not self._day_has_call(wanted):
+                raise ProviderError(Reason.BUDGET, "its owner's day has no calls left")
+            if not self._drawn.held:
+                break
+            self._changed = self._changed or anyio.Event()
+            await self._changed.wait()
         if room < min(wanted.output_tokens, LEAST_OUTPUT):
-            self._calls += 1
             raise ProviderError(Reason.BUDGET, self._what_is_left())
-        wanted.output_tokens = min(wanted.output_tokens, room)
-        self._held.append(wanted)
+        wanted.output_tokens = room
 
     def extend(self, held: Reservation) -> bool:
         """Let an answer that has outgrown its reservation go on; False if there is no room for that."""
         if self._room(Reservation(0, STEP, held.rates)) < STEP:
             return False
-        held.output_tokens += STEP
+        self._drawn.grow(held)
+        if self._day is not None and not self._day.amount.covers(self._drawn.wanted()):
+            self._day.book_soon()  # so that there is room by the time of the next step
         return True
 
     def settle(self, held: Reservation, used: Usage) -> None:
-        """Give a reservation back, and count what the call came to."""
-        self._held.remove(held)
+        """Give a reservation back, and count what the call came to; one that was not sent is none."""
+        self._drawn.end(held, used)
+        self._calls += used.attempts == 0
         self._spend(used)
         if self._changed is not None:
             self._changed.set()
@@ -135,23 +245,48 @@ class Budget:
         self._tokens -= (used.input_tokens or 0) + (used.output_tokens or 0)
         self._dollars -= used.cost_usd or 0.0
 
+    def _day_has_call(self, wanted: Reservation) -> bool:
+        return self._day is None or self._drawn.has_call(self._day.amount, wanted)
+
+    async def _day_gave_more(self, wanted: Reservation) -> bool:
+        """Ask the day for what `wanted` takes, if it is the day that is short; whether it gave any."""
+        day = self._day
+        if day is None or (self._day_has_call(wanted) and self._room_in_run(wanted) <= self._room_in_day(day, wanted)):
+            return False
+        before = day.amount
+        self._drawn.asking.append(wanted)
+        try:
+            await day.book()
+        finally:
+            self._drawn.asking.remove(wanted)
+        return day.amount != before
+
     def _room(self, wanted: Reservation) -> int:
         """How many tokens of output fit beside `wanted.input_tokens` and all that is held; below 0: none."""
-        tokens = self._tokens - sum(held.tokens for held in self._held) - wanted.input_tokens
+        room = self._room_in_run(wanted)
+        return room if self._day is None or room < 0 else min(room, self._room_in_day(self._day, wanted))
+
+    def _room_in_run(self, wanted: Reservation) -> int:
+        return self._room_in(wanted, self._tokens, self._dollars)
+
+    def _room_in_day(self, day: Day, wanted: Reservation) -> int:
+        amount, used = day.amount, self._drawn.used
+        return self._room_in(wanted, amount.tokens - used.tokens, amount.usd - used.usd)
+
+    def _room_in(self, wanted: Reservation, tokens: float, dollars: float) -> int:
+        tokens -= self._drawn.reserved.tokens + wanted.input_tokens
         room = min(tokens, wanted.output_tokens)
         if wanted.rates is not None:
-            dollars = self._dollars - sum(held.cost_usd for held in self._held) - (wanted.cost_of(0) or 0.0)
+            dollars -= self._drawn.reserved.usd + (wanted.cost_of(0) or 0.0)
             per_token = wanted.rates.output_per_token
-            room = min(room, dollars / per_token if per_token else (room if dollars >= 0 else -1))
+            room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1
 
     def _what_is_left(self) -> str:
-        tokens = "" if self._tokens == inf else f"{max(0, int(self._tokens)):,} tokens"
-        dollars = "" if self._dollars == inf else f"${max(0.0, self._dollars):.4f}"
+        left = (self._tokens, self._dollars)
+        if self._day is not None:
+            amount, used = self._day.amount, self._drawn.used
+            left = (min(left[0], amount.tokens - used.tokens), min(left[1], amount.usd - used.usd))
+        tokens = "" if left[0] == inf else f"{max(0, int(left[0])):,} tokens"
+        dollars = "" if left[1] == inf else f"${max(0.0, left[1]):.4f}"
         return f"{' and '.join(part for part in (tokens, dollars) if part)} left, which is too little for the call"
-
-
-def _was_refused_here(record: CallRecord) -> bool:
-    """Whether a call was not sent, for want of room, and gave back what it would have used up."""
-    outcome = record.outcome
-    return isinstance(outcome, Failure) and outcome.reason is Reason.BUDGET and outcome.usage.input_tokens is None

@@ -13,7 +13,7 @@ from math import ceil
 from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, Draft, Usage
 from moa_mcp.prices import FREE, Rates
-from moa_mcp.providers.account import Account
+from moa_mcp.providers.account import NOT_SENT, Account
 from moa_mcp.providers.adapting import field_refused
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, tokens_in
@@ -50,12 +50,16 @@ class Budgeted:
                 if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
                     raise
 
+    def wanted(self, call: Call) -> Reservation:
+        """What a call will reserve."""
+        return Reservation.wanted_by(call, self._rates(call.model))
+
     async def _paid(self, call: Call, on_text: OnText) -> Draft:
-        held = Reservation.wanted_by(call, self._rates(call.model))
+        held = self.wanted(call)
         wanted = held.output_tokens
         await self._budget.reserve(held)
         meter = _Meter(held, self._budget, on_text)
-        used = Usage()
+        used = NOT_SENT
         try:
             if held.output_tokens < wanted and call.model not in self._uncapped:
                 draft = await self._capped(call, held.output_tokens, meter.hear)
@@ -89,7 +93,8 @@ def _is_about_the_cap(error: ProviderError) -> bool:
 
 
 def _charge(error: ProviderError, used: Usage) -> None:
-    """Write into the error of a call what the call came to, if anything is known to have been sent."""
+    """Write into the error of a call what the call came to with all that was sent for it."""
+    error.attempts = used.attempts
     if used.input_tokens is not None:
         error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
 
@@ -103,22 +108,29 @@ class _Meter:
         self._on_text = on_text
         self._written = 0.0
         self._heard = False
+        self._is_sent = False
 
     def hear(self, piece: str) -> None:
         """Pass a piece on and count it; one without text, such as a thought, is a token at least.
+
+        The first one tells that the request is being sent, and is none unless it has text.
 
         Raises:
             ProviderError: BUDGET, through the provider that is reading: there is no room for more.
         """
         self._on_text(piece)
+        if not self._is_sent:
+            self._is_sent = True
+            if not piece:
+                return
         self._written += max(1.0, tokens_in(piece))
         self._heard = self._heard or bool(piece)
         if self._written > self._held.output_tokens and not self._budget.extend(self._held):
             raise ProviderError(Reason.BUDGET, "the answer was cut there", sent_text=self._heard, reached=True)
 
     def so_far(self) -> Usage:
-        """What the call is booked at when nobody tells."""
-        return self._at_least(None, None)
+        """What the call is booked at when nobody tells; nothing if it was still waiting for its turn."""
+        return self._at_least(None, None) if self._is_sent else NOT_SENT
 
     def usage(self, draft: Draft) -> Usage:
         """What the provider counted, as long as that can be; else an estimate."""
@@ -131,7 +143,9 @@ class _Meter:
 
     def booked(self, error: ProviderError) -> Usage:
         """What a request that failed may have cost; nothing where no model was reached."""
-        return self._at_least(error.input_tokens, error.output_tokens) if error.reached else Usage()
+        if error.reached:
+            return self._at_least(error.input_tokens, error.output_tokens)
+        return Usage() if self._is_sent else NOT_SENT
 
     def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
         """An estimate that is no lower than what came and what was told."""

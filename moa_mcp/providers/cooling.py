@@ -69,6 +69,7 @@ class Cooling:
             ProviderError: COOLING, without a call, while it rests; else what the call raises.
         """
         self._check(call)
+        on_text("")  # from here on it counts as sent
         asked = self._clock()
         try:
             draft = await self._inner.complete(call, on_text)

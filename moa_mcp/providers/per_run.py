@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from moa_mcp.model import Run
+from moa_mcp.flows.asking import is_second_try
+from moa_mcp.model import Call, Run
 from moa_mcp.prices import Rates
 from moa_mcp.providers.account import Account
 from moa_mcp.providers.adapting import Adapting, Refusals
-from moa_mcp.providers.base import Provider
-from moa_mcp.providers.budget import Budget
+from moa_mcp.providers.base import Day, Provider
+from moa_mcp.providers.budget import Budget, Drawn, Reservation
 from moa_mcp.providers.budgeted import Budgeted
 from moa_mcp.providers.retrying import Allowance, Retrying
 from moa_mcp.providers.salvaging import Salvaging
@@ -30,19 +31,39 @@ class PerRun:
 
     def __call__(self, run: Run) -> RunProvider:
         """The provider of a run; the calls that it has made already count against its ceilings."""
-        budget, account = Budget(run.limits), Account()
+        drawn = Drawn(max(0, run.planned_calls - run.calls_made))
+        budget, account = Budget(run.limits, drawn), Account()
         allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
         for record in run.sent:
             budget.book(record)
             allowance.book(record)
-        paid = Salvaging(Budgeted(self._inner, budget, account, self._rates))
-        adapting = Adapting(paid, self._refusals, run.task.nonce, allowance)
-        return RunProvider(Retrying(adapting, allowance, self._draw), account)
+        paid = Budgeted(self._inner, budget, account, self._rates)
+        adapting = Adapting(Salvaging(paid), self._refusals, run.task.nonce, allowance)
+        return RunProvider(Retrying(adapting, allowance, self._draw), account, budget, drawn, paid.wanted)
 
 
 class RunProvider:
-    """The provider of one run, which also knows what each call came to, be it cut off."""
+    """The provider of one run, which also knows what each call came to, be it cut off, and books it before."""
 
-    def __init__(self, first: Provider, account: Account) -> None:
+    def __init__(
+        self,
+        first: Provider,
+        account: Account,
+        budget: Budget,
+        drawn: Drawn,
+        wanted: Callable[[Call], Reservation],
+    ) -> None:
         self.complete = first.complete
         self.usage_of = account.usage_of
+        self._budget = budget
+        self._drawn = drawn
+        self._wanted = wanted
+
+    def book_in(self, day: Day) -> Drawn:
+        """Book there what is sent, from now on, before it is sent. Returns what is to be booked."""
+        self._budget.draw_on(day)
+        return self._drawn
+
+    def announce(self, calls: Iterable[Call]) -> None:
+        """Take calls that come next into what is to be booked; second tries may yet be refused, and code is free."""
+        self._drawn.announce(self._wanted(call) for call in calls if call.kind != "code" and not is_second_try(call))

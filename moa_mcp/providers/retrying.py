@@ -8,7 +8,7 @@ multiply neither its load nor the bill. The loop is written out: what to wait an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, inf
 
 import anyio
@@ -42,8 +42,9 @@ class Allowance:
 
     def book(self, record: CallRecord) -> None:
         """Count what a call took that was made before: the run was resumed."""
-        self.left -= record.outcome.retries
-        self.spare -= record.outcome.retries + is_second_try(record.call)
+        retries = record.outcome.usage.retries
+        self.left -= retries
+        self.spare -= retries + (is_second_try(record.call) and record.attempts > 0)
 
     def take(self) -> bool:
         """Use up a retry; False if none was left."""
@@ -72,22 +73,24 @@ class Retrying:
         """Ask until there is a draft or no hope of one.
 
         Raises:
-            ProviderError: the last one, with its retries; BUDGET, without a request, for a second try that only
-                a planned call could make room for.
+            ProviderError: the last one of a request; BUDGET, without one, for a second try that only a planned
+                call could make room for.
         """
         if is_second_try(call) and not self._allowance.take_spare():
-            raise ProviderError(Reason.BUDGET, "the calls that are left are needed for the rest of the plan")
-        retries = 0
+            raise ProviderError(
+                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", attempts=0
+            )
+        retries, failure = 0, None
         while True:
             try:
-                draft = await self._inner.complete(call, on_text)
+                return await self._inner.complete(call, on_text)
             except ProviderError as error:
-                error.retries = retries
+                if failure and error.reason is Reason.BUDGET and not error.reached:
+                    raise failure from error  # why it failed, not that there was no room to ask again
+                failure = error
                 wait = wait_before_retry(error, retries, self._draw())
                 if wait is None or not _leaves_time(wait) or not self._allowance.take():
                     raise
-            else:
-                return replace(draft, retries=retries) if retries else draft
             await anyio.sleep(wait)
             retries += 1
 

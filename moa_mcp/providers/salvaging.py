@@ -56,4 +56,5 @@ def _too_short(draft: Draft) -> ProviderError:
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cost_usd=usage.cost_usd,
+        attempts=usage.attempts,
     )

@@ -6,7 +6,7 @@ Who may ask what is decided before (service.py); how calls are made is the runne
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -24,8 +24,9 @@ from moa_mcp.service.ends import CANCEL, DROP, SERVER_END, Stop, completed, stop
 from moa_mcp.service.journal import StoredJournal
 from moa_mcp.service.memory import Memory
 from moa_mcp.service.upstream_gate import IsSent, UpstreamGate
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.ledger import Hold, Spend, Wanted
+from moa_mcp.store.ledger import Hold, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,11 @@ Must not block."""
 class LiveRun:
     """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
 
-    `hold` is what is set aside for it of its owner's day. `handed_back` is set once a caller was told that it goes
-    on without it. `stopped` is why it was stopped, if it was; `final` what it came to, once it is `done`.
+    `handed_back` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
+    was; `final` what it came to, once it is `done`.
     """
 
     begun: Run
-    hold: Hold
     journal: StoredJournal
     records: list[CallRecord] = field(default_factory=list[CallRecord])
     stopped: Stop | None = None
@@ -216,12 +216,21 @@ class Desk:
         def tell(record: CallRecord) -> None:
             self._hear(live, ended(record))
 
-        write = partial(self._store.add_records, run.run_id)
-        live = LiveRun(run, hold, StoredJournal(known, write, tell), taken_before=run.seconds)
+        write = partial(self._store.write_ahead, run.run_id)
+        live = LiveRun(run, StoredJournal(known, hold, write, tell, self._do_soon), taken_before=run.seconds)
         self._live[run.run_id] = live
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
         self._tell(run)
         return live
+
+    def _do_soon(self, work: Callable[[], Awaitable[None]]) -> None:
+        async def done() -> None:
+            try:
+                await work()
+            except Exception:
+                logger.exception("What a run wants of its owner's day could not be written down")
+
+        self._tasks.start_soon(done)
 
     async def same(self, owner: str, key: str) -> LiveRun | None:
         """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
@@ -328,7 +337,7 @@ class Desk:
                 writes.start_soon(self._store.finish, final)
                 if final.status == "cancelled":  # nobody will ask these calls again, so they are part of the account
                     writes.start_soon(self._store.add_records, final.run_id, _cut_off(final))
-                writes.start_soon(self._store.settle, live.hold, live.spent())
+                writes.start_soon(self._store.settle, live.journal.hold, live.spent())
                 if live.attached:
                     writes.start_soon(self.hand_over, final)
         except Exception:
@@ -363,6 +372,7 @@ class Desk:
         deadline = live.begun.limits.deadline_seconds or DEADLINE
         paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
         provider = self._provider_for(replace(live.begun, calls=tuple(paid)))
+        live.journal.keep_for(provider)
         provider = self.gate.guard(provider, partial(live.stop, SERVER_END))
         runner = Runner(provider, partial(self._hear, live), live.journal, deadline)
         answer = await runner.drive(mixture(live.begun.task, live.begun.plan))

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import reduce
+from math import ceil
 
 import anyio
 import anyio.to_thread
@@ -23,14 +24,17 @@ from moa_mcp.flows.rehearsal import Rehearsal, rehearse
 from moa_mcp.model import Message, Output, Run, Task
 from moa_mcp.preset import Limits, Preset
 from moa_mcp.prompts import with_context
+from moa_mcp.providers.budget import Drawn, Reservation
 from moa_mcp.providers.registry import Registry
+from moa_mcp.providers.retrying import Allowance
 from moa_mcp.runner import Listener
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Change, ChangeRequest, ChangeResult, Changes
 from moa_mcp.service.desk import Desk, LiveRun
 from moa_mcp.settings import LiveSettings
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.ledger import Spend, Wanted
+from moa_mcp.store.ledger import Wanted
 from moa_mcp.text import repair
 
 LOCAL = "local"
@@ -151,7 +155,8 @@ class Service:
 
     async def _found_or_started(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
         """The run, started, or (unless it is to be `fresh`) the one that stands for it, wherever that goes on."""
-        wanted = self._wanted(run, _needs(plan), is_free=plan.cost_usd == 0)
+        needs = _needs(plan.rehearsal, plan.cost_usd, plan.rehearsal.calls)
+        wanted = self._wanted(run, needs, self._first(plan), is_free=plan.cost_usd == 0)
         # One of a kind at a time: whoever asks the same a moment later joins the run of the first.
         async with self._turn_to_start(run.key):
             if fresh:
@@ -169,18 +174,34 @@ class Service:
             if not lock.locked():
                 self.starting.pop(key, None)
 
-    def _wanted(self, run: Run, needs: Spend, *, is_free: bool = False) -> Wanted:
+    def _first(self, plan: Plan) -> Drawn:
+        """What the calls of a plan draw on the day that are sent at once."""
+        drawn = Drawn(plan.rehearsal.calls)
+        first = (call for call in plan.rehearsal.first if call.kind != "code")
+        drawn.announce(Reservation.wanted_by(call, self.registry.rates(call.model)) for call in first)
+        return drawn
+
+    def _wanted(self, run: Run, needs: Spend, first: Drawn, *, is_free: bool = False) -> Wanted:
+        """What a run asks of the day: its plan, with what may be asked again; it asks for more when it needs that.
+
+        Of what its plan does not tell, it asks for as much as its ceiling is.
+        """
         ceilings, limits = self.settings().limits, run.limits
         most = Spend(
             limits.max_calls or ceilings.max_calls,
             limits.max_tokens or ceilings.max_tokens,
             0.0 if is_free else limits.max_cost_usd or ceilings.max_cost_usd,
         )
-        at_most = most.beyond(Spend.on(run.sent))
+        most = most.beyond(Spend.on(run.sent))
+        planned = max(1, needs.calls)
+        share = 1 + Allowance.of(planned).left / planned
+        tokens, usd = ceil(needs.tokens * share), needs.usd * share
+        likely = Spend(ceil(planned * share), tokens or most.tokens, usd or most.usd)
+        at_most = likely.at_least(first.wanted()).at_most(most)
         cap = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
         # A run may have to wait for its turn behind all the others, each of which has its deadline.
         until = time.time() + WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
-        return Wanted(run.owner, run.run_id, needs, at_most, cap, until)
+        return Wanted(run.owner, run.run_id, needs, at_most, cap, until, first.sent)
 
     async def collect(
         self,
@@ -219,8 +240,11 @@ class Service:
             run = await self.desk.collect(owner, run_id)
             if run.status != "interrupted":
                 return self.desk.find(owner, run_id)
-            left = max(1, run.planned_calls - replace(run, abandoned=()).calls_made)
-            return await self.desk.resume(owner, run_id, self._wanted(run, Spend(calls=left)))
+            rehearsal = rehearse(mixture(run.task, run.plan))
+            cost = self.catalog.estimated_cost(rehearsal)
+            left = max(1, rehearsal.calls - replace(run, abandoned=()).calls_made)
+            needs = _needs(rehearsal, cost, left)
+            return await self.desk.resume(owner, run_id, self._wanted(run, needs, Drawn(left), is_free=cost == 0))
 
     async def _of_a_sibling(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """A run that is ended, or goes on in another server on the same store: there it can only be looked at."""
@@ -332,9 +356,11 @@ def _run_of(plan: Plan, owner: str) -> Run:
     )
 
 
-def _needs(plan: Plan) -> Spend:
-    rehearsal = plan.rehearsal
-    return Spend(rehearsal.calls, rehearsal.input_tokens + rehearsal.output_tokens, plan.cost_usd or 0.0)
+def _needs(rehearsal: Rehearsal, cost_usd: float | None, calls: int) -> Spend:
+    """What so many of the rehearsed calls come to; no dollars where their price is not known."""
+    share = calls / max(1, rehearsal.calls)
+    tokens = ceil((rehearsal.input_tokens + rehearsal.output_tokens) * share)
+    return Spend(calls, tokens, (cost_usd or 0.0) * share)
 
 
 def _key(plan: Plan) -> str:

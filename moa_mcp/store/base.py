@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from moa_mcp.model import CallRecord, Run
-from moa_mcp.store.ledger import DayLedger, Hold, Spend, Wanted
+from moa_mcp.spend import Spend
+from moa_mcp.store.ledger import DayLedger, Hold, Wanted
 
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A run that is written down and may start: `hold` is set aside for it, and its limits are within that."""
+    """A run that is written down and may start: `hold` is what is set aside for it of its owner's day."""
 
     run: Run
     hold: Hold
-
-    @classmethod
-    def of(cls, run: Run, hold: Hold) -> Admitted:
-        """`run`, with its limits lowered to what it has used by now and what it got of the day."""
-        return cls(replace(run, limits=(Spend.on(run.sent) + hold.amount).limits(run.limits)), hold)
 
 
 CANCELLED = "The run was cancelled."
@@ -69,6 +65,14 @@ class RunStore(DayLedger, Protocol):
         """Add finished calls and branches to a run's journal, all or none; they are safe once this returns.
 
         False, and nothing is added, if the run is another server's by now: this one was silent for too long.
+        """
+        ...
+
+    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+        """As `add_records`; and book `hold.sent` before it is sent, in a hold that grows to `amount`: all or none.
+
+        Returns the hold, which has grown as far as the day has room; None if the run is another server's by now.
+        A server that dies leaves at least `hold.sent` booked, as far as that is within the hold.
         """
         ...
 

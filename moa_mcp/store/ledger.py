@@ -6,13 +6,11 @@ servers side by side cannot together pass the ceiling. A day is a day in UTC.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from moa_mcp.errors import PlanRefused
-from moa_mcp.model import CallRecord
-from moa_mcp.preset import Limits
+from moa_mcp.spend import Spend
 
 DAY_SECONDS = 86_400
 
@@ -25,42 +23,11 @@ class OverBudget(PlanRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Spend:
-    """Calls, tokens and US dollars. A call whose price is unknown counts as a call and as tokens, for no dollars."""
-
-    calls: int = 0
-    tokens: int = 0
-    usd: float = 0.0
-
-    @classmethod
-    def on(cls, records: Iterable[CallRecord]) -> Spend:
-        """What finished calls came to."""
-        total = cls()
-        for record in records:
-            usage = record.outcome.usage
-            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-            sent = record.call.kind not in {"code", "panel"}
-            total += cls(int(sent) * (1 + record.outcome.retries), tokens, usage.cost_usd or 0.0)
-        return total
-
-    def __add__(self, other: Spend) -> Spend:
-        return Spend(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
-
-    def limits(self, limits: Limits) -> Limits:
-        """The limits of a run that has so much to spend; one without dollars has free models and needs no ceiling."""
-        return limits.lowered_by(Limits(max_calls=self.calls, max_tokens=self.tokens, max_cost_usd=self.usd or None))
-
-    def beyond(self, booked: Spend) -> Spend:
-        """What of this is not in `booked` yet."""
-        calls, tokens = self.calls - booked.calls, self.tokens - booked.tokens
-        return Spend(max(0, calls), max(0, tokens), max(0.0, self.usd - booked.usd))
-
-
-@dataclass(frozen=True, slots=True)
 class Wanted:
     """What a run asks of its owner's day: it `needs` so much, and gets up to `at_most` if there is that much.
 
-    `cap` is the day's ceiling (None: none). `until` is when the run must be over, in Unix seconds.
+    `first` is what it sends at once, which is booked with the reservation. `cap` is the day's ceiling (None: none).
+    `until` is when the run must be over, in Unix seconds.
     """
 
     owner: str
@@ -69,20 +36,30 @@ class Wanted:
     at_most: Spend
     cap: Spend | None
     until: float
+    first: Spend = Spend()
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A reservation: `amount` is what the run may come to. `id` is new with every reservation."""
+    """A reservation: `amount` is what the run may come to, within the day's ceiling `cap` (None: none).
+
+    `sent` is what is booked of it as sent: what its calls came to, and those under way or about to be at an
+    estimate. `id` is new with every reservation.
+    """
 
     id: str
     owner: str
     day: int
     amount: Spend
+    cap: Spend | None = None
+    sent: Spend = Spend()
 
 
 class DayLedger(Protocol):
-    """Keeps what each owner has spent and reserved of a day. A reservation is part of a run's admission (base.py)."""
+    """Keeps what each owner has spent and reserved of a day.
+
+    A reservation is part of a run's admission, and grows with its journal (base.py).
+    """
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
         """Book what a run came to, and give the rest of its hold back. A second time it changes nothing."""
@@ -103,23 +80,65 @@ def granted(wanted: Wanted, spent: Spend, reserved: Spend) -> Spend:
     if wanted.cap is None:
         return wanted.at_most
     left = wanted.cap.beyond(spent + reserved)
-    needs = wanted.needs
-    if left.usd < needs.usd or (left.usd <= 0 < wanted.at_most.usd):
-        parts = (needs.usd, wanted.cap.usd, spent.usd, reserved.usd, left.usd)
-        raise _over("max_cost_usd_per_day", *(f"${number:.4f}" for number in parts))
+    needs, most = wanted.needs, wanted.at_most
+    if left.usd < needs.usd or (left.usd <= 0 < most.usd):
+        day = _Day("max_cost_usd_per_day", wanted.cap.usd, spent.usd, reserved.usd, left.usd)
+        raise day.refused(needs.usd) if needs.usd else day.refused_without_price(most.usd)
     if left.calls < max(needs.calls, 1):
-        parts = (needs.calls, wanted.cap.calls, spent.calls, reserved.calls, left.calls)
-        raise _over("max_calls_per_day", *(f"{number:,} calls" for number in parts))
+        day = _Day("max_calls_per_day", wanted.cap.calls, spent.calls, reserved.calls, left.calls)
+        raise day.refused(max(needs.calls, 1))
     if left.tokens < max(needs.tokens, 1):
-        parts = (needs.tokens, wanted.cap.tokens, spent.tokens, reserved.tokens, left.tokens)
-        raise _over("max_tokens_per_day", *(f"{number:,} tokens" for number in parts))
-    most = wanted.at_most
-    return Spend(min(most.calls, left.calls), min(most.tokens, left.tokens), min(most.usd, left.usd))
+        day = _Day("max_tokens_per_day", wanted.cap.tokens, spent.tokens, reserved.tokens, left.tokens)
+        raise day.refused(max(needs.tokens, 1))
+    return most.at_most(left)
 
 
-def _over(key: str, needs: str, cap: str, spent: str, reserved: str, left: str) -> OverBudget:
-    return OverBudget(
-        f"The run needs about {needs}. Left for today: {left} (of {cap}; {spent} spent, {reserved} reserved by runs "
-        "that go on). Choose a smaller preset, wait for tomorrow (UTC), or raise "
-        f"limits.{key} in the configuration file."
-    )
+def enlarged(hold: Hold, amount: Spend, spent: Spend, reserved: Spend) -> Spend:
+    """What a hold comes to that is to grow to `amount`: no more than the day has room for, and no less than it was.
+
+    `reserved` is what the other holds of the day come to.
+    """
+    if hold.cap is not None:
+        amount = amount.at_most(hold.cap.beyond(spent + reserved))
+    return hold.amount.at_least(amount)
+
+
+@dataclass(frozen=True, slots=True)
+class _Day:
+    """One of a day's ceilings, named by its `key` in the configuration file, and what is left of it."""
+
+    key: str
+    cap: float
+    spent: float
+    reserved: float
+    left: float
+
+    def refused(self, needs: float) -> OverBudget:
+        """Why a run that needs so much cannot begin, and what helps."""
+        return OverBudget(f"The run needs about {self._told(needs)}. {self._state()} {self._way_out(needs)}")
+
+    def refused_without_price(self, ceiling: float) -> OverBudget:
+        """Why a run of models without a known price cannot begin, and what helps."""
+        return OverBudget(
+            f"What the run will cost is not known, because the price of a model is not; so up to its ceiling of "
+            f"${ceiling:g} is set aside for it. {self._state()} {self._way_out(0.0)} A lower max_cost_usd lets each "
+            "such run set less aside."
+        )
+
+    def _state(self) -> str:
+        spent, reserved = self._told(self.spent), self._told(self.reserved)
+        of = f"(of {self._told(self.cap)}; {spent} spent, {reserved} reserved by runs that go on)"
+        return f"Left for today: {self._told(self.left)} {of}."
+
+    def _way_out(self, needs: float) -> str:
+        raised = f"raise limits.{self.key} in the configuration file."
+        if needs > self.cap:
+            return f"Choose a smaller preset, or {raised}"
+        if self.reserved and self.spent + needs <= self.cap and self.spent < self.cap:
+            return f"Wait for one of these runs to end (what it does not use is given back), or {raised}"
+        return f"Choose a smaller preset, wait for tomorrow (UTC), or {raised}"
+
+    def _told(self, number: float) -> str:
+        if "usd" in self.key:
+            return f"${number:.4f}"
+        return f"{number:,} {self.key.split('_')[1]}"

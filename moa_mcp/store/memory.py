@@ -8,8 +8,9 @@ from dataclasses import replace
 from uuid import uuid4
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import CANCELLED, STANDING, Admitted, dates_since
-from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of, granted
+from moa_mcp.store.ledger import Hold, Wanted, day_of, enlarged, granted
 
 
 class MemoryStore:
@@ -22,6 +23,7 @@ class MemoryStore:
         self._given: dict[str, str] = {}
         self._days: dict[tuple[str, int], Spend] = {}
         self._holds: dict[str, Hold] = {}
+        self._reserved: dict[tuple[str, int], Spend] = {}
 
     def holds(self, run_id: str) -> bool:
         """Whether a run of that id is here, whoever owns it."""
@@ -35,8 +37,8 @@ class MemoryStore:
         before = None if since is None else await self.find(run.owner, run.key, since)
         if before is not None:
             return before
-        admitted = Admitted.of(run, self._reserve(wanted))
-        self._runs[run.run_id] = admitted.run
+        admitted = Admitted(run, self._reserve(wanted))
+        self._runs[run.run_id] = run
         self._given.pop(run.owner, None)
         await self.prune()
         return admitted
@@ -46,6 +48,19 @@ class MemoryStore:
             by_id = {record.call.id: record for record in (*run.calls, *run.panels, *records)}
             self._runs[run_id] = replace(run, calls=(), panels=()).with_records(by_id.values())
         return True
+
+    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+        await self.add_records(run_id, records)
+        if (held := self._holds.get(hold.id)) is None:
+            return hold
+        grown = held.amount
+        if not grown.covers(amount):
+            place = (held.owner, held.day)
+            reserved = self._reserved.get(place, Spend()).beyond(grown)
+            grown = enlarged(held, amount, self._days.get(place, Spend()), reserved)
+            self._reserved[place] = reserved + grown
+        self._holds[hold.id] = held = replace(held, amount=grown, sent=hold.sent)
+        return held
 
     async def finish(self, run: Run) -> None:
         known = self._runs.get(run.run_id, run)
@@ -60,7 +75,7 @@ class MemoryStore:
         run = await self.get(owner, run_id)
         if run is None or run.status != "interrupted":
             return None
-        claimed = Admitted.of(replace(run, status="running", error=None), self._reserve(wanted))
+        claimed = Admitted(replace(run, status="running", error=None), self._reserve(wanted))
         self._runs[run_id] = claimed.run
         self._given[owner] = run_id
         return claimed
@@ -101,12 +116,13 @@ class MemoryStore:
         return len(oldest)
 
     async def settle(self, hold: Hold, actual: Spend) -> None:
-        if self._holds.pop(hold.id, None):
-            place = (hold.owner, hold.day)
+        if held := self._holds.pop(hold.id, None):
+            place = (held.owner, held.day)
             self._days[place] = self._days.get(place, Spend()) + actual
+            self._reserved[place] = self._reserved.get(place, Spend()).beyond(held.amount)
 
     async def spent(self, owner: str) -> Spend:
-        return self._spent(owner)
+        return self._days.get((owner, day_of(self._clock())), Spend())
 
     async def beat(self) -> None:
         """Nobody else can see this store."""
@@ -119,12 +135,13 @@ class MemoryStore:
 
     def _reserve(self, wanted: Wanted) -> Hold:
         today = day_of(self._clock())
-        self._days = {key: spend for key, spend in self._days.items() if key[1] >= today - 1}
-        own = (hold.amount for hold in self._holds.values() if (hold.owner, hold.day) == (wanted.owner, today))
-        amount = granted(wanted, self._spent(wanted.owner), sum(own, Spend()))
-        hold = Hold(uuid4().hex, wanted.owner, today, amount)
+        for kept in (self._days, self._reserved):
+            for past in [place for place in kept if place[1] < today - 1]:
+                del kept[past]
+        place = (wanted.owner, today)
+        reserved = self._reserved.get(place, Spend())
+        amount = granted(wanted, self._days.get(place, Spend()), reserved)
+        self._reserved[place] = reserved + amount
+        hold = Hold(uuid4().hex, wanted.owner, today, amount, wanted.cap, wanted.first)
         self._holds[hold.id] = hold
         return hold
-
-    def _spent(self, owner: str) -> Spend:
-        return self._days.get((owner, day_of(self._clock())), Spend())

@@ -16,9 +16,10 @@ import anyio
 import anyio.to_thread
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.database import Damaged, Newer
-from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
+from moa_mcp.store.ledger import Hold, Wanted, day_of
 from moa_mcp.store.memory import MemoryStore
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,9 @@ class ResilientStore:
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         return await self._write(run_id, lambda store: store.add_records(run_id, records))
+
+    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+        return await self._write(run_id, lambda store: store.write_ahead(run_id, records, hold, amount))
 
     async def finish(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.finish(run))

@@ -57,7 +57,13 @@ def _third(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX runs_ended ON runs (created_at) WHERE status != 'running'")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third)
+def _booked_before_sent(db: sqlite3.Connection) -> None:
+    """Version 4: what of a hold is booked as sent: it stays so if the server dies."""
+    for number, kind in (("calls", "INTEGER"), ("tokens", "INTEGER"), ("usd", "REAL")):
+        db.execute(f"ALTER TABLE holds ADD COLUMN sent_{number} {kind} NOT NULL DEFAULT 0")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third, _booked_before_sent)
 VERSION = len(MIGRATIONS)
 
 

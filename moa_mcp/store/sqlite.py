@@ -14,11 +14,12 @@ from uuid import uuid4
 import anyio
 
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.spend import Spend
 from moa_mcp.store import backup, daybook
 from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted, dates_since
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from moa_mcp.store.database import Database
-from moa_mcp.store.ledger import Hold, Spend, Wanted, day_of
+from moa_mcp.store.ledger import Hold, Wanted, day_of
 from moa_mcp.store.liveness import Server
 from moa_mcp.text import repair
 
@@ -83,8 +84,8 @@ class SqliteStore:
             if before is not None:
                 return before
             self._beat(db)
-            admitted = Admitted.of(run, self._reserve(db, wanted))
-            row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(admitted.run))
+            admitted = Admitted(run, self._reserve(db, wanted))
+            row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
             db.execute(
                 "INSERT INTO runs (run_id, owner, status, key, created_at, server, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 row,
@@ -94,15 +95,24 @@ class SqliteStore:
         return await self._database.write(start)
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+        return await self._database.write(self._adding(run_id, records))
+
+    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+        add = self._adding(run_id, records)
+        return await self._database.write(lambda db: daybook.book(db, hold, amount) if add(db) else None)
+
+    def _adding(self, run_id: str, records: Sequence[CallRecord]) -> Callable[[sqlite3.Connection], bool]:
+        """What adds records to the journal of a run that is ours; False, and nothing is added, if it is not."""
         rows = [(record.call.id, encode_record(record), run_id, self._server) for record in records]
 
         def add(db: sqlite3.Connection) -> bool:
-            if db.executemany(_ADD_IF_OURS, rows).rowcount == len(rows):
+            if rows and db.executemany(_ADD_IF_OURS, rows).rowcount == len(rows):
                 return True
+            holder = db.execute("SELECT server FROM runs WHERE run_id = ?", (run_id,)).fetchone()
             # Of a run that was removed, or whose file was damaged, nothing is kept.
-            return db.execute("SELECT 1 FROM runs WHERE run_id = ?", (run_id,)).fetchone() is None
+            return holder is None or holder == (self._server,)
 
-        return await self._database.write(add)
+        return add
 
     async def finish(self, run: Run) -> None:
         row = (run.status, encode_run(run), run.run_id, self._server)
@@ -127,7 +137,7 @@ class SqliteStore:
                 return None
             db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
             self._make_latest(db, owner, run_id)
-            return Admitted.of(replace(run, status="running", error=None), self._reserve(db, wanted))
+            return Admitted(replace(run, status="running", error=None), self._reserve(db, wanted))
 
         return await self._database.write(take)
 

@@ -23,6 +23,7 @@ class ScriptedProvider:
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         self.calls.append(call)
+        on_text("")  # the request is being sent
         await anyio.lowlevel.checkpoint()
         reply = self._reply(call)
         if isinstance(reply, Exception):

@@ -38,7 +38,7 @@ async def test_a_proposer_that_is_refused_is_asked_once_and_the_others_answer(
         run = await lab.ask()
 
     assert (run.status, run.degraded, lab.hits("p2")) == ("completed", False, 1)
-    assert (failure_of(run, "1.2").reason, failure_of(run, "1.2").retries) == (reason, 0)
+    assert (failure_of(run, "1.2").reason, failure_of(run, "1.2").usage.retries) == (reason, 0)
     assert any("proposer 1.2 (lab/p2) left out" in note for note in run.notes)
 
 
@@ -57,7 +57,7 @@ async def test_a_rate_limit_is_waited_for_as_long_as_was_asked_and_then_passes(
     async with open_lab({"p1": in_turn(Fault.status(429, headers=headers), LONG_REPLY)}) as lab:
         run = await lab.ask()
 
-    assert (record_of(run, "1.1").outcome.retries, record_of(run, "1.1").seconds) == (1, seconds)
+    assert (record_of(run, "1.1").outcome.usage.retries, record_of(run, "1.1").seconds) == (1, seconds)
     assert (lab.hits("p1"), run.notes) == (2, ())
 
 
@@ -75,7 +75,7 @@ async def test_a_wait_that_makes_no_sense_is_our_own_short_one(asked: str) -> No
     async with open_lab({"p1": in_turn(Fault.status(429, headers={"retry-after": asked}), LONG_REPLY)}) as lab:
         run = await lab.ask()
 
-    assert (record_of(run, "1.1").outcome.retries, lab.hits("p1")) == (1, 2)
+    assert (record_of(run, "1.1").outcome.usage.retries, lab.hits("p1")) == (1, 2)
 
 
 @pytest.mark.parametrize("code", ["insufficient_quota", "credit_balance_exhausted", "project_spend_limit_exceeded"])
@@ -94,9 +94,9 @@ async def test_a_server_error_is_tried_again_twice_at_most_after_waits_that_grow
     async with open_lab({"p1": in_turn(fault, fault, LONG_REPLY), "p2": later}, draw=0.5) as lab:
         run = await lab.ask()
 
-    assert (record_of(run, "1.1").outcome.retries, lab.hits("p1")) == (2, 3)
+    assert (record_of(run, "1.1").outcome.usage.retries, lab.hits("p1")) == (2, 3)
     assert record_of(run, "1.1").seconds == 0.5 + 1.0
-    assert (failure_of(run, "1.2").retries, lab.hits("p2")) == (1, 2)  # the run's allowance is three in all
+    assert (failure_of(run, "1.2").usage.retries, lab.hits("p2")) == (1, 2)  # the run's allowance is three in all
 
 
 @pytest.mark.parametrize(("status", "wish", "hits"), [(500, "false", 1), (400, "true", 3), (401, "true", 1)])

@@ -11,11 +11,13 @@ from moa_mcp.model import Failure, Run, Task
 from moa_mcp.preset import Limits, Preset, Proposer
 from moa_mcp.prices import Rates
 from moa_mcp.service.service import Request
+from moa_mcp.spend import Spend
 from moa_mcp.testing import Fault, Reply, in_turn
+from moa_mcp.views import account, result
 from moa_mcp.wiring import open_service
 from tests import clock
 from tests.admission import started
-from tests.faults.lab import LONG_REPLY, open_lab, panel, record_of
+from tests.faults.lab import LONG_REPLY, failure_of, open_lab, panel, record_of
 
 A_CENT_PER_TOKEN = Rates(0.01, 0.01)
 
@@ -53,7 +55,7 @@ async def test_a_try_that_was_paid_for_and_asked_again_is_in_what_the_run_cost()
         run = await lab.ask()
     outcome = record_of(run, "1.1").outcome
 
-    assert (outcome.retries, outcome.usage.output_tokens) == (1, 50_020)
+    assert (outcome.usage.retries, outcome.usage.output_tokens) == (1, 50_020)
     assert run.output_tokens == 50_040
 
 
@@ -63,6 +65,32 @@ async def test_a_ceiling_on_calls_counts_every_request() -> None:
 
     assert len(lab.upstream.requests) == 5
     assert run.degraded
+
+
+async def test_a_call_that_a_ceiling_refused_was_never_made_and_is_told_apart_from_one_that_failed() -> None:
+    async with open_lab(preset=panel(3)) as lab:
+        run = await lab.ask(limits=limits(max_calls=2))
+
+    assert [record.status for record in run.drafts] == ["ok", "ok", "refused"]
+    assert run.calls_made == len(lab.upstream.requests) == Spend.on(run.calls).calls == 2
+    assert [call["status"] for call in result(run)["calls"]] == ["ok", "ok", "refused", "refused"]
+    assert "2 calls" in account(run)
+
+
+async def test_a_call_that_the_budget_cut_midway_was_made() -> None:
+    endless = Fault.endless_tokens(every=0.001, text=" ".join(str(number) for number in range(3000)))
+    async with open_lab({"p1": endless}, panel(1)) as lab:
+        run = await lab.ask(limits=limits(max_tokens=2000))
+
+    assert (record_of(run, "1.1").status, record_of(run, "1.1").attempts) == ("cut", 1)
+
+
+async def test_a_call_whose_route_rests_was_never_made() -> None:
+    async with open_lab({"p1": Fault.status(401)}, panel(2)) as lab:
+        first, second = await lab.ask(), await lab.ask()
+
+    assert (failure_of(second, "1.1").reason, record_of(second, "1.1").status) == (Reason.COOLING, "failed")
+    assert (first.calls_made, second.calls_made, len(lab.upstream.requests)) == (3, 2, 5)
 
 
 async def test_a_ceiling_on_dollars_is_reserved_before_anything_is_sent() -> None:

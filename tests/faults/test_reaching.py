@@ -16,7 +16,7 @@ async def test_a_port_where_nobody_listens_is_tried_twice_and_then_left() -> Non
         run = await lab.ask()
 
     assert run.status == "failed"
-    assert (failure_of(run, "1.1").reason, failure_of(run, "1.1").retries) == (Reason.CONNECTION, 1)
+    assert (failure_of(run, "1.1").reason, failure_of(run, "1.1").usage.retries) == (Reason.CONNECTION, 1)
 
 
 async def test_a_name_that_is_not_found_is_looked_up_twice_and_then_left() -> None:
@@ -24,7 +24,7 @@ async def test_a_name_that_is_not_found_is_looked_up_twice_and_then_left() -> No
         run = await lab.ask()
 
     lost = failure_of(run, "1.1")
-    assert (run.status, lost.reason, lost.retries) == ("failed", Reason.CONNECTION, 1)
+    assert (run.status, lost.reason, lost.usage.retries) == ("failed", Reason.CONNECTION, 1)
     assert "models.invalid" in lost.detail
     assert (lost.usage.input_tokens, run.cost_usd) == (None, None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import anyio
+import anyio.lowlevel
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,8 @@ from moa_mcp.errors import ProviderError, Reason
 from moa_mcp.model import Call, CallRecord, Draft, Failure, Usage
 from moa_mcp.preset import Limits
 from moa_mcp.prices import Rates
-from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Reservation, tokens_in
+from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Drawn, Reservation, tokens_in
+from moa_mcp.spend import Spend
 
 CENT = Rates(0.01, 0.01)
 
@@ -86,7 +88,7 @@ async def test_a_reservation_that_is_outgrown_is_extended_as_long_as_there_is_ro
 
 async def test_what_a_resumed_run_has_paid_counts(make_call: Callable[..., Call]) -> None:
     budget = Budget(Limits(max_calls=2))
-    budget.book(CallRecord(make_call(), Draft("blue", retries=1), 1.0))
+    budget.book(CallRecord(make_call(), Draft("blue", usage=Usage(attempts=2)), 1.0))
 
     with pytest.raises(ProviderError, match="no calls are left"):
         await budget.reserve(wanted(1, 1))
@@ -107,11 +109,101 @@ async def test_a_resumed_run_counts_no_program_and_no_panel_as_a_call(
 
 async def test_a_resumed_run_counts_no_call_that_its_budget_had_refused(make_call: Callable[..., Call]) -> None:
     budget = Budget(Limits(max_calls=1))
-    budget.book(CallRecord(make_call(), Failure(Reason.BUDGET, "$0.0000 left"), 1.0))
+    budget.book(CallRecord(make_call(), Failure(Reason.BUDGET, "$0.0000 left", usage=Usage(attempts=0)), 1.0))
     held = wanted(1, 1)
     await budget.reserve(held)
 
     assert held.output_tokens == 1
+
+
+class Given:
+    """A day that gives up to `most` calls, and any number of tokens and dollars."""
+
+    def __init__(self, drawn: Drawn, calls: int, most: int) -> None:
+        self.amount, self.sent = Spend(calls), Spend()
+        self.writes = self.wishes = 0
+        self._drawn = drawn
+        self._most = Spend(most, 10**9, 10.0**6)
+
+    async def book(self) -> None:
+        self.writes += 1
+        await anyio.lowlevel.checkpoint()
+        self.sent, self.amount = self._drawn.sent, self._drawn.wanted().at_most(self._most).at_least(self.amount)
+
+    def book_soon(self) -> None:
+        self.wishes += 1
+
+
+def drawing(planned: int, calls: int, most: int) -> tuple[Budget, Drawn, Given]:
+    drawn = Drawn(planned)
+    budget, day = Budget(Limits(), drawn), Given(drawn, calls, most)
+    budget.draw_on(day)
+    return budget, drawn, day
+
+
+def one(call: str, *, again: bool = False) -> Reservation:
+    return Reservation(1, 10, CENT, call, again)
+
+
+async def test_a_call_is_booked_in_the_day_before_it_has_its_reservation() -> None:
+    budget, drawn, day = drawing(2, 0, 2)
+    await budget.reserve(one("c1"))
+
+    assert day.sent == drawn.sent == one("c1").spend
+    assert day.amount.covers(Spend(2))
+
+
+async def test_calls_that_were_announced_are_booked_at_once() -> None:
+    budget, drawn, day = drawing(2, 0, 2)
+    drawn.announce([one("c1"), one("c2")])
+    await day.book()
+    for call in ("c1", "c2"):
+        await budget.reserve(one(call))
+
+    assert (day.writes, drawn.sent) == (1, one("c1").spend + one("c2").spend)
+
+
+async def test_a_day_is_asked_for_more_where_it_is_short_and_a_call_that_it_has_no_room_for_is_refused() -> None:
+    budget, _, day = drawing(1, 1, 2)
+    for call in ("c1", "c2"):
+        await budget.reserve(one(call))
+    with pytest.raises(ProviderError, match="day has no calls left") as refused:
+        await budget.reserve(one("c3"))
+
+    assert (refused.value.reason, day.amount.calls) == (Reason.BUDGET, 2)
+
+
+@pytest.mark.parametrize("again", [one("c1"), one("c2.again", again=True)], ids=["retry", "second try"])
+async def test_what_asks_again_takes_no_call_that_was_planned(again: Reservation) -> None:
+    budget, _, day = drawing(2, 2, 2)
+    first = one("c1")
+    await budget.reserve(first)
+    budget.settle(first, Usage(1, 1, 0.1))
+    with pytest.raises(ProviderError):
+        await budget.reserve(again)
+    await budget.reserve(one("c2"))
+
+    assert day.sent.calls == 2
+
+
+async def test_an_answer_that_grows_has_the_day_asked_for_more_in_time() -> None:
+    budget, _, day = drawing(1, 0, 1)
+    held = one("c1")
+    await budget.reserve(held)
+
+    assert (budget.extend(held), day.wishes) == (True, 1)
+    assert not budget.extend(held)
+    await day.book()
+    assert budget.extend(held)
+
+
+async def test_a_call_that_was_not_sent_gives_its_call_back() -> None:
+    budget, drawn, _ = drawing(1, 0, 1)
+    held = one("c1")
+    await budget.reserve(held)
+    budget.settle(held, Usage(attempts=0))
+
+    assert drawn.sent == Spend()
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("Why?!?", 2), ("\u6c49\u5b57", 2), ("Warum \u00fc\u00df", 4)])

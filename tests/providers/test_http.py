@@ -290,7 +290,7 @@ async def test_a_server_that_does_not_stream_is_understood(make_call: MakeCall, 
     async with Upstream(in_turn(whole)) as upstream, open_lab(upstream.base_url) as lab:
         draft = await lab.complete(make_call(), pieces.append)
 
-    assert (draft.text, draft.cut, pieces) == ("blue", False, ["blue"])
+    assert (draft.text, draft.cut, pieces) == ("blue", False, ["", "blue"])
 
 
 async def test_a_body_that_is_no_stream_is_read_no_further_than_its_cap(make_call: MakeCall, open_lab: OpenLab) -> None:

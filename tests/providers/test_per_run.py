@@ -13,6 +13,7 @@ from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Aggregator, Limits, Preset
 from moa_mcp.prices import Rates
 from moa_mcp.providers.base import OnText, Provider, ignore_text, usage_of
+from moa_mcp.providers.limited import Limited
 from moa_mcp.providers.per_run import PerRun
 from moa_mcp.testing.scripted import ScriptedProvider
 
@@ -43,7 +44,7 @@ def provider_of(
 async def test_a_try_that_was_paid_for_and_retried_is_in_what_the_draft_cost(make_call: Callable[..., Call]) -> None:
     draft = await provider_of(in_turn(empty(), GOOD)).complete(make_call(), ignore_text)
 
-    assert (draft.retries, draft.usage.input_tokens, draft.usage.output_tokens) == (1, 20, 520)
+    assert (draft.usage.attempts, draft.usage.input_tokens, draft.usage.output_tokens) == (2, 20, 520)
     assert draft.usage.cost_usd == pytest.approx(5.1 + 0.3)
     assert draft.usage.estimated
 
@@ -52,7 +53,7 @@ async def test_a_try_that_was_paid_for_and_adapted_is_in_what_the_draft_cost(mak
     refused = replace(empty(), reason=Reason.BAD_REQUEST, detail="temperature: range: 0..1", parameter="temperature")
     draft = await provider_of(in_turn(refused, GOOD)).complete(make_call(temperature=1.5), ignore_text)
 
-    assert (draft.retries, draft.usage.output_tokens) == (0, 520)
+    assert (draft.usage.attempts, draft.usage.output_tokens) == (2, 520)
 
 
 async def test_the_last_error_says_what_all_tries_cost(make_call: Callable[..., Call]) -> None:
@@ -67,7 +68,7 @@ async def test_the_last_error_says_what_all_tries_cost(make_call: Callable[..., 
 async def test_a_try_that_reached_nobody_costs_nothing(make_call: Callable[..., Call]) -> None:
     draft = await provider_of(in_turn(ProviderError(Reason.UNAVAILABLE), GOOD)).complete(make_call(), ignore_text)
 
-    assert (draft.retries, draft.usage) == (1, GOOD.usage)
+    assert draft.usage == replace(GOOD.usage, attempts=2)
 
 
 async def test_one_try_without_a_known_price_leaves_the_price_of_the_call_unknown(
@@ -95,7 +96,21 @@ async def test_the_provider_of_a_run_knows_what_a_call_came_to_that_was_cut_off(
         tasks.cancel_scope.cancel()
 
     assert usage_of(provider, make_call()) == Usage(7, 1000, 7 * 0.01 + 1000 * 0.01, estimated=True)
-    assert usage_of(provider, make_call(id="c2")) == Usage()
+    assert usage_of(provider, make_call(id="c2")) == Usage(attempts=0)
+
+
+async def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_not_sent(
+    make_call: Callable[..., Call],
+) -> None:
+    provider = provider_of(Limited(Unending(), max_concurrency=1))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(provider.complete, make_call(), ignore_text)
+        tasks.start_soon(provider.complete, make_call(id="c2"), ignore_text)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    assert usage_of(provider, make_call()).attempts == 1
+    assert usage_of(provider, make_call(id="c2")) == Usage(attempts=0)
 
 
 async def test_a_call_cut_off_while_it_waits_to_be_tried_again_keeps_what_it_came_to(

@@ -26,19 +26,29 @@ def at_once() -> float:
     return 0.0
 
 
-async def test_the_draft_says_how_many_retries_it_took(make_call: Callable[..., Call]) -> None:
+async def test_what_may_succeed_is_asked_again_until_it_does(make_call: Callable[..., Call]) -> None:
     provider = failing(BUSY, ProviderError(Reason.OVERLOADED))
     draft = await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
 
-    assert (draft.text, draft.retries, len(provider.calls)) == ("blue", 2, 3)
+    assert (draft.text, len(provider.calls)) == ("blue", 3)
 
 
-async def test_the_last_error_is_raised_and_says_it_too(make_call: Callable[..., Call]) -> None:
+async def test_the_last_error_is_raised(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.UNAVAILABLE))
     with pytest.raises(ProviderError) as caught:
         await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
 
-    assert (caught.value.retries, len(provider.calls)) == (2, 3)
+    assert (caught.value.reason, len(provider.calls)) == (Reason.UNAVAILABLE, 3)
+
+
+async def test_a_retry_that_there_is_no_room_for_leaves_the_error_that_it_was_for(
+    make_call: Callable[..., Call],
+) -> None:
+    provider = failing(BUSY, ProviderError(Reason.BUDGET))
+    with pytest.raises(ProviderError) as caught:
+        await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
+
+    assert caught.value.reason is Reason.UNAVAILABLE
 
 
 async def test_all_calls_of_a_run_share_one_allowance(make_call: Callable[..., Call]) -> None:

@@ -13,7 +13,7 @@ from moa_mcp.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.providers.base import OnText
 from moa_mcp.service.desk import HEARTBEAT, WAITING_ROOM, Desk, LiveRun, open_desk
 from moa_mcp.service.ends import DROP, SERVER_END
-from moa_mcp.store.ledger import Spend
+from moa_mcp.spend import Spend
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider

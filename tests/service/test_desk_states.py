@@ -19,7 +19,8 @@ from moa_mcp.model import Call, CallRecord, Draft, Run, RunStatus, Task
 from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
-from moa_mcp.store.ledger import Hold, Spend
+from moa_mcp.spend import Spend
+from moa_mcp.store.ledger import Hold
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 from tests.admission import whatever
@@ -307,7 +308,7 @@ class AtTheDesk(Machine):
         assert all(one.result(0) == known.live.run for one in known.waiting)
         known.waiting.clear()
         asked = self.agreed(run_id, known) if run_id in self.plays else []
-        assert self.store.settled.pop(known.live.hold.id) == [Spend(calls=len(asked))]
+        assert self.store.settled.pop(known.live.journal.hold.id) == [Spend(calls=len(asked))]
 
     def agreed(self, run_id: str, known: Known) -> list[str]:
         """The calls of a run that had its turn: none was paid for before, and the store has the same."""

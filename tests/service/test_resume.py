@@ -14,7 +14,7 @@ from moa_mcp.preset import Aggregator, Nested, Preset, Proposer
 from moa_mcp.providers.base import OnText
 from moa_mcp.service.desk import Desk, open_desk
 from moa_mcp.service.service import Request
-from moa_mcp.store.ledger import Spend
+from moa_mcp.spend import Spend
 from moa_mcp.store.sqlite import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
 from tests.admission import started, whatever

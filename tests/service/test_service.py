@@ -16,8 +16,9 @@ from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.changes import ChangeRequest, Changes
 from moa_mcp.service.service import Request
 from moa_mcp.settings import Home
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted
-from moa_mcp.store.ledger import OverBudget, Spend, Wanted
+from moa_mcp.store.ledger import OverBudget, Wanted
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.sqlite import SqliteStore

@@ -9,7 +9,8 @@ import pytest
 
 from moa_mcp.model import Run
 from moa_mcp.service.service import Request
-from moa_mcp.store.ledger import OverBudget, Spend
+from moa_mcp.spend import Spend
+from moa_mcp.store.ledger import OverBudget
 from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
 from moa_mcp.wiring import open_service

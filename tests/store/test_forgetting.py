@@ -11,7 +11,7 @@ import pytest
 from benchmarks.clearing import fill
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
-from moa_mcp.store.ledger import Spend
+from moa_mcp.spend import Spend
 from moa_mcp.store.sqlite import SqliteStore
 from tests.admission import begin
 

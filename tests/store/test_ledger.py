@@ -1,5 +1,6 @@
 """What an owner spends in a day never passes the ceiling, whoever reserves, dies or is late."""
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,8 +14,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, run_s
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Preset
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.ledger import DAY_SECONDS, LEASE_SECONDS, Hold, OverBudget, Spend, Wanted, day_of
+from moa_mcp.store.ledger import DAY_SECONDS, LEASE_SECONDS, Hold, OverBudget, Wanted, day_of
 from moa_mcp.store.liveness import HEARD_LATELY
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore
@@ -90,11 +92,62 @@ async def test_one_owners_day_is_not_anothers(store: RunStore) -> None:
     await store.aclose()
 
 
+def asked(needs: Spend, at_most: Spend) -> Wanted:
+    return Wanted("ann", "r2", needs, at_most, CAP, 100.0)
+
+
+@pytest.mark.parametrize(
+    ("spent", "reserved", "needs", "at_most", "told", "untold"),
+    [
+        (9, 0, 4, 4, r"needs about \$4\.0000\. Left for today: \$1\.0000 .*wait for tomorrow \(UTC\)", "to end"),
+        (6, 4, 4, 4, r"\$6\.0000 spent, \$4\.0000 reserved.*Wait for one of these runs to end", "tomorrow"),
+        (1, 8, 4, 4, r"\$1\.0000 spent, \$8\.0000 reserved.*Wait for one of these runs to end", "tomorrow"),
+        (0, 0, 11, 11, r"needs about \$11\.0000.*Choose a smaller preset, or raise", "tomorrow|to end"),
+        (
+            0,
+            10,
+            0,
+            5,
+            r"not known.*up to its ceiling of \$5 is set aside.*today: \$0\.0000 .*Wait for one of these runs to end",
+            "needs about|tomorrow",
+        ),
+        (10, 0, 0, 5, r"price of a model is not.*wait for tomorrow", "to end"),
+    ],
+)
+async def test_a_refusal_says_what_is_spent_what_is_reserved_and_what_to_wait_for(
+    store: RunStore, spent: int, reserved: int, needs: int, at_most: int, told: str, untold: str
+) -> None:
+    if spent:
+        await store.settle(await reserve(store, wanted(spent)), Spend(1, 1, spent))
+    if reserved:
+        await reserve(store, wanted(reserved))
+
+    with pytest.raises(OverBudget, match=rf"{told}.*max_cost_usd_per_day") as refused:
+        await reserve(store, asked(Spend(1, 1, needs), Spend(1, 1, at_most)))
+    assert not re.search(untold, str(refused.value))
+    await store.aclose()
+
+
+async def test_a_hold_grows_as_far_as_the_day_has_room(store: RunStore) -> None:
+    await reserve(store, wanted(5))
+    hold = await reserve(store, wanted(2))
+
+    grown = await store.write_ahead("none", [], hold, Spend(1, 1, 4.0))
+    assert grown is not None
+    most = await store.write_ahead("none", [], grown, Spend(1, 1, 9.0))
+
+    assert (grown.amount.usd, most and most.amount.usd) == (4, 5)
+    with pytest.raises(OverBudget):
+        await reserve(store, wanted(1))
+    await store.aclose()
+
+
 @dataclass(slots=True)
 class Held:
-    """A hold, and what is known of it: its server, what its run's journal has of it, what a sweep has booked of that.
+    """A hold, and what is known of it: its server, what its run's journal has of it, what was sent by its own word.
 
-    Until something is booked, the hold is live; once it is settled, or its run taken over, it is `over`.
+    What a sweep has `booked` is None as long as the hold is live; once it is settled, or its run taken over, it is
+    `over`.
     """
 
     hold: Hold
@@ -102,9 +155,15 @@ class Held:
     server: int
     until: float
     journal: Spend = NOTHING
+    sent: Spend = NOTHING
     booked: Spend | None = None
     over: bool = False
     taken_over: bool = False
+
+    @property
+    def due(self) -> Spend:
+        """What it is booked at if nobody settles it."""
+        return self.journal.at_least(self.sent)
 
 
 def quarters(number: int) -> Spend:
@@ -143,7 +202,7 @@ class Days(Machine):
     def left_alone(self) -> list[str]:
         """Holds, settled or not, of runs whose server has fallen silent, with nothing written down since a sweep."""
         alone = {hold: held for hold, held in self.held.items() if not held.taken_over and not self.lives(held.server)}
-        return [hold for hold, held in alone.items() if held.over or held.booked in {None, held.journal}]
+        return [hold for hold, held in alone.items() if held.over or held.booked in {None, held.due}]
 
     def lives(self, server: int) -> bool:
         return self.now - self.heard[server] < HEARD_LATELY
@@ -152,7 +211,7 @@ class Days(Machine):
     def each_server_begins_a_run(self) -> None:
         for server in range(3):
             self.begin(server, 4)
-        self.a_call_ends_in_each_run(1)
+        self.a_call_ends_in_each_run(1, 1)
 
     @rule(server=servers, usd=st.integers(1, 24))
     def begin(self, server: int, usd: int) -> None:
@@ -178,7 +237,7 @@ class Days(Machine):
     def reserved(self, server: int, asked: Wanted, reserve: Callable[[], Awaitable[Admitted | Run | None]]) -> bool:
         """What is over is booked first; then the rest of the day must have room, or nothing at all is done."""
         swept = [held for held in self.live() if self.is_over(held, server)]
-        booked = sum((held.journal for held in swept if held.hold.day == self.today), self.spent_on(self.today))
+        booked = sum((held.due for held in swept if held.hold.day == self.today), self.spent_on(self.today))
         going = (held.hold.amount for held in self.live() if held not in swept and held.hold.day == self.today)
         room = CAP.beyond(sum(going, booked))
         if asked.needs.beyond(room) != NOTHING:
@@ -190,8 +249,8 @@ class Days(Machine):
         assert admitted.hold.amount == asked.at_most
         self.heard[server] = self.now
         for held in swept:
-            held.booked = held.journal
-            self.book(held.hold.day, held.journal)
+            held.booked = held.due
+            self.book(held.hold.day, held.due)
         self.held[f"h{next(self.numbers)}"] = Held(admitted.hold, asked.run_id, server, asked.until)
         return True
 
@@ -200,15 +259,30 @@ class Days(Machine):
         alone = held.server != server and not self.lives(held.server)
         return alone or held.until + LEASE_SECONDS <= self.now
 
-    @rule(number=st.integers(1, 8))
-    def a_call_ends_in_each_run(self, number: int) -> None:
-        """And is written down, though a hold may have been swept by now."""
+    @rule(number=st.integers(1, 8), under_way=st.sampled_from((0, 1, 30)))
+    def a_call_ends_in_each_run(self, number: int, under_way: int) -> None:
+        """And is written down with what comes next, though a hold may have been swept by now: then it is held again."""
         spend = quarters(number)
         for hold in self.unsettled():
             held, call = self.held[hold], Call(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
             record = CallRecord(call, Draft("d", usage=Usage(spend.tokens - 3, 3, spend.usd)), 1.0)
-            self.do(partial(self.servers[held.server].add_records, held.run_id, [record]))
             held.journal += spend
+            wants = held.journal + quarters(under_way)
+            ahead = replace(held.hold, sent=wants)
+            grown = self.grown(held, wants)
+            write = partial(self.servers[held.server].write_ahead, held.run_id, [record], ahead, wants)
+            assert self.do(write) == replace(ahead, amount=grown)
+            held.hold, held.sent = replace(held.hold, amount=grown), wants.at_most(grown)
+
+    def grown(self, held: Held, wants: Spend) -> Spend:
+        """What a hold comes to that wants so much: no less than before, and no more than the day has room for."""
+        day, before = held.hold.day, held.hold.amount
+        if held.booked is not None:
+            before = held.booked
+            self.spent[day] = self.spent_on(day).beyond(held.booked)
+            held.booked = None
+        others = (one.hold.amount for one in self.live() if one is not held and one.hold.day == day)
+        return before.at_least(wants.at_most(CAP.beyond(sum(others, self.spent_on(day)))))
 
     @precondition(lambda self: self.unsettled())
     @rule(hold=some("unsettled"), lost=st.integers(0, 2))

@@ -15,9 +15,10 @@ import pytest
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Preset
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted
 from moa_mcp.store.database import Database
-from moa_mcp.store.ledger import OverBudget, Spend, Wanted
+from moa_mcp.store.ledger import OverBudget, Wanted
 from moa_mcp.store.resilient import ResilientStore
 from moa_mcp.store.sqlite import SqliteStore
 from tests.admission import begin, claim
@@ -63,7 +64,8 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "from pathlib import Path\n"
         "from moa_mcp.model import *\n"
         "from moa_mcp.preset import Preset\n"
-        "from moa_mcp.store.ledger import Spend, Wanted\n"
+        "from moa_mcp.spend import Spend\n"
+        "from moa_mcp.store.ledger import Wanted\n"
         "from moa_mcp.store.sqlite import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
@@ -192,7 +194,8 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "from pathlib import Path\n"
         "from moa_mcp.model import *\n"
         "from moa_mcp.preset import Preset\n"
-        "from moa_mcp.store.ledger import Spend, Wanted\n"
+        "from moa_mcp.spend import Spend\n"
+        "from moa_mcp.store.ledger import Wanted\n"
         "from moa_mcp.store.sqlite import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, RunStatus, Task, Usage
-from moa_mcp.preset import Limits, Preset
+from moa_mcp.preset import Preset
 from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.liveness import HEARD_LATELY
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore
-from tests.admission import MOST, claim, whatever
+from tests.admission import claim, whatever
 from tests.machine import Machine, some
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
@@ -37,7 +37,7 @@ ages = st.sampled_from((None, 0.0, 20.0, 100.0))
 
 def a_run(run_id: str, owner: str = OWNERS[0], key: str = KEYS[0], created_at: float = 1.0) -> Run:
     task = Task("Q 😀?", seed=2**63 + 1)
-    return Run(run_id, "p", PLAN, task, owner=owner, key=key, created_at=created_at, limits=MOST.limits(Limits()))
+    return Run(run_id, "p", PLAN, task, owner=owner, key=key, created_at=created_at)
 
 
 def a_record(number: int, text: str) -> CallRecord:
