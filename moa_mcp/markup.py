@@ -1,51 +1,100 @@
 """Links in what models wrote, made inert: a reader's program must fetch or open nothing that was not asked about.
 
 A picture is fetched without a click, so an address in a draft can carry away what the draft has read. Addresses
-on hosts that the question itself names stay as they are; all others are shown as code, which nothing follows.
-Code stays code, where it is beyond doubt that every reader takes it for code. Pure text in, text out.
+on hosts that the question itself names stay as they are; all others are shown as code, which nothing follows, and
+what would make a link or a tag is parted by a space. Nothing is taken away: readers see every character.
+Code stays code, where it is beyond doubt that every reader takes it for code. Pure text in, text out, in one pass.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-_HOST = re.compile(r"(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z0-9-]+|localhost)(?![\w@-])", re.IGNORECASE)
-# Only what leaves no doubt which host is meant: neither a user name nor a backslash before the path.
-_ADDRESS = re.compile(r"https?://([a-z0-9.-]+)(?::\d+)?(?:[/?#][^\s<>`]*)?", re.IGNORECASE)
-_RELATIVE = re.compile(r"(?![/\\]{2})[#/.?\w][^\s:\\&`<>]*")
+from moa_mcp.text import clean
 
-_FENCE = re.compile(r"(`{3,})[^`]*|(~{3,}).*", re.DOTALL)
-_SPAN = re.compile(r"(?<![\\`])(?P<ticks>`{1,9})(?!`)[^\n|]{1,2000}?(?<!`)(?P=ticks)(?!`)")
-_TEXT = r"(?P<text>(?:[^\[\]\\]|\\.){0,200})"
-_TO = r"(?P<to><[^<>\n]*>|[^\s()<>]*(?:\([^\s()]*\)[^\s()]*){0,9})"
-_TITLE = r"""(?:\s{1,9}(?:"[^"]{0,500}"|'[^']{0,500}'|\([^()]{0,500}\)))?"""
-_LINK = re.compile(rf"(?P<picture>!?)\[{_TEXT}\]\(\s{{0,9}}{_TO}{_TITLE}\s{{0,9}}\)", re.DOTALL)
-_LOOSE = re.compile(r"\]\((?P<gap>\s*<?)(?P<to>[^\s)>]*)")
-_DEFINITION = re.compile(rf"^(?P<before>[ \t>]*)\[{_TEXT}\]:\s{{0,99}}{_TO}{_TITLE}[ \t]*$", re.MULTILINE)
-# A tag at the beginning of a line could make the lines behind it raw HTML; some tags fetch wherever they stand.
-_TAG = re.compile(
-    r"<(?=/?(?:a|img|image|picture|i?frame|script|style|link|meta|object|embed|video|audio|source|svg|base|form)\b"
-    r"|[a-z/!?][^>]{0,2000}\b(?:src|srcset|href|style|poster|data|action|background)\b)"
-    r"|^(?P<indent>[ \t>]*)<(?=[/!?]|[a-z][a-z0-9-]*[\s/>])",
+_HOST = re.compile(r"(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z0-9-]+|localhost)(?![\w@-])", re.IGNORECASE)
+_MAIL = re.compile(r"(?:mailto:|xmpp:)?([\w.+-]{1,64}@((?:[\w-]{1,63}\.){1,9}[\w-]{1,63}))", re.IGNORECASE)
+
+_FENCE = re.compile(r"(`{3,})[^`|]*|(~{3,})[^|]*", re.DOTALL)
+_INDENT = re.compile(r"(?:[ \t>]|[-*+][ \t]|\d{1,9}[.)][ \t])*")
+_NESTED_FENCE = re.compile(r"`{3,}(?:(?!//|\\\\|www)[^`|@<\]])*")
+_BLANK = re.compile(r"(\n[ \t>]*\n)")
+_CELL = re.compile(r"[\n|]")
+_TICKS = re.compile(r"(\\*)(`+)")
+
+# An address ends where code or a link would; parentheses are a part of it in pairs.
+_REST = r"[^\s<>`|\[\]()]*(?:\([^\s<>`|\[\]()]*\)[^\s<>`|\[\]()]*)*"
+_LIVE = re.compile(
+    # the middle of a link, or the end of the label of a definition
+    r"(?P<middle>\](?=[(:]))"
+    # a tag, a comment or an address in angle brackets: it could fetch, hide text, or make HTML of the lines behind it
+    r"|<(?=[/!?]|(?:a|img|image|picture|i?frame|script|style|link|meta|object|embed|video|audio|source|svg|base|form)\b"
+    r"|[a-z][a-z0-9-]*[\s/]|(?!mailto:|xmpp:)[a-z][a-z0-9+.-]{1,31}:(?![/\\]{2}))"
+    r"|^[ \t>*+\-\d.)]{0,99}<(?=[a-z][a-z0-9-]*>)"
+    rf"|(?P<address>(?:(?<![a-z])(?:[a-z][a-z0-9+.-]{{1,20}}:[/\\]{{2}}|mailto:|xmpp:)"
+    rf"|(?<![a-z0-9])www\.|(?<![\w:/\\])[/\\]{{2}}(?=[\w-]+\.\w)){_REST})"
+    rf"|(?P<mail>@[\w-]+\.[\w-]{_REST})|(?P<cut><(?=[^\s<>]*\Z))",
     re.IGNORECASE | re.MULTILINE,
 )
-_BARE = re.compile(r"<?\b(?P<to>[a-z][a-z0-9+.-]{1,20}:[/\\]{2}[^\s<>`]+)>?", re.IGNORECASE)
+_MARKS = re.compile(r"\]\(|\]:|<|@|[/\\]{2}|www\.|mailto:|xmpp:", re.IGNORECASE)
+"""One of these stands wherever something has to be done."""
 
-_DEEPEST = 4
-"""How often links are looked for again, since a link may have a picture for its text."""
+_NAME = re.compile(r"[\w.+-]")
+_ENDS = ".,;:!?\"'*_~\\"
+"""What at the end of an address is no part of it."""
 
-_LONGEST = 300
-"""Characters of an address that are shown."""
+# Only what leaves no doubt which host is meant: neither a user name nor a backslash before the path.
+_AT_HOST = re.compile(
+    r"(?:https?://|(?=www\.))([a-z0-9.-]+)(?::\d{1,5})?(?:[/?#]|[.,;:!?)\]\"'*_~]{0,9}(?:[\s<>]|\Z))", re.IGNORECASE
+)
+_TO = re.compile(r"[(:][ \t\n>]*(?P<open><?)(?P<to>[^ \t\n<>()\[\]]{0,300})")
+"""Where a link leads, as far as it takes to know whether it leads away."""
 
 
 def inert(text: str, question: str) -> str:
-    """`text` with each link, picture and address that leads to a host not named in `question` shown as code."""
-    if not any(mark in text for mark in ("://", "](", "]:", "<")):
+    """`text`, cleaned, with every link, picture and address to a host that `question` does not name shown as code."""
+    text = clean(text)
+    if not _MARKS.search(text):
         return text
-    known = {host.lower() for host in _HOST.findall(question)}
+    known = _Known(question, pictured="![" in text)
     return "".join(part if is_code else _disarmed(part, known) for part, is_code in _blocks(text))
+
+
+class _Known:
+    """What may be led to: the hosts and addresses that a question names."""
+
+    def __init__(self, question: str, *, pictured: bool) -> None:
+        self._hosts: AbstractSet[str] = {host.lower() for host in _HOST.findall(question)}
+        self._mails: AbstractSet[str] = {found[1].lower() for found in _MAIL.finditer(question)}
+        self._pictured = pictured
+
+    def has(self, text: str, start: int, end: int) -> bool:
+        """Whether what stands between two places is an address of these, and nothing doubtful follows it."""
+        if text[end : end + 1] == "`":
+            return False
+        if at := _AT_HOST.match(text, start):
+            return at[1].lower().rstrip(".") in self._hosts
+        mail = _MAIL.fullmatch(text, start, end)
+        return mail is not None and (mail[1].lower() in self._mails or mail[2].lower() in self._hosts)
+
+    def allow(self, text: str, place: int, last_tick: int) -> bool:
+        """Whether a link to what begins at `place`, with a parenthesis or colon, may stay one.
+
+        A path on the reader's own host may, but not where it could be a picture, which is fetched unasked. No link
+        may that a backtick could be a part of, for it would open no code then.
+        """
+        link = _TO.match(text, place)
+        if link is None:
+            return False
+        to = link["to"]
+        if last_tick > place and ("`" in to or text[place] == ":" or text[link.end() : link.end() + 1] != ")"):
+            return False
+        if self.has(text, *link.span("to")):
+            return True
+        leads_away = link["open"] or len(to) >= 300 or to.startswith("//") or any(mark in to for mark in ":\\&")
+        return not leads_away and (not self._pictured or to.startswith("#"))
 
 
 def _blocks(text: str) -> Iterator[tuple[str, bool]]:
@@ -77,61 +126,113 @@ def _closes(line: str, fence: str) -> bool:
     return indent <= 3 and len(mark) >= len(fence) and not mark.strip(fence[0])
 
 
-def _disarmed(text: str, known: AbstractSet[str]) -> str:
-    text = _outside_spans(text, lambda part: _without_links(part, known))
-    return _outside_spans(text, lambda part: _BARE.sub(lambda found: _address(found, known), part))
+def _disarmed(text: str, known: _Known) -> str:
+    return "".join(_paragraph(part, known) if _MARKS.search(part) else part for part in _BLANK.split(text))
 
 
-def _outside_spans(text: str, change: Callable[[str], str]) -> str:
-    done: list[str] = []
+def _paragraph(text: str, known: _Known) -> str:
+    parts: list[str] = []
+    start, last_tick = 0, text.rfind("`")
+    for begin, end, is_code in _ticks(text):
+        code = text[begin:end] if is_code else "\\`" * (end - begin)
+        parts += (_outside_code(text, start, begin, known, last_tick), code)
+        start = end
+    return "".join((*parts, _outside_code(text, start, len(text), known, last_tick)))
+
+
+def _ticks(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Where spans of code are, and (False) runs of backticks that have to be escaped, as they could pair with others.
+
+    Of spans only those count that every reader sees: within a line, and within a cell of a table. A fence that is
+    nested in something stays; where it could be none, no run of as many backticks counts.
+    """
     start = 0
-    for span in _SPAN.finditer(text):
-        done += (change(text[start : span.start()]), span[0])
-        start = span.end()
-    return "".join((*done, change(text[start:])))
+    lines = text.splitlines(keepends=True)
+    fences = _fences(lines)
+    fenced = any(fences)
+    for line, is_fence in zip(lines, fences, strict=True):
+        end = start + len(line)
+        if "`" in line and not is_fence:
+            doubtful = fenced and "```" in line
+            for cut in (*(found.start() for found in _CELL.finditer(text, start, end)), end):
+                yield from _in_cell([_run(found) for found in _TICKS.finditer(text, start, cut)], doubtful=doubtful)
+                start = cut
+        start = end
 
 
-def _without_links(text: str, known: AbstractSet[str]) -> str:
-    for _ in range(_DEEPEST):
-        before, text = text, _LINK.sub(lambda link: _link(link, known), text)
-        if text == before:
-            break
-    text = _LOOSE.sub(lambda end: _loose(end, known), text)
-    text = _DEFINITION.sub(lambda line: _definition(line, known), text)
-    return _TAG.sub(lambda tag: f"{tag['indent'] or ''}&lt;", text)
+def _fences(lines: list[str]) -> list[bool]:
+    """Which lines open or close a block of code within a list or quotation; one that is set in further is text."""
+    fences: list[bool] = []
+    furthest = None
+    for line in lines:
+        indent = _INDENT.match(line)
+        begin = indent.end() if indent else 0
+        width = len(line[:begin].expandtabs(4))
+        is_fence = _NESTED_FENCE.fullmatch(line, begin) is not None
+        fences.append(is_fence and (furthest is None or width < furthest))
+        furthest = width + 4
+    return fences
 
 
-def _link(link: re.Match[str], known: AbstractSet[str]) -> str:
-    to = link["to"].strip("<>")
-    if _is_known(to, known) or (not link["picture"] and _RELATIVE.fullmatch(to)):
-        return link[0]
-    text = f"picture: {link['text']}" if link["picture"] else link["text"]
-    return f"{text} ({_shown(to)})" if to else text
+def _run(found: re.Match[str]) -> tuple[int, int, bool]:
+    """From where to where a run of backticks is, and whether its first is escaped."""
+    return found.start(2), found.end(2), len(found[1]) % 2 == 1
 
 
-def _loose(end: re.Match[str], known: AbstractSet[str]) -> str:
-    """The middle of what may still be a link, such as one with brackets in its text: a space parts it."""
-    to = end["to"]
-    return end[0] if not to or _is_known(to, known) or _RELATIVE.fullmatch(to) else f"] ({end['gap']}{to}"
+def _in_cell(runs: list[tuple[int, int, bool]], *, doubtful: bool) -> Iterator[tuple[int, int, bool]]:
+    closing = [] if doubtful else _same_behind(runs)
+    place = 0
+    while place < len(runs):
+        begin, end, escaped = runs[place]
+        if not doubtful and not escaped and (other := closing[place]):
+            yield begin, runs[other][1], True
+            place = other + 1
+        else:
+            yield begin + escaped, end, False
+            place += 1
 
 
-def _definition(line: re.Match[str], known: AbstractSet[str]) -> str:
-    to = line["to"].strip("<>")
-    if _is_known(to, known) or _RELATIVE.fullmatch(to):
-        return line[0]
-    return f"{line['before']}{line['text']}: {_shown(to)}"
+def _same_behind(runs: list[tuple[int, int, bool]]) -> list[int | None]:
+    """For each run the place of the next one of the same length."""
+    behind: list[int | None] = []
+    nearest: dict[int, int] = {}
+    for place in range(len(runs) - 1, -1, -1):
+        length = runs[place][1] - runs[place][0]
+        behind.append(nearest.get(length))
+        nearest[length] = place
+    return behind[::-1]
 
 
-def _address(found: re.Match[str], known: AbstractSet[str]) -> str:
-    return found[0] if _is_known(found["to"].rstrip(".,;:!?)"), known) else _shown(found["to"])
+def _outside_code(text: str, start: int, end: int, known: _Known, last_tick: int) -> str:
+    """What of `text` lies between two places, made inert."""
+    done: list[str] = []
+    for found in _LIVE.finditer(text, start, end):
+        if found["address"] or found["mail"]:
+            begin = _begin(found, start)
+            behind = found.start() + len(found[0].rstrip(_ENDS))
+            done += (text[start:begin], _address(text, begin, behind, known))
+            start = behind
+        else:
+            stays = found["cut"] and text[end : end + 1] != "`"
+            if found["middle"]:
+                stays = known.allow(text, found.end(), last_tick)
+            done += (text[start : found.end()], "" if stays else " ")
+            start = found.end()
+    return "".join((*done, text[start:end]))
 
 
-def _is_known(address: str, known: AbstractSet[str]) -> bool:
-    whole = _ADDRESS.fullmatch(address)
-    return whole is not None and whole[1].lower().rstrip(".") in known
+def _begin(found: re.Match[str], least: int) -> int:
+    """Where an address begins, of a mail address the name before the sign."""
+    begin = found.start()
+    while found["mail"] and begin > least and _NAME.match(found.string, begin - 1):
+        begin -= 1
+    return begin
 
 
-def _shown(address: str) -> str:
-    """An address as code; it is cut where it is longer than anybody reads."""
-    plain = " ".join(address.replace("`", "%60").replace("|", "%7C").split())
-    return f"`{plain if len(plain) <= _LONGEST else plain[:_LONGEST] + '…'}`"
+def _address(text: str, begin: int, end: int, known: _Known) -> str:
+    """An address as code, but for one that is known, and for a sign without a name before it."""
+    address = text[begin:end]
+    if address.startswith("@") or known.has(text, begin, end):
+        return address
+    before = " " if begin and text[begin - 1] in "`\\" else ""
+    return f"{before}`{address}`{' ' if text[end : end + 1] == '`' else ''}"

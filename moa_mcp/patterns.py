@@ -1,248 +1,126 @@
-"""Regular expressions that a person wrote, searched in texts that a model wrote, without backtracking.
+"""Regular expressions that a person wrote, searched in texts that a model wrote, in time that is linear in both.
 
-`re` may take ages on an unlucky pair of the two, and nothing can stop it. Here every character is looked at
-once by all ways to go on at the same time, so a search takes at most (length of the text) × (size of the
-pattern) steps. What only backtracking can do is refused: references to groups and looking around.
+`re` may take ages on an unlucky pair of the two, and nothing can stop it; google-re2 does not backtrack. Where it is
+not installed no pattern is accepted. Our own patterns are plain `re`, each of them linear: tests/test_linear.py.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Protocol, cast
 
-LONGEST_TEXT = 2_000
+from moa_mcp.text import repair
+
+re2: Any
+try:
+    import re2 as _re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+except ImportError:  # no wheel for this platform: `safe` says so to whoever has a pattern in a preset
+    re2 = None
+else:
+    re2 = _re2
+
+MAX_TEXT = 2_000
 """Characters, the last of a text, that are searched: an answer stands at the end."""
 
-MOST_STEPS = 200
-"""How large a pattern may be once its counted repeats are written out."""
-
-_ATOM = re.compile(
-    r"\\[dDwWsS]"  # a class
-    r"|\\[nrtfv]|\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}"  # a character by its name
-    r"|\\[^\w\s]"  # a character that would mean something
-    r"|\[\^?\]?(?:\\.|[^\]\\])*\]"  # a set
-    r"|[^\\()\[{|*+?^$]",  # a character, or any one
-    re.DOTALL,
-)
-_COUNT = re.compile(r"\{(\d{1,4})(,?)(\d{0,4})\}")
-_OPENING = re.compile(r"\((?:\?:|\?P<\w{1,32}>)?")
-_FLAGS = re.compile(r"\(\?([imsu]{1,4})\)")
-_PLACES = {"^", "$", r"\b", r"\B", r"\A", r"\Z"}
+_ESCAPED = r"\\(?P<code>u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|\\(?P<escaped>.)"
+_TOKEN = re.compile(rf"{_ESCAPED}|(?P<flags>\(\?[a-zA-Z]+\))|\[\^?\]?|(?P<upto>\{{,(?=\d+\}}))|.", re.DOTALL)
+_IN_SET = re.compile(rf"{_ESCAPED}|.", re.DOTALL)
+# Classes as `re` understands them in a str; in re2 they know ASCII alone.
+_CLASSES = {"w": r"\p{L}\p{N}_", "d": r"\p{Nd}", "s": r"\s\v\x1c-\x1f\x85\p{Z}"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Eat:
-    """Go on if the next character is one of these."""
-
-    char: re.Pattern[str]
+class _Match(Protocol):
+    def __getitem__(self, group: int, /) -> str | None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _At:
-    """Go on if this place is of a kind: a border of words, a line's start or end."""
+class _Regexp(Protocol):
+    groups: int
 
-    place: re.Pattern[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """Remember this place as the start or end of the first group."""
-
-    which: Literal["start", "end"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Fork:
-    """Go on at either of two steps, counted from here; the first is preferred."""
-
-    first: int
-    second: int
-
-
-_Step: TypeAlias = _Eat | _At | _Mark | _Fork
-_Steps: TypeAlias = list[_Step]
-_Way: TypeAlias = tuple[int, int, int]
-"""A way through the pattern: the next step, and where the first group began and ended, -1 for not yet."""
+    def search(self, text: str, /) -> _Match | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
     """A pattern that was found to be safe; make one with `safe`."""
 
-    steps: tuple[_Step, ...]
+    regexp: _Regexp
 
     def answer(self, text: str) -> str | None:
-        """What the first group caught in the last `LONGEST_TEXT` characters, at the last line where it caught any.
+        """What the first group caught in the last `MAX_TEXT` characters, at the last line where it caught any.
 
         The search is by lines and in each by the leftmost match, as with `re.search`. Without a group, what
         matched as a whole counts.
         """
-        for line in reversed(text[-LONGEST_TEXT:].splitlines()):
-            if (found := self._search(line)) is not None and found.strip():
-                return found.strip()
+        group = min(self.regexp.groups, 1)
+        for line in reversed(repair(text[-MAX_TEXT:]).splitlines()):
+            found = self.regexp.search(line)
+            if found is not None and (caught := (found[group] or "").strip()):
+                return caught
         return None
-
-    def _search(self, line: str) -> str | None:
-        ways: list[_Way] = []
-        found: _Way | None = None
-        for place in range(len(line) + 1):
-            fresh = [] if found else [(0, -1, -1)]
-            ways = list(self._waiting([*ways, *fresh], line, place))
-            for rank, (step, start, end) in enumerate(ways):
-                if step == len(self.steps):
-                    found, ways = (step, start, end), ways[:rank]
-                    break
-            ways = [(step + 1, start, end) for step, start, end in ways if self._eats(step, line, place)]
-            if found and not ways:
-                break
-        return line[found[1] : found[2]] if found and found[2] >= 0 else None
-
-    def _eats(self, step: int, line: str, place: int) -> bool:
-        eater = self.steps[step]
-        return isinstance(eater, _Eat) and place < len(line) and eater.char.match(line[place]) is not None
-
-    def _waiting(self, ways: list[_Way], line: str, place: int) -> Iterator[_Way]:
-        """Where `ways` come to wait for a character, or for the end, best first and each step once."""
-        seen: set[int] = set()
-        stack = ways[::-1]
-        while stack:
-            step, start, end = stack.pop()
-            if step in seen:
-                continue
-            seen.add(step)
-            match self.steps[step] if step < len(self.steps) else None:
-                case _Fork(first, second):
-                    stack += [(step + second, start, end), (step + first, start, end)]
-                case _Mark("start"):
-                    stack.append((step + 1, place, end))
-                case _Mark("end"):
-                    stack.append((step + 1, start, place))
-                case _At(where):
-                    stack += [(step + 1, start, end)] if where.match(line, place) else []
-                case _:
-                    yield step, start, end
 
 
 def safe(pattern: str) -> Pattern:
-    """Read a pattern.
+    r"""Read a pattern. It means what `re` takes it for, but `\b`, and in a set `\W` and `\S`, know ASCII alone.
 
     Raises:
-        ValueError: it is none, has parts that need backtracking, or is too large; the text says which.
+        ValueError: it is none, has parts that need backtracking, or is too large; or google-re2 is not installed.
+            The text says which.
     """
     try:
-        groups = re.compile(pattern).groups
-        steps = _Reader(pattern).alternatives()
+        re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"the pattern is no regular expression: {error}") from None
-    return Pattern(tuple(steps if groups else [_Mark("start"), *steps, _Mark("end")]))
-
-
-@dataclass(slots=True)
-class _Reader:
-    """Reads a pattern from left to right, which `re` has found to be well-formed."""
-
-    pattern: str
-    place: int = 0
-    marked: bool = False
-    flags: int = 0
-
-    def __post_init__(self) -> None:
-        while found := _FLAGS.match(self.pattern, self.place):
-            self.flags |= sum({"i": re.IGNORECASE, "m": 0, "s": re.DOTALL, "u": 0}[flag] for flag in set(found[1]))
-            self.place = found.end()
-
-    def alternatives(self) -> _Steps:
-        """One alternative after the other: try the first, or else jump behind it."""
-        options = [self._sequence()]
-        while self._takes("|"):
-            options.append(self._sequence())
-        steps = options.pop()
-        for option in reversed(options):
-            jump = len(steps) + 1
-            steps = self._fitting([_Fork(1, len(option) + 2), *option, _Fork(jump, jump), *steps])
-        return steps
-
-    def _refusal(self) -> ValueError:
-        """What is said of the part that cannot be read."""
-        part = self.pattern[self.place : self.place + 4]
-        return ValueError(
-            f"the pattern has {part!r}, which is not supported: use characters, sets, groups, alternatives, repeats "
-            "and ^ $ \\b, without references, look-arounds or flags but a leading (?i)"
+    if re2 is None:
+        raise ValueError(
+            "patterns need the package google-re2, which is not installed and has no wheel for every platform: "
+            "install it with `pip install google-re2`, or leave the pattern out"
         )
-
-    def _sequence(self) -> _Steps:
-        steps: _Steps = []
-        while self.place < len(self.pattern) and self.pattern[self.place] not in "|)":
-            steps = self._fitting([*steps, *self._repeated(self._piece())])
-        return steps
-
-    def _piece(self) -> _Steps:
-        if self.pattern.startswith(tuple(_PLACES), self.place):
-            place = self.pattern[self.place] if self.pattern[self.place] in "^$" else self._ahead(2)
-            self.place += len(place)
-            return [_At(re.compile(place))]
-        if self.pattern[self.place] == "(":
-            return self._group()
-        found = _ATOM.match(self.pattern, self.place)
-        if found is None:
-            raise self._refusal()
-        self.place = found.end()
-        return [_Eat(re.compile(found[0], self.flags))]
-
-    def _group(self) -> _Steps:
-        found = _OPENING.match(self.pattern, self.place)
-        if found is None or self._ahead(len(found[0]) + 1).endswith("?"):
-            raise self._refusal()
-        first = found[0] != "(?:" and not self.marked
-        self.marked = self.marked or first
-        self.place = found.end()
-        steps = self.alternatives()
-        self.place += 1
-        return [_Mark("start"), *steps, _Mark("end")] if first else steps
-
-    def _repeated(self, piece: _Steps) -> _Steps:
-        least, most = self._count()
-        if (least, most) == (1, 1):
-            return piece
-        lazy = self._takes("?")
-        if self._ahead(1) in {"+", "*"} and self._ahead(1):
-            raise self._refusal()
-        self._fitting(piece * max(least, most or 0))
-        steps = piece * least
-        if most is None:
-            around = len(piece) + 2
-            return [*steps, _fork(around, lazy), *piece, _Fork(-len(piece) - 1, -len(piece) - 1)]
-        for left in range(most - least, 0, -1):
-            steps = [*steps, _fork((len(piece) + 1) * left, lazy), *piece]
-        return steps
-
-    def _count(self) -> tuple[int, int | None]:
-        simple: dict[str, tuple[int, int | None]] = {"*": (0, None), "+": (1, None), "?": (0, 1)}
-        if (sign := self._ahead(1)) in simple:
-            self.place += 1
-            return simple[sign]
-        found = _COUNT.match(self.pattern, self.place)
-        if found is None:
-            return 1, 1
-        self.place = found.end()
-        least = int(found[1])
-        return least, int(found[3]) if found[3] else None if found[2] else least
-
-    def _fitting(self, steps: _Steps) -> _Steps:
-        if len(steps) > MOST_STEPS:
-            raise ValueError(f"the pattern is too large: its repeats come to more than {MOST_STEPS} steps")
-        return steps
-
-    def _ahead(self, count: int) -> str:
-        return self.pattern[self.place : self.place + count]
-
-    def _takes(self, sign: str) -> bool:
-        taken = self._ahead(1) == sign
-        self.place += taken
-        return taken
+    options = re2.Options()
+    options.log_errors = False  # else they are written to stderr
+    try:
+        return Pattern(cast("_Regexp", re2.compile(_as_re2(pattern), options)))
+    except re2.error as error:
+        raise ValueError(_refusal(error.args[0].decode())) from None
 
 
-def _fork(around: int, lazy: bool) -> _Fork:
-    return _Fork(around, 1) if lazy else _Fork(1, around)
+def _refusal(why: str) -> str:
+    if why.startswith(("invalid repetition size", "pattern too large")):
+        return f"the pattern is too large: {why}"
+    return (
+        f"the pattern has a part that is not supported ({why}): use characters, sets, groups, alternatives, repeats "
+        "and ^ $ \\b, without references, look-arounds, possessive repeats and comments"
+    )
+
+
+def _as_re2(pattern: str) -> str:
+    """`pattern`, which `re` has found to be well-formed, as re2 writes the same."""
+    parts: list[str] = []
+    in_set, place = False, 0
+    while token := (_IN_SET if in_set else _TOKEN).match(pattern, place):
+        parts.append(_part(token, in_set=in_set))
+        in_set, place = token[0] != "]" if in_set else token[0].startswith("["), token.end()
+    return "".join(parts)
+
+
+def _part(token: re.Match[str], *, in_set: bool) -> str:
+    if code := token["code"]:
+        return rf"\x{{{code[1:]}}}"
+    if letter := token["escaped"]:
+        return _escaped(letter, in_set=in_set)
+    if in_set:
+        return r"\[" if token[0] == "[" else token[0]
+    if token["flags"]:
+        flags = token["flags"].replace("u", "")  # which is the default
+        return "" if flags == "(?)" else flags
+    return "{0," if token["upto"] else token[0]
+
+
+def _escaped(letter: str, *, in_set: bool) -> str:
+    if in_set:
+        return {"b": r"\x08", "D": r"\P{Nd}"}.get(letter) or _CLASSES.get(letter) or f"\\{letter}"
+    if letter in _CLASSES:
+        return f"[{_CLASSES[letter]}]"
+    if letter.lower() in _CLASSES:
+        return f"[^{_CLASSES[letter.lower()]}]"
+    return r"\z" if letter == "Z" else f"\\{letter}"

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from moa_mcp.fields import PromptStyle
 from moa_mcp.model import Message, Task
-from moa_mcp.text import fence
+from moa_mcp.text import clean, fence
 
 # The one prompt here that is not ours: "Aggregate-and-Synthesize" of Wang et al., "Mixture-of-Agents
 # Enhances Large Language Model Capabilities" (arXiv 2406.04692), from utils.py of github.com/togethercomputer/MoA,
@@ -90,7 +90,7 @@ def guidance(references: Sequence[str], nonce: str) -> str:
 
 
 def _as_paper(messages: tuple[Message, ...], references: Sequence[str], extra: str | None) -> tuple[Message, ...]:
-    prompt = "\n\n".join(part for part in (numbered(references), extra) if part)
+    prompt = clean("\n\n".join(part for part in (numbered(references), extra) if part))
     first, *rest = messages
     if first.speaker == "system":
         return (replace(first, text=f"{first.text}\n\n{prompt}"), *rest)

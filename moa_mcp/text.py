@@ -6,26 +6,51 @@ Pure functions over strings. What the words of a prompt are is not decided here 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 _THINK_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 # ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-# Control characters but tab and newline, and the marks that turn the direction of writing.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
 
-# What a reader does not see and a model or a terminal obeys: control characters, the marks that turn the
-# direction of writing, characters without width, the tags and variation selectors that can spell hidden words.
-# Joiners stay where they join: between parts of an emoji, and in scripts that are written with them.
-_JOINED = (
-    "\u0600-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc"
-    "\ufe0f\u2190-\u2bff\U0001f000-\U0001faff"
+# What a reader does not see and a model or a terminal obeys: control characters but tab and newline, format characters
+# and all that Unicode calls default-ignorable, letters and signs that are drawn as nothing, noncharacters.
+_INVISIBLE = (
+    "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U00016fe4\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
 )
-_JOINS = re.compile(f"[{_JOINED}]")
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e0fff]"
-    f"|(?<![{_JOINED}])[\u200c\u200d]"
+_SELECTOR = "[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+_EMOJI = "\xa9\xae\u203c\u2049\u2122\u2139\u2190-\u27ff\u2801-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_IDEOGRAPHS = (
+    "\u2e80-\u2fdf\u3001\u3002\u3005-\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff01\uff0c\uff0e\uff1a\uff1b\uff1f"
+    "\U00020000-\U000323af"
 )
+_MONGOLIAN = "\u1820-\u18aa"
+_JOINING = (  # scripts that are written with joiners
+    "\u0600-\u061b\u061d-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\ufb50-\ufdcf"
+    "\ufdf0-\ufdff\ufe70-\ufefc"
+)
+_DRAWN = f"[{_EMOJI}](?:[\ufe0e\ufe0f](?!{_SELECTOR}))?"
+_FLAGS = "|".join(  # the three that are spelled with tags
+    "".join(chr(0xE0000 + ord(letter)) for letter in region) for region in ("gbeng", "gbsct", "gbwls")
+)
+# Where such characters are part of what is seen. No selector follows another: a run of them spells hidden words.
+_SEEN = "|".join(
+    (
+        f"[0-9#*]\ufe0f\u20e3(?!{_SELECTOR})",
+        f"\U0001f3f4(?:{_FLAGS})\U000e007f",
+        f"[\u1000-\u109f\u2205-\u2aff\ua840-\ua877]\ufe00(?!{_SELECTOR})",
+        "[\u2801-\u28ff]\u2800(?=[\u2801-\u28ff])",
+        f"{_DRAWN}(?:\u200d{_DRAWN})*",
+        f"[{_IDEOGRAPHS}][\ufe00-\ufe02\U000e0100-\U000e01ef](?!{_SELECTOR})",
+        f"[{_MONGOLIAN}](?:[\u180b-\u180d\u180f](?!{_SELECTOR}))?[\u180e\u200c\u200d]?",
+        f"[{_JOINING}][\u200c\u200d]",
+    )
+)
+_HAS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
+_PARTS = re.compile(f"({_SEEN})|{_ESCAPE}|\x1b|(?:(?!\x1b)[{_INVISIBLE}])+")
 
 
 def repair(text: str) -> str:
@@ -39,16 +64,60 @@ def repair(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def clean(text: str, before: str = "") -> str:
-    """`text` without what cannot be seen in it, newlines and tabs kept; `\\r\\n` is one newline.
+def clean(text: str) -> str:
+    """`text` as others read it: without what cannot be seen in it, newlines and tabs kept; `\\r\\n` is one newline.
 
-    Emoji that are joined from several, and scripts that are written with joiners, stay whole. `before` is the
-    character that came before `text`, where this is a piece of something longer.
+    What is stored is as it was sent. This is for what goes to another model, to an MCP client or to a terminal.
+    Emoji, ideographs and scripts that are written with invisible characters keep them.
     """
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
-    joined = before if _JOINS.fullmatch(before) else ""
-    return _UNSEEN.sub("", joined + _ESCAPE.sub("", text))[len(joined) :]
+    return _PARTS.sub(r"\1", text) if _HAS_INVISIBLE.search(text) else text
+
+
+def cleaned(value: Any) -> Any:
+    """JSON with every text of it repaired and cleaned."""
+    if isinstance(value, str):
+        return clean(repair(value))
+    if isinstance(value, Mapping):
+        return {cleaned(key): cleaned(item) for key, item in cast("Mapping[str, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [cleaned(item) for item in cast("Sequence[Any]", value)]
+    return value
+
+
+class Cleaner:
+    """Cleans a text while it comes in: what a character is part of may be known only when the next one is there."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, piece: str) -> str:
+        """Take the next piece and return what can be shown by now."""
+        text = self._held + piece
+        end = _settled(text)
+        self._held = text[end:]
+        return clean(text[:end])
+
+    def close(self) -> str:
+        """What was held back."""
+        held, self._held = self._held, ""
+        return clean(held)
+
+
+_MAX_HELD = 64
+"""Characters that are held back; no emoji is made of as many."""
+
+_GOES_ON = re.compile(f"[{_INVISIBLE}{_EMOJI}]")
+_BEGINS = re.compile(f"[0-9#*{_IDEOGRAPHS}{_JOINING}]")
+
+
+def _settled(text: str) -> int:
+    """Up to where nothing that may follow `text` can change what is seen of it."""
+    end, least = len(text), max(0, len(text) - _MAX_HELD)
+    while end > least and _GOES_ON.match(text, end - 1):
+        end -= 1
+    return end - 1 if end and _BEGINS.match(text, end - 1) else end
 
 
 def part_thinking(text: str) -> tuple[str, str]:
@@ -199,8 +268,8 @@ class _Line:
 
 
 def fence(text: str, label: str, nonce: str) -> str:
-    """Enclose untrusted `text` in markers that it cannot forge: any copy of `nonce` inside it is broken up."""
-    inert = text.replace(nonce, f"{nonce[:4]}…")
+    """Enclose untrusted `text`, cleaned, in markers that it cannot forge: any copy of `nonce` in it is broken up."""
+    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", clean(text), flags=re.IGNORECASE)
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
@@ -228,12 +297,5 @@ def _shorter(fenced: re.Match[str]) -> str:
 
 def one_line(text: str, limit: int = 200) -> str:
     """Fold `text` into one printable line of at most `limit` characters, for messages and logs."""
-    line = " ".join(repair(text).split())
-    if not line.isprintable():
-        line = "".join(ch for ch in line if ch.isprintable())
+    line = " ".join(clean(repair(text)).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
-
-
-def printable(text: str) -> str:
-    """`text` without all that a terminal would obey instead of show."""
-    return _UNPRINTABLE.sub("", _ESCAPE.sub("", text))

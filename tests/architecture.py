@@ -15,7 +15,8 @@ FOLDERS = (PACKAGE, "tests", "benchmarks")
 
 # From the inside out: a module imports what stands above its own line, or lies in its own folder.
 RINGS = (
-    {"errors", "text", "markup", "patterns", "fields", "endpoints"},
+    {"text"},
+    {"errors", "markup", "patterns", "fields", "endpoints"},
     {"stages", "misfits"},
     {"preset"},
     {"model", "auto", "hermes"},

@@ -168,7 +168,7 @@ PROMISES: dict[int, Promise] = {
         ("test_a_redirect_is_refused_and_the_other_server_hears_nothing",),
     ),
     24: Promise(
-        "Broken characters and control codes are repaired where they come in.",
+        "Broken characters are repaired where they come in; what cannot be seen is kept and reaches no reader.",
         REPLIES,
         (
             "test_text_that_would_break_a_reader_is_repaired_at_the_door",

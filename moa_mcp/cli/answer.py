@@ -10,7 +10,7 @@ import click
 
 from moa_mcp.model import AGGREGATOR, Call, Failure, Run
 from moa_mcp.runner import CallEnded, Event, TextArrived
-from moa_mcp.text import printable
+from moa_mcp.text import Cleaner, clean, cleaned
 from moa_mcp.views import draft_markdown, draft_text, result
 
 
@@ -43,7 +43,8 @@ class Streamed:
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
         self._writer: str | None = None
-        self._written = ""
+        self._written: list[str] = []
+        self._cleaner = Cleaner()
 
     def takes(self, event: Event) -> bool:
         return isinstance(event, TextArrived) and _writes_the_answer(event.call)
@@ -52,8 +53,8 @@ class Streamed:
         match event:
             case TextArrived(call, piece) if _writes_the_answer(call):
                 self._turn_to(call)
-                self._written += piece
-                click.echo(printable(piece), nl=False)
+                self._written.append(piece)
+                click.echo(self._cleaner.feed(piece), nl=False)
             case CallEnded(record) if record.call.id == self._writer and isinstance(record.outcome, Failure):
                 self._revoke(f"{record.call.model} broke off: {record.error}.")
             case _:
@@ -62,13 +63,14 @@ class Streamed:
     def finish(self, run: Run) -> None:
         """End the answer, or write it whole: it may have come in no pieces, or in others."""
         answer = (run.answer or "").strip()
-        if self._written and answer in ("", self._written.strip()):
+        click.echo(self._cleaner.close(), nl=False)
+        if self._written and answer in ("", "".join(self._written).strip()):
             click.echo()
         elif answer:
             self._revoke("What is above was revised.")
-            click.echo(printable(answer))
+            click.echo(clean(answer))
         if answer and self._drafts:
-            click.echo(printable(f"\n{_drafts(run)}"))
+            click.echo(clean(f"\n{_drafts(run)}"))
 
     def _turn_to(self, call: Call) -> None:
         if self._writer not in (None, call.id):
@@ -77,13 +79,13 @@ class Streamed:
 
     def _revoke(self, why: str) -> None:
         if self._written:
-            click.echo()
-            click.echo(f"moa-mcp: {printable(why)} Only what follows counts.", err=True)
-        self._written = ""
+            click.echo(self._cleaner.close())
+            click.echo(f"moa-mcp: {clean(why)} Only what follows counts.", err=True)
+        self._written.clear()
 
 
 class Alone:
-    """Writes the answer once it is whole, byte for byte."""
+    """Writes the answer once it is whole: to a pipe, behind which there may be a terminal or a model."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
@@ -96,7 +98,7 @@ class Alone:
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
-            write(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer)
+            write(clean(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
 
 
 class AsJson:
@@ -115,7 +117,7 @@ class AsJson:
         facts = result(run)
         if self._drafts:
             facts["drafts"] = [draft_text(record, run) for record in run.drafts]
-        write(json.dumps(facts, ensure_ascii=False, indent=2))
+        write(json.dumps(cleaned(facts), ensure_ascii=False, indent=2))
 
 
 def write(text: str) -> None:

@@ -12,7 +12,7 @@ from importlib import import_module
 import click
 
 from moa_mcp.errors import MoAError, UserError, nearest
-from moa_mcp.text import one_line, printable
+from moa_mcp.text import clean, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _told(error: BaseException) -> int:
 
 
 def _tell(what: str, code: int) -> int:
-    click.echo(printable(f"moa-mcp: {what}"), err=True)
+    click.echo(clean(f"moa-mcp: {what}"), err=True)
     return code
 
 

@@ -20,7 +20,7 @@ from moa_mcp.presets import PresetLibrary
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
 from moa_mcp.settings import Home, Settings, load_settings_or_defaults
-from moa_mcp.text import printable
+from moa_mcp.text import clean
 from moa_mcp.wiring import open_service
 
 Rows: TypeAlias = Iterator[tuple[str, str]]
@@ -47,9 +47,9 @@ async def _doctor() -> int:
         *_presets(entries),
         *_misnamed(home(), entries),
     ]
-    click.echo(printable("\n".join(table(rows))))
+    click.echo(clean("\n".join(table(rows))))
     fault = str(problem) if problem else _fault(settings, entries)
-    click.echo(printable(f"\n{_verdict(fault, settings, entries)}"))
+    click.echo(clean(f"\n{_verdict(fault, settings, entries)}"))
     return 2 if fault else 0
 
 

@@ -13,7 +13,7 @@ from moa_mcp.cli.opening import valid_settings
 from moa_mcp.cli.shape import tree
 from moa_mcp.flows.reach import ends_early, reach
 from moa_mcp.service.service import Plan, Request
-from moa_mcp.text import one_line, printable
+from moa_mcp.text import clean, one_line
 from moa_mcp.views import counted, rounded
 from moa_mcp.wiring import open_service
 
@@ -28,7 +28,7 @@ async def show_plan(request: Request, as_json: bool) -> None:
         return
     for note in _notes(plan):
         click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
-    write(printable("\n".join((*tree(plan.preset), *_figures(plan)))))
+    write(clean("\n".join((*tree(plan.preset), *_figures(plan)))))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:

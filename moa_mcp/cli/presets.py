@@ -24,7 +24,7 @@ from moa_mcp.preset import Preset
 from moa_mcp.presets import is_name, parse
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.settings import CONFIG, Settings
-from moa_mcp.text import one_line, printable
+from moa_mcp.text import clean, one_line
 from moa_mcp.views import counted
 from moa_mcp.wiring import open_service
 
@@ -56,7 +56,7 @@ def validate(file: Path) -> None:
     preset = parse(text, file.name, file.stem)
     if isinstance(preset, Preset):
         anyio.run(_check_names, preset, yamlfile.parse(text, file.name, InvalidPreset))
-        click.echo(printable("\n".join(tree(preset))))
+        click.echo(clean("\n".join(tree(preset))))
     click.echo(f"{file.name} is valid.")
 
 
@@ -96,7 +96,7 @@ async def _list() -> None:
     async with open_service() as service:
         entries = await service.catalog.entries()
     head = ("PRESET", "LAYERS", "PROPOSERS", "AGGREGATOR", "CALLS", "USABLE")
-    click.echo(printable("\n".join(table([head, *map(_row, entries)]))))
+    click.echo(clean("\n".join(table([head, *map(_row, entries)]))))
     default = "* is the default" if any(entry.default for entry in entries) else no_default(settings)
     click.echo(f"{default}. More on one of them: moa-mcp presets show NAME", err=True)
 
@@ -129,7 +129,7 @@ async def _show(name: str) -> None:
         preset, _ = await service.catalog.resolve(name)
         entry = await service.catalog.entry(name)
         bounds = service.catalog.bounds(preset)
-    click.echo(printable("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
+    click.echo(clean("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
 
 
 def _title(entry: PresetEntry) -> list[str]:

@@ -15,7 +15,7 @@ from moa_mcp.cli.table import table
 from moa_mcp.errors import InvalidRequest, UnknownRun
 from moa_mcp.model import Run
 from moa_mcp.service.service import LOCAL, Service
-from moa_mcp.text import one_line, printable
+from moa_mcp.text import clean, one_line
 from moa_mcp.views import account, answer_text, dollars, draft_markdown
 from moa_mcp.wiring import open_service
 
@@ -70,7 +70,7 @@ async def _list() -> None:
         click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
         return
     head = ("RUN", "WHEN", "STATUS", "PRESET", "CALLS", "COST", "QUESTION")
-    click.echo(printable("\n".join(table([head, *rows]))))
+    click.echo(clean("\n".join(table([head, *rows]))))
     click.echo("More on one of them: moa-mcp runs show RUN", err=True)
 
 
@@ -83,18 +83,18 @@ def _row(run: Run) -> tuple[str, ...]:
 async def _show(run_id: str, drafts: bool) -> None:
     async with _service() as service:
         run = await service.desk.collect(LOCAL, run_id)
-    click.echo(printable(f"Question: {run.task.question}\n"))
+    click.echo(clean(f"Question: {run.task.question}\n"))
     if drafts:
-        click.echo(printable("\n".join(draft_markdown(record, run) for record in run.drafts)))
+        click.echo(clean("\n".join(draft_markdown(record, run) for record in run.drafts)))
     said = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
     told = account(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
-    click.echo(printable(f"{said}\n\n{told}"))
+    click.echo(clean(f"{said}\n\n{told}"))
 
 
 async def _remove(run_id: str) -> None:
     async with _service() as service:
         await service.remove(run_id)
-    click.echo(printable(f"Run {run_id} is forgotten."))
+    click.echo(clean(f"Run {run_id} is forgotten."))
 
 
 async def _prune() -> None:

@@ -18,7 +18,7 @@ from moa_mcp.flows.calls import call_to
 from moa_mcp.judging import AGAIN
 from moa_mcp.model import Batch, Call, Draft, Failure, Likely, Message, Outcome
 from moa_mcp.preset import Preset
-from moa_mcp.text import one_line
+from moa_mcp.text import clean, one_line
 
 Form = TypeVar("Form")
 Read = Callable[[str], Form | None]
@@ -155,16 +155,17 @@ def _decoded(text: str, place: int) -> tuple[dict[str, Any], int]:
 def _asked(outcome: Outcome, how: str, read: Read[Form], loosely: Read[Form] | None) -> Asked[Form]:
     if isinstance(outcome, Failure):
         return Asked(None, str(outcome))
-    if (value := read(outcome.text)) is not None:
+    text = clean(outcome.text)
+    if (value := read(text)) is not None:
         return Asked(value, how)
     # An object that says the wrong thing is no prose: letters in its reason are not its verdict.
-    if loosely is not None and json_object(outcome.text) is None:
-        value = loosely(outcome.text)
+    if loosely is not None and json_object(text) is None:
+        value = loosely(text)
     return Asked(value, f"{how}, read loosely") if value is not None else Asked(None, "out of form")
 
 
 def _once_more(call: Call, outcome: Outcome) -> Call:
-    said = outcome.text[-LONGEST_ECHO:] if isinstance(outcome, Draft) else ""
+    said = clean(outcome.text[-LONGEST_ECHO:]) if isinstance(outcome, Draft) else ""
     # Providers refuse a turn without words: a model that said nothing is asked the same again.
     turns = (Message("assistant", said), Message("user", AGAIN)) if said.strip() else ()
     return replace(call, id=f"{call.id}{_AGAIN}", messages=(*call.messages, *turns))

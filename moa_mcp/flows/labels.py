@@ -19,7 +19,9 @@ from moa_mcp.text import fence
 
 Thing = TypeVar("Thing")
 
-_LABEL = re.compile(r"\W*(?:(?:candidate|answer|response|draft|option)\W+)?([A-Z]{1,2})\W*", re.IGNORECASE)
+_LABEL = re.compile(
+    r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?([A-Z]{1,2})\W{0,20}", re.IGNORECASE
+)
 # A capital that stands alone. The article "A" and the pronoun "I" are words of a sentence: these count only
 # before what can follow a letter that is a name.
 _MENTION = re.compile(

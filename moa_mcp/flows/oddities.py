@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from moa_mcp.endpoints import split_model
 from moa_mcp.model import Call, Draft, Outcome, Task
+from moa_mcp.text import clean
 
 LONG_ENOUGH = 200
 """Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
@@ -54,7 +55,7 @@ def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> 
 def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
-        order = _order(draft.text)
+        order = _order(clean(draft.text))
         if order and order not in task.question.lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
@@ -78,7 +79,8 @@ def _order(text: str) -> str:
 
 def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that say the same in nearly the same words: together they count for little more than one."""
-    long = [(call, _words(draft.text)) for call, draft in pairs if len(draft.text) >= LONG_ENOUGH]
+    read = [(call, clean(draft.text)) for call, draft in pairs]
+    long = [(call, _words(text)) for call, text in read if len(text) >= LONG_ENOUGH]
     twins = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)

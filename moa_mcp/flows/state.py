@@ -10,6 +10,7 @@ from moa_mcp.comparing import passed_on
 from moa_mcp.model import Answer, Batch, Draft, Outcome
 from moa_mcp.preset import Slot
 from moa_mcp.routing import weights
+from moa_mcp.text import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Reference:
 
     @property
     def text(self) -> str:
-        return self.draft.text
+        """What others read of the draft; an answer that is the draft itself is its own text."""
+        return clean(self.draft.text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,8 @@
-"""A provider around a provider: the key that a call carries comes back in nothing that the reply says."""
+"""A provider around a provider: the key that a call carries comes back in nothing that the reply says.
+
+A reply is kept as it was sent, but readers see it cleaned (`text.clean`). So a key is looked for in what they see, too:
+a text in which one hides between invisible characters is kept without these.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from dataclasses import replace
 from moa_mcp.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.keys import forms_of
+from moa_mcp.text import clean
 
 MASK = "[key]"
 
@@ -24,22 +29,22 @@ class Redacting:
         pieces = _Pieces(self._forms, on_text)
         draft = await self._inner.complete(call, pieces.hear)
         pieces.close()
-        said = "\n".join((draft.text, draft.thinking, draft.served_model or "", draft.finish_reason or ""))
-        return self._masked(draft) if any(form in said for form in self._forms) else draft
-
-    def _masked(self, draft: Draft) -> Draft:
-        def mask(text: str) -> str:
-            for form in self._forms:
-                text = text.replace(form, MASK)
-            return text
-
         return replace(
             draft,
-            text=mask(draft.text),
-            thinking=mask(draft.thinking),
-            served_model=draft.served_model and mask(draft.served_model),
-            finish_reason=draft.finish_reason and mask(draft.finish_reason),
+            text=_masked(draft.text, self._forms),
+            thinking=_masked(draft.thinking, self._forms),
+            served_model=draft.served_model and _masked(draft.served_model, self._forms),
+            finish_reason=draft.finish_reason and _masked(draft.finish_reason, self._forms),
         )
+
+
+def _masked(text: str, forms: tuple[str, ...]) -> str:
+    seen = clean(text)
+    if any(form in seen for form in forms):
+        text = seen
+    for form in forms:
+        text = text.replace(form, MASK)
+    return text
 
 
 class _Pieces:
@@ -51,11 +56,11 @@ class _Pieces:
         self._held = ""
 
     def hear(self, piece: str) -> None:
-        text = self._held + piece
-        for form in self._forms:
-            if form in text:
-                text = text.replace(form, MASK)
-        start = min(_beginning(text, form) for form in self._forms)
+        # Without escapes, no control sequence that is cut in two becomes whole behind this.
+        text = _masked((self._held + piece).replace("\x1b", ""), self._forms)
+        if (seen := clean(text)) != text and self._beginning(seen) < len(seen):
+            text = seen
+        start = self._beginning(text)
         self._held = text[start:]
         self._on_text(text[:start])
 
@@ -63,6 +68,9 @@ class _Pieces:
         """Pass on what was held back and turned out to be text after all."""
         if self._held:
             self._on_text(self._held)
+
+    def _beginning(self, text: str) -> int:
+        return min(_beginning(text, form) for form in self._forms)
 
 
 def _beginning(text: str, form: str) -> int:

@@ -19,7 +19,8 @@ class EventSplitter:
 
     def __init__(self) -> None:
         self.comments = 0
-        self._tail = b""
+        self._begun: list[bytes] = []
+        self._begun_size = 0
         self._after_return = False
         self._name = ""
         self._data: list[bytes] = []
@@ -50,10 +51,15 @@ class EventSplitter:
             return []
         text = chunk[1:] if self._after_return and chunk.startswith(b"\n") else chunk
         self._after_return = chunk.endswith(b"\r")
-        lines = (self._tail + text).splitlines()
-        ended = not text or text.endswith((b"\n", b"\r"))
-        self._tail = b"" if ended or not lines else lines.pop()
-        if self._size + len(self._tail) > MAX_EVENT:
+        lines = text.splitlines()
+        rest = b"" if not text or text.endswith((b"\n", b"\r")) else lines.pop()
+        if lines and self._begun:
+            lines[0] = b"".join((*self._begun, lines[0]))
+            self._begun, self._begun_size = [], 0
+        if rest:
+            self._begun.append(rest)
+            self._begun_size += len(rest)
+        if self._size + self._begun_size > MAX_EVENT:
             raise _too_large()
         return lines
 

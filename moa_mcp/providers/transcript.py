@@ -58,7 +58,6 @@ class Transcript:
     _said: list[str] = field(default_factory=list[str])
     _thought: list[str] = field(default_factory=list[str])
     _size: int = 0
-    _last: str = ""
     _loops: LoopWatch = field(default_factory=LoopWatch)
     _filter: ThoughtFilter = field(default_factory=ThoughtFilter)
 
@@ -89,11 +88,11 @@ class Transcript:
             ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text; DEGENERATE
                 when it goes round in a circle.
         """
-        text, aside = part_thinking(clean("".join(self._said) + repair(self._half)))
-        thought = clean(repair("".join(self._thought))).strip()
+        text, aside = part_thinking("".join(self._said) + repair(self._half))
+        thought = repair("".join(self._thought)).strip()
         thinking = "\n\n".join(part for part in (thought, aside) if part)
         self._loops.check(text)
-        if not text:
+        if not clean(text).strip():
             raise self._why_there_is_none(thinking)
         return Draft(
             text=text,
@@ -132,8 +131,7 @@ class Transcript:
         return repair(text[:-1] if self._half else text)
 
     def _shown(self, text: str) -> str:
-        shown = clean(text, self._last)
-        shown = shown if self.heard else shown.lstrip()
-        self.heard = self.heard or bool(shown)
-        self._last = shown[-1:] or self._last
-        return shown
+        if self.heard:
+            return text
+        self.heard = bool(clean(text).strip())
+        return text.lstrip()

@@ -13,7 +13,7 @@ from moa_mcp.runner import Listener
 from moa_mcp.server import tasks
 from moa_mcp.server.context import owner_of
 from moa_mcp.server.progress import telling
-from moa_mcp.server.replies import run_reply
+from moa_mcp.server.replies import rendered, run_reply
 from moa_mcp.server.schema import Arguments
 from moa_mcp.server.tool import Invocation, Reply, Tool
 from moa_mcp.service.service import LONGEST_QUESTION, Request
@@ -127,7 +127,7 @@ async def ask(invocation: Invocation, arguments: AskArguments) -> Reply:
     else:
         async with telling(invocation.report) as listener:
             run = await _wait(invocation, arguments, listener)
-    return run_reply(run, drafts=drafts)
+    return await rendered(run, lambda: run_reply(run, drafts=drafts))
 
 
 async def _cancel(invocation: Invocation, arguments: AskArguments) -> Run:

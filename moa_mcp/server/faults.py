@@ -16,7 +16,7 @@ from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
 from moa_mcp.errors import MoAError, Reason, UserError, in_plain_words
 from moa_mcp.server.context import Context
 from moa_mcp.server.wire import text
-from moa_mcp.text import repair
+from moa_mcp.text import clean, repair
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def with_plain_errors(handler: Handler[Params, Result]) -> Handler[Params, Resul
         except MCPError:
             raise
         except UserError as error:
-            raise MCPError(INVALID_PARAMS, repair(str(error))) from None
+            raise MCPError(INVALID_PARAMS, clean(repair(str(error)))) from None
         except Exception as error:
             raise MCPError(INTERNAL_ERROR, _told(error, context.method)) from None
 
@@ -51,6 +51,6 @@ def _told(error: Exception, where: str) -> str:
     """What the client is told; of an error that nobody foresaw, the log has the traceback."""
     if isinstance(error, MoAError):
         logger.info("%s refused: %s", where, type(error).__name__)
-        return repair(str(error))
+        return clean(repair(str(error)))
     logger.error("%s broke", where, exc_info=error)
     return f"{in_plain_words(Reason.INTERNAL)}."

@@ -10,8 +10,9 @@ from typing import Any
 from moa_mcp import views
 from moa_mcp.errors import InvalidRequest
 from moa_mcp.model import CallRecord, Run
+from moa_mcp.server.replies import rendered
 from moa_mcp.service.service import Service
-from moa_mcp.text import one_line
+from moa_mcp.text import cleaned, one_line
 
 
 async def runs(service: Service, owner: str) -> str:
@@ -22,31 +23,33 @@ async def runs(service: Service, owner: str) -> str:
 async def latest(service: Service, owner: str) -> str:
     """The owner's latest run, or why there is none."""
     run = await service.latest(owner=owner)
-    return _json(_NO_RUN if run is None else views.as_json(run))
+    return _json(_NO_RUN) if run is None else await rendered(run, lambda: _json(views.as_json(run)))
 
 
 async def latest_drafts(service: Service, owner: str) -> str:
     """The drafts of the owner's latest run, or why there are none."""
     run = await service.latest(owner=owner)
-    return _json({**_NO_RUN, "drafts": []} if run is None else _drafts(run))
+    return _json({**_NO_RUN, "drafts": []}) if run is None else await rendered(run, lambda: _json(_drafts(run)))
 
 
 async def run(service: Service, owner: str, run_id: str) -> str:
     """A run with all its facts. Raises UnknownRun."""
-    return _json(views.as_json(await service.desk.collect(owner, run_id)))
+    run = await service.desk.collect(owner, run_id)
+    return await rendered(run, lambda: _json(views.as_json(run)))
 
 
 async def drafts(service: Service, owner: str, run_id: str) -> str:
     """All drafts of a run that there are so far, in full. Raises UnknownRun."""
-    return _json(_drafts(await service.desk.collect(owner, run_id)))
+    run = await service.desk.collect(owner, run_id)
+    return await rendered(run, lambda: _json(_drafts(run)))
 
 
 async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str) -> str:
     """One draft of a run. Raises UnknownRun, and InvalidRequest if there is no such draft yet."""
     found = await service.desk.collect(owner, run_id)
-    for record in found.drafts:
-        if (str(record.call.layer), str(record.call.slot)) == (layer, slot):
-            return views.draft_markdown(record, found)
+    there = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
+    if there:
+        return await rendered(found, lambda: views.draft_markdown(there[0], found))
     raise InvalidRequest(
         f"Run {run_id} has no draft in layer {layer}, slot {slot}{_not_yet(found)}. "
         f"What there is: moa://runs/{run_id}/drafts."
@@ -56,7 +59,7 @@ async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str
 async def answer(service: Service, owner: str, run_id: str) -> str:
     """The answer of a run alone; of one that has none, why. Raises UnknownRun."""
     found = await service.desk.collect(owner, run_id)
-    if (text := views.answer_text(found)) is not None:
+    if (text := await rendered(found, lambda: views.answer_text(found))) is not None:
         return text
     return f"*No answer{_not_yet(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
 
@@ -112,4 +115,4 @@ def _not_yet(run: Run) -> str:
 
 
 def _json(facts: Mapping[str, Any]) -> str:
-    return json.dumps(facts, ensure_ascii=False, indent=2)
+    return json.dumps(cleaned(facts), ensure_ascii=False, indent=2)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
+import anyio.to_thread
 from mcp.types import Annotations, CallToolResult, ResourceLink
 
 from moa_mcp import views
-from moa_mcp.model import Run
+from moa_mcp.model import Draft, Run
 from moa_mcp.server.wire import told
+
+LONG = 64 * 1024
+"""Characters of a run's texts that are rendered at once; more take long enough for others to notice."""
+
+View = TypeVar("View")
+
+
+async def rendered(run: Run, view: Callable[[], View]) -> View:
+    """What `view` makes of `run`; of long texts in a thread, since others are served meanwhile."""
+    texts = [record.outcome.text for record in run.calls if isinstance(record.outcome, Draft)]
+    if sum(map(len, (run.answer or "", *texts))) <= LONG:
+        return view()
+    return await anyio.to_thread.run_sync(view)
 
 
 def run_reply(run: Run, *, drafts: bool) -> CallToolResult:

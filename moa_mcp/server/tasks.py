@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from moa_mcp.model import Run
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.faults import with_plain_errors
-from moa_mcp.server.replies import changed_at, run_reply
+from moa_mcp.server.replies import changed_at, rendered, run_reply
 from moa_mcp.service.service import Service
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -76,7 +76,8 @@ class Tasks:
         run = await self._service.collect(_run_id(params), owner=owner_of(context), wait_seconds=0)
         state = _state(self._service, run, params.task_id)
         if state["status"] == "completed":
-            reply = run_reply(run, drafts=params.task_id.endswith(WITH_DRAFTS))
+            drafts = params.task_id.endswith(WITH_DRAFTS)
+            reply = await rendered(run, lambda: run_reply(run, drafts=drafts))
             state["result"] = reply.model_dump(by_alias=True, mode="json", exclude_none=True)
         return state
 

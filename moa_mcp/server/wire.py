@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
-from moa_mcp.text import repair
+from moa_mcp.text import cleaned, repair
 
 
 def repaired(value: Any) -> Any:
@@ -23,11 +23,11 @@ def repaired(value: Any) -> Any:
 
 def text(words: str) -> TextContent:
     """A text for the client."""
-    return TextContent(text=repair(words))
+    return TextContent(text=cleaned(words))
 
 
 def told(
     words: str, facts: Mapping[str, Any], links: Sequence[ResourceLink] = (), *, is_error: bool = False
 ) -> CallToolResult:
     """A tool's result: the same in words and as facts, since some clients show a model only the one or the other."""
-    return CallToolResult(content=[text(words), *links], structured_content=repaired(facts), is_error=is_error)
+    return CallToolResult(content=[text(words), *links], structured_content=cleaned(facts), is_error=is_error)

@@ -35,7 +35,7 @@ from moa_mcp.settings import LiveSettings
 from moa_mcp.spend import Spend
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.ledger import Wanted
-from moa_mcp.text import repair
+from moa_mcp.text import clean, repair
 
 LOCAL = "local"
 """The owner of everything where there is only one person: the terminal, stdio, Python."""
@@ -337,7 +337,7 @@ class Service:
         before = await self.desk.collect(owner, run_id)
         if before.answer is None:
             raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {before.status}).")
-        turns = (Message("user", before.task.question), Message("assistant", before.answer))
+        turns = (Message("user", before.task.question), Message("assistant", clean(before.answer)))
         return (*before.task.history, *turns)
 
 

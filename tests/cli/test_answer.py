@@ -105,7 +105,7 @@ def test_a_terminal_is_shown_nothing_that_it_would_obey(capsys: Capture) -> None
 def test_an_escape_sequence_in_two_pieces_loses_its_force(capsys: Capture) -> None:
     streamed(pieces(AGGREGATION, "a\x1b", "[2Jb"), a_run("a\x1b[2Jb"))
 
-    assert capsys.readouterr().out == "a[2Jb\n"
+    assert capsys.readouterr().out == "ab\n"
 
 
 def test_drafts_follow_the_answer_when_they_are_asked_for(capsys: Capture) -> None:
@@ -121,10 +121,24 @@ def test_a_pipe_gets_the_answer_with_one_newline(answer: str, capsysbinary: pyte
     assert capsysbinary.readouterr() == (b"It is 42.\n", b"")
 
 
-def test_a_pipe_gets_the_answer_byte_for_byte(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    Alone(drafts=False).finish(a_run("  \x1b[1mé🙂\r\n"))
+def test_a_pipe_gets_all_of_the_answer_that_can_be_seen(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    Alone(drafts=False).finish(a_run("  \x1b[1mé❤\ufe0f\u200b [a](https://evil.example) \r\n"))
 
-    assert capsysbinary.readouterr().out == "  \x1b[1mé🙂\r\n".encode()
+    assert capsysbinary.readouterr().out == "  é❤\ufe0f [a](https://evil.example) \n".encode()
+
+
+def test_an_emoji_in_pieces_stays_whole(capsys: Capture) -> None:
+    family = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+    streamed(pieces(AGGREGATION, *family, " 1", "\ufe0f", "\u20e3", "\u200b."), a_run(f"{family} 1\ufe0f\u20e3\u200b."))
+
+    assert capsys.readouterr().out == f"{family} 1\ufe0f\u20e3.\n"
+
+
+def test_json_holds_nothing_that_cannot_be_seen(capsys: Capture) -> None:
+    AsJson(drafts=True).finish(a_run("a\u200bb", draft="c\x1b[2J\ufe0fd"))
+
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["answer"], facts["drafts"][0]["text"]) == ("ab", "cd")
 
 
 def test_a_pipe_gets_nothing_of_a_run_without_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:

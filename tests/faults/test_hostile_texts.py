@@ -7,6 +7,7 @@ import re
 import pytest
 
 from moa_mcp import views
+from moa_mcp.model import Draft
 from moa_mcp.testing import Reply
 from tests.faults.lab import open_lab, panel
 
@@ -55,9 +56,18 @@ async def test_a_picture_or_link_to_a_host_that_was_not_asked_about_is_inert_in_
         assert "[docs](https://docs.python.org/3/)" in str(text)
 
 
-async def test_what_a_terminal_would_obey_is_in_no_result() -> None:
-    told = "\x1b]0;owned\x07\x1b[2Jred \x9b31m\u202eevil\u2066 \U000e0041\u200btag"
-    async with open_lab({"chief": Reply(told)}, panel(1)) as lab:
+async def test_what_cannot_be_seen_is_stored_and_reaches_no_reader() -> None:
+    told = "\x1b]0;owned\x07\x1b[2Jred \x9b31m\u202eevil\u2066 \U000e0041\u200btag \u2764\ufe0f\r\nend"
+    seen = "red 31mevil tag \u2764\ufe0f\nend"
+    async with open_lab({"chief": Reply(told), "p1": Reply(told)}) as lab:
         run = await lab.ask()
+        stored = await lab.desk.collect(run.owner, run.run_id)
+    [asked] = [request for request in lab.upstream.requests if request.model == "chief"]
+    result = views.result(stored, drafts=True)
 
-    assert run.answer == "red 31mevil tag"
+    [draft] = [record.outcome for record in stored.drafts if record.call.slot == 1]
+
+    assert isinstance(draft, Draft)
+    assert (stored.answer, draft.text) == (told, told)
+    assert f"\n{seen}\n<<end of draft 1" in asked.question
+    assert result["answer"] == result.get("drafts", [])[0]["text"] == seen

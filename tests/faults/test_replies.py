@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from moa_mcp import views
 from moa_mcp.endpoints import Dialect
 from moa_mcp.errors import Reason
 from moa_mcp.model import Draft, Failure
@@ -121,7 +122,8 @@ async def test_text_that_would_break_a_reader_is_repaired_at_the_door(dialect: D
         run = await lab.ask()
         after = await lab.ask()
 
-    assert run.answer == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
+    assert run.answer == "caf\u00e9 \U0001f989 lone \ufffd half, nul \x00, \x1b[31mred\x1b[0m \u202egnp"
+    assert views.answer_text(run) == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
     assert everything_in(run).encode()
     assert after.status == "completed"
 

@@ -12,6 +12,7 @@ from moa_mcp.model import Call, Draft, Message
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.keys import forms_of
 from moa_mcp.providers.redacting import Redacting
+from moa_mcp.text import clean
 
 KEY = "sk-a+b/c"
 CALL = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
@@ -50,6 +51,21 @@ def test_no_form_of_the_key_comes_through_whatever_the_pieces(pieces: list[str])
 @given(st.lists(st.text("abcsk-", max_size=4), max_size=12))
 def test_text_without_the_key_comes_through_whole(pieces: list[str]) -> None:
     assert told(pieces) == "".join(pieces)
+
+
+HIDDEN = ["\u200b", "\ufe0f", "\x1b[31m", "\x00", "\u3164"]
+
+
+@given(st.lists(st.sampled_from([*KEY, *HIDDEN, "a", "\x1b", "[31m", KEY[:4], KEY[4:]]), max_size=24))
+def test_no_key_comes_through_between_characters_that_cannot_be_seen(pieces: list[str]) -> None:
+    through: list[str] = []
+
+    async def ask() -> Draft:
+        return await Redacting(Pieces(pieces), KEY).complete(CALL, through.append)
+
+    draft = anyio.run(ask)
+    assert KEY not in clean(draft.text)
+    assert KEY not in clean("".join(through))
 
 
 def test_a_draft_is_masked_in_all_its_texts(make_call: Callable[..., Call]) -> None:

@@ -311,6 +311,15 @@ async def test_a_conversation_carries_questions_and_answers_and_no_drafts(tmp_pa
     assert turns == [("user", "Q?"), ("assistant", "<3.1>"), ("user", "And?"), ("assistant", "<3.1>")]
 
 
+async def test_a_continued_answer_is_read_without_what_cannot_be_seen(tmp_path: Path) -> None:
+    async with service_of(tmp_path, ScriptedProvider(lambda call: "a\u200b\ufe0fb"), MemoryStore()) as service:
+        one = await service.ask(ASK)
+        two = await service.ask(Request("And?", preset=PRESET, continue_from=one.run_id))
+
+    assert one.answer == "a\u200b\ufe0fb"
+    assert two.task.history[-1].text == "ab"
+
+
 async def test_a_day_has_a_ceiling_and_an_ended_run_is_booked(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("limits: {max_calls_per_day: 8}\n", encoding="utf-8")
     provider = ScriptedProvider(said)

@@ -22,7 +22,7 @@ from moa_mcp.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.preset import Preset
 from moa_mcp.prompts import messages_for
 from moa_mcp.stages import Subsets
-from moa_mcp.text import one_line
+from moa_mcp.text import clean, one_line
 
 VARIANTS_SHARE = 0.75
 """By which share of a run's time the subsets are aggregated; comparing them and the end come behind it."""
@@ -49,7 +49,7 @@ class Variants:
 
     @property
     def texts(self) -> list[str]:
-        return [variant.draft.text for variant in self.made]
+        return [clean(variant.draft.text) for variant in self.made]
 
 
 def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusion:
@@ -179,7 +179,7 @@ def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclu
         **told.facts,
     }
     drafts = [made.made[place].draft for place in groups.kept]
-    texts = [draft.text for draft in drafts]
+    texts = [clean(draft.text) for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
     answer = yield from written(preset, messages, drafts, spent=JUDGES_SHARE)
     notes = (*told.notes, *_told(groups), *answer.notes)

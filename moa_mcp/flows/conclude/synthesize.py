@@ -11,6 +11,7 @@ from moa_mcp.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
 from moa_mcp.preset import Preset
 from moa_mcp.prompts import messages_for
 from moa_mcp.stages import Synthesize
+from moa_mcp.text import clean
 
 
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
@@ -71,4 +72,4 @@ def written(
 
 def best(drafts: Sequence[Draft]) -> Draft:
     """The draft that stands in for an answer: a whole one before a truncated one, then the longest."""
-    return max(drafts, key=lambda draft: (not draft.truncated, len(draft.text)))
+    return max(drafts, key=lambda draft: (not draft.truncated, len(clean(draft.text))))

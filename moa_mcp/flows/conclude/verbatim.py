@@ -12,7 +12,7 @@ from moa_mcp.model import Answer
 def verbatim(chosen: Reference, method: Mapping[str, Any], lost: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `lost` says why it could not be chosen as the method would."""
     notes = () if lost is None else (lost,)
-    return Answer(chosen.text, chosen.draft.cut or lost is not None, notes, method)
+    return Answer(chosen.draft.text, chosen.draft.cut or lost is not None, notes, method)
 
 
 def first_whole(references: Sequence[Reference]) -> Reference:

@@ -18,6 +18,7 @@ from moa_mcp.flows.state import Stage, State
 from moa_mcp.model import Batch, Call, Draft, Outcome, Task
 from moa_mcp.preset import Preset
 from moa_mcp.stages import Agreement
+from moa_mcp.text import clean
 
 COMPARING_SHARE = 0.3
 """By which share of a run's time the samples have to be compared."""
@@ -36,7 +37,7 @@ def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stag
     if not drafts:
         told = {"by": "agreement", "samples": 0, "to": "panel"}
         return state.noting("no sample of the small model is whole: the panel answers").telling(route=told)
-    opinion = yield from _opinion(task, preset, [draft.text for draft in drafts], spec)
+    opinion = yield from _opinion(task, preset, [clean(draft.text) for draft in drafts], spec)
     best = reference_of(spec.easy, drafts[opinion.index])
     agreed = opinion.share >= spec.agree - 1e-9
     facts = {"by": "agreement", "samples": len(drafts), "agreement": round(opinion.share, 4), **opinion.facts}

@@ -23,6 +23,7 @@ from moa_mcp.flows.slot.statements import constants, statements
 from moa_mcp.flows.state import State
 from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
 from moa_mcp.stages import ChainOfCode
+from moa_mcp.text import clean
 
 RUNNING_SHARE = 0.8
 """Of the time of its place, what the program and its emulation may use; the rest is for the words."""
@@ -32,7 +33,9 @@ LONGEST_PROGRAM = 20_000
 """Characters; a longer one is no short program, and is emulated instead of run."""
 LONGEST_VALUE = 2_000
 
-_FENCED = re.compile(r"```[ \t]*(?:python|py)?[ \t]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE)
+_FENCED = re.compile(
+    r"```[ \t]*(?:(?:python|py)[ \t]*)?\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+)
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
 _VALUE = Likely('{"value": true}', '{"value": true}')
 _SETS = Likely('{"set": {}}', '{"set": {}}')
@@ -80,7 +83,7 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
     if isinstance(outcome, Failure):
         raise RunFailed("Nobody wrote a program:", remarks((call,), (outcome,)))
-    code = program_in(outcome.text)
+    code = program_in(clean(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
         return Answer(outcome.text, outcome.cut, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
@@ -159,7 +162,7 @@ def _whole(chain: _Chain) -> _Found:
         messages = reasoning.repair(chain.task, chain.program, ran.error)
         call = call_to(_exact(chain.spec), messages, identity, "repairer", layer=1)
         (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
-        code = program_in(outcome.text) if isinstance(outcome, Draft) else None
+        code = program_in(clean(outcome.text)) if isinstance(outcome, Draft) else None
         if code is None:
             break
         chain.program = code

@@ -39,7 +39,7 @@ LONGEST_ID = 1024
 """Letters of an id at most."""
 
 _PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
-_ID = re.compile(r'\s*:\s*("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
+_ID = re.compile(r'\s{0,99}:\s{0,99}("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
 
 
 @dataclass(frozen=True, slots=True)

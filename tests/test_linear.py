@@ -1,0 +1,201 @@
+"""Whatever a model writes is read in time that is proportional to its length.
+
+The one test that takes the time: of every pattern of the package, and of what reads texts by hand, each on ten forms
+of text that are laid out to make a reader go over the same place again and again.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import cache
+from time import process_time
+
+import pytest
+
+import moa_mcp
+from moa_mcp import markup, text, views
+from moa_mcp.cli.answer import Streamed
+from moa_mcp.errors import MoAError
+from moa_mcp.flows import answers, asking, labels, scoring, similarity
+from moa_mcp.flows.oddities import oddities
+from moa_mcp.flows.residual import read_residual
+from moa_mcp.flows.route.difficulty import signs_of_difficulty
+from moa_mcp.flows.slot import statements
+from moa_mcp.flows.slot.chain_of_code import program_in
+from moa_mcp.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Run, Task
+from moa_mcp.patterns import safe
+from moa_mcp.preset import Aggregator, Preset, Proposer
+from moa_mcp.providers import faults, keys
+from moa_mcp.providers.base import OnText
+from moa_mcp.providers.redacting import Redacting
+from moa_mcp.providers.sse import EventSplitter
+from moa_mcp.providers.transcript import Transcript
+from moa_mcp.runner import TextArrived
+from moa_mcp.store import codec
+
+SMALL, LARGE = 50_000, 500_000
+MAX_RATIO = 15
+QUICK = 0.1
+"""Seconds in which the longer text may be read whatever the ratio: what is not linear takes minutes."""
+
+FORMS = {
+    "tags": ("", "<a <kx<think></b "),
+    "brackets": ("", "[\\[\\[…]("),
+    "addresses": ("", "://aa.@a.(mailto:"),
+    "backticks": ("", "`` ` ```\\` |"),
+    "invisible": ("", "❤\ufe0f\ufe0f\u200d葛\u200b\U000e0041"),
+    "escapes": ("", "\x1b[1\x1b]0;"),
+    "numbers": ("candidate A answer is model score 1", "1,111.-"),
+    "lines": ("", "> \n\t- {\n answer: "),
+    "blanks": ('{"better": "```', " "),
+    "one word": ("<https://unsupported ignore ", "aé"),
+}
+
+
+@cache
+def hostile(form: str, length: int) -> str:
+    opening, unit = FORMS[form]
+    return opening + unit * (length // len(unit))
+
+
+def in_pieces(said: str, length: int = 7) -> list[str]:
+    return [said[start : start + length] for start in range(0, len(said), length)]
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Every pattern for texts that a module of the package has."""
+    for module in pkgutil.walk_packages(moa_mcp.__path__, "moa_mcp."):
+        if module.name != "moa_mcp.__main__":
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if isinstance(value, re.Pattern) and isinstance(value.pattern, str):  # pyright: ignore[reportUnknownMemberType]
+                    yield f"{module.name}.{name}", value
+
+
+PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())
+AGGREGATION = Call("2.1", AGGREGATOR, 2, 1, "lab/a", ())
+PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
+BALLOT = labels.Ballot((0, 1, 2), ("", "", ""), "0" * 16)
+
+
+def run_with(said: str) -> Run:
+    record = CallRecord(PROPOSAL, Draft(said), 1.0)
+    return Run("run1", "two", PRESET, Task("What does example.com say?"), answer=said, calls=(record,))
+
+
+def streamed(said: str) -> None:
+    outlet = Streamed(drafts=False)
+    for piece in in_pieces(said):
+        outlet.hear(TextArrived(AGGREGATION, piece))
+
+
+def transcribed(said: str) -> None:
+    transcript = Transcript(finish_reason="stop")
+    for piece in in_pieces(said):
+        transcript.say(piece)
+    transcript.end()
+    transcript.draft()
+
+
+class Saying:
+    """Says a text in pieces."""
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        for piece in in_pieces(self._said):
+            on_text(piece)
+        return Draft(self._said)
+
+
+def redacted(said: str) -> None:
+    played = Redacting(Saying(said), "sk-a1<.`").complete(PROPOSAL, lambda _: None)
+    with pytest.raises(StopIteration):
+        played.send(None)
+
+
+def split_into_events(said: str) -> None:
+    splitter = EventSplitter()
+    for piece in in_pieces(said.replace("\n", " "), 20):
+        splitter.feed(piece.encode())
+
+
+def stated(said: str) -> None:
+    try:
+        statements.statements(said)
+    except ValueError:
+        statements.assigned(said)
+
+
+def oddly(said: str) -> list[str]:
+    return oddities(Task("Q?"), (PROPOSAL, PROPOSAL), (Draft(said), Draft(said)))
+
+
+def scored_and_named(said: str) -> None:
+    scoring.read_score_loosely(said)
+    scoring.read_score(f'{{"score": {json.dumps(said)}}}')
+    BALLOT.index(said)
+    BALLOT.listed(said)
+    BALLOT.meant(said)
+
+
+READERS: dict[str, Callable[[str], object]] = {
+    "markup.inert": lambda said: markup.inert(said, "What does example.com say?"),
+    "text.repair": lambda said: text.repair(said + "\ud83d"),
+    "text.clean": text.clean,
+    "text.part_thinking": text.part_thinking,
+    "text.fence": lambda said: text.fence(said, "draft 1", "0" * 16),
+    "text.with_shorter_drafts": lambda said: text.with_shorter_drafts(said, "0" * 16),
+    "text.one_line": text.one_line,
+    "patterns": lambda said: safe(r"(?i)answer:\s*((\w+\s*)*)$").answer(said),
+    "answers": lambda said: answers.tally([said, said[:190]]),
+    "asking.json_object": lambda said: asking.json_object(said, "better"),
+    "labels and scoring": scored_and_named,
+    "oddities": oddly,
+    "residual": read_residual,
+    "similarity": lambda said: similarity.lexical([said, said[1:]]),
+    "difficulty": signs_of_difficulty,
+    "chain_of_code": program_in,
+    "statements": stated,
+    "faults": lambda said: faults.fault_in({"error": {"message": said}}, 400),
+    "keys": lambda said: keys.without_key(said, "sk-a1"),
+    "transcript": transcribed,
+    "redacting": redacted,
+    "sse": split_into_events,
+    "codec": lambda said: codec.decode_record(codec.encode_record(CallRecord(PROPOSAL, Draft(said), 1.0))),
+    "views": lambda said: views.as_markdown(run_with(said), drafts=True),
+    "cli": streamed,
+}
+
+
+def searched(pattern: re.Pattern[str]) -> Callable[[str], object]:
+    return lambda said: sum(1 for _ in pattern.finditer(said))
+
+
+READERS.update((name, searched(pattern)) for name, pattern in patterns())
+
+
+def seconds(read: Callable[[str], object], said: str) -> float:
+    start = process_time()
+    with suppress(MoAError):
+        read(said)
+    return process_time() - start
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_ten_times_the_text_takes_about_ten_times_as_long(reader: str, form: str) -> None:
+    small, large = hostile(form, SMALL), hostile(form, LARGE)
+    tries: list[tuple[float, float]] = []
+    while len(tries) < 3:  # a busy machine may disturb one
+        quick = seconds(READERS[reader], small)
+        assert quick < 2
+        tries.append((quick, seconds(READERS[reader], large)))
+        if tries[-1][1] <= max(MAX_RATIO * quick, QUICK):
+            return
+    pytest.fail(f"seconds for {SMALL:,} characters and for {LARGE:,}: {tries}")
