@@ -25,9 +25,10 @@ import anyio
 
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.preset import Preset
+from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted
 from moa_mcp.store.codec import encode_record, encode_run
-from moa_mcp.store.ledger import Spend, Wanted
+from moa_mcp.store.ledger import Wanted
 from moa_mcp.store.sqlite import SqliteStore
 
 RUNS = 45_000

@@ -28,7 +28,8 @@ from moa_mcp.providers.per_run import PerRun
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.retrying import Allowance
 from moa_mcp.providers.timed import Patience
-from moa_mcp.service.desk import Desk, LiveRun, open_desk
+from moa_mcp.service.desk import Desk, open_desk
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.spend import Spend
 from moa_mcp.store.ledger import Wanted
 from moa_mcp.store.memory import MemoryStore

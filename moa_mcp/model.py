@@ -293,6 +293,11 @@ class Run:
         return sum(record.attempts > 0 for record in self.sent)
 
     @property
+    def calls_left(self) -> int:
+        """How many of the planned calls have not been made, or were cut off and are made again."""
+        return max(0, self.planned_calls - sum(record.attempts > 0 for record in self.calls))
+
+    @property
     def input_tokens(self) -> int | None:
         """Tokens read by all calls, or None if no call reported any."""
         return _total(record.outcome.usage.input_tokens for record in self.sent)

@@ -6,7 +6,7 @@ It knows neither presets nor stores: who listens and who keeps its journal it is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -14,7 +14,7 @@ import anyio
 
 from moa_mcp.errors import MoAError, ProviderError, Reason
 from moa_mcp.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
-from moa_mcp.providers.base import Provider, announce, usage_of
+from moa_mcp.providers.base import Provider, usage_of
 from moa_mcp.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -90,6 +90,10 @@ class Journal(Protocol):
         """Take a finished call or branch."""
         ...
 
+    def announce(self, calls: Iterable[Call]) -> None:
+        """Take calls that are about to be sent: what they may cost is written down with what was added."""
+        ...
+
     async def write(self) -> None:
         """Write down what was added."""
         ...
@@ -130,7 +134,7 @@ class Runner:
             except StopIteration as stop:
                 answer: Answer = stop.value
                 return answer
-            announce(self.provider, first_calls(batch, self.journal.known))
+            self.journal.announce(first_calls(batch, self.journal.known))
             await self.journal.safe()
 
 

@@ -1,7 +1,8 @@
 """Runs that may come to whatever they like, for tests that are not about their owner's day."""
 
 from moa_mcp.model import Run
-from moa_mcp.service.desk import Desk, LiveRun
+from moa_mcp.service.desk import Desk
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.ledger import Wanted

@@ -1,5 +1,7 @@
 """What the runner does with calls, time and cancellation; no call leaves the process."""
 
+from collections.abc import Iterable
+
 import anyio
 import pytest
 
@@ -31,6 +33,7 @@ class Heard:
         self.known = known or {}
         self.added: list[CallRecord] = []
         self.written_ahead = anyio.Event()
+        self.announced: list[str] = []
         self.kept: list[CallRecord] = []
 
     def hear(self, event: Event) -> None:
@@ -38,6 +41,9 @@ class Heard:
 
     def add(self, record: CallRecord) -> None:
         self.added.append(record)
+
+    def announce(self, calls: Iterable[Call]) -> None:
+        self.announced.extend(call.id for call in calls)
 
     async def write(self) -> None:
         await self.safe()
@@ -54,6 +60,13 @@ class Heard:
 
 def runner(provider: Provider, heard: Heard, deadline: float = 60) -> Runner:
     return Runner(provider, heard.hear, heard, deadline)
+
+
+async def test_the_calls_of_a_round_are_announced_before_it_begins() -> None:
+    heard = Heard()
+    await runner(ScriptedProvider(said), heard).drive(mixture(Task("Q?"), PRESET))
+
+    assert heard.announced == ["2.1"]  # the first round is booked with the run itself
 
 
 async def test_the_calls_of_a_layer_are_all_under_way_at_once() -> None:

@@ -53,6 +53,11 @@ class Day(Protocol):
     @property
     def sent(self) -> Spend: ...
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the day gave less than it was asked for last."""
+        ...
+
     async def book(self) -> None:
         """Write down what the run is about to send, and ask for as much of the day as it wants by now."""
         ...
@@ -86,12 +91,6 @@ class Booking(Protocol):
     def announce(self, calls: Iterable[Call]) -> None:
         """Take calls that come next into what is to be booked, so that one write books them all."""
         ...
-
-
-def announce(provider: Provider, calls: Iterable[Call]) -> None:
-    """Tell a provider which calls come next, if it books them."""
-    if isinstance(provider, Booking):
-        provider.announce(calls)
 
 
 def ignore_text(piece: str) -> None:

@@ -225,11 +225,15 @@ class Budget:
 
     def extend(self, held: Reservation) -> bool:
         """Let an answer that has outgrown its reservation go on; False if there is no room for that."""
-        if self._room(Reservation(0, STEP, held.rates)) < STEP:
+        step, day = Reservation(0, STEP, held.rates), self._day
+        if self._room_in_run(step) < STEP:
+            return False
+        # An answer may come faster than the day can be asked for more: it is cut only once the day has no more.
+        if day is not None and day.exhausted and self._room_in_day(day, step) < STEP:
             return False
         self._drawn.grow(held)
-        if self._day is not None and not self._day.amount.covers(self._drawn.wanted()):
-            self._day.book_soon()  # so that there is room by the time of the next step
+        if day is not None and not day.amount.covers(self._drawn.wanted()):
+            day.book_soon()
         return True
 
     def settle(self, held: Reservation, used: Usage) -> None:

@@ -31,7 +31,7 @@ class PerRun:
 
     def __call__(self, run: Run) -> RunProvider:
         """The provider of a run; the calls that it has made already count against its ceilings."""
-        drawn = Drawn(max(0, run.planned_calls - run.calls_made))
+        drawn = Drawn(run.calls_left)
         budget, account = Budget(run.limits, drawn), Account()
         allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
         for record in run.sent:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -19,12 +19,12 @@ from moa_mcp.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.model import Answer, CallRecord, Failure, Run
 from moa_mcp.providers.base import Provider
-from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, RunPlanned, ended
-from moa_mcp.service.ends import CANCEL, DROP, SERVER_END, Stop, completed, stopped
+from moa_mcp.runner import BranchEnded, CallEnded, Event, Listener, Runner, ended
+from moa_mcp.service.ends import CANCEL, DROP, SERVER_END, completed, stopped
 from moa_mcp.service.journal import StoredJournal
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.service.memory import Memory
 from moa_mcp.service.upstream_gate import IsSent, UpstreamGate
-from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted, RunStore
 from moa_mcp.store.ledger import Hold, Wanted
 
@@ -52,79 +52,6 @@ Watcher = Callable[[Run, CallRecord | None], None]
 """Hears of every run as it began, with each call or branch that ends; and of how it began and ended, with None.
 
 Must not block."""
-
-
-@dataclass(slots=True)
-class LiveRun:
-    """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
-
-    `handed_back` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
-    was; `final` what it came to, once it is `done`.
-    """
-
-    begun: Run
-    journal: StoredJournal
-    records: list[CallRecord] = field(default_factory=list[CallRecord])
-    stopped: Stop | None = None
-    final: Run | None = None
-    listeners: list[Listener] = field(default_factory=list[Listener])
-    done: anyio.Event = field(default_factory=anyio.Event)
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    attached: int = 0
-    handed_back: bool = False
-    started: float = field(default_factory=anyio.current_time)
-    taken_before: float = 0.0
-
-    @property
-    def run(self) -> Run:
-        """The run with all that has ended by now."""
-        return self.final or self.begun.with_records(self.records)
-
-    def now(self) -> Run:
-        """The run as it is at this moment, with the seconds it has taken so far."""
-        return self.final or replace(self.run, seconds=self.seconds())
-
-    def seconds(self) -> float:
-        """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
-        return self.taken_before + anyio.current_time() - self.started
-
-    def hear(self, event: Event) -> None:
-        """Take an event into the run's state and pass it on."""
-        if isinstance(event, CallEnded | BranchEnded):
-            self.records.append(event.record)
-        for listener in tuple(self.listeners):
-            listener(event)
-
-    def stop(self, stop: Stop) -> None:
-        """End its calls. Only a cancel takes the place of an earlier reason."""
-        if self.stopped is None or stop is CANCEL:
-            self.stopped = stop
-        self.scope.cancel()
-
-    async def goes_on(self) -> bool:
-        """Whether it goes on. One that is being stopped does not, and has ended once this returns."""
-        if self.stopped is not None:
-            await self.done.wait()
-        return not self.done.is_set()
-
-    def spent(self) -> Spend:
-        """What its calls came to since it was begun or resumed, those included that are just being written down."""
-        return Spend.on((*self.records, *self.journal.pending))
-
-    @contextmanager
-    def heard_by(self, listener: Listener | None) -> Generator[None]:
-        """Let `listener` hear of the run while the block lasts, of the calls that ended before first."""
-        if listener is None:
-            yield
-            return
-        listener(RunPlanned(self.begun.planned_calls))
-        for record in self.run.calls:
-            listener(CallEnded(record, replayed=True))
-        self.listeners.append(listener)
-        try:
-            yield
-        finally:
-            self.listeners.remove(listener)
 
 
 class Desk:

@@ -7,14 +7,14 @@ How it is stored is the store's; what counts as finished the runner decides.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import anyio
 import anyio.lowlevel
 
 from moa_mcp.errors import MoAError, ProviderError, Reason
-from moa_mcp.model import CallRecord
+from moa_mcp.model import Call, CallRecord
 from moa_mcp.providers.base import Booking, Outlay, Provider
 from moa_mcp.spend import Spend
 from moa_mcp.store.ledger import Hold
@@ -35,7 +35,8 @@ class StoredJournal:
     """Keeps what a run has finished; and what it is about to send, which is booked before, in the same writes.
 
     `known` are the records by call id that the run had before it was resumed, `hold` is what is set aside for it of
-    its owner's day. `soon` lets something be done without waiting for it.
+    its owner's day, which is `exhausted` once it gave less than was asked for. `soon` lets something be done
+    without waiting for it.
     """
 
     def __init__(
@@ -53,13 +54,20 @@ class StoredJournal:
         self._soon = soon
         self._turn = anyio.Lock(fast_acquire=True)
         self._pending: list[CallRecord] = []
+        self._booking: Booking | None = None
         self._outlay: Outlay | None = None
         self._ours = True
+        self.exhausted = False
 
     def keep_for(self, provider: Provider) -> None:
         """Book what `provider` sends, if it lets that be done."""
         if isinstance(provider, Booking):
-            self._outlay = provider.book_in(self)
+            self._booking, self._outlay = provider, provider.book_in(self)
+
+    def announce(self, calls: Iterable[Call]) -> None:
+        """Take calls that are about to be sent into what is booked with the next write."""
+        if self._booking is not None:
+            self._booking.announce(calls)
 
     @property
     def amount(self) -> Spend:
@@ -110,6 +118,7 @@ class StoredJournal:
                 written = await self._write(records, hold, amount)
                 self._ours = written is not None
                 self.hold = written or self.hold
+                self.exhausted = not self.hold.amount.covers(amount)
                 self._tell_of(len(records))
 
     def close(self) -> None:

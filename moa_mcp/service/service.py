@@ -30,7 +30,8 @@ from moa_mcp.providers.retrying import Allowance
 from moa_mcp.runner import Listener
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.changes import Change, ChangeRequest, ChangeResult, Changes
-from moa_mcp.service.desk import Desk, LiveRun
+from moa_mcp.service.desk import Desk
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.settings import LiveSettings
 from moa_mcp.spend import Spend
 from moa_mcp.store.base import RunStore

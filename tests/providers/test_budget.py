@@ -122,6 +122,7 @@ class Given:
     def __init__(self, drawn: Drawn, calls: int, most: int) -> None:
         self.amount, self.sent = Spend(calls), Spend()
         self.writes = self.wishes = 0
+        self.exhausted = False
         self._drawn = drawn
         self._most = Spend(most, 10**9, 10.0**6)
 
@@ -192,6 +193,17 @@ async def test_an_answer_that_grows_has_the_day_asked_for_more_in_time() -> None
     await budget.reserve(held)
 
     assert (budget.extend(held), day.wishes) == (True, 1)
+    await day.book()
+    assert budget.extend(held)
+
+
+async def test_an_answer_that_comes_faster_than_the_day_is_asked_is_cut_only_once_the_day_has_no_more() -> None:
+    budget, _, day = drawing(1, 0, 1)
+    held = one("c1")
+    await budget.reserve(held)
+
+    assert [budget.extend(held) for _ in range(20)] == [True] * 20
+    day.exhausted = True
     assert not budget.extend(held)
     await day.book()
     assert budget.extend(held)

@@ -15,7 +15,8 @@ from moa_mcp.preset import Aggregator, Nested, Preset
 from moa_mcp.prices import FREE
 from moa_mcp.providers.per_run import PerRun
 from moa_mcp.runner import first_calls
-from moa_mcp.service.desk import LiveRun, open_desk
+from moa_mcp.service.desk import open_desk
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.service.service import Request
 from moa_mcp.spend import Spend
 from moa_mcp.store.ledger import OverBudget, Wanted

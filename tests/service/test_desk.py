@@ -11,8 +11,9 @@ from moa_mcp.errors import Busy, ProviderError, Reason, UnknownRun
 from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.providers.base import OnText
-from moa_mcp.service.desk import HEARTBEAT, WAITING_ROOM, Desk, LiveRun, open_desk
+from moa_mcp.service.desk import HEARTBEAT, WAITING_ROOM, Desk, open_desk
 from moa_mcp.service.ends import DROP, SERVER_END
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.spend import Spend
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite import SqliteStore

@@ -18,7 +18,8 @@ from moa_mcp.errors import Busy, ProviderError, Reason, UnknownRun
 from moa_mcp.model import Call, CallRecord, Draft, Run, RunStatus, Task
 from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.service.desk import WAITING_ROOM, Desk, LiveRun, open_desk
+from moa_mcp.service.desk import WAITING_ROOM, Desk, open_desk
+from moa_mcp.service.live_run import LiveRun
 from moa_mcp.spend import Spend
 from moa_mcp.store.ledger import Hold
 from moa_mcp.store.memory import MemoryStore
