@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 
 from mcp.server.mcpserver import Context, MCPServer
 
-from moa_mcp import views
+from moa_mcp.api import open_service
 from moa_mcp.service.service import Request, Service
-from moa_mcp.wiring import open_service
+from moa_mcp.views import run as run_view
 
 
 @asynccontextmanager
@@ -27,10 +27,10 @@ server = MCPServer("bare", lifespan=lifespan)
 
 
 @server.tool()
-async def ask(question: str, context: Context[Service]) -> views.RunResult:
+async def ask(question: str, context: Context[Service]) -> run_view.RunResult:
     """Ask the panel of the demo."""
     run = await context.request_context.lifespan_context.ask(Request(question, preset="demo", fresh=True))
-    return views.result(run)
+    return run_view.result(run)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.preset import Preset
-from moa_mcp.spend import Spend
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import Admitted
 from moa_mcp.store.codec import encode_record, encode_run
-from moa_mcp.store.ledger import Wanted
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.store.sqlite.store import SqliteStore
 
 RUNS = 45_000
 DRAFTS = 3

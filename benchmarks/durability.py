@@ -24,14 +24,14 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.preset import Preset
+from moa_mcp.api import open_service
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.spend import Spend
 from moa_mcp.service.service import Request
-from moa_mcp.spend import Spend
-from moa_mcp.store.ledger import Wanted
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.process import UpstreamProcess, upstream_process
-from moa_mcp.wiring import open_service
 
 KILLS = 200
 QUESTIONS = ("How deep is the sea?", "How high is the sky?")
@@ -43,7 +43,7 @@ CALLS = 2 * (2 + 3) + 1
 """That a run of `panel` makes: in each of two layers two proposers and the three calls of `inner`."""
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(["moa_mcp.wiring", "moa_mcp.providers.http", "moa_mcp.store.sqlite"])
+_processes.set_forkserver_preload(["moa_mcp.api", "moa_mcp.providers.wire.http", "moa_mcp.store.sqlite.store"])
 
 
 @dataclass(frozen=True, slots=True)

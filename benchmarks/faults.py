@@ -20,18 +20,18 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.endpoints import Endpoint
-from moa_mcp.model import Run, Task
-from moa_mcp.preset import Limits, Preset
-from moa_mcp.prices import FREE
-from moa_mcp.providers.per_run import PerRun
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.model import Run, Task
+from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.spend import Spend
+from moa_mcp.providers.prices import FREE
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.retrying import Allowance
-from moa_mcp.providers.timed import Patience
-from moa_mcp.service.desk import Desk, open_desk
-from moa_mcp.service.live_run import LiveRun
-from moa_mcp.spend import Spend
-from moa_mcp.store.ledger import Wanted
+from moa_mcp.providers.run_provider import PerRun
+from moa_mcp.providers.wrappers.retrying import Allowance
+from moa_mcp.providers.wrappers.timeouts import Patience
+from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.scheduler import Desk, open_desk
+from moa_mcp.store.daily_budget import Wanted
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Fault, Reply, Request, Upstream
 from moa_mcp.testing.scripts import Answer

@@ -21,13 +21,13 @@ from pathlib import Path
 import anyio
 
 from benchmarks.upstream import CALL_MS, started, time_of
-from moa_mcp.cli.garbage import collect_seldom
-from moa_mcp.endpoints import BUILTIN
-from moa_mcp.model import Batch, Call, Run
-from moa_mcp.presets import PresetLibrary
-from moa_mcp.runner import BatchStarted, Event
+from moa_mcp.api import open_service
+from moa_mcp.cli.tune_gc import collect_seldom
+from moa_mcp.domain.endpoints import BUILTIN
+from moa_mcp.domain.model import Batch, Call, Run
+from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.runs.runner import BatchStarted, Event
 from moa_mcp.service.service import Request, Service
-from moa_mcp.wiring import open_service
 
 ASKS = 5
 RATIOS = ("over_critical_path", "over_recorded")

@@ -93,10 +93,10 @@ def _configure(home: Path, base_url: str, *, durable: bool) -> None:
 
 async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
     """The service as `moa-mcp serve` has it."""
-    from moa_mcp.cli.garbage import collect_seldom
-    from moa_mcp.preset import Preset
+    from moa_mcp.api import open_service
+    from moa_mcp.cli.tune_gc import collect_seldom
+    from moa_mcp.domain.preset import Preset
     from moa_mcp.service.service import Request
-    from moa_mcp.wiring import open_service
 
     preset = Preset.model_validate(
         {

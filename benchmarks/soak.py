@@ -47,7 +47,7 @@ from mcp import Client
 from benchmarks.processes import Figures, ServerProcess, footprint, server_process
 from benchmarks.soak_models import WELL, Expected, Plan, fault_of, plans, write_home
 from moa_mcp.service.service import LOCAL
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing import UpstreamProcess, upstream_process
 
 ASKS = 3_000

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from moa_mcp.preset import Preset as Preset
-    from moa_mcp.wiring import ask as ask
+    from moa_mcp.api import ask as ask
+    from moa_mcp.domain.preset import Preset as Preset
 
     __version__: str
 
-_HOMES = {"ask": "moa_mcp.wiring", "Preset": "moa_mcp.preset"}
+_HOMES = {"ask": "moa_mcp.api", "Preset": "moa_mcp.domain.preset"}
 
 __all__ = ["Preset", "__version__", "ask"]
 

@@ -1,11 +1,11 @@
 """Runs that may come to whatever they like, for tests that are not about their owner's day."""
 
-from moa_mcp.model import Run
-from moa_mcp.service.desk import Desk
-from moa_mcp.service.live_run import LiveRun
-from moa_mcp.spend import Spend
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.spend import Spend
+from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.scheduler import Desk
 from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.ledger import Wanted
+from moa_mcp.store.daily_budget import Wanted
 
 FOR_EVER = 1e12
 """A time (Unix seconds) that nothing here outlasts."""

@@ -25,10 +25,10 @@ from mcp.types import (
 )
 from starlette.types import Receive, Scope, Send
 
+from moa_mcp.api import open_service
 from moa_mcp.server.build import MoAServer, build_server
 from moa_mcp.server.context import OWNER, Context
 from moa_mcp.service.service import LOCAL
-from moa_mcp.wiring import open_service
 from tests import conformance_fixtures as fixtures
 from tests import conformance_questions as questions
 

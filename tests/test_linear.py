@@ -18,25 +18,27 @@ from time import process_time
 import pytest
 
 import moa_mcp
-from moa_mcp import markup, text, views
-from moa_mcp.cli.answer import Streamed
-from moa_mcp.errors import MoAError
-from moa_mcp.flows import answers, asking, labels, scoring, similarity
-from moa_mcp.flows.oddities import oddities
-from moa_mcp.flows.residual import read_residual
+from moa_mcp.cli.view.answer import Streamed
+from moa_mcp.domain import links, statements, text
+from moa_mcp.domain.errors import MoAError
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.domain.regex import safe
+from moa_mcp.flows import candidates, structured_reply
+from moa_mcp.flows.compare import answers, scoring, similarity
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
-from moa_mcp.flows.slot import statements
 from moa_mcp.flows.slot.chain_of_code import program_in
-from moa_mcp.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Run, Task
-from moa_mcp.patterns import safe
-from moa_mcp.preset import Aggregator, Preset, Proposer
-from moa_mcp.providers import faults, keys
+from moa_mcp.flows.stages.draft_warnings import oddities
+from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.redacting import Redacting
-from moa_mcp.providers.sse import EventSplitter
-from moa_mcp.providers.transcript import Transcript
-from moa_mcp.runner import TextArrived
+from moa_mcp.providers.dialects import error_mapping
+from moa_mcp.providers.dialects.reply_builder import Transcript
+from moa_mcp.providers.wire import keys
+from moa_mcp.providers.wire.sse import EventSplitter
+from moa_mcp.providers.wrappers.key_redaction import Redacting
+from moa_mcp.runs.runner import TextArrived
 from moa_mcp.store import codec
+from moa_mcp.views import run as run_view
 
 SMALL, LARGE = 50_000, 500_000
 MAX_RATIO = 15
@@ -79,7 +81,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())
 AGGREGATION = Call("2.1", AGGREGATOR, 2, 1, "lab/a", ())
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
-BALLOT = labels.Ballot((0, 1, 2), ("", "", ""), "0" * 16)
+BALLOT = candidates.Ballot((0, 1, 2), ("", "", ""), "0" * 16)
 
 
 def run_with(said: str) -> Run:
@@ -145,7 +147,7 @@ def scored_and_named(said: str) -> None:
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "markup.inert": lambda said: markup.inert(said, "What does example.com say?"),
+    "markup.inert": lambda said: links.inert(said, "What does example.com say?"),
     "text.repair": lambda said: text.repair(said + "\ud83d"),
     "text.clean": text.clean,
     "text.part_thinking": text.part_thinking,
@@ -154,7 +156,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "text.one_line": text.one_line,
     "patterns": lambda said: safe(r"(?i)answer:\s*((\w+\s*)*)$").answer(said),
     "answers": lambda said: answers.tally([said, said[:190]]),
-    "asking.json_object": lambda said: asking.json_object(said, "better"),
+    "asking.json_object": lambda said: structured_reply.json_object(said, "better"),
     "labels and scoring": scored_and_named,
     "oddities": oddly,
     "residual": read_residual,
@@ -162,13 +164,13 @@ READERS: dict[str, Callable[[str], object]] = {
     "difficulty": signs_of_difficulty,
     "chain_of_code": program_in,
     "statements": stated,
-    "faults": lambda said: faults.fault_in({"error": {"message": said}}, 400),
+    "faults": lambda said: error_mapping.fault_in({"error": {"message": said}}, 400),
     "keys": lambda said: keys.without_key(said, "sk-a1"),
     "transcript": transcribed,
     "redacting": redacted,
     "sse": split_into_events,
     "codec": lambda said: codec.decode_record(codec.encode_record(CallRecord(PROPOSAL, Draft(said), 1.0))),
-    "views": lambda said: views.as_markdown(run_with(said), drafts=True),
+    "views": lambda said: run_view.as_markdown(run_with(said), drafts=True),
     "cli": streamed,
 }
 

@@ -20,7 +20,7 @@ from jsonschema import Draft7Validator, validate
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from moa_mcp.endpoints import BUILTIN
+from moa_mcp.domain.endpoints import BUILTIN
 from tests.architecture import PACKAGE, imported, sources
 
 ROOT = Path(__file__).parents[1]

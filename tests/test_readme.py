@@ -13,15 +13,15 @@ import click
 import pytest
 import yaml
 
-from moa_mcp.cli.commands import moa_mcp
-from moa_mcp.endpoints import BUILTIN
+from moa_mcp.cli.group import moa_mcp
+from moa_mcp.config.settings import settings_from
+from moa_mcp.domain.endpoints import BUILTIN
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import rehearse
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.presets import PresetLibrary, parse
-from moa_mcp.settings import settings_from
-from tests.cli.lab import COMMAND, ROOT, environment, moa, write_home
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.presets.library import PresetLibrary, parse
+from tests.cli.fixtures import COMMAND, ROOT, environment, moa, write_home
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUN = '&& .venv/bin/pip install -q . && .venv/bin/moa-mcp ask "'

@@ -1,14 +1,11 @@
-"""The command line: arguments in, text and exit codes out.
-
-A file per command; what they share has one too.
-"""
+"""The command line: arguments in, text and exit codes out. A file per command (commands/), what they print in view/."""
 
 import os
 import sys
 from io import TextIOWrapper
 from typing import NoReturn, cast
 
-from moa_mcp.cli.commands import run
+from moa_mcp.cli.group import run
 
 
 def main() -> NoReturn:

@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from moa_mcp.cli.opening import home
-from moa_mcp.providers.keys import forms_of
-from moa_mcp.settings import load_settings_or_defaults
+from moa_mcp.cli.config import home
+from moa_mcp.config.settings import load_settings_or_defaults
+from moa_mcp.providers.wire.keys import forms_of
 
 LEVELS = ("debug", "info", "warning", "error")
 

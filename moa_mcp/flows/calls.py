@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moa_mcp.errors import Reason
-from moa_mcp.fields import Sampling
-from moa_mcp.model import Call, Failure, Likely, Message, Outcome
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import Call, Failure, Likely, Message, Outcome
 
 PROPOSERS_SHARE = 0.6
 """How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""

@@ -11,23 +11,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-from moa_mcp.errors import RunFailed
+from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Message, Outcome, Task
+from moa_mcp.domain.preset import Preset, Proposer
 from moa_mcp.flows.calls import call_to, refused_by_all, remarks, until
 from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.conclude.advise import as_proposers_see_it, can_do_without_drafts
-from moa_mcp.flows.oddities import oddities
-from moa_mcp.flows.residual import aggregated, residual
-from moa_mcp.flows.roles import roles
 from moa_mcp.flows.route import route
-from moa_mcp.flows.route.wake import wake
-from moa_mcp.flows.samples import samples
+from moa_mcp.flows.route.replace_duplicates import wake
 from moa_mcp.flows.screen import screen
 from moa_mcp.flows.slot import branch_for
+from moa_mcp.flows.stages.draft_warnings import oddities
+from moa_mcp.flows.stages.residual import aggregated, residual
+from moa_mcp.flows.stages.roles import roles
+from moa_mcp.flows.stages.samples import samples
+from moa_mcp.flows.stages.stop import stop
 from moa_mcp.flows.state import Reference, Seat, Stage, State
-from moa_mcp.flows.stop import stop
-from moa_mcp.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Message, Outcome, Task
-from moa_mcp.preset import Preset, Proposer
-from moa_mcp.prompts import messages_for
+from moa_mcp.prompts.panel import messages_for
 
 REFUSED = "Every model of the panel refused to answer:"
 

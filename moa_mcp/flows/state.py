@@ -6,11 +6,11 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from moa_mcp.comparing import passed_on
-from moa_mcp.model import Answer, Batch, Draft, Outcome
-from moa_mcp.preset import Slot
-from moa_mcp.routing import weights
-from moa_mcp.text import clean
+from moa_mcp.domain.model import Answer, Batch, Draft, Outcome
+from moa_mcp.domain.preset import Slot
+from moa_mcp.domain.text import clean
+from moa_mcp.prompts.residual import passed_on
+from moa_mcp.prompts.router import weights
 
 
 @dataclass(frozen=True, slots=True)

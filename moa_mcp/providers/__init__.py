@@ -1,1 +1,1 @@
-"""The ways to reach models: one seam (base.py), an adapter per dialect, and wrappers around any of them."""
+"""The ways to reach models: one Protocol (base.py), an adapter per dialect, and wrappers around any of them."""

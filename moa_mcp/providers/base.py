@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
-from moa_mcp.model import Call, Draft, Usage
-from moa_mcp.spend import Spend
+from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.spend import Spend
 
 OnText = Callable[[str], None]
 """Called with each piece of the answer as it arrives (never with thoughts); must not block. An empty piece is

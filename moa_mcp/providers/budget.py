@@ -15,13 +15,12 @@ from math import ceil, inf
 
 import anyio
 
-from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.flows.asking import is_second_try
-from moa_mcp.model import Call, CallRecord, Usage
-from moa_mcp.preset import Limits
-from moa_mcp.prices import Rates
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, CallRecord, Usage
+from moa_mcp.domain.preset import Limits
+from moa_mcp.domain.spend import DUST, Spend
 from moa_mcp.providers.base import Day
-from moa_mcp.spend import DUST, Spend
+from moa_mcp.providers.prices import Rates
 
 LETTERS_PER_TOKEN = 3
 """Fewer than there are in any usual text of ASCII, so that an estimate is rather too high."""
@@ -63,7 +62,7 @@ class Reservation:
         """What a call may come to, at the rates of requests as long as it is."""
         read = ceil(sum(tokens_in(message.text) for message in call.messages))
         written = 0 if call.kind == "embedding" else call.max_tokens or MOST_OUTPUT
-        return cls(read, written, rates and rates.at(read), call.id, is_second_try(call))
+        return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
 
     @property
     def spend(self) -> Spend:

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from moa_mcp.endpoints import Endpoint, split_model
-from moa_mcp.errors import InvalidRequest, MissingKey, ProviderError, Reason, nearest
-from moa_mcp.model import Call, Draft
-from moa_mcp.prices import FREE, Rates, rates
-from moa_mcp.providers import anthropic, keys, openai
+from moa_mcp.domain.endpoints import Endpoint, split_model
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, nearest
+from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.by_kind import ByKind
-from moa_mcp.providers.cooling import Cooling
-from moa_mcp.providers.demo import DemoProvider
-from moa_mcp.providers.embeddings import EmbeddingsProvider
-from moa_mcp.providers.limited import Limited
-from moa_mcp.providers.metered import Metered
-from moa_mcp.providers.payload import mapping, sequence, words
-from moa_mcp.providers.redacting import Redacting
+from moa_mcp.providers.dialects import anthropic, openai
+from moa_mcp.providers.dialects.demo import DemoProvider
+from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
+from moa_mcp.providers.dialects.json_access import mapping, sequence, words
+from moa_mcp.providers.loop_guard import Address, is_own
+from moa_mcp.providers.prices import FREE, Rates, rates
 from moa_mcp.providers.sandbox import SandboxProvider
-from moa_mcp.providers.timed import Patience, Timed
-from moa_mcp.recursion import Address, is_own
-from moa_mcp.text import one_line
+from moa_mcp.providers.wire import keys
+from moa_mcp.providers.wrappers.by_kind import ByKind
+from moa_mcp.providers.wrappers.circuit_breaker import Cooling
+from moa_mcp.providers.wrappers.concurrency_limit import Limited
+from moa_mcp.providers.wrappers.key_redaction import Redacting
+from moa_mcp.providers.wrappers.pricing import Metered
+from moa_mcp.providers.wrappers.timeouts import Patience, Timed
 
 if TYPE_CHECKING:
-    from moa_mcp.providers.http import Http
+    from moa_mcp.providers.wire.http import Http
 
 LOCAL_SECONDS = 0.5
 """How long a local endpoint may take to list its models: one that is there answers at once."""
@@ -158,7 +159,7 @@ class Registry:
     def _client(self, endpoint: Endpoint) -> Http:
         if endpoint.name not in self._clients:
             # Imported for the first call only: httpx and aiohttp take longer to load than all the rest.
-            from moa_mcp.providers.http import Http
+            from moa_mcp.providers.wire.http import Http
 
             key = keys.key_of(endpoint, self._environ)
             dialect = anthropic if endpoint.dialect == "anthropic" else openai

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.flows.slot.statements import assigned, statements
-from moa_mcp.model import Call, Draft, Usage
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.statements import assigned, statements
+from moa_mcp.domain.text import one_line, repair
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.payload import count, mapping, words
-from moa_mcp.text import one_line, repair
+from moa_mcp.providers.dialects.json_access import count, mapping, words
 
 if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits

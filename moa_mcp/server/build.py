@@ -12,12 +12,12 @@ from mcp.types import CallToolRequestParams, NotificationParams
 
 import moa_mcp
 from moa_mcp.server.completions import Completions
-from moa_mcp.server.faults import with_plain_errors
+from moa_mcp.server.errors import with_plain_errors
 from moa_mcp.server.prompts import Prompts
-from moa_mcp.server.resources import Resources
+from moa_mcp.server.resources.routes import Resources
+from moa_mcp.server.resources.updates import Updates
 from moa_mcp.server.tasks import Tasks
-from moa_mcp.server.tools import Tools
-from moa_mcp.server.updates import Updates
+from moa_mcp.server.tools.registry import Tools
 from moa_mcp.service.service import Service
 
 DESCRIPTION = "Ask a panel of models: layers of drafts, and one answer that an aggregator writes from them."

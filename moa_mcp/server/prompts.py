@@ -15,13 +15,13 @@ from mcp.types import (
     PromptMessage,
 )
 
-from moa_mcp import views
-from moa_mcp.errors import InvalidRequest
+from moa_mcp.domain.errors import InvalidRequest
+from moa_mcp.domain.text import fence
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.replies import rendered
+from moa_mcp.server.tools.results import rendered
 from moa_mcp.server.wire import text
 from moa_mcp.service.service import Service
-from moa_mcp.text import fence
+from moa_mcp.views import run as run_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ async def _ask(service: Service, owner: str, given: Mapping[str, str]) -> str:
 
 async def _compare(service: Service, owner: str, given: Mapping[str, str]) -> str:
     run = await service.desk.collect(owner, given["run_id"])
-    shown = await rendered(run, lambda: views.as_markdown(run, drafts=True))
+    shown = await rendered(run, lambda: run_view.as_markdown(run, drafts=True))
     return (
         "Compare the drafts of this run of a Mixture-of-Agents: where they agree, where they contradict each "
         "other and who is right, what only one of them saw, and whether the answer does them justice. What "

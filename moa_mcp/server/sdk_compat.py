@@ -22,7 +22,7 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moa_mcp.server.context import OWNER
-from moa_mcp.server.transports.connections import ConnectionLimit
+from moa_mcp.server.transports.http.connections import ConnectionLimit
 
 
 def connection_of(session: ServerSession) -> Connection:

@@ -18,10 +18,10 @@ from mcp.types.jsonrpc import HEADER_MISMATCH, MISSING_REQUIRED_CLIENT_CAPABILIT
 from mcp.types.version import is_version_at_least
 from pydantic import ConfigDict, Field
 
-from moa_mcp.model import Run
+from moa_mcp.domain.model import Run
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.faults import with_plain_errors
-from moa_mcp.server.replies import changed_at, rendered, run_reply
+from moa_mcp.server.errors import with_plain_errors
+from moa_mcp.server.tools.results import changed_at, rendered, run_reply
 from moa_mcp.service.service import Service
 
 EXTENSION = "io.modelcontextprotocol/tasks"

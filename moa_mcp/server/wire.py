@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
-from moa_mcp.text import cleaned, repair
+from moa_mcp.domain.text import cleaned, repair
 
 
 def repaired(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The presets as a caller meets them: resolved, counted, priced, and with what keeps each from being used.
 
-Reading their files is `presets.py`; the ceilings of the configuration are not applied here.
+Reading their files is `presets/library.py`; the ceilings of the configuration are not applied here.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias
 
-from moa_mcp.auto import AutoPreset, panel
-from moa_mcp.endpoints import split_model
-from moa_mcp.errors import UnknownPreset, UserError
+from moa_mcp.config.settings import Settings
+from moa_mcp.config.yamlfile import Document
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.errors import UnknownPreset, UserError
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Nested, Preset, Slot
+from moa_mcp.domain.stages import PanelSlot
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.reach import reach
-from moa_mcp.flows.rehearsal import Bounds, Rehearsal, rehearse
-from moa_mcp.model import Task
-from moa_mcp.preset import Nested, Preset, Slot
-from moa_mcp.presets import PresetLibrary, Source
-from moa_mcp.prices import Rates, rates
-from moa_mcp.settings import Settings
-from moa_mcp.stages import PanelSlot
-from moa_mcp.yamlfile import Document
+from moa_mcp.flows.planning.call_bounds import reach
+from moa_mcp.flows.planning.dry_run import Bounds, Rehearsal, rehearse
+from moa_mcp.presets.auto import AutoPreset, panel
+from moa_mcp.presets.library import PresetLibrary, Source
+from moa_mcp.providers.prices import Rates, rates
 
 DEEPEST = 3
 """How many presets may stand inside one another."""

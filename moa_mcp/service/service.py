@@ -18,25 +18,25 @@ from math import ceil
 import anyio
 import anyio.to_thread
 
-from moa_mcp.errors import InvalidRequest, MissingKey, PlanRefused
+from moa_mcp.config.settings import LiveSettings
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused
+from moa_mcp.domain.model import Message, Output, Run, Task
+from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.spend import Spend
+from moa_mcp.domain.text import clean, repair
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import Rehearsal, rehearse
-from moa_mcp.model import Message, Output, Run, Task
-from moa_mcp.preset import Limits, Preset
-from moa_mcp.prompts import with_context
+from moa_mcp.flows.planning.dry_run import Rehearsal, rehearse
+from moa_mcp.prompts.panel import with_context
 from moa_mcp.providers.budget import Drawn, Reservation
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.retrying import Allowance
-from moa_mcp.runner import Listener
+from moa_mcp.providers.wrappers.retrying import Allowance
+from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.runner import Listener
+from moa_mcp.runs.scheduler import Desk
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.changes import Change, ChangeRequest, ChangeResult, Changes
-from moa_mcp.service.desk import Desk
-from moa_mcp.service.live_run import LiveRun
-from moa_mcp.settings import LiveSettings
-from moa_mcp.spend import Spend
+from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, Changes
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.ledger import Wanted
-from moa_mcp.text import clean, repair
+from moa_mcp.store.daily_budget import Wanted
 
 LOCAL = "local"
 """The owner of everything where there is only one person: the terminal, stdio, Python."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from moa_mcp.model import CallRecord, Run
-from moa_mcp.spend import Spend
-from moa_mcp.store.ledger import DayLedger, Hold, Wanted
+from moa_mcp.domain.model import CallRecord, Run
+from moa_mcp.domain.spend import Spend
+from moa_mcp.store.daily_budget import DayLedger, Hold, Wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from moa_mcp.model import CallRecord, Run
+from moa_mcp.domain.model import CallRecord, Run
 
 _MADE_AGAIN: dict[str, set[str]] = {"call": {"messages", "likely"}}
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from moa_mcp.model import CallRecord, Run
-from moa_mcp.spend import Spend
+from moa_mcp.domain.model import CallRecord, Run
+from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import CANCELLED, STANDING, Admitted, dates_since
-from moa_mcp.store.ledger import Hold, Wanted, day_of, enlarged, granted
+from moa_mcp.store.daily_budget import Hold, Wanted, day_of, enlarged, granted
 
 
 class MemoryStore:

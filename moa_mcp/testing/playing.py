@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Outcome
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Outcome
 
 Reply = Callable[[Call], str | Draft | Failure]
 """What a model says to a call: a text, a whole draft, or a failure."""

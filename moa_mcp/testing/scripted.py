@@ -7,7 +7,7 @@ from collections.abc import Callable
 import anyio
 import anyio.lowlevel
 
-from moa_mcp.model import Call, Draft
+from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText
 
 

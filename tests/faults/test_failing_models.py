@@ -7,11 +7,11 @@ from email.utils import formatdate
 import anyio
 import pytest
 
-from moa_mcp.endpoints import Dialect
-from moa_mcp.errors import Reason
+from moa_mcp.domain.endpoints import Dialect
+from moa_mcp.domain.errors import Reason
 from moa_mcp.testing import Answer, Fault, Reply, in_turn
 from tests import clock
-from tests.faults.lab import LONG_REPLY, failure_of, open_lab, panel, record_of
+from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
 
 pytestmark = clock.jumping
 

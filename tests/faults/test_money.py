@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from moa_mcp.errors import PlanRefused, Reason
-from moa_mcp.model import Failure, Run, Task
-from moa_mcp.preset import Limits, Preset, Proposer
-from moa_mcp.prices import Rates
+from moa_mcp.api import open_service
+from moa_mcp.domain.errors import PlanRefused, Reason
+from moa_mcp.domain.model import Failure, Run, Task
+from moa_mcp.domain.preset import Limits, Preset, Proposer
+from moa_mcp.domain.spend import Spend
+from moa_mcp.providers.prices import Rates
 from moa_mcp.service.service import Request
-from moa_mcp.spend import Spend
 from moa_mcp.testing import Fault, Reply, in_turn
-from moa_mcp.views import account, result
-from moa_mcp.wiring import open_service
+from moa_mcp.views.run import account, result
 from tests import clock
 from tests.admission import started
-from tests.faults.lab import LONG_REPLY, failure_of, open_lab, panel, record_of
+from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
 
 A_CENT_PER_TOKEN = Rates(0.01, 0.01)
 

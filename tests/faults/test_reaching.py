@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import anyio
 
-from moa_mcp.errors import Reason
+from moa_mcp.domain.errors import Reason
 from tests import clock
-from tests.faults.lab import failure_of, open_lab, panel
+from tests.faults.fixtures import failure_of, open_lab, panel
 
 
 async def test_a_port_where_nobody_listens_is_tried_twice_and_then_left() -> None:

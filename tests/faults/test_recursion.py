@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from moa_mcp.endpoints import Endpoint
-from moa_mcp.errors import InvalidRequest
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.errors import InvalidRequest
+from moa_mcp.providers.loop_guard import DEPTH_HEADER, is_own, refusal
 from moa_mcp.providers.registry import Registry
-from moa_mcp.recursion import DEPTH_HEADER, is_own, refusal
-from tests.faults.lab import open_lab
+from tests.faults.fixtures import open_lab
 
 
 async def test_every_call_says_that_it_comes_from_a_panel_and_a_server_of_ours_refuses_it() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from moa_mcp import views
-from moa_mcp.endpoints import Dialect
-from moa_mcp.errors import Reason
-from moa_mcp.model import Draft, Failure
+from moa_mcp.domain.endpoints import Dialect
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Draft, Failure
 from moa_mcp.testing import Answer, Fault, Reply
-from tests.faults.lab import LONG_REPLY, everything_in, open_lab, panel, record_of
+from moa_mcp.views import run as run_view
+from tests.faults.fixtures import LONG_REPLY, everything_in, open_lab, panel, record_of
 
 DIALECTS: tuple[Dialect, ...] = ("openai", "anthropic")
 
@@ -123,7 +123,7 @@ async def test_text_that_would_break_a_reader_is_repaired_at_the_door(dialect: D
         after = await lab.ask()
 
     assert run.answer == "caf\u00e9 \U0001f989 lone \ufffd half, nul \x00, \x1b[31mred\x1b[0m \u202egnp"
-    assert views.answer_text(run) == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
+    assert run_view.answer_text(run) == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
     assert everything_in(run).encode()
     assert after.status == "completed"
 

@@ -14,18 +14,18 @@ from urllib.parse import quote
 
 import pytest
 
-from moa_mcp import views
+from moa_mcp.api import open_service
 from moa_mcp.cli.logs import Masking
-from moa_mcp.endpoints import Endpoint
-from moa_mcp.errors import ProviderError
-from moa_mcp.model import Call, Message, Run
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.errors import ProviderError
+from moa_mcp.domain.model import Call, Message, Run
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
-from moa_mcp.runner import Event, TextArrived
+from moa_mcp.runs.runner import Event, TextArrived
 from moa_mcp.service.service import Request
 from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
-from moa_mcp.wiring import open_service
-from tests.faults.lab import KEY, LONG, open_lab
+from moa_mcp.views import run as run_view
+from tests.faults.fixtures import KEY, LONG, open_lab
 
 FORMS = (KEY, quote(KEY, safe=""), b64encode(KEY.encode()).decode())
 
@@ -54,10 +54,10 @@ def shown(run: Run) -> str:
     return "\n".join(
         (
             repr(run),
-            views.as_markdown(run, drafts=True),
-            json.dumps(views.result(run, drafts=True)),
-            json.dumps(views.as_json(run)),
-            *(views.draft_markdown(record, run) for record in run.drafts),
+            run_view.as_markdown(run, drafts=True),
+            json.dumps(run_view.result(run, drafts=True)),
+            json.dumps(run_view.as_json(run)),
+            *(run_view.draft_markdown(record, run) for record in run.drafts),
         )
     )
 
@@ -192,7 +192,7 @@ def test_a_log_shows_the_beginning_of_a_session_and_the_whole_of_a_run(session: 
     masking = Masking("%(message)s", {})
     lines = [
         masking.format(logging.LogRecord(name, logging.WARNING, "x", 1, "No %s here", (session,), None))
-        for name in ("mcp.server.sse", "moa_mcp.service.desk")
+        for name in ("mcp.server.sse", "moa_mcp.runs.scheduler")
     ]
 
     assert lines == ["No 01234567… here", f"No {session} here"]

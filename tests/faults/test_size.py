@@ -10,18 +10,18 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
-from moa_mcp.errors import Reason
-from moa_mcp.model import Failure
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Failure
 from moa_mcp.testing import Fault, Reply, Upstream, in_turn
-from tests.faults.lab import KEY, open_lab, record_of
+from tests.faults.fixtures import KEY, open_lab, record_of
 
 MOST_GROWTH_MB = 30
 
 _READER = """
 import json, sys, anyio
-from moa_mcp.endpoints import Endpoint
-from moa_mcp.errors import ProviderError
-from moa_mcp.model import Call, Message
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.errors import ProviderError
+from moa_mcp.domain.model import Call, Message
 from moa_mcp.providers.registry import Registry
 
 def peak():

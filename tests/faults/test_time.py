@@ -5,13 +5,13 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from moa_mcp.errors import Reason
-from moa_mcp.model import Draft, Failure
-from moa_mcp.preset import Limits
-from moa_mcp.runner import Event
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Draft, Failure
+from moa_mcp.domain.preset import Limits
+from moa_mcp.runs.runner import Event
 from moa_mcp.testing import Fault, Reply
 from tests import clock
-from tests.faults.lab import LONG_REPLY, open_lab, panel, record_of
+from tests.faults.fixtures import LONG_REPLY, open_lab, panel, record_of
 
 pytestmark = clock.jumping
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from moa_mcp.domain.model import Call, Draft, Failure, Task
+from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Call, Draft, Failure, Task
-from moa_mcp.preset import Preset
 from moa_mcp.testing.playing import Played, Reply, play
 from tests.flows.panel import MERGED, TASK, draft_of
 

@@ -1,6 +1,6 @@
 """Presets of any mixture, for the property tests: every stage, method and slot, with any of the keys it has.
 
-What a stage may say is a table by its class. `undrawn` tells what `stages.py` has and no table draws.
+What a stage may say is a table by its class. `undrawn` tells what `domain/stages.py` has and no table draws.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import Any, TypeAlias, get_args
 
 from hypothesis import strategies as st
 
-from moa_mcp import stages
-from moa_mcp.fields import Entry
-from moa_mcp.model import Message, Task
-from moa_mcp.preset import Preset, Proposer
+from moa_mcp.domain import stages
+from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.model import Message, Task
+from moa_mcp.domain.preset import Preset, Proposer
 
 Keys: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
 Stages: TypeAlias = Mapping[type[Entry], Callable[[int], Keys]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from moa_mcp.model import Call, Task
-from moa_mcp.preset import Preset
-from moa_mcp.presets import PresetLibrary
+from moa_mcp.domain.model import Call, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.presets.library import PresetLibrary
 
 TASK = Task("Why is the sky blue?", seed=7)
 MERGED = "what the aggregator wrote"

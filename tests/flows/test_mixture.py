@@ -2,10 +2,10 @@
 
 import pytest
 
-from moa_mcp.errors import Reason, RunFailed
+from moa_mcp.domain.errors import Reason, RunFailed
+from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
+from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Call, Draft, Failure, Message, Task
-from moa_mcp.preset import Aggregator, Preset, Proposer
 from moa_mcp.testing.playing import play
 
 SIX = tuple(Proposer(model=f"lab/p{number}") for number in range(1, 7))

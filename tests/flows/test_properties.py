@@ -6,13 +6,13 @@ import json
 
 from hypothesis import given, settings
 
+from moa_mcp.domain.model import Answer, Batch, Call, Task
+from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.reach import reach
-from moa_mcp.flows.rehearsal import rehearse
-from moa_mcp.model import Answer, Batch, Call, Task
-from moa_mcp.preset import Preset
+from moa_mcp.flows.planning.call_bounds import reach
+from moa_mcp.flows.planning.dry_run import rehearse
+from tests.flows.fake_drafts import Reply, models, played, sound_models
 from tests.flows.mixtures import presets, tasks, undrawn
-from tests.flows.moods import Reply, models, played, sound_models
 
 
 def asked_in(batches: list[Batch]) -> list[Call]:

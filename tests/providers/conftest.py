@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from moa_mcp.endpoints import Dialect, Endpoint
-from moa_mcp.model import PROPOSER, Call, Message
+from moa_mcp.domain.endpoints import Dialect, Endpoint
+from moa_mcp.domain.model import PROPOSER, Call, Message
 from moa_mcp.providers.registry import Registry
 
 

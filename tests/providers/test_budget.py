@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.model import Call, CallRecord, Draft, Failure, Usage
-from moa_mcp.preset import Limits
-from moa_mcp.prices import Rates
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Usage
+from moa_mcp.domain.preset import Limits
+from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Drawn, Reservation, tokens_in
-from moa_mcp.spend import Spend
+from moa_mcp.providers.prices import Rates
 
 CENT = Rates(0.01, 0.01)
 

@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager
 import anyio
 import pytest
 
-from moa_mcp.endpoints import BUILTIN, Endpoint
-from moa_mcp.errors import InvalidRequest, MissingKey, ProviderError, Reason
-from moa_mcp.model import Call
+from moa_mcp.domain.endpoints import BUILTIN, Endpoint
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason
+from moa_mcp.domain.model import Call
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.testing import Fault, Upstream, in_turn

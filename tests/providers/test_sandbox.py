@@ -11,9 +11,9 @@ from typing import Any
 import anyio
 import pytest
 
-from moa_mcp.endpoints import BUILTIN
-from moa_mcp.errors import ProviderError, Reason
-from moa_mcp.model import Call, Draft, Message
+from moa_mcp.domain.endpoints import BUILTIN
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft, Message
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.sandbox import MISSING, SandboxProvider, run

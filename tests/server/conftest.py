@@ -14,16 +14,16 @@ from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
-from moa_mcp.presets import PresetLibrary
+from moa_mcp.config.settings import Home, LiveSettings
+from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.base import Provider
 from moa_mcp.providers.registry import Registry
+from moa_mcp.runs.scheduler import open_desk
 from moa_mcp.server.build import build_server
-from moa_mcp.server.tools import TOOLS
+from moa_mcp.server.tools.registry import TOOLS
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.changes import Changes
-from moa_mcp.service.desk import open_desk
+from moa_mcp.service.configure.editor import Changes
 from moa_mcp.service.service import Service
-from moa_mcp.settings import Home, LiveSettings
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.memory import MemoryStore
 

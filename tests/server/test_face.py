@@ -10,13 +10,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from mcp import MCPError
 
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.rehearsal import rehearse
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.presets import PresetLibrary
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.server.build import INSTRUCTIONS
-from moa_mcp.server.tools import TOOLS
+from moa_mcp.server.tools.registry import TOOLS
 from moa_mcp.testing.scripted import ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]

@@ -10,7 +10,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import Prompt, PromptReference, ResourceTemplateReference, TextContent
 
-from moa_mcp.model import Call
+from moa_mcp.domain.model import Call
 from moa_mcp.testing.scripted import ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]

@@ -6,9 +6,9 @@ from threading import get_ident
 
 import pytest
 
-from moa_mcp.model import Run, Task
-from moa_mcp.preset import Aggregator, Preset, Proposer
-from moa_mcp.server.replies import LONG, rendered
+from moa_mcp.domain.model import Run, Task
+from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.server.tools.results import LONG, rendered
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
 

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 
 from moa_mcp.server.context import OWNER
 from moa_mcp.server.sdk_compat import HttpConnection
-from moa_mcp.server.transports.connections import ConnectionLimit
+from moa_mcp.server.transports.http.connections import ConnectionLimit
 from tests import clock
 
 

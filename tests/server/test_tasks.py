@@ -13,7 +13,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCRequest
 
-from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.server.build import build_server
 from moa_mcp.server.tasks import EXTENSION
 from moa_mcp.testing.scripted import Gate, ScriptedProvider

@@ -8,22 +8,22 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.errors import ProviderError, Reason
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Aggregator, Nested, Preset
+from moa_mcp.domain.spend import Spend
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.preset import Aggregator, Nested, Preset
-from moa_mcp.prices import FREE
-from moa_mcp.providers.per_run import PerRun
-from moa_mcp.runner import first_calls
-from moa_mcp.service.desk import open_desk
-from moa_mcp.service.live_run import LiveRun
+from moa_mcp.providers.prices import FREE
+from moa_mcp.providers.run_provider import PerRun
+from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.runner import first_calls
+from moa_mcp.runs.scheduler import open_desk
 from moa_mcp.service.service import Request
-from moa_mcp.spend import Spend
-from moa_mcp.store.ledger import OverBudget, Wanted
+from moa_mcp.store.daily_budget import OverBudget, Wanted
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
-from tests.service.place import PRESET, said, service_of
+from tests.service.fixtures import PRESET, said, service_of
 
 INNER = Preset.model_validate({"name": "inner", "proposers": ["lab/x", "lab/y"], "aggregator": "lab/z"})
 NESTED = Preset(

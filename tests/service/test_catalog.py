@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from moa_mcp.endpoints import BUILTIN, split_model
-from moa_mcp.errors import InvalidPreset, UnknownPreset
-from moa_mcp.preset import Nested, Preset
-from moa_mcp.presets import PresetLibrary
-from moa_mcp.prices import Rates
+from moa_mcp.config.settings import Settings
+from moa_mcp.domain.endpoints import BUILTIN, split_model
+from moa_mcp.domain.errors import InvalidPreset, UnknownPreset
+from moa_mcp.domain.preset import Nested, Preset
+from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.providers.prices import Rates
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.settings import Settings
 
 PANEL = """\
 title: Lab

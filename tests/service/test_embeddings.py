@@ -6,10 +6,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from moa_mcp.api import open_service
 from moa_mcp.service.service import Request
 from moa_mcp.testing import Upstream
 from moa_mcp.testing.obliging import obliging
-from moa_mcp.wiring import open_service
 
 
 @pytest.mark.parametrize(("line", "kind"), [("embeddings: lab/embed\n", "embeddings"), ("", "lexical")])

@@ -7,19 +7,19 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.errors import NotAllowed
-from moa_mcp.model import Run, Task
-from moa_mcp.presets import PresetLibrary
-from moa_mcp.service.changes import ChangeRequest, Changes
-from moa_mcp.service.history import History
+from moa_mcp.api import open_service
+from moa_mcp.config.settings import Home, load_settings
+from moa_mcp.domain.errors import NotAllowed
+from moa_mcp.domain.model import Run, Task
+from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.service.configure.editor import ChangeRequest, Changes
+from moa_mcp.service.configure.log import History
 from moa_mcp.service.service import Request
-from moa_mcp.settings import Home, load_settings
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing import upstream_thread
-from moa_mcp.wiring import open_service
 from tests.admission import begin
-from tests.crowd import together
-from tests.service.place import PRESET, write_panel
+from tests.processes import together
+from tests.service.fixtures import PRESET, write_panel
 
 SERVERS = 8
 QUESTIONS = 3

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.model import Run
+from moa_mcp.api import open_service
+from moa_mcp.domain.model import Run
 from moa_mcp.service.service import Request
 from moa_mcp.testing import Reply, ThreadedUpstream, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
-from moa_mcp.wiring import open_service
-from tests.crowd import Outcome, child, together
-from tests.service.place import write_panel
+from tests.processes import Outcome, child, together
+from tests.service.fixtures import write_panel
 
 SERVERS = 8
 QUESTIONS = ("How deep is the sea?", "How high is the sky?", "How long is the day?", "How old is the moon?")

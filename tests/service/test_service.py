@@ -9,21 +9,21 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
-from moa_mcp.model import Run
-from moa_mcp.preset import Aggregator, Limits, Proposer
-from moa_mcp.presets import PresetLibrary
-from moa_mcp.service.changes import ChangeRequest, Changes
+from moa_mcp.config.settings import Home
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.preset import Aggregator, Limits, Proposer
+from moa_mcp.domain.spend import Spend
+from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.service.configure.editor import ChangeRequest, Changes
 from moa_mcp.service.service import Request
-from moa_mcp.settings import Home
-from moa_mcp.spend import Spend
 from moa_mcp.store.base import Admitted
-from moa_mcp.store.ledger import OverBudget, Wanted
+from moa_mcp.store.daily_budget import OverBudget, Wanted
+from moa_mcp.store.fallback import ResilientStore
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.scripted import Gate, ScriptedProvider
-from tests.service.place import PRESET, said, service_of
+from tests.service.fixtures import PRESET, said, service_of
 
 ASK = Request("Q?", preset=PRESET)
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.model import Run
+from moa_mcp.api import open_service
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.spend import Spend
 from moa_mcp.service.service import Request
-from moa_mcp.spend import Spend
-from moa_mcp.store.ledger import OverBudget
+from moa_mcp.store.daily_budget import OverBudget
 from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
-from moa_mcp.wiring import open_service
-from tests.crowd import together
-from tests.service.place import write_panel
+from tests.processes import together
+from tests.service.fixtures import write_panel
 
 SERVERS = 8
 QUESTIONS = 3

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.errors import Reason
-from moa_mcp.model import Call, CallRecord, Draft, Failure, Message, Outcome, Run, Task, Usage
-from moa_mcp.preset import Preset
-from moa_mcp.presets import PresetLibrary
-from moa_mcp.settings import Home
+from moa_mcp.config.settings import Home
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Outcome, Run, Task, Usage
+from moa_mcp.domain.preset import Preset
+from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 
 ODD = st.text(st.characters(codec=None, exclude_categories=()))

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clearing import fill
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.preset import Preset
-from moa_mcp.store.database import CHECKED_BYTES
-from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.schema import VERSION
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.sqlite.database import CHECKED_BYTES
+from moa_mcp.store.sqlite.schema import VERSION
+from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})

@@ -9,10 +9,10 @@ import anyio
 import pytest
 
 from benchmarks.clearing import fill
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.preset import Preset
-from moa_mcp.spend import Spend
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.spend import Spend
+from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})

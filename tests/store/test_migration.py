@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.schema import VERSION, version_of
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.sqlite.schema import VERSION, version_of
+from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.scripted import ScriptedProvider
-from tests.service.place import said, service_of
+from tests.service.fixtures import said, service_of
 
 VERSION_2 = Path(__file__).parent.parent / "data" / "store.v2.sql"
 """The dump of a store that schema version 2 wrote: a run of five calls that completed, and one whose server was killed

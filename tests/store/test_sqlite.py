@@ -13,14 +13,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.model import Call, CallRecord, Draft, Run, Task, Usage
-from moa_mcp.preset import Preset
-from moa_mcp.spend import Spend
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import Admitted
-from moa_mcp.store.database import Database
-from moa_mcp.store.ledger import OverBudget, Wanted
-from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.daily_budget import OverBudget, Wanted
+from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.sqlite.database import Database
+from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin, claim
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
@@ -62,11 +62,11 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
     script = (
         "import anyio, os, sys\n"
         "from pathlib import Path\n"
-        "from moa_mcp.model import *\n"
-        "from moa_mcp.preset import Preset\n"
-        "from moa_mcp.spend import Spend\n"
-        "from moa_mcp.store.ledger import Wanted\n"
-        "from moa_mcp.store.sqlite import SqliteStore\n"
+        "from moa_mcp.domain.model import *\n"
+        "from moa_mcp.domain.preset import Preset\n"
+        "from moa_mcp.domain.spend import Spend\n"
+        "from moa_mcp.store.daily_budget import Wanted\n"
+        "from moa_mcp.store.sqlite.store import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
@@ -192,11 +192,11 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
     script = (
         "import anyio, sys, time\n"
         "from pathlib import Path\n"
-        "from moa_mcp.model import *\n"
-        "from moa_mcp.preset import Preset\n"
-        "from moa_mcp.spend import Spend\n"
-        "from moa_mcp.store.ledger import Wanted\n"
-        "from moa_mcp.store.sqlite import SqliteStore\n"
+        "from moa_mcp.domain.model import *\n"
+        "from moa_mcp.domain.preset import Preset\n"
+        "from moa_mcp.domain.spend import Spend\n"
+        "from moa_mcp.store.daily_budget import Wanted\n"
+        "from moa_mcp.store.sqlite.store import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from moa_mcp.errors import Reason
-from moa_mcp.model import Call, CallRecord, Draft, Failure, Message, Run, Task, Usage
-from moa_mcp.preset import Preset
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Run, Task, Usage
+from moa_mcp.domain.preset import Preset
 from moa_mcp.store.base import RunStore
+from moa_mcp.store.fallback import ResilientStore
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.resilient import ResilientStore
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin, claim
 
 PLAN = Preset.model_validate(

@@ -9,14 +9,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from moa_mcp.model import Call, CallRecord, Draft, Run, RunStatus, Task, Usage
-from moa_mcp.preset import Preset
+from moa_mcp.domain.model import Call, CallRecord, Draft, Run, RunStatus, Task, Usage
+from moa_mcp.domain.preset import Preset
 from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.liveness import HEARD_LATELY
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite import SqliteStore
+from moa_mcp.store.sqlite.liveness import HEARD_LATELY
+from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import claim, whatever
-from tests.machine import Machine, some
+from tests.state_machine import Machine, some
 
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
 

@@ -5,24 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moa_mcp.fields import Entry
-from moa_mcp.flows.conclude.advise import advise, can_do_without_drafts
-from moa_mcp.flows.conclude.analysis import analysis
-from moa_mcp.flows.conclude.council import council
-from moa_mcp.flows.conclude.critique import critique
-from moa_mcp.flows.conclude.pairs import pairs
-from moa_mcp.flows.conclude.rate import rate
-from moa_mcp.flows.conclude.select import select
-from moa_mcp.flows.conclude.subsets import subsets
-from moa_mcp.flows.conclude.synthesize import synthesize
-from moa_mcp.flows.conclude.take import take
-from moa_mcp.flows.conclude.vote import vote
-from moa_mcp.flows.conclude.windows import windows
-from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Answer, Task
-from moa_mcp.preset import Preset
-from moa_mcp.prompts import guidance
-from moa_mcp.stages import (
+from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.model import Answer, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import (
     Advise,
     Analysis,
     Council,
@@ -36,6 +22,20 @@ from moa_mcp.stages import (
     Vote,
     Windows,
 )
+from moa_mcp.flows.conclude.advise import advise, can_do_without_drafts
+from moa_mcp.flows.conclude.analysis import analysis
+from moa_mcp.flows.conclude.council import council
+from moa_mcp.flows.conclude.critique import critique
+from moa_mcp.flows.conclude.pairs import pairs
+from moa_mcp.flows.conclude.rate import rate
+from moa_mcp.flows.conclude.select import select
+from moa_mcp.flows.conclude.subsets import subsets
+from moa_mcp.flows.conclude.synthesize import synthesize
+from moa_mcp.flows.conclude.take import take
+from moa_mcp.flows.conclude.vote import vote
+from moa_mcp.flows.conclude.windows import windows
+from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.prompts.panel import guidance
 
 _ENDS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Conclusion]] = {
     Synthesize: synthesize,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from moa_mcp.advising import advised, advisory
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Advise
 from moa_mcp.flows.conclude.synthesize import written
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Advise
+from moa_mcp.prompts.adviser import advised, advisory
 
 
 def as_proposers_see_it(task: Task, preset: Preset) -> Task:

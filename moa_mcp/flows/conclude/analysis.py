@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from moa_mcp import judging
-from moa_mcp.flows.asking import ask, is_list, json_object, judge_call
+from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Analysis
+from moa_mcp.domain.text import one_line
 from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows.candidates import ballot
 from moa_mcp.flows.conclude.reviewed import Review, reviewed
-from moa_mcp.flows.labels import ballot
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Likely, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Analysis
-from moa_mcp.text import one_line
+from moa_mcp.flows.structured_reply import ask, is_list, json_object, judge_call
+from moa_mcp.prompts import judge as judge_prompts
 
 LONGEST_STATEMENT = 1_000
 MOST_STATEMENTS = 20
@@ -23,13 +23,13 @@ MOST_STATEMENTS = 20
 
 Parts: TypeAlias = Mapping[str, list[str]]
 
-_EMPTY = json.dumps({part: ["nothing"] for part in judging.PARTS})
+_EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})
 
 
 def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclusion:
     """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
     shown = ballot(task, "analysis", state.texts)
-    messages = judging.analyst(task, shown.shown())
+    messages = judge_prompts.analyst(task, shown.shown())
     call = judge_call(preset, spec.model, messages, "analyst", layer=preset.layers, likely=Likely(_EMPTY, _EMPTY))
     asked = yield from ask(call, _read, until=JUDGES_SHARE)
     facts = {"how": asked.how, "letters": shown.naming(state.numbers), **(asked.value or {})}
@@ -37,14 +37,14 @@ def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclu
         lost = f"there is no analysis ({asked.how}); the drafts were merged without one"
         review = Review(shown, None, {"analysis": facts}, (lost,))
     else:
-        review = Review(shown, judging.analysed(shown.letters, asked.value), {"analysis": facts})
+        review = Review(shown, judge_prompts.analysed(shown.letters, asked.value), {"analysis": facts})
     return (yield from reviewed(task, preset, state, review))
 
 
 def _read(text: str) -> Parts | None:
     """The five parts, each a list of statements; all have to be there, and any may be empty."""
-    reply = json_object(text, *judging.PARTS)
-    return {part: _statements(reply[part]) for part in judging.PARTS} if reply else None
+    reply = json_object(text, *judge_prompts.PARTS)
+    return {part: _statements(reply[part]) for part in judge_prompts.PARTS} if reply else None
 
 
 def _statements(said: Any) -> list[str]:

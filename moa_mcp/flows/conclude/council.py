@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from moa_mcp import judging
-from moa_mcp.fields import Sampling
-from moa_mcp.flows.asking import Asked, ask_each, json_object, judge_call
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import Batch, Call, Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Council
+from moa_mcp.domain.text import one_line
 from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows.candidates import Ballot, ballot
 from moa_mcp.flows.conclude.reviewed import Review, reviewed
 from moa_mcp.flows.conclude.synthesize import fused
-from moa_mcp.flows.labels import Ballot, ballot
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Batch, Call, Likely, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Council
-from moa_mcp.text import one_line
+from moa_mcp.flows.structured_reply import Asked, ask_each, json_object, judge_call
+from moa_mcp.prompts import judge as judge_prompts
 
 LONGEST_REMARKS = 1_000
 
@@ -67,7 +67,7 @@ def _call(task: Task, preset: Preset, shown: Ballot, number: int, member: Sampli
         preset,
         member,
         # All see the same letters, but each another candidate first.
-        judging.member(task, shown.shown(number % len(shown.letters))),
+        judge_prompts.member(task, shown.shown(number % len(shown.letters))),
         "ranker",
         layer=preset.layers,
         slot=number,
@@ -96,7 +96,7 @@ def _review(shown: Ballot, numbers: Sequence[int], votes: Mapping[int, Asked[Ran
         notes.append("no member ranked the drafts; they were merged without ranks")
         return Review(shown, None, {"council": facts}, tuple(notes))
     said = [_as_said(shown, ranking) for ranking in rankings.values()]
-    return Review(shown, judging.ranked(shown.letters, means, said), {"council": facts}, tuple(notes))
+    return Review(shown, judge_prompts.ranked(shown.letters, means, said), {"council": facts}, tuple(notes))
 
 
 def _as_said(shown: Ballot, ranking: Ranking) -> str:

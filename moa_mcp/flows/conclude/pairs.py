@@ -12,16 +12,16 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from moa_mcp.flows.asking import ask_each, json_object, judge_call
+from moa_mcp.domain.model import Batch, Call, Likely, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Pairs
 from moa_mcp.flows.calls import JUDGES_SHARE, PROPOSERS_SHARE
+from moa_mcp.flows.candidates import Ballot, shuffled
 from moa_mcp.flows.conclude.synthesize import fused
 from moa_mcp.flows.conclude.verbatim import first_whole, verbatim
-from moa_mcp.flows.labels import Ballot, shuffled
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.judging import compare
-from moa_mcp.model import Batch, Call, Likely, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Pairs
+from moa_mcp.flows.structured_reply import ask_each, json_object, judge_call
+from moa_mcp.prompts.judge import compare
 
 _LIKELY = Likely('{"better": "A"}', '{"better": "A"}')
 _TIE = re.compile(r"\b(?:tie|tied|draw|none|neither|equal|equally|both)\b", re.IGNORECASE)

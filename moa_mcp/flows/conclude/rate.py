@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from moa_mcp import judging
-from moa_mcp.flows.asking import ask_each, judge_call
+from moa_mcp.domain.model import Batch, Call, Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Rate
+from moa_mcp.flows.candidates import ballot
+from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
 from moa_mcp.flows.conclude.verbatim import first_whole, verbatim
-from moa_mcp.flows.labels import ballot
-from moa_mcp.flows.scoring import read_score, read_score_loosely
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.model import Batch, Call, Likely, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Rate
+from moa_mcp.flows.structured_reply import ask_each, judge_call
+from moa_mcp.prompts import judge as judge_prompts
 
 _LIKELY = Likely('{"score": 5}', '{"score": 5}')
 
@@ -42,7 +42,7 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
 
 def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
     number = reference.seat.number
-    messages = judging.rate(task, ballot(task, "rate", [reference.text]).shown())
+    messages = judge_prompts.rate(task, ballot(task, "rate", [reference.text]).shown())
     return judge_call(
         preset,
         spec.model,

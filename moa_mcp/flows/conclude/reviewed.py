@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows.candidates import Ballot
 from moa_mcp.flows.conclude.synthesize import fused
-from moa_mcp.flows.labels import Ballot
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
 
 
 @dataclass(frozen=True, slots=True)

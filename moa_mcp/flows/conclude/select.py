@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from moa_mcp.flows.asking import ask, json_object, judge_call, reason
+from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Select
+from moa_mcp.flows.candidates import Ballot, ballot
 from moa_mcp.flows.conclude.verbatim import first_whole, verbatim
-from moa_mcp.flows.labels import Ballot, ballot
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.judging import pick_best, pick_consistent
-from moa_mcp.model import Likely, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Select
+from moa_mcp.flows.structured_reply import ask, json_object, judge_call, reason
+from moa_mcp.prompts.judge import pick_best, pick_consistent
 
 _LIKELY = Likely('{"choice": "A"}', '{"choice": "A"}')
 

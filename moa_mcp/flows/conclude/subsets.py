@@ -11,18 +11,18 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from moa_mcp.flows.answers import tally
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Subsets
+from moa_mcp.domain.text import clean, one_line
 from moa_mcp.flows.calls import JUDGES_SHARE, call_to, remarks
+from moa_mcp.flows.candidates import drawn, shuffled
+from moa_mcp.flows.compare.answers import tally
+from moa_mcp.flows.compare.clustering import Parting, parted, told_apart
+from moa_mcp.flows.compare.similarity import similarities
 from moa_mcp.flows.conclude.synthesize import fused, written
-from moa_mcp.flows.labels import drawn, shuffled
-from moa_mcp.flows.parting import Parting, parted, told_apart
-from moa_mcp.flows.similarity import similarities
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Answer, Batch, Call, Draft, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.prompts import messages_for
-from moa_mcp.stages import Subsets
-from moa_mcp.text import clean, one_line
+from moa_mcp.prompts.panel import messages_for
 
 VARIANTS_SHARE = 0.75
 """By which share of a run's time the subsets are aggregated; comparing them and the end come behind it."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moa_mcp.errors import RunFailed
+from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Synthesize
+from moa_mcp.domain.text import clean
 from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
-from moa_mcp.preset import Preset
-from moa_mcp.prompts import messages_for
-from moa_mcp.stages import Synthesize
-from moa_mcp.text import clean
+from moa_mcp.prompts.panel import messages_for
 
 
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from moa_mcp.errors import RunFailed
+from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.model import Answer, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Take
 from moa_mcp.flows.state import Conclusion, State, nothing_asked
-from moa_mcp.model import Answer, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Take
 
 
 def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from moa_mcp.domain.model import Answer
 from moa_mcp.flows.state import Reference
-from moa_mcp.model import Answer
 
 
 def verbatim(chosen: Reference, method: Mapping[str, Any], lost: str | None = None) -> Answer:

@@ -8,15 +8,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from moa_mcp.flows.answers import Tally, tally
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.regex import safe
+from moa_mcp.domain.stages import Vote
+from moa_mcp.domain.text import one_line
+from moa_mcp.flows.compare.answers import Tally, tally
+from moa_mcp.flows.compare.similarity import similarities
 from moa_mcp.flows.conclude.verbatim import verbatim
-from moa_mcp.flows.similarity import similarities
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.model import Task
-from moa_mcp.patterns import safe
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Vote
-from moa_mcp.text import one_line
 
 
 def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:

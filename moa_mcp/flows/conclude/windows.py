@@ -10,13 +10,13 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Windows
 from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
 from moa_mcp.flows.conclude.synthesize import best, written
 from moa_mcp.flows.state import Conclusion, Reference, State, is_weighed
-from moa_mcp.model import Batch, Draft, Message, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.prompts import messages_for
-from moa_mcp.stages import Windows
+from moa_mcp.prompts.panel import messages_for
 
 
 def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusion:

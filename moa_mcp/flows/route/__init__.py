@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moa_mcp.fields import Entry
+from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Agreement, Difficulty, Gate
 from moa_mcp.flows.route.agreement import agreement
 from moa_mcp.flows.route.difficulty import difficulty
 from moa_mcp.flows.route.gate import gate
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Agreement, Difficulty, Gate
 
 _WAYS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Stage]] = {
     Gate: gate,

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TypeAlias
 
-from moa_mcp.flows.answers import tally
+from moa_mcp.domain.model import Batch, Call, Draft, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Agreement
+from moa_mcp.domain.text import clean
 from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.route.outright import EASY_SHARE, SAMPLER, outright, question_for, reference_of
-from moa_mcp.flows.similarity import similarities
+from moa_mcp.flows.compare.answers import tally
+from moa_mcp.flows.compare.similarity import similarities
+from moa_mcp.flows.route.short_circuit import EASY_SHARE, SAMPLER, outright, question_for, reference_of
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.model import Batch, Call, Draft, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import Agreement
-from moa_mcp.text import clean
 
 COMPARING_SHARE = 0.3
 """By which share of a run's time the samples have to be compared."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 
-from moa_mcp.flows.asking import Asked, ask, json_object, judge_call
+from moa_mcp.domain.model import Batch, Draft, Likely, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Difficulty
 from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.route.outright import EASY_SHARE, outright, question_for, reference_of, writer
+from moa_mcp.flows.route.short_circuit import EASY_SHARE, outright, question_for, reference_of, writer
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.model import Batch, Draft, Likely, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.routing import difficulty as told
-from moa_mcp.stages import Difficulty
+from moa_mcp.flows.structured_reply import Asked, ask, json_object, judge_call
+from moa_mcp.prompts.router import difficulty as told
 
 ROUTERS_SHARE = 0.1
 """How much of a run's time telling the difficulty may take."""

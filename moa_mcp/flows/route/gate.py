@@ -2,7 +2,7 @@
 
 An analogue of dynamic mixtures of experts (DMoE), not DMoE itself: that is a trained network whose gate mixes
 layers of numbers. Here a gate gives each slot a probability, and the shortest prefix of slots that reaches a
-share is asked; near-copies among their drafts are seen to in `wake.py`.
+share is asked; near-copies among their drafts are seen to in `replace_duplicates.py`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moa_mcp.flows.asking import Asked, ask, is_list, is_object, json_object, judge_call
-from moa_mcp.flows.labels import Ballot, ballot
+from moa_mcp.domain.model import Batch, Likely, Outcome, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Gate
+from moa_mcp.domain.text import one_line
+from moa_mcp.flows.candidates import Ballot, ballot
 from moa_mcp.flows.state import Seat, Stage, State
-from moa_mcp.model import Batch, Likely, Outcome, Task
-from moa_mcp.preset import Preset
-from moa_mcp.routing import gate as told
-from moa_mcp.stages import Gate
-from moa_mcp.text import one_line
+from moa_mcp.flows.structured_reply import Asked, ask, is_list, is_object, json_object, judge_call
+from moa_mcp.prompts.router import gate as told
 
 GATES_SHARE = 0.15
 """How much of a run's time the gate may take."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from moa_mcp.flows.parting import FEWEST, Parting, told_apart
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import ClusterScreen
+from moa_mcp.flows.compare.clustering import FEWEST, Parting, told_apart
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import ClusterScreen
 
 
 def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:

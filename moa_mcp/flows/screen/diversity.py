@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from statistics import fmean
 
-from moa_mcp.flows.similarity import Matrix, similarities
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import DiverseScreen
+from moa_mcp.flows.compare.similarity import Matrix, similarities
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.model import Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import DiverseScreen
 
 
 def diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from moa_mcp.flows.asking import Asked, ask, json_object, judge_call, reason
+from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import JudgedScreen
 from moa_mcp.flows.calls import until
-from moa_mcp.flows.labels import Ballot, ballot
+from moa_mcp.flows.candidates import Ballot, ballot
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.judging import moderator
-from moa_mcp.model import Likely, Task
-from moa_mcp.preset import Preset
-from moa_mcp.stages import JudgedScreen
+from moa_mcp.flows.structured_reply import Asked, ask, json_object, judge_call, reason
+from moa_mcp.prompts.judge import moderator
 
 MODERATORS_SHARE = 0.05
 """How much of a run's time the moderator has behind its layer's own; less than the next layer has."""

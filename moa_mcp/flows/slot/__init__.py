@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from moa_mcp.fields import Entry
-from moa_mcp.flows.branching import branch
+from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.model import Branch, Flow, Task
+from moa_mcp.domain.preset import Nested, Preset
+from moa_mcp.domain.stages import ChainOfCode, TreeSearch
 from moa_mcp.flows.slot.chain_of_code import chain_of_code
+from moa_mcp.flows.slot.nesting import branch
 from moa_mcp.flows.slot.tree_search import tree_search
 from moa_mcp.flows.state import Seat, State
-from moa_mcp.model import Branch, Flow, Task
-from moa_mcp.preset import Nested, Preset
-from moa_mcp.stages import ChainOfCode, TreeSearch
 
 Panel: TypeAlias = Callable[[Task, Preset], Flow]
 """Makes the flow of a whole preset; handed down, because a panel may hold panels."""

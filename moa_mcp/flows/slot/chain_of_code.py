@@ -13,17 +13,17 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from moa_mcp import reasoning
-from moa_mcp.errors import RunFailed
-from moa_mcp.fields import Sampling
-from moa_mcp.flows.asking import Read, ask, is_object, json_object
+from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.domain.stages import ChainOfCode
+from moa_mcp.domain.statements import constants, statements
+from moa_mcp.domain.text import clean
 from moa_mcp.flows.calls import call_to, remarks
 from moa_mcp.flows.slot.execution import Machine, Ran
-from moa_mcp.flows.slot.statements import constants, statements
 from moa_mcp.flows.state import State
-from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
-from moa_mcp.stages import ChainOfCode
-from moa_mcp.text import clean
+from moa_mcp.flows.structured_reply import Read, ask, is_object, json_object
+from moa_mcp.prompts import solver as solver_prompts
 
 RUNNING_SHARE = 0.8
 """Of the time of its place, what the program and its emulation may use; the rest is for the words."""
@@ -78,8 +78,8 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     Raises:
         RunFailed: there is no program, or nobody could say what it comes to.
     """
-    messages = reasoning.asked(task, spec, state.texts, state.extra)
-    call = call_to(spec, reasoning.program(messages), "program", "programmer", layer=1)
+    messages = solver_prompts.asked(task, spec, state.texts, state.extra)
+    call = call_to(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
     if isinstance(outcome, Failure):
         raise RunFailed("Nobody wrote a program:", remarks((call,), (outcome,)))
@@ -159,7 +159,7 @@ def _whole(chain: _Chain) -> _Found:
     while ran.status == "error" and chain.repairs < REPAIRS:
         chain.repairs += 1
         identity = f"repair.{chain.repairs}"
-        messages = reasoning.repair(chain.task, chain.program, ran.error)
+        messages = solver_prompts.repair(chain.task, chain.program, ran.error)
         call = call_to(_exact(chain.spec), messages, identity, "repairer", layer=1)
         (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
         code = program_in(clean(outcome.text)) if isinstance(outcome, Draft) else None
@@ -176,13 +176,13 @@ _Said = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
 
 def _called(chain: _Chain, ran: Ran) -> _Said:
     """What the model says an undefined function or name gives."""
-    messages = reasoning.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
+    messages = solver_prompts.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
     return (yield from _emulated(chain, messages, ran.wanted, _read_value, _VALUE))
 
 
 def _set(chain: _Chain, ran: Ran) -> _Said:
     """Which variables the model says a failed statement would have set."""
-    messages = reasoning.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
+    messages = solver_prompts.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
     return (yield from _emulated(chain, messages, ran.statement, _read_sets, _SETS))
 
 
@@ -190,7 +190,7 @@ def _imagined(chain: _Chain, ran: Ran) -> _Found:
     """What the model says the whole program comes to: the last resort."""
     why = ran.error or "it did not come to its end in the sandbox"
     chain.make_up(f"the model emulated the whole program: {why}", "worked out by a model")
-    messages = reasoning.emulate_program(chain.task, chain.program)
+    messages = solver_prompts.emulate_program(chain.task, chain.program)
     said = yield from _emulated(chain, messages, "the whole program", _read_value, _VALUE)
     return None if said is None else _plain(said["value"])
 
@@ -210,7 +210,7 @@ def _emulated(
 
 def _worded(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
     """The reply that rests on the result, marked with where that came from."""
-    told = reasoning.word(chain.task, messages, chain.program, result)
+    told = solver_prompts.word(chain.task, messages, chain.program, result)
     call = call_to(chain.spec, told, "words", "writer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=0.95)
     source = chain.source

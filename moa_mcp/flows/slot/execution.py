@@ -11,8 +11,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from moa_mcp.flows.asking import json_object
-from moa_mcp.model import Batch, Call, Draft, Likely, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, Draft, Likely, Message, Outcome
+from moa_mcp.flows.structured_reply import json_object
 
 SANDBOX = "sandbox/monty"
 

@@ -11,16 +11,17 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from moa_mcp import judging, reasoning
-from moa_mcp.errors import Reason, RunFailed
-from moa_mcp.fields import Sampling
-from moa_mcp.flows.asking import Asked, ask, json_object, reason
+from moa_mcp.domain.errors import Reason, RunFailed
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.domain.stages import TreeSearch
 from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.labels import ballot
-from moa_mcp.flows.scoring import HIGHEST, read_score, read_score_loosely
+from moa_mcp.flows.candidates import ballot
+from moa_mcp.flows.compare.scoring import HIGHEST, read_score, read_score_loosely
 from moa_mcp.flows.state import State
-from moa_mcp.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
-from moa_mcp.stages import TreeSearch
+from moa_mcp.flows.structured_reply import Asked, ask, json_object, reason
+from moa_mcp.prompts import judge as judge_prompts
+from moa_mcp.prompts import solver as solver_prompts
 
 UNREAD = 0.5
 """What an answer whose judgement cannot be read is worth to the search; it is never the best."""
@@ -114,7 +115,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     Raises:
         RunFailed: there is not even a first reply.
     """
-    messages = reasoning.asked(task, spec, state.texts, state.extra)
+    messages = solver_prompts.asked(task, spec, state.texts, state.extra)
     search = _Search(task, spec, messages)
     root = call_to(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=SEARCH_SHARE)
@@ -134,11 +135,13 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
 
 def _simulate(search: _Search, number: int) -> _Asking:
     parent = search.promising()
-    messages = reasoning.refine(search.task, search.messages, parent.answer.text, parent.remarks)
+    messages = solver_prompts.refine(search.task, search.messages, parent.answer.text, parent.remarks)
     call = call_to(search.spec, messages, f"refine.{number}", "refiner", layer=1)
     (outcome,) = yield Batch(1, (call,), until=SEARCH_SHARE)
     if isinstance(outcome, Draft):
-        written = Draft(reasoning.revised(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut)
+        written = Draft(
+            solver_prompts.revised(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut
+        )
         yield from _grow(search, written, parent)
         return
     search.notes.extend(remarks((call,), (outcome,)))
@@ -160,7 +163,7 @@ def _grow(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
 
 
 def _judged(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], Asked[tuple[float, str]]]:
-    messages = judging.rate(search.task, ballot(search.task, "tree-search", [text]).shown())
+    messages = judge_prompts.rate(search.task, ballot(search.task, "tree-search", [text]).shown())
     identity = f"judge.{len(search.nodes)}"
     call: Call = call_to(_judge(search.spec), messages, identity, "judge", layer=1, likely=_LIKELY)
     return (yield from ask(call, _read, _read_loosely, until=SEARCH_SHARE))

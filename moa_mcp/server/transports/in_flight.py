@@ -14,7 +14,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import INVALID_REQUEST, JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from moa_mcp.server.transports.lines import refused
+from moa_mcp.server.transports.messages import refused
 from moa_mcp.server.wire import repaired
 
 

@@ -1,0 +1,1 @@
+"""One file per command; module, function and command have the same name."""

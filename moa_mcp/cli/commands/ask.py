@@ -1,0 +1,99 @@
+"""`moa-mcp ask`: one run in the terminal. On a terminal it is watched, in a pipe the answer comes alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import click
+
+from moa_mcp.api import open_service
+from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.group import DONE, INTERRUPTED
+from moa_mcp.cli.inputs import context_of, question_of
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.answer import Outlet, outlet_for
+from moa_mcp.cli.view.plan import show_plan
+from moa_mcp.cli.view.summary import report
+from moa_mcp.runs.runner import Event, Listener
+from moa_mcp.service.service import Request
+
+STOPPED = "Interrupted: the calls were stopped."
+
+GOES_ON = (
+    "Ask the same within ten minutes, without --fresh, and the run goes on where it stopped; what it has is not paid "
+    "for again."
+)
+
+
+@click.command()
+@click.argument("words", metavar="[QUESTION]", nargs=-1)
+@click.option("--preset", metavar="NAME", help="The panel to ask; `moa-mcp presets` lists them.")
+@click.option(
+    "--context",
+    "contexts",
+    metavar="FILE",
+    multiple=True,
+    help="Background text from a file, `-` for stdin. May be given several times.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the run as JSON, and nothing else, on stdout.")
+@click.option("--drafts", is_flag=True, help="Print the drafts too.")
+@click.option("--fresh", is_flag=True, help="Ask anew, even what was asked in the same words just before.")
+@click.option("--dry-run", is_flag=True, help="Show calls, rounds and price; send nothing.")
+@log_level
+def ask(
+    words: tuple[str, ...],
+    preset: str | None,
+    contexts: tuple[str, ...],
+    as_json: bool,
+    drafts: bool,
+    fresh: bool,
+    dry_run: bool,
+) -> int:
+    """Ask a panel and print its answer.
+
+    QUESTION may be `-`, or left out in a pipe: then it is read from stdin.
+    """
+    if len(words) > 1:
+        raise click.UsageError("The question came as several words. Put it in quotes.")
+    question = words[0] if words else None
+    request = Request(question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh)
+    if dry_run:
+        anyio.run(show_plan, request, as_json)
+        return DONE
+    try:
+        anyio.run(_ask, request, outlet_for(as_json=as_json, drafts=drafts))
+    except KeyboardInterrupt:
+        hint = f" {GOES_ON}" if valid_settings().store.enabled else ""
+        click.echo(f"\nmoa-mcp: {STOPPED}{hint}", err=True)
+        return INTERRUPTED
+    return DONE
+
+
+async def _ask(request: Request, outlet: Outlet) -> None:
+    settings = valid_settings()
+    async with open_service() as service:
+        async with _watched(str(request.preset or settings.default_preset), outlet) as listener:
+            run = await service.ask(request, listener=listener)
+        outlet.finish(run)
+    report(run, settings.endpoints)
+
+
+@asynccontextmanager
+async def _watched(title: str, outlet: Outlet) -> AsyncGenerator[Listener]:
+    """What hears of a run's events: the outlet, and on a terminal before it the live view."""
+    if not sys.stderr.isatty():
+        yield outlet.hear
+        return
+    # Loads rich, which a pipe has no use for.
+    from moa_mcp.cli.view.live import live_view
+
+    async with live_view(title, yields_to=outlet.takes) as view:
+
+        def hear(event: Event) -> None:
+            view.hear(event)
+            outlet.hear(event)
+
+        yield hear

@@ -1,0 +1,136 @@
+"""`moa-mcp doctor`: what was found of configuration, keys, servers and presets, and whether asks can work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import anyio
+import click
+
+from moa_mcp.api import open_service
+from moa_mcp.cli.commands.presets import no_default
+from moa_mcp.cli.config import home
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.summary import all_demo
+from moa_mcp.cli.view.table import table
+from moa_mcp.config.settings import Home, Settings, load_settings_or_defaults
+from moa_mcp.domain.errors import InvalidConfig
+from moa_mcp.domain.text import clean
+from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.service.catalog import PresetEntry
+from moa_mcp.service.service import LOCAL, Service
+
+Rows: TypeAlias = Iterator[tuple[str, str]]
+
+
+@click.command()
+@log_level
+def doctor() -> int:
+    """Show configuration, keys and presets; exit 0 only if asks can work."""
+    return anyio.run(_doctor)
+
+
+async def _doctor() -> int:
+    settings, problem = load_settings_or_defaults(home())
+    async with open_service() as service:
+        entries = await service.catalog.entries()
+        local = await _local_servers(service, settings)
+        store = await _store(service, settings)
+    rows = [
+        *_files(home(), problem),
+        *_keys(settings),
+        *local,
+        ("store", store),
+        *_presets(entries),
+        *_misnamed(home(), entries),
+    ]
+    click.echo(clean("\n".join(table(rows))))
+    fault = str(problem) if problem else _fault(settings, entries)
+    click.echo(clean(f"\n{_verdict(fault, settings, entries)}"))
+    return 2 if fault else 0
+
+
+def _files(at: Home, problem: InvalidConfig | None) -> Rows:
+    yield "configuration", f"{at.config_file} ({_state(at.config_file, problem)})"
+    yield "presets folder", f"{at.presets_folder}{_absence(at.presets_folder)}"
+    yield "data folder", f"{at.data_folder}{_absence(at.data_folder)}"
+
+
+def _state(file: Path, problem: InvalidConfig | None) -> str:
+    if problem is not None:
+        return f"not valid: {problem}"
+    return "valid" if file.exists() else "not there; the defaults hold"
+
+
+def _absence(folder: Path) -> str:
+    return "" if folder.is_dir() else " (not there)"
+
+
+def _keys(settings: Settings) -> Rows:
+    """Key variables, set or missing; their values are looked at by nobody here."""
+    for endpoint in settings.endpoints.values():
+        if variable := endpoint.api_key_env:
+            state = "set" if os.environ.get(variable, "").strip() else "missing"
+            yield f"key of {endpoint.name}", f"{variable} {state}"
+
+
+async def _local_servers(service: Service, settings: Settings) -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for endpoint in settings.endpoints.values():
+        if endpoint.local and endpoint.base_url:
+            models = await service.registry.local_models(endpoint.name)
+            found = f"{len(models)} models" if models else "no answer, or no models"
+            rows.append((f"local {endpoint.name}", f"{endpoint.base_url} {found}"))
+    return rows
+
+
+async def _store(service: Service, settings: Settings) -> str:
+    await service.store.latest(LOCAL)
+    if trouble := service.store.trouble():
+        return trouble
+    if not settings.store.enabled:
+        return "in memory: runs are gone when their process ends"
+    return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
+
+
+def _presets(entries: Sequence[PresetEntry]) -> Rows:
+    usable = [entry.name for entry in entries if entry.usable]
+    yield "presets", f"{len(entries)}, usable now: {', '.join(usable) or 'none'}"
+    for entry in entries:
+        if entry.layers is None:
+            yield "broken preset", str(entry.problem)
+        elif entry.default:
+            panel = " + ".join((*entry.proposers, f"aggregator {entry.aggregator}"))
+            yield "default preset", f"{entry.name}: {panel}"
+
+
+def _misnamed(at: Home, entries: Sequence[PresetEntry]) -> Rows:
+    """What lies in the presets folder and is in no list, for its name is not that of a preset."""
+    told = {entry.problem for entry in entries}
+    for problem in map(str, PresetLibrary(at.presets_folder).problems()):
+        if problem not in told:
+            yield "broken preset", problem
+
+
+def _fault(settings: Settings, entries: Sequence[PresetEntry]) -> str | None:
+    """What keeps an ask without further choices from working."""
+    default = next((entry for entry in entries if entry.default), None)
+    if default is None:
+        return f"{no_default(settings)}."
+    if default.usable:
+        return None
+    if default.missing:
+        return f"The default preset, {default.name}, needs {' and '.join(default.missing)}."
+    return f"The default preset, {default.name}, is not usable: {default.problem}"
+
+
+def _verdict(fault: str | None, settings: Settings, entries: Sequence[PresetEntry]) -> str:
+    if fault:
+        return f"Asks cannot work. {fault}"
+    default = next(entry for entry in entries if entry.default)
+    if all_demo((*default.proposers, str(default.aggregator)), settings.endpoints):
+        return "Asks work, but only the demo panel answers, which calls no model. Set one of the keys above."
+    return "Asks work."

@@ -1,0 +1,155 @@
+"""`moa-mcp presets`: the table of presets, one in full, and the check of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import click
+
+from moa_mcp.api import open_service
+from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.plan import estimate, extent
+from moa_mcp.cli.view.preset_tree import tree
+from moa_mcp.cli.view.table import table
+from moa_mcp.config import yamlfile
+from moa_mcp.config.settings import CONFIG, Settings
+from moa_mcp.config.validation import KeyPath
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.errors import InvalidPreset, MissingKey, nearest
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.text import clean, one_line
+from moa_mcp.flows.planning.dry_run import Bounds
+from moa_mcp.presets.library import is_name, parse
+from moa_mcp.service.catalog import PresetEntry
+from moa_mcp.views.run import counted
+
+
+@click.group(invoke_without_command=True)
+@log_level
+@click.pass_context
+def presets(ctx: click.Context) -> None:
+    """List the presets; `show` one, `validate` a file."""
+    if ctx.invoked_subcommand is None:
+        anyio.run(_list)
+
+
+@presets.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Show the shape of a preset, its calls and its price."""
+    anyio.run(_show, name)
+
+
+@presets.command()
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def validate(file: Path) -> None:
+    """Check the file of a preset; mistakes come with line and key."""
+    if file.suffix != ".yaml" or not is_name(file.stem):
+        expected = "lower-case letters, digits, - and _, then .yaml"
+        raise InvalidPreset(file.name, "the name of this file is not the name of a preset", expected=expected)
+    text = yamlfile.read(file, file.name, InvalidPreset)
+    preset = parse(text, file.name, file.stem)
+    if isinstance(preset, Preset):
+        anyio.run(_check_names, preset, yamlfile.parse(text, file.name, InvalidPreset))
+        click.echo(clean("\n".join(tree(preset))))
+    click.echo(f"{file.name} is valid.")
+
+
+async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
+    """Make sure that all that the preset names is declared; that a key is not set is no fault of the file."""
+    _check_providers(preset, document, valid_settings().endpoints)
+    async with open_service() as service:
+        await service.catalog.completed(preset, document)
+        with suppress(MissingKey):
+            service.registry.check(preset.required_models)
+
+
+def _check_providers(preset: Preset, document: yamlfile.Document, declared: Collection[str]) -> None:
+    """Make sure that every model, the fallbacks too, is of a provider that is declared."""
+    for model in preset.models:
+        if (provider := split_model(model)[0]) not in declared:
+            known = ", ".join(nearest(provider, declared))
+            expected = f"one of, nearest first, {known}, or one more that {CONFIG} declares"
+            path = next((path for path, leaf in _leaves(document.data) if leaf == model), ())
+            raise document.error(f"there is no provider {provider!r}", path, expected)
+
+
+def _leaves(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    """Every value in plain data that holds no others, behind the path to it."""
+    if isinstance(data, dict):
+        for key, value in cast("dict[str, Any]", data).items():
+            yield from _leaves(value, (*path, key))
+    elif isinstance(data, list):
+        for place, value in enumerate(cast("Sequence[Any]", data)):
+            yield from _leaves(value, (*path, place))
+    else:
+        yield path, data
+
+
+async def _list() -> None:
+    settings = valid_settings()
+    async with open_service() as service:
+        entries = await service.catalog.entries()
+    head = ("PRESET", "LAYERS", "PROPOSERS", "AGGREGATOR", "CALLS", "USABLE")
+    click.echo(clean("\n".join(table([head, *map(_row, entries)]))))
+    default = "* is the default" if any(entry.default for entry in entries) else no_default(settings)
+    click.echo(f"{default}. More on one of them: moa-mcp presets show NAME", err=True)
+
+
+def no_default(settings: Settings) -> str:
+    """What is to be said of a default preset that is not among the presets."""
+    return f"The default preset, {settings.default_preset}, does not exist: correct default_preset in {CONFIG}"
+
+
+def _row(entry: PresetEntry) -> tuple[str, ...]:
+    name = f"{entry.name}{' *' if entry.default else ''}"
+    if entry.layers is None:
+        return name, "-", "-", "-", "-", usability(entry)
+    proposers = str(len(entry.proposers))
+    return name, str(entry.layers), proposers, str(entry.aggregator), str(entry.calls), usability(entry)
+
+
+def usability(entry: PresetEntry) -> str:
+    """Whether a preset can be asked, and if not, what stands in the way."""
+    if entry.usable:
+        return "yes"
+    if entry.missing:
+        return f"needs {' and '.join(entry.missing)}"
+    return one_line(f"no: {entry.problem}")
+
+
+async def _show(name: str) -> None:
+    valid_settings()
+    async with open_service() as service:
+        preset, _ = await service.catalog.resolve(name)
+        entry = await service.catalog.entry(name)
+        bounds = service.catalog.bounds(preset)
+    click.echo(clean("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
+
+
+def _title(entry: PresetEntry) -> list[str]:
+    return [
+        f"{entry.title} ({entry.source}{', the default' if entry.default else ''})",
+        entry.description,
+        "",
+    ]
+
+
+def _bounds(bounds: Bounds) -> str:
+    least = f"at least {counted(bounds.least_calls, 'call')} in {counted(bounds.least_rounds, 'round')}"
+    return f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted"
+
+
+def _figures(entry: PresetEntry, bounds: Bounds) -> list[str]:
+    return [
+        "",
+        extent(entry.layers, entry.calls, entry.serial_rounds),
+        _bounds(bounds),
+        f"{estimate(entry.estimated_cost_usd)} for a question of ordinary length",
+        f"usable: {usability(entry)}",
+    ]

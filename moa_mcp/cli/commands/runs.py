@@ -1,0 +1,105 @@
+"""`moa-mcp runs`: the stored runs, one in full, and forgetting them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import anyio
+import click
+
+from moa_mcp.api import open_service
+from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.table import table
+from moa_mcp.domain.errors import InvalidRequest, UnknownRun
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.text import clean, one_line
+from moa_mcp.service.service import LOCAL, Service
+from moa_mcp.views.run import account, answer_text, dollars, draft_markdown
+
+_QUESTION_SHOWN = 60
+
+
+@click.group(invoke_without_command=True)
+@log_level
+@click.pass_context
+def runs(ctx: click.Context) -> None:
+    """List the stored runs; `show` one, `rm` one, `prune` the old ones."""
+    if ctx.invoked_subcommand is None:
+        anyio.run(_list)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--drafts", is_flag=True, help="Print every draft in full, too.")
+def show(run_id: str, drafts: bool) -> None:
+    """Show the question and answer of a run, and what it cost."""
+    anyio.run(_show, run_id, drafts)
+
+
+@runs.command()
+@click.argument("run_id")
+def rm(run_id: str) -> None:
+    """Forget a run with its drafts."""
+    anyio.run(_remove, run_id)
+
+
+@runs.command()
+def prune() -> None:
+    """Forget the runs that are older, or more, than the settings keep."""
+    anyio.run(_prune)
+
+
+@asynccontextmanager
+async def _service() -> AsyncGenerator[Service]:
+    """The service; that there is no run of an id is said in the words of the terminal."""
+    valid_settings()
+    async with open_service() as service:
+        try:
+            yield service
+        except UnknownRun as error:
+            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists those that are.") from None
+
+
+async def _list() -> None:
+    async with _service() as service:
+        rows = [_row(run) for run in await service.runs()]
+    if not rows:
+        click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
+        return
+    head = ("RUN", "WHEN", "STATUS", "PRESET", "CALLS", "COST", "QUESTION")
+    click.echo(clean("\n".join(table([head, *rows]))))
+    click.echo("More on one of them: moa-mcp runs show RUN", err=True)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    when = datetime.fromtimestamp(run.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
+    question = one_line(run.task.question, _QUESTION_SHOWN)
+    return run.run_id, when, run.status, run.preset, str(run.calls_made), dollars(run.cost_usd), question
+
+
+async def _show(run_id: str, drafts: bool) -> None:
+    async with _service() as service:
+        run = await service.desk.collect(LOCAL, run_id)
+    click.echo(clean(f"Question: {run.task.question}\n"))
+    if drafts:
+        click.echo(clean("\n".join(draft_markdown(record, run) for record in run.drafts)))
+    said = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
+    told = account(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
+    click.echo(clean(f"{said}\n\n{told}"))
+
+
+async def _remove(run_id: str) -> None:
+    async with _service() as service:
+        await service.remove(run_id)
+    click.echo(clean(f"Run {run_id} is forgotten."))
+
+
+async def _prune() -> None:
+    keeping = valid_settings().store
+    async with _service() as service:
+        gone = await service.store.prune()
+    kept = f"{keeping.keep_days} days and {keeping.max_mb} MB are kept"
+    click.echo(f"{gone} {'run is' if gone == 1 else 'runs are'} forgotten; {kept}.")

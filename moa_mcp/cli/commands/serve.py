@@ -1,0 +1,194 @@
+"""`moa-mcp serve`: the MCP server on stdin and stdout, or on a port."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from threading import Timer
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+from click.core import ParameterSource
+
+from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.tune_gc import collect_seldom
+
+if TYPE_CHECKING:
+    from moa_mcp.server.transports.http.options import HttpOptions
+    from moa_mcp.service.service import Service
+
+logger = logging.getLogger(__name__)
+
+TRANSPORTS = {"stdio": (), "http": ("mcp", "sse"), "streamable-http": ("mcp",), "sse": ("sse",)}
+"""The ways to reach the server, and what each serves on its port."""
+
+FOR_A_PERSON = (
+    "moa-mcp: serving MCP to a program that talks to it over stdin and stdout. You are at a terminal: "
+    "Ctrl-C ends it; `moa-mcp ask QUESTION` asks a panel, `moa-mcp --help` shows the rest."
+)
+"""Said to whoever starts the server by hand, who would wait in front of nothing."""
+
+OF_STREAMABLE_HTTP = {"json_response", "stateless"}
+OF_A_PORT = {"host", "port", "allowed_host", "allow_configure", "requests_per_minute", *OF_STREAMABLE_HTTP}
+
+
+@click.command()
+@click.option(
+    "--transport",
+    type=click.Choice(list(TRANSPORTS)),
+    default="stdio",
+    envvar="MOA_MCP_TRANSPORT",
+    show_default=True,
+    show_envvar=True,
+    help="How clients reach the server; http is streamable-http and sse on one port.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    envvar="MOA_MCP_HOST",
+    show_default=True,
+    show_envvar=True,
+    help="The address to listen on. Any but this machine's own loopback needs MOA_MCP_TOKENS and --allowed-host.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    envvar="MOA_MCP_PORT",
+    show_default=True,
+    show_envvar=True,
+    help="The port to listen on; 0 is any free one.",
+)
+@click.option(
+    "--allowed-host",
+    multiple=True,
+    envvar="MOA_MCP_ALLOWED_HOST",
+    show_envvar=True,
+    help="A name by which clients may reach the server, with or without a port (repeatable).",
+)
+@click.option(
+    "--allow-configure",
+    is_flag=True,
+    envvar="MOA_MCP_ALLOW_CONFIGURE",
+    show_envvar=True,
+    help="Let clients change presets and the default one with moa_configure.",
+)
+@click.option(
+    "--json-response",
+    is_flag=True,
+    envvar="MOA_MCP_JSON_RESPONSE",
+    show_envvar=True,
+    help="Answer at /mcp with JSON instead of streams; nothing is told while a call runs.",
+)
+@click.option(
+    "--stateless",
+    is_flag=True,
+    envvar="MOA_MCP_STATELESS",
+    show_envvar=True,
+    help="Keep no sessions at /mcp for clients of 2025.",
+)
+@click.option(
+    "--requests-per-minute",
+    type=click.IntRange(min=1),
+    default=6000,
+    envvar="MOA_MCP_REQUESTS_PER_MINUTE",
+    show_default=True,
+    show_envvar=True,
+    help="How many requests of one owner are served a minute.",
+)
+@log_level
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    transport: str,
+    host: str,
+    port: int,
+    allowed_host: tuple[str, ...],
+    allow_configure: bool,
+    json_response: bool,
+    stateless: bool,
+    requests_per_minute: int,
+) -> None:
+    """Serve MCP. On stdio, stdout carries the protocol and nothing else.
+
+    MOA_MCP_TOKENS, as name=token pairs with commas between them, makes every request over HTTP need one of the
+    tokens; the runs of each name are its own.
+    """
+    _refuse_what_does_not_fit(ctx, transport)
+    if transport == "stdio":
+        if sys.stdin.isatty():
+            click.echo(FOR_A_PERSON, err=True)
+        anyio.run(_serve_stdio)
+        return
+    # A server on stdio does without a web server.
+    from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
+
+    options = HttpOptions(
+        faces=TRANSPORTS[transport],
+        host=host,
+        port=port,
+        tokens=parse_tokens(os.environ.get("MOA_MCP_TOKENS", "")),
+        allowed_hosts=allowed_host,
+        allow_configure=allow_configure,
+        json_response=json_response,
+        stateless=stateless,
+        requests_per_minute=requests_per_minute,
+    )
+    options.check()
+    anyio.run(_serve_http, options)
+
+
+def _refuse_what_does_not_fit(ctx: click.Context, transport: str) -> None:
+    """Flags that would have no effect are mistakes; variables may be meant for another server."""
+    fitting = OF_A_PORT if TRANSPORTS[transport] else set[str]()
+    if "mcp" not in TRANSPORTS[transport]:
+        fitting = fitting - OF_STREAMABLE_HTTP
+    for name in sorted(OF_A_PORT - fitting):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            flag = "--" + name.replace("_", "-")
+            raise click.UsageError(f"{flag} does not fit --transport {transport}; leave it out.", ctx)
+
+
+async def _serve_stdio() -> None:
+    # The SDK is most of a start; `moa-mcp serve --help` does without it. All that importing makes is kept, so
+    # looking for garbage among it is time lost: a tenth of a start.
+    gc.disable()
+    from moa_mcp.api import open_service
+    from moa_mcp.server.transports.lifecycle import serve as live
+    from moa_mcp.server.transports.stdio.serve import serve_stdio
+
+    collect_seldom()
+    gc.enable()
+    await live(serve_stdio, _heeded(open_service()), patience=1.0, on_end=partial(_end_by, 1.8))
+
+
+async def _serve_http(options: HttpOptions) -> None:
+    from moa_mcp.api import open_service
+    from moa_mcp.server.transports.http.serve import HttpTransport
+    from moa_mcp.server.transports.lifecycle import serve as live
+
+    collect_seldom()
+    transport = HttpTransport(options, announce=partial(click.echo, err=True))
+    await live(transport, _heeded(open_service()), patience=3.5, on_end=partial(_end_by, 4.5))
+
+
+@asynccontextmanager
+async def _heeded(opening: AbstractAsyncContextManager[Service]) -> AsyncGenerator[Service]:
+    """The service, with what is wrong with its configuration said in the log."""
+    async with opening as service:
+        if problem := service.settings.problem:
+            logger.warning("%s Until it is mended, the defaults hold.", problem)
+        yield service
+
+
+def _end_by(seconds: float) -> None:
+    """End the process after `seconds`, if anything holds up its end: a name that is looked up, a disk that hangs."""
+    watchdog = Timer(seconds, os._exit, args=(0,))
+    watchdog.daemon = True
+    watchdog.start()

@@ -1,0 +1,125 @@
+"""The group of commands, and the one place where errors become lines on stderr and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from moa_mcp.domain.errors import MoAError, UserError, nearest
+from moa_mcp.domain.text import clean, one_line
+
+logger = logging.getLogger(__name__)
+
+DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+"""The exit codes; a command that returns nothing is done."""
+
+_COMMANDS = ("serve", "ask", "presets", "runs", "doctor")
+_OWN_OPTIONS = ("--help", "-h", "--version")
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""How the system says that a file takes no more. The store handles its own."""
+
+
+class Commands(click.Group):
+    """Commands that are imported when they are named, so that `serve` starts without what `ask` needs.
+
+    Options without a command are those of `serve`.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"moa_mcp.cli.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS:
+            known = ", ".join(nearest(args[0], _COMMANDS))
+            question = " Questions are put with `moa-mcp ask`." if " " in args[0] else ""
+            ctx.fail(f"There is no command {one_line(args[0], 60)!r}. Known, nearest first: {known}.{question}")
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in _OWN_OPTIONS):
+            args = ["serve", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="moa-mcp", message="%(prog)s %(version)s")
+def moa_mcp() -> None:
+    """Ask a Mixture-of-Agents: layers of models draft in parallel, an aggregator writes one answer.
+
+    Without a command it serves MCP over stdio, as `moa-mcp serve` does.
+    """
+
+
+def run(arguments: Sequence[str], command: click.Command = moa_mcp) -> int:
+    """Run a command line and return its exit code; what went wrong is told on stderr, without a traceback."""
+    try:
+        return command.main(list(arguments), prog_name="moa-mcp", standalone_mode=False) or DONE
+    except (click.Abort, KeyboardInterrupt):
+        return _tell("Interrupted: the run and its calls were stopped.", INTERRUPTED)
+    except Exception as error:
+        return _told(_innermost(error))
+
+
+def _told(error: BaseException) -> int:
+    match error:
+        case click.UsageError(ctx=click.Context() as ctx):
+            said = error.format_message()
+            end = "" if said.endswith((".", "?")) else "."
+            return _tell(f"{said}{end} See `{ctx.command_path} --help`.", MISUSED)
+        case click.ClickException():
+            return _tell(error.format_message(), MISUSED)
+        case UserError():
+            return _tell(str(error), MISUSED)
+        case MoAError():
+            return _tell(str(error), FAILED)
+        case BrokenPipeError():
+            return _reader_left()
+        case OSError(errno=code, filename=None) if code in _NO_ROOM:
+            return _unwritten(error)
+        case _:
+            logger.debug("The command broke", exc_info=error)
+            kind = type(error).__name__
+            more = "please report it, with what MOA_MCP_LOG_LEVEL=debug shows when it happens again"
+            return _tell(f"An unexpected fault in moa-mcp ({kind}); {more}.", FAILED)
+
+
+def _tell(what: str, code: int) -> int:
+    click.echo(clean(f"moa-mcp: {what}"), err=True)
+    return code
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """What was raised, without the groups that task groups put around what passes through them."""
+    inside: Sequence[BaseException] = getattr(error, "exceptions", ())
+    return _innermost(inside[0]) if len(inside) == 1 else error
+
+
+def _reader_left() -> int:
+    """Whoever read stdout is gone (`| head`): nothing is left to say."""
+    _write_no_more()
+    return FAILED
+
+
+def _unwritten(error: OSError) -> int:
+    _write_no_more()
+    way_out = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
+    return _tell(f"The output could not be written: {error.strerror}. {way_out}.", FAILED)
+
+
+def _write_no_more() -> None:
+    """Let go of stdout, which Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,134 @@
+"""How a run's answer leaves on stdout: streamed to a terminal, alone to a pipe, or within the run as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Protocol
+
+import click
+
+from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
+from moa_mcp.domain.text import Cleaner, clean, cleaned
+from moa_mcp.runs.runner import CallEnded, Event, TextArrived
+from moa_mcp.views.run import draft_markdown, draft_text, result
+
+
+class Outlet(Protocol):
+    """A way out for answers."""
+
+    def takes(self, event: Event) -> bool:
+        """Whether it writes to stdout as soon as it hears of `event`."""
+        ...
+
+    def hear(self, event: Event) -> None:
+        """Write what `event` brings of the answer, if it is time to."""
+        ...
+
+    def finish(self, run: Run) -> None:
+        """Write what is left to write once the run has ended, however it ended."""
+        ...
+
+
+def outlet_for(*, as_json: bool, drafts: bool) -> Outlet:
+    """The way out that fits this process's stdout; with `drafts` they follow the answer."""
+    if as_json:
+        return AsJson(drafts)
+    return Streamed(drafts) if sys.stdout.isatty() else Alone(drafts)
+
+
+class Streamed:
+    """Writes the answer piece by piece to a terminal, which is shown nothing that it would obey."""
+
+    def __init__(self, drafts: bool) -> None:
+        self._drafts = drafts
+        self._writer: str | None = None
+        self._written: list[str] = []
+        self._cleaner = Cleaner()
+
+    def takes(self, event: Event) -> bool:
+        return isinstance(event, TextArrived) and _writes_the_answer(event.call)
+
+    def hear(self, event: Event) -> None:
+        match event:
+            case TextArrived(call, piece) if _writes_the_answer(call):
+                self._turn_to(call)
+                self._written.append(piece)
+                click.echo(self._cleaner.feed(piece), nl=False)
+            case CallEnded(record) if record.call.id == self._writer and isinstance(record.outcome, Failure):
+                self._revoke(f"{record.call.model} broke off: {record.error}.")
+            case _:
+                pass
+
+    def finish(self, run: Run) -> None:
+        """End the answer, or write it whole: it may have come in no pieces, or in others."""
+        answer = (run.answer or "").strip()
+        click.echo(self._cleaner.close(), nl=False)
+        if self._written and answer in ("", "".join(self._written).strip()):
+            click.echo()
+        elif answer:
+            self._revoke("What is above was revised.")
+            click.echo(clean(answer))
+        if answer and self._drafts:
+            click.echo(clean(f"\n{_drafts(run)}"))
+
+    def _turn_to(self, call: Call) -> None:
+        if self._writer not in (None, call.id):
+            self._revoke(f"{call.model} writes anew.")
+        self._writer = call.id
+
+    def _revoke(self, why: str) -> None:
+        if self._written:
+            click.echo(self._cleaner.close())
+            click.echo(f"moa-mcp: {clean(why)} Only what follows counts.", err=True)
+        self._written.clear()
+
+
+class Alone:
+    """Writes the answer once it is whole: to a pipe, behind which there may be a terminal or a model."""
+
+    def __init__(self, drafts: bool) -> None:
+        self._drafts = drafts
+
+    def takes(self, event: Event) -> bool:
+        return False
+
+    def hear(self, event: Event) -> None:
+        """Nothing is written before the end."""
+
+    def finish(self, run: Run) -> None:
+        if run.answer is not None:
+            write(clean(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
+
+
+class AsJson:
+    """Writes the structured result, which has an answer or says why not."""
+
+    def __init__(self, drafts: bool) -> None:
+        self._drafts = drafts
+
+    def takes(self, event: Event) -> bool:
+        return False
+
+    def hear(self, event: Event) -> None:
+        """Nothing is written before the end."""
+
+    def finish(self, run: Run) -> None:
+        facts = result(run)
+        if self._drafts:
+            facts["drafts"] = [draft_text(record, run) for record in run.drafts]
+        write(json.dumps(cleaned(facts), ensure_ascii=False, indent=2))
+
+
+def write(text: str) -> None:
+    """Put `text` on stdout as UTF-8, whatever the locale, with exactly one newline behind it."""
+    sys.stdout.buffer.write(text.rstrip("\n").encode("utf-8", "replace") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _drafts(run: Run) -> str:
+    return "\n".join(draft_markdown(record, run) for record in run.drafts)
+
+
+def _writes_the_answer(call: Call) -> bool:
+    return call.role == AGGREGATOR and "/" not in call.id

@@ -1,0 +1,148 @@
+"""The live view: the board of a run, drawn on a terminal's stderr while the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from moa_mcp.cli.view.progress_table import Board, Row, State, drafts
+from moa_mcp.domain.model import PROPOSER
+from moa_mcp.domain.text import one_line
+from moa_mcp.runs.runner import Event
+
+REDRAWN_EVERY = 0.1
+"""Seconds between two drawings: often enough for the seconds to run smoothly."""
+
+_WORDS: dict[State, tuple[str, str]] = {
+    "waiting": ("waiting", "dim"),
+    "asked": ("asked", "yellow"),
+    "writing": ("writing", "cyan"),
+    "ok": ("done", "green"),
+    "cut": ("cut off", "magenta"),
+    "failed": ("failed", "red"),
+    "cancelled": ("cancelled", "magenta"),
+    "refused": ("not sent", "magenta"),
+}
+
+
+class View:
+    """A board that is being shown, until an event that it `yields_to`: then it stays as it last was."""
+
+    def __init__(self, title: str, console: Console, yields_to: Callable[[Event], bool]) -> None:
+        self._title = title
+        self._yields_to = yields_to
+        self._console = console
+        self._board = Board(anyio.current_time)
+        self._started = anyio.current_time()
+        self._live = Live(console=console, auto_refresh=False, redirect_stdout=False)
+
+    def hear(self, event: Event) -> None:
+        """Take an event in; it is seen with the next drawing."""
+        self._board.hear(event)
+        if self._yields_to(event):
+            self.freeze()
+
+    def redraw(self) -> None:
+        if self._live.is_started:
+            self._live.update(self._drawing(), refresh=True)
+
+    def freeze(self) -> None:
+        """Draw once more and let go of the screen; a second time does nothing."""
+        self.redraw()
+        self._live.stop()
+
+    async def run(self) -> None:
+        """Keep the view up to date until cancelled."""
+        self._live.start()
+        while True:
+            self.redraw()
+            await anyio.sleep(REDRAWN_EVERY)
+
+    def _drawing(self) -> RenderableType:
+        now = anyio.current_time()
+        return drawing(self._board, self._title, now - self._started, now, room=self._console.height - 1)
+
+
+@asynccontextmanager
+async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGenerator[View]:
+    """A view on stderr for as long as the block lasts and nobody else wants the terminal."""
+    view = View(title, Console(stderr=True), yields_to)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(view.run, name="live view")
+            yield view
+            tasks.cancel_scope.cancel()
+    finally:
+        view.freeze()
+
+
+def drawing(board: Board, title: str, seconds: float, now: float, room: int) -> RenderableType:
+    """The board at the moment `now`, `seconds` into the run.
+
+    Layers that ended are one line each if `room` lines cannot hold them all.
+    """
+    table = _grid()
+    table.add_row("", _giving_way(one_line(title), "bold"), "", *_figures(board.rows, seconds))
+    crowded = 1 + len(board.rows) + len(board.layers) > room
+    for layer, rows in board.layers:
+        table.add_row(Text(f"layer {layer}", "bold"), _giving_way(_purpose(rows), "bold"))
+        if not (crowded and all(row.record for row in rows)):
+            for row in rows:
+                table.add_row(*_line(row, now))
+    return table
+
+
+def _grid() -> Table:
+    """Columns for place, model, state, seconds, tokens, price and what went wrong.
+
+    On a narrow terminal those that may wrap give way first: model and fault, whose texts are cut instead.
+    """
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(max_width=44)
+    table.add_column(no_wrap=True)
+    for _ in ("seconds", "tokens", "price"):
+        table.add_column(no_wrap=True, justify="right")
+    table.add_column()
+    return table
+
+
+def _giving_way(text: str, style: str = "") -> Text:
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def _purpose(rows: Sequence[Row]) -> str:
+    proposals = [row for row in rows if row.call.role == PROPOSER and "/" not in row.call.id]
+    return f"{drafts(proposals)} of {len(proposals)} drafts" if proposals else "the answer"
+
+
+def _line(row: Row, now: float) -> tuple[Text, ...]:
+    word, style = _WORDS[row.state]
+    why = one_line(row.record.error, 120) if row.record and row.record.error else ""
+    seconds = row.seconds(now)
+    return (
+        Text(f"  {one_line(row.call.id)}", "dim"),
+        _giving_way(one_line(row.call.model)),
+        Text(word, style),
+        *_figures((row,), seconds),
+        _giving_way(why, "red"),
+    )
+
+
+def _figures(rows: Sequence[Row], seconds: float | None) -> tuple[Text, Text, Text]:
+    """Seconds, tokens and price of one or many rows; what is not counted yet is marked with a tilde."""
+    written = [row.tokens for row in rows]
+    total = sum(count for count, _ in written)
+    mark = "" if all(exact for count, exact in written if count) else "~"
+    prices = [row.cost_usd for row in rows if row.cost_usd is not None]
+    return (
+        Text("" if seconds is None else f"{seconds:.1f} s"),
+        Text(f"{mark}{total:,} tokens" if total else ""),
+        Text(f"${sum(prices):.4f}" if prices else ""),
+    )

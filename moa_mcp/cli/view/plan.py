@@ -1,0 +1,88 @@
+"""`moa-mcp ask --dry-run`: what a request would do, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import click
+
+from moa_mcp.api import open_service
+from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.view.answer import write
+from moa_mcp.cli.view.preset_tree import tree
+from moa_mcp.domain.text import clean, one_line
+from moa_mcp.flows.planning.call_bounds import ends_early, reach
+from moa_mcp.service.service import Plan, Request
+from moa_mcp.views.run import counted, rounded
+
+
+async def show_plan(request: Request, as_json: bool) -> None:
+    """Print the plan of a request. Raises what the request would be refused with."""
+    valid_settings()
+    async with open_service() as service:
+        plan = await service.plan(request)
+    if as_json:
+        write(json.dumps(_facts(plan), ensure_ascii=False, indent=2))
+        return
+    for note in _notes(plan):
+        click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
+    write(clean("\n".join((*tree(plan.preset), *_figures(plan)))))
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    return {
+        "preset": plan.preset.name,
+        "layers": plan.preset.layers,
+        "calls": plan.rehearsal.calls,
+        "serial_rounds": plan.rehearsal.rounds,
+        "calls_by_model": _by_model(plan),
+        "estimated_cost_usd": rounded(plan.cost_usd),
+        "limits": plan.limits.model_dump(),
+        "notes": _notes(plan),
+    }
+
+
+def _notes(plan: Plan) -> list[str]:
+    """What to know of the plan; above all why it could not be sent now."""
+    missing = [str(plan.missing)] if plan.missing else []
+    return [*missing, *plan.notes, *ends_early(reach(plan.preset, plan.task), plan.limits.max_calls)]
+
+
+def _by_model(plan: Plan) -> dict[str, int]:
+    return dict(Counter(call.model for call in plan.rehearsal.asked))
+
+
+def _figures(plan: Plan) -> list[str]:
+    read, written = plan.rehearsal.input_tokens, plan.rehearsal.output_tokens
+    return [
+        extent(plan.preset.layers, plan.rehearsal.calls, plan.rehearsal.rounds),
+        *(f"  {count:>3} × {model}" for model, count in _by_model(plan).items()),
+        f"about {read:,} tokens in and {written:,} out; {estimate(plan.cost_usd)}",
+        f"limits: {_bounds(plan)}",
+        "Nothing was sent.",
+    ]
+
+
+def _bounds(plan: Plan) -> str:
+    """What the run cannot exceed; dollars only where the price is known, for nothing else could be counted."""
+    limits = plan.limits
+    dollars = "price unknown, so no limit in dollars holds" if plan.cost_usd is None else f"${limits.max_cost_usd:g}"
+    bounds = (
+        f"{limits.max_calls} calls" if limits.max_calls else "",
+        f"{limits.max_tokens:,} tokens" if limits.max_tokens else "",
+        dollars if limits.max_cost_usd else "",
+        f"{limits.deadline_seconds:g} s" if limits.deadline_seconds else "",
+    )
+    return ", ".join(bound for bound in bounds if bound)
+
+
+def extent(layers: int | None, calls: int | None, rounds: int | None) -> str:
+    """How large a preset is, for people."""
+    return f"{counted(layers, 'layer')} · {counted(calls, 'call')} in {counted(rounds, 'round')}"
+
+
+def estimate(cost_usd: float | None) -> str:
+    """An estimated price for people."""
+    return "price unknown" if cost_usd is None else f"about ${cost_usd:.4f}"

@@ -1,0 +1,96 @@
+"""The board: where every call of a run stands, kept up to date from the runner's events. It draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from moa_mcp.domain.model import Call, CallRecord, Draft
+from moa_mcp.runs.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, RunPlanned, TextArrived
+
+LETTERS_PER_TOKEN = 4
+"""A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
+
+State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled", "refused"]
+
+
+@dataclass(slots=True)
+class Row:
+    """One call on the board; `started` is on the board's clock, `letters` counts what has arrived."""
+
+    call: Call
+    started: float | None = None
+    letters: int = 0
+    record: CallRecord | None = None
+
+    @property
+    def state(self) -> State:
+        if self.record is not None:
+            return self.record.status
+        if self.started is None:
+            return "waiting"
+        return "writing" if self.letters else "asked"
+
+    def seconds(self, now: float) -> float | None:
+        """How long the call took, or has taken until `now`; None before it was sent."""
+        if self.record is not None:
+            return self.record.seconds
+        return None if self.started is None else now - self.started
+
+    @property
+    def tokens(self) -> tuple[int, bool]:
+        """The tokens it wrote, and whether that is the provider's own count."""
+        usage = self.record.outcome.usage if self.record else None
+        if usage and usage.output_tokens is not None:
+            return usage.output_tokens, not usage.estimated
+        return self.letters // LETTERS_PER_TOKEN, False
+
+    @property
+    def cost_usd(self) -> float | None:
+        return self.record.outcome.usage.cost_usd if self.record else None
+
+
+class Board:
+    """Hears of a run's events and keeps a row for each call; `clock` is in seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._rows: dict[str, Row] = {}
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """All rows in the order of the plan, the calls of a panel in a slot behind their slot."""
+        place = {identity: number for number, identity in enumerate(self._rows)}
+        return sorted(self._rows.values(), key=lambda row: place[row.call.id.partition("/")[0]])
+
+    @property
+    def layers(self) -> list[tuple[int, list[Row]]]:
+        """The rows by layer, in the order in which the layers began."""
+        return [(layer, list(rows)) for layer, rows in groupby(self.rows, key=lambda row: row.call.layer)]
+
+    def hear(self, event: Event) -> None:
+        """Take an event in."""
+        match event:
+            case BatchStarted(batch):
+                for call in batch.calls:
+                    self._row(call)
+                for branch in batch.branches:
+                    self._row(branch.call).started = self._clock()
+            case CallStarted(call):
+                self._row(call).started = self._clock()
+            case TextArrived(call, piece):
+                self._row(call).letters += len(piece)
+            case CallEnded(record) | BranchEnded(record):
+                self._row(record.call).record = record
+            case RunPlanned():
+                pass  # the board grows with what begins
+
+    def _row(self, call: Call) -> Row:
+        return self._rows.setdefault(call.id, Row(call))
+
+
+def drafts(rows: Iterable[Row]) -> int:
+    """How many of the rows ended with a text."""
+    return sum(row.record is not None and isinstance(row.record.outcome, Draft) for row in rows)

@@ -1,0 +1,62 @@
+"""What is told on stderr once a run has ended: what to know of the answer and, on a terminal, its cost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+
+import click
+
+from moa_mcp.domain.endpoints import Endpoint, split_model
+from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.text import one_line
+from moa_mcp.views.run import counted, dollars, tokens
+
+NO_MODEL = (
+    "No model was called: the demo panel answered with canned text. Set the key variable of a provider, "
+    "for example OPENROUTER_API_KEY, and ask again; `moa-mcp doctor` lists them all."
+)
+
+
+def report(run: Run, endpoints: Mapping[str, Endpoint]) -> None:
+    """Tell of a run that has ended.
+
+    Raises:
+        RunFailed: it has no answer; the message names the causes.
+    """
+    for note in _notes(run, endpoints):
+        click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
+    if sys.stderr.isatty():
+        click.echo(account_line(run), err=True)
+    if run.answer is None:
+        raise RunFailed(run.error or f"The run was {run.status} and has no answer.")
+
+
+def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
+    if run.cached:
+        yield "This was asked just before; it is the stored answer. --fresh asks anew."
+    if all_demo((record.call.model for record in run.calls), endpoints):
+        yield NO_MODEL
+    else:
+        yield from run.notes
+
+
+def account_line(run: Run) -> str:
+    """What the run took, on one line."""
+    return (
+        f"{run.preset} · {run.status}{_marks(run)} · {counted(run.layers, 'layer')} · "
+        f"{counted(run.calls_made, 'call')} · {tokens(run.input_tokens)} tokens in, "
+        f"{tokens(run.output_tokens)} out · "
+        f"{dollars(run.cost_usd)} · {run.seconds:.1f} s"
+    )
+
+
+def _marks(run: Run) -> str:
+    return "".join(f", {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
+
+
+def all_demo(models: Iterable[str], endpoints: Mapping[str, Endpoint]) -> bool:
+    """Whether none of the models is one: all are of the demo dialect."""
+    found = [endpoints.get(split_model(model)[0]) for model in models]
+    return bool(found) and all(endpoint is not None and endpoint.dialect == "demo" for endpoint in found)

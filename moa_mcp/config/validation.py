@@ -1,0 +1,136 @@
+"""What pydantic finds wrong with data that a person wrote, in words for that person.
+
+A value is never repeated: it may be a key that was pasted into the wrong place. Which file and line it stands
+in is known to `yamlfile.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, get_args
+
+from pydantic import BaseModel, StringConstraints, Tag, ValidationError
+from pydantic_core import ErrorDetails
+
+from moa_mcp.domain.errors import nearest
+from moa_mcp.domain.fields import ModelId, Name
+from moa_mcp.domain.text import one_line
+
+KeyPath: TypeAlias = tuple[str | int, ...]
+"""Where a value stands in data: `("proposers", 0, "model")`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: what, where, and what would be right."""
+
+    problem: str
+    path: KeyPath
+    expected: str | None = None
+
+
+def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Fault:
+    """The fault to mend first: an unknown key, which is often the misspelling of one that is then missing."""
+    details = error.errors(include_url=False, include_input=False)
+    detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
+    kind, path = detail["type"], _place(detail["loc"], data)
+    if kind == "extra_forbidden":
+        return _unknown(path, known_keys(model, detail["loc"]))
+    if kind == "missing":
+        return Fault("this key is missing", (*path, detail["loc"][-1]))
+    if kind == "impossible":
+        told = detail.get("ctx", {})
+        return Fault(told["problem"], _place((*detail["loc"], *told["place"]), data), told["expected"])
+    if kind == "value_error":
+        return Fault(detail["msg"].removeprefix("Value error, "), path)
+    return Fault("this value does not fit", path, _expected(detail))
+
+
+def spelled(path: KeyPath) -> str:
+    """A path as text: `proposers[0].model`."""
+    parts = (f"[{part}]" if isinstance(part, int) else f".{one_line(part, 60)}" for part in path)
+    return "".join(parts).removeprefix(".")
+
+
+def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """The keys that `model` knows where the last part of `path` stands, a path as pydantic reports it.
+
+    Such a path names, behind each choice of several models, the one that was chosen.
+    """
+    found: list[type[BaseModel]] = [model]
+    choices: list[_Choice] = []
+    for part in map(str, path[:-1]):
+        if chosen := [one for tag, one in choices if part in (tag, *_literals(one))]:
+            found, choices = chosen, []
+        elif fields := [one.model_fields[part] for one in found if part in one.model_fields]:
+            choices = list(_choices(fields[0].annotation)) or choices
+            found = [one for _, one in choices] or found
+    return list(dict.fromkeys(key for one in found for key in _spellings(one)))
+
+
+def _unknown(path: KeyPath, known: list[str]) -> Fault:
+    name = one_line(str(path[-1]), 60)
+    ranked = nearest(name, known)
+    return Fault(f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}")
+
+
+def _place(location: KeyPath, data: Any) -> KeyPath:
+    """`location` as far as it is in the data, without the names of choices that pydantic puts in between."""
+    path: list[str | int] = []
+    for part in location:
+        try:
+            data = data[part]
+        except (LookupError, TypeError):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _expected(detail: ErrorDetails) -> str:
+    context = detail.get("ctx", {})
+    if detail["type"] == "string_pattern_mismatch":
+        return _FORMS.get(context["pattern"], f"text of the form {context['pattern']}")
+    if detail["type"] == "union_tag_invalid":
+        return f"{context['discriminator']} to be one of {context['expected_tags']}"
+    if detail["type"] == "union_tag_not_found":
+        return f"a key {context['discriminator']} that says which kind it is"
+    wish = detail["msg"].partition(" should ")[2] or detail["msg"]
+    return _SHAPES.get(detail["type"], wish.removeprefix("be ").removeprefix("have "))
+
+
+def _pattern(annotated: Any) -> str:
+    return next(str(part.pattern) for part in get_args(annotated) if isinstance(part, StringConstraints))
+
+
+_FORMS = {
+    _pattern(ModelId): "provider/model, as in openai/gpt-5.5",
+    _pattern(Name): "a name of lower-case letters, digits, - and _",
+}
+_SHAPES: dict[str, str] = {
+    "model_type": "keys with values",
+    "model_attributes_type": "keys with values",
+    "dict_type": "keys with values",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+
+_Choice: TypeAlias = tuple[str | None, type[BaseModel]]
+
+
+def _choices(annotation: Any, tag: str | None = None) -> Iterator[_Choice]:
+    """The models that a value of this type may be, each with the tag that marks its choice."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield tag, annotation
+    parts = get_args(annotation)
+    tag = next((part.tag for part in parts if isinstance(part, Tag)), tag)
+    for part in parts:
+        yield from _choices(part, tag)
+
+
+def _literals(model: type[BaseModel]) -> tuple[Any, ...]:
+    return tuple(word for field in model.model_fields.values() for word in get_args(field.annotation))
+
+
+def _spellings(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,285 @@
+"""YAML files that a person writes: read strictly, with the line of every key; written whole or not at all.
+
+What the keys mean is said by pydantic models elsewhere; here their complaints get a file and a line.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from moa_mcp.config.validation import KeyPath, likeliest, spelled
+from moa_mcp.domain.errors import InvalidConfig, InvalidPreset
+from moa_mcp.domain.text import repair
+
+MOST_BYTES = 256 * 1024
+DEEPEST = 20
+MOST_VALUES = 4_000
+
+Misfit: TypeAlias = type[InvalidPreset] | type[InvalidConfig]
+"""Which error the file's faults become."""
+
+M = TypeVar("M", bound=BaseModel)
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_BOOLEANS = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
+# More digits than 18 are no setting of anything, and Python refuses to read thousands of them.
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
+_FLOAT = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file says: plain data, and the line of every key and item."""
+
+    file: str
+    data: dict[str, Any]
+    lines: Mapping[KeyPath, int]
+    misfit: Misfit
+
+    def line_of(self, path: KeyPath) -> int | None:
+        """The line of the key or item at `path`, or of the nearest thing around it; None outside the file."""
+        return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
+
+    def error(self, problem: str, path: KeyPath = (), expected: str | None = None) -> InvalidPreset | InvalidConfig:
+        """The error that says `problem` of the key at `path`."""
+        return self.misfit(self.file, problem, self.line_of(path), spelled(path) or None, expected)
+
+    def into(self, model: type[M], data: Mapping[str, Any] | None = None) -> M:
+        """Read the data (or `data`, the same with more known of it) as a `model`.
+
+        Raises:
+            InvalidPreset, InvalidConfig: the data does not fit; the likeliest cause is named.
+        """
+        data = self.data if data is None else data
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            fault = likeliest(error, model, data)
+            raise self.error(fault.problem, fault.path, fault.expected) from None
+
+
+Stamp: TypeAlias = tuple[int, int, int]
+"""What tells one state of a file from another without reading it."""
+
+
+def stamp(path: Path) -> Stamp:
+    """How the file at `path` looks now. Raises FileNotFoundError, or another OSError."""
+    status = path.stat()
+    # The inode, too: two writes within one tick of the clock may be of the same length.
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def read(path: Path, file: str, misfit: Misfit) -> str:
+    """The text of a file; `file` is what errors call it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        InvalidPreset, InvalidConfig: it cannot be read, is too large, or is not UTF-8.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise misfit(file, f"cannot be read ({error.strerror or type(error).__name__})") from None
+    if len(content) > MOST_BYTES:
+        raise _too_large(file, misfit)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise misfit(file, "this line is not UTF-8 text", line, expected="a file saved as UTF-8") from None
+
+
+def parse(text: str, file: str, misfit: Misfit) -> Document:
+    """Read YAML of the 1.2 core schema. A file of nothing but comments is an empty mapping.
+
+    Raises:
+        InvalidPreset, InvalidConfig: it is no YAML, or uses more of it than a configuration needs: aliases,
+            anchors, merges, tags, a key twice, more than one document, too many or too deep values.
+    """
+    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
+        raise _too_large(file, misfit)
+    try:
+        return _Reader(file, misfit, yaml.parse(text, Loader=yaml.SafeLoader)).document()
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise misfit(file, "this line has a character that YAML forbids", line) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = mark.line + 1 if mark else None
+        raise misfit(file, f"this is not YAML: {error.problem or error.context}", place) from None
+
+
+def _too_large(file: str, misfit: Misfit) -> InvalidPreset | InvalidConfig:
+    return misfit(file, "the file is too large", expected=f"at most {MOST_BYTES // 1024} KiB")
+
+
+class _Reader:
+    """Turns the events of the parser into data, and stops at the first that has no place here.
+
+    Events are read as they come, so that a file made to exhaust the reader is left before it does.
+    """
+
+    def __init__(self, file: str, misfit: Misfit, events: Iterator[Any]) -> None:
+        self._file = file
+        self._misfit = misfit
+        self._events = events
+        self._lines: dict[KeyPath, int] = {}
+        self._values = 0
+
+    def document(self) -> Document:
+        next(self._events)
+        data: dict[str, Any] = {}
+        if not isinstance(next(self._events), yaml.StreamEndEvent):
+            data = self._root(next(self._events))
+        return Document(self._file, data, self._lines, self._misfit)
+
+    def _root(self, event: Any) -> dict[str, Any]:
+        self._check(event, ())
+        if not isinstance(event, yaml.MappingStartEvent):
+            raise self._refusal(event, (), "the file is not a mapping", "keys with values, as in `layers: 3`")
+        data = self._mapping(())
+        next(self._events)
+        if not isinstance(following := next(self._events), yaml.StreamEndEvent):
+            raise self._refusal(following, (), "a second document starts here", "one document in a file")
+        return data
+
+    def _refusal(
+        self, event: Any, path: KeyPath, problem: str, expected: str | None = None
+    ) -> InvalidPreset | InvalidConfig:
+        return self._misfit(self._file, problem, event.start_mark.line + 1, spelled(path) or None, expected)
+
+    def _value(self, event: Any, path: KeyPath) -> Any:
+        self._check(event, path)
+        match event:
+            case yaml.ScalarEvent(style=None):
+                return self._plain(event, path)
+            case yaml.ScalarEvent():
+                return repair(event.value)
+            case yaml.SequenceStartEvent():
+                return self._sequence(path)
+            case _:
+                return self._mapping(path)
+
+    def _check(self, event: Any, path: KeyPath) -> None:
+        self._values += 1
+        if self._values > MOST_VALUES:
+            raise self._refusal(event, (), "there are too many values", f"at most {MOST_VALUES:,}")
+        if len(path) > DEEPEST:
+            raise self._refusal(event, (), "the values are nested too deep", f"at most {DEEPEST} levels")
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise self._refusal(event, path, "anchors (&) and aliases (*) are not allowed", "the value written out")
+        if event.tag is not None:
+            raise self._refusal(event, path, "tags (!) are not allowed", "the plain value")
+
+    def _plain(self, event: Any, path: KeyPath) -> Any:
+        value = plain(event.value)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._refusal(event, path, "this number is too large")
+        return value
+
+    def _sequence(self, path: KeyPath) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            place = (*path, len(items))
+            self._lines[place] = event.start_mark.line + 1
+            items.append(self._value(event, place))
+        return items
+
+    def _mapping(self, path: KeyPath) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._key(event, path, mapping)
+            self._lines[(*path, key)] = event.start_mark.line + 1
+            mapping[key] = self._value(next(self._events), (*path, key))
+        return mapping
+
+    def _key(self, event: Any, path: KeyPath, before: Mapping[str, Any]) -> str:
+        self._check(event, path)
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self._refusal(event, path, "a list or mapping cannot be a key", "a word")
+        key = repair(event.value)
+        if key == "<<" and event.style is None:
+            raise self._refusal(event, path, "merge keys (<<) are not allowed", "the keys written out")
+        if key in before:
+            first = self._lines[(*path, key)]
+            raise self._refusal(event, (*path, key), f"this key was already given on line {first}", "each key once")
+        return key
+
+
+def plain(text: str) -> str | int | float | bool | None:
+    """What an unquoted scalar means in YAML 1.2: `no`, `on` and `12:30` are text, `1e3` is a number."""
+    if text in _NULLS:
+        return None
+    if text in _BOOLEANS:
+        return _BOOLEANS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
+    return float(text) if _FLOAT.fullmatch(text) else repair(text)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what both `parse` and readers of the older YAML 1.1 take for the same data."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(_: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # What is no text to YAML 1.1 is quoted by SafeDumper itself; what is none to YAML 1.2, here.
+    style = "|" if "\n" in text else None if plain(text) == text else "'"
+    return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def dump(data: Mapping[str, Any]) -> str:
+    """Write plain data as YAML that `parse` reads back as the same data."""
+    return yaml.dump(
+        dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
+    )
+
+
+def write(path: Path, text: str) -> None:
+    """Put `text` in a file, whole or not at all, for its owner's eyes only (folder 0700, file 0600).
+
+    A link is followed: what it points to is replaced, not the link.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _settle(target.parent)
+
+
+def _settle(folder: Path) -> None:
+    """Make a rename outlive a power cut; where a folder cannot be synced (Windows), the system does it."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,115 @@
+"""Candidates as a judge sees them: lettered, in an order of the run's seed, without names.
+
+Position and authorship both sway judges, so both are hidden; the mapping is kept for the run's record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from string import ascii_uppercase
+from typing import Any, TypeVar
+
+from moa_mcp.domain.model import Task
+from moa_mcp.domain.text import fence
+from moa_mcp.flows.structured_reply import is_list
+
+Thing = TypeVar("Thing")
+
+_LABEL = re.compile(
+    r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?([A-Z]{1,2})\W{0,20}", re.IGNORECASE
+)
+# A capital that stands alone. The article "A" and the pronoun "I" are words of a sentence: these count only
+# before what can follow a letter that is a name.
+_MENTION = re.compile(
+    r"(?<!\w)(?<!\w['\u2019])"
+    r"(?:(?![AI]\s+[a-z])|(?=[AI]\s+(?:and|or|is|has|beats|wins|over|then)\b))"
+    r"([A-Z]{1,2})(?!\w|['\u2019](?!s\b)\w)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """Candidates in the order in which a judge is shown them: `order[0]` is the index of candidate A."""
+
+    order: tuple[int, ...]
+    texts: tuple[str, ...]
+    nonce: str
+
+    @property
+    def letters(self) -> tuple[str, ...]:
+        return _letters(len(self.order))
+
+    @property
+    def mapping(self) -> Mapping[str, int]:
+        """From a letter to the candidate's index in the order it was given."""
+        return dict(zip(self.letters, self.order, strict=True))
+
+    def naming(self, things: Sequence[Thing]) -> dict[str, Thing]:
+        """From a letter to what stands at the candidate's index in `things`: for the record."""
+        return {label: things[index] for label, index in self.mapping.items()}
+
+    def shown(self, turned: int = 0) -> str:
+        """The candidates as a prompt holds them, each in a fence of the run; `turned` of them go to the end.
+
+        Turned differently for each of several judges, no candidate is always the first.
+        """
+        blocks = [fence(self.texts[index], f"candidate {label}", self.nonce) for label, index in self.mapping.items()]
+        return "\n\n".join((*blocks[turned:], *blocks[:turned]))
+
+    def index(self, label: str) -> int | None:
+        """The candidate that a judge's word means: a letter, alone or as in "Candidate B."; else None."""
+        found = _LABEL.fullmatch(label)
+        return self.mapping.get(found.group(1).upper()) if found else None
+
+    def listed(self, labels: Any) -> list[int] | None:
+        """The candidates that a list of labels, or one text as "C, A", means; None if any part means none."""
+        parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else labels
+        if not is_list(parts):
+            return None
+        found = [self.index(str(part)) for part in parts]
+        known = [index for index in found if index is not None]
+        return list(dict.fromkeys(known)) if len(known) == len(found) else None
+
+    def mentioned(self, text: str) -> list[int]:
+        """The candidates that prose speaks of by their letters, in order, each as often as it does."""
+        named = (self.mapping.get(found.group(1)) for found in _MENTION.finditer(text))
+        return [index for index in named if index is not None]
+
+    def meant(self, text: str) -> int | None:
+        """The one candidate that prose speaks of; where there are several, the one of its last line."""
+        for part in (text, text.rstrip().rpartition("\n")[2]):
+            named = set(self.mentioned(part))
+            if len(named) == 1:
+                return named.pop()
+        return None
+
+
+def ballot(task: Task, purpose: str, texts: Sequence[str]) -> Ballot:
+    """Letter and shuffle `texts`; the same run and `purpose` always give the same order."""
+    return Ballot(shuffled(task.seed, purpose, len(texts)), tuple(texts), task.nonce)
+
+
+def shuffled(seed: int, purpose: str, count: int) -> tuple[int, ...]:
+    """A permutation of range(count) that depends on the seed and the purpose alone."""
+    return tuple(sorted(range(count), key=lambda index: (drawn(seed, f"{purpose}/{index}"), index)))
+
+
+def drawn(seed: int, purpose: str) -> float:
+    """A number from 0 up to 1 that depends on the seed and the purpose alone."""
+    digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) / 2**64
+
+
+@cache
+def _letters(count: int) -> tuple[str, ...]:
+    return tuple(map(letter, range(count)))
+
+
+def letter(place: int) -> str:
+    """A, B … Z, AA, AB … for places from 0."""
+    first, second = divmod(place, 26)
+    return ascii_uppercase[second] if first == 0 else ascii_uppercase[first - 1] + ascii_uppercase[second]

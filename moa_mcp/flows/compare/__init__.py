@@ -1,0 +1,1 @@
+"""Comparing what models wrote: equal answers, similar texts, two clusters, scores."""

@@ -1,0 +1,143 @@
+"""The short final answer that a draft comes to, in a form in which equal answers are equal texts.
+
+Looked for where answers stand, in the order of how sure one can be that it is one: what the user's own pattern
+catches, a box, a line that says so, a letter in parentheses, the last number, a text that is itself short.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from moa_mcp.domain.regex import Pattern
+
+LONGEST_ANSWER = 200
+"""Characters of an answer; what a longer one says behind them does not count."""
+
+LONGEST_WHOLE = 60
+"""Up to how many characters a text of one line is itself taken for an answer."""
+
+_END = 4_000
+"""How many characters, the last of a draft, are searched: an answer stands at the end."""
+
+_BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
+_SAID = re.compile(
+    r"(?:^|\b)(?:the\s)?(?:final|correct)\sanswer(?:\sis)?[ \t*_:=]{1,9}(\S[^\n]{0,299})"
+    r"|^[ \t*_#>-]{0,9}answer[ \t*_]{0,9}:[ \t*_]{0,9}(\S[^\n]{0,299})",
+    re.IGNORECASE | re.MULTILINE,
+)
+_BEFORE = len("the correct ")
+"""How many characters before the word "answer" a line that says so can begin to say it."""
+_LETTER = re.compile(r"\((?<!\w\()([A-Z])\)(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.,])-?[$€£]?\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?:\s?/\s?\d{1,30})?(?![\w])")
+_NUMERIC = re.compile(r"([-+]?)[$€£]?\s?(\d{1,30})(\.\d{1,30})?(?:\s?/\s?(\d{1,30}))?\s?%?")
+_CHOICE = re.compile(r"\(?([a-z])\)(?:[\s,].*)?|\(?([a-z])[.:]\s.*", re.DOTALL)
+_FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,40})\}\s?\{([^{}]{1,40})\}")
+_MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\b|\\[,;!()\[\] ]|[$*_`{}\"“”]|\\left|\\right")
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Drafts by what they answer: `answers` as each draft's, None where it has none."""
+
+    answers: tuple[str | None, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more than half of the drafts have no short answer, so that counting them tells little."""
+        return 2 * self.answers.count(None) > len(self.answers)
+
+    @property
+    def votes(self) -> dict[str, int]:
+        """How many drafts have each answer, the most frequent first, of equal ones the earlier."""
+        return dict(Counter(answer for answer in self.answers if answer is not None).most_common())
+
+    @property
+    def first(self) -> int:
+        """The index of the first draft with the most frequent answer; of tied answers, of the earliest.
+
+        There has to be an answer.
+        """
+        return self.answers.index(next(iter(self.votes)))
+
+    @property
+    def tied(self) -> bool:
+        """Whether another answer is as frequent."""
+        most = list(self.votes.values())
+        return len(most) > 1 and most[0] == most[1]
+
+
+def tally(texts: Sequence[str], pattern: Pattern | None = None) -> Tally:
+    """Extract the answer of each draft."""
+    return Tally(tuple(answer_in(text, pattern) for text in texts))
+
+
+def answer_in(text: str, pattern: Pattern | None = None) -> str | None:
+    """The short final answer of `text` in its normal form; None if it has none."""
+    end = text[-_END:]
+    found = (pattern.answer(end) if pattern else None) or _boxed(end) or _said(end) or _lettered(end)
+    found = found or _last_number(end) or _whole(text)
+    return normal(found) or None if found else None
+
+
+def normal(answer: str) -> str:
+    """One form for answers that say the same: no markup, no closing full stop, one case, one way to write numbers.
+
+    "1,000.0", "$1000" and "**1000**." are all "1000"; "(B) because" is "b".
+    """
+    plain = _FRACTION.sub(r"\1/\2", answer[:LONGEST_ANSWER])
+    plain = " ".join(_MARKUP.sub("", plain).split()).casefold().strip(" .,;:!")
+    numeric = _NUMERIC.fullmatch(re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain))
+    if numeric:
+        return _as_number(*numeric.groups()) or plain
+    choice = _CHOICE.fullmatch(plain)
+    return (choice[1] or choice[2]) if choice else plain
+
+
+def _as_number(sign: str, whole: str, decimals: str | None, divisor: str | None) -> str | None:
+    if divisor is not None and int(divisor) == 0:
+        return None
+    value = Fraction(f"{sign}{whole}{decimals or ''}") / int(divisor or 1)
+    return next((_decimal(value, places) for places in range(31) if 10**places % value.denominator == 0), str(value))
+
+
+def _decimal(value: Fraction, places: int) -> str:
+    digits = str(abs(int(value * 10**places))).zfill(places + 1)
+    point = len(digits) - places
+    return f"{'-' if value < 0 else ''}{digits[:point]}{'.' if places else ''}{digits[point:]}"
+
+
+def _boxed(text: str) -> str | None:
+    """What the last box holds, with the braces in it; None if it never closes."""
+    starts = [found.end() for found in _BOX.finditer(text)]
+    depth = 1
+    for place in range(starts[-1], len(text)) if starts else ():
+        depth += {"{": 1, "}": -1}.get(text[place], 0)
+        if depth == 0:
+            return text[starts[-1] : place].strip() or None
+    return None
+
+
+def _said(text: str) -> str | None:
+    # Looking for the word is much quicker; only of ASCII are small letters as many as large ones.
+    word = text.lower().find("answer")
+    found = _SAID.findall(text, max(0, word - _BEFORE) if text.isascii() else 0) if word >= 0 else None
+    return "".join(found[-1]).strip() if found else None
+
+
+def _lettered(text: str) -> str | None:
+    found = _LETTER.findall(text)
+    return found[-1] if found else None
+
+
+def _last_number(text: str) -> str | None:
+    found = _NUMBER.findall(text)
+    return found[-1] if found else None
+
+
+def _whole(text: str) -> str | None:
+    said = text.strip()
+    return said if len(said) <= LONGEST_WHOLE and "\n" not in said else None

@@ -1,0 +1,37 @@
+"""A score from 0 to 10 in what a judge wrote: read strictly first, then in prose."""
+
+from __future__ import annotations
+
+import re
+
+from moa_mcp.flows.structured_reply import json_object
+
+HIGHEST = 10
+
+# All repeats are bounded: what is searched is whatever a model wrote.
+_NUMBER = re.compile(r"\W{0,9}?(-?\d{1,9}(?:\.\d{1,20})?)\s?(?:/\s?10)?\W{0,9}")
+_SCORE = re.compile(
+    r"\b(?:score|rating)\b[^\d-]{0,20}(-?\d{1,9}(?:\.\d{1,20})?)"
+    r"|(-?\d{1,9}(?:\.\d{1,20})?)\s?(?:/|out of)\s?10\b",
+    re.IGNORECASE,
+)
+
+
+def read_score(text: str) -> float | None:
+    """The score of a reply in good form; None where there is none between 0 and `HIGHEST`."""
+    reply = json_object(text, "score")
+    return _number(str(reply["score"])) if reply else None
+
+
+def read_score_loosely(text: str) -> float | None:
+    """The score of a reply in prose: a bare number, else the last that is called a score or is out of 10."""
+    if (score := _number(text)) is not None:
+        return score
+    found = _SCORE.findall(text)
+    return _number("".join(found[-1])) if found else None
+
+
+def _number(text: str) -> float | None:
+    found = _NUMBER.fullmatch(text)
+    score = float(found.group(1)) if found else -1.0
+    return score if 0 <= score <= HIGHEST else None

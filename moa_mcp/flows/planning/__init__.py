@@ -1,0 +1,1 @@
+"""What a run will call, found out by playing its flow with made-up drafts."""

@@ -1,0 +1,130 @@
+"""What is odd about the drafts of a layer: the reader is told, and judges. Nothing is dropped for it.
+
+Patterns are conservative: a remark that is often wrong is soon read by nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+from typing import TypeVar
+
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.model import Call, Draft, Outcome, Task
+from moa_mcp.domain.text import clean
+
+LONG_ENOUGH = 200
+"""Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
+
+ALIKE = 0.95
+"""Share of the words of two drafts that both use, from which on they are nearly the same."""
+
+LONGEST_KEPT = 4096
+"""Characters of a text up to which what was found in it is remembered."""
+
+_ORDERS = re.compile(
+    r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,3} "
+    r"\b(?:instructions?|prompts?|drafts?|answers?|responses?|references?|messages?|candidates?)\b"
+    r"|\b(?:to|as|dear|attention|note to) (?:the )?aggregator\b"
+    r"|\b(?:output|respond with|reply with|return) (?:only|exactly|nothing but) (?:this|the following|my)\b"
+    r"|\bnew (?:system )?instructions?:"
+    r"|<\|im_(?:start|end)\|>|\[/?inst\]|<</?sys>>"
+    r"|[<\u2039\xab\uff1c]{2} ?(?:end of )?draft \d"
+)
+"""How a text (in small letters) speaks that wants to steer its reader instead of answering the question."""
+
+_HINTS = ("ignore", "disregard", "forget", "override", "aggregator", "only", "exactly", "nothing but", "instruction")
+_MARKS = ("<|im_", "inst]", "<<", "\u2039", "\xab", "\uff1c")
+_SIGNS = (*_HINTS, *_MARKS)
+"""One of these stands in every text that speaks so, and looking for them is much quicker."""
+
+_Pair = tuple[Call, Draft]
+Found = TypeVar("Found")
+
+
+def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
+    """Remarks on the drafts of one layer."""
+    pairs = [(c, o) for c, o in zip(calls, outcomes, strict=True) if isinstance(o, Draft)]
+    return [*_orders(task, pairs), *_twins(pairs), *_collapsed(pairs)]
+
+
+def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Drafts that try to instruct their reader, in words that are not the question's own."""
+    for call, draft in pairs:
+        order = _order(clean(draft.text))
+        if order and order not in task.question.lower():
+            yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
+
+
+def _kept(find: Callable[[str], Found]) -> Callable[[str], Found]:
+    """`find`, with what it found in short texts remembered.
+
+    Every ask is rehearsed with the same made-up drafts before it is run: that is half of what is looked through.
+    """
+    kept = lru_cache(maxsize=128)(find)
+    return lambda text: kept(text) if len(text) <= LONGEST_KEPT else find(text)
+
+
+@_kept
+def _order(text: str) -> str:
+    """The first words of `text` that want to steer its reader, in small letters; none of them: nothing."""
+    text = text.lower()
+    found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
+    return found[0] if found else ""
+
+
+def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Drafts that say the same in nearly the same words: together they count for little more than one."""
+    read = [(call, clean(draft.text)) for call, draft in pairs]
+    long = [(call, _words(text)) for call, text in read if len(text) >= LONG_ENOUGH]
+    twins = [
+        f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
+        for (one, words), (other, others) in combinations(long, 2)
+        if words.are_nearly(others)
+    ]
+    if twins:
+        named = ", ".join(twins[:_MOST_NAMED])
+        more = f", and {len(twins) - _MOST_NAMED} pairs more" if len(twins) > _MOST_NAMED else ""
+        yield f"drafts are nearly the same, so that they confirm one another little: {named}{more}"
+
+
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The words of a text, made once to be compared with those of many others."""
+
+    length: int
+    words: frozenset[str]
+
+    def are_nearly(self, other: _Words) -> bool:
+        if min(self.length, other.length) < ALIKE * max(self.length, other.length):
+            return False
+        common = len(self.words & other.words)
+        return common >= ALIKE * (len(self.words) + len(other.words) - common)
+
+
+@_kept
+def _words(text: str) -> _Words:
+    return _Words(len(text), frozenset(text.split()))
+
+
+def _collapsed(pairs: Sequence[_Pair]) -> Iterator[str]:
+    """Slots that asked for different models and were answered by one."""
+    asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
+    for call, draft in pairs:
+        if draft.served_model is not None and call.kind == "chat":
+            asked[draft.served_model].setdefault(split_model(call.model)[1], call)
+    for served, calls in asked.items():
+        if len(calls) > 1:
+            models = ", ".join(f"{call.layer}.{call.slot} {call.model}" for call in calls.values())
+            yield f"one model ({served}) answered for different ones that were asked: {models}"
+
+
+def _name(call: Call) -> str:
+    return f"{call.role} {call.layer}.{call.slot} ({call.model})"

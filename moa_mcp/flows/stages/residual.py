@@ -1,0 +1,129 @@
+"""What changed between two layers, extracted and passed on (RMoA, Xie et al. 2025, arXiv 2505.24442).
+
+As in a residual network, readers get what was and what changed: the next layer its drafts and the residual, an
+aggregator the drafts of the layer before and the residual. Each layer is aggregated, so that a good answer
+stands when a later one fails.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from moa_mcp.domain.model import Batch, Draft, Likely, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import Synthesize
+from moa_mcp.flows.calls import JUDGES_SHARE, call_to, remarks, until
+from moa_mcp.flows.state import Reference, Stage, State
+from moa_mcp.flows.structured_reply import ask, judge_call
+from moa_mcp.prompts.panel import messages_for
+from moa_mcp.prompts.residual import extraction
+
+LONGEST_RESIDUAL = 12_000
+"""Characters of a residual that are passed on."""
+
+EXTRACTOR, MERGER = 0.8, 0.95
+"""By which part of the time between the ends of two layers each is done; a screen comes before them."""
+
+_LIKELY = Likely("Residuals Detected: No", "Residuals Detected: Yes\nModel 1: another detail")
+_DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(yes|no)\b[^\w\n]{0,9}", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """Whether something changed, and what, in the extractor's words."""
+
+    detected: bool
+    details: str = ""
+
+
+def residual(task: Task, preset: Preset, state: State) -> Stage:
+    """Extract what the layer that just ran changed; without `residual` in the preset, or in layer 1, nothing.
+
+    A reply out of form counts as a change, with its raw text as the residual: in doubt the layers go on. Without
+    any reply the layer is a plain one.
+    """
+    if preset.residual is None or state.ended is not None or state.layer < 2:
+        return state
+    said: list[str] = []
+
+    def read(text: str) -> Extracted | None:
+        said.append(text.strip()[:LONGEST_RESIDUAL])
+        return read_residual(text)
+
+    messages = extraction(task, _by_slot(state.before), _by_slot(state.references))
+    call = judge_call(preset, preset.residual.model, messages, "extractor", layer=state.layer, likely=_LIKELY)
+    asked = yield from ask(call, read, until=_share(state.layer, preset, EXTRACTOR))
+    raw = next((text for text in reversed(said) if text), None)
+    found = asked.value or (Extracted(detected=True, details=raw) if raw else None)
+    entry = {"layer": state.layer, "detected": found.detected if found else None, "how": asked.how}
+    state = state.logging("residual", {**entry, "models": _changed(found.details) if found else []})
+    if found is None:
+        lost = f"nobody extracted the residual of layer {state.layer} ({asked.how}): it was a plain layer"
+        return replace(state.noting(lost), residual=None, degraded=True)
+    if asked.value is None:
+        state = state.noting(
+            f"the residual of layer {state.layer} has no status ({asked.how}): it was passed on as it is"
+        )
+    return replace(state, residual=found.details or None)
+
+
+def aggregated(task: Task, preset: Preset, state: State) -> Stage:
+    """Aggregate the layer, where another follows; where none does, leave to the end what it has to aggregate.
+
+    That is what the layer before passed on, beside the residual, unless the latter could not be had. Ends that
+    choose among drafts, and callers that want them, get the drafts of the last layer.
+    """
+    if preset.residual is None or task.output == "guidance" or not isinstance(preset.conclude, Synthesize):
+        return state
+    merging = replace(state, references=state.before) if _extracted(state) else state
+    if state.ended is not None or state.layer == preset.layers - 1:
+        return merging
+    asked = preset.aggregator
+    messages = messages_for(task, merging.texts, preset.prompt_style, asked.role, merging.beside)
+    # Not an "aggregator": that role writes the run's answer, and this is one only if no later layer has any.
+    call = call_to(asked, messages, f"{state.layer}.merger", "merger", layer=state.layer)
+    (outcome,) = yield Batch(state.layer, (call,), until=_share(state.layer, preset, MERGER))
+    state = state.noting(*remarks((call,), (outcome,)))
+    return replace(state, standing=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
+
+
+def calm_layers(state: State) -> int:
+    """How many layers in a row, up to the last, brought no residual."""
+    entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
+    loud = (place for place, entry in enumerate(reversed(entries)) if entry["detected"] is not False)
+    return next(loud, len(entries))
+
+
+def read_residual(text: str) -> Extracted | None:
+    """The status line and what stands behind it; None without one, or if it says both."""
+    found = list(_DETECTED.finditer(text))
+    if len({one[1].lower() for one in found}) != 1:
+        return None
+    details = text[found[-1].end() :].strip()[:LONGEST_RESIDUAL]
+    detected = found[0][1].lower() == "yes"
+    return Extracted(detected=detected, details=details if detected else "")
+
+
+def _by_slot(references: Sequence[Reference]) -> dict[int, str]:
+    return {one.seat.number: one.text for one in references}
+
+
+def _changed(details: str) -> list[str]:
+    """The models that the lines of a residual speak of, for the facts: numbers, no texts."""
+    return sorted(set(re.findall(r"^\W{0,9}model (\d{1,3})\b", details, re.IGNORECASE | re.MULTILINE)), key=int)
+
+
+def _extracted(state: State) -> bool:
+    entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
+    return bool(entries) and entries[-1]["layer"] == state.layer and entries[-1]["detected"] is not None
+
+
+def _share(layer: int, preset: Preset, part: float) -> float:
+    """The share of the run's time by which `part` of that between this layer's end and the next one's is over."""
+    last = preset.layers - 1
+    end = until(layer, last)
+    following = until(layer + 1, last) if layer < last else JUDGES_SHARE
+    return end + part * (following - end)

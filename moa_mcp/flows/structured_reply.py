@@ -1,0 +1,164 @@
+"""Asking a model for a reply of fixed form: read leniently, asked once more, then given up on, never raised.
+
+Every judge, moderator, critic and router of the methods asks through here, so that a model that answers out
+of form costs one more call and then takes the documented fallback, which the result tells.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
+
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import REPEAT_SUFFIX, Batch, Call, Draft, Failure, Likely, Message, Outcome
+from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.text import clean, one_line
+from moa_mcp.flows.calls import call_to
+from moa_mcp.prompts.judge import AGAIN
+
+Form = TypeVar("Form")
+Read = Callable[[str], Form | None]
+"""Reads a reply; None when it is not of the form that was asked for."""
+
+MOST_BRACES = 300
+"""At how many braces, the last of a reply, an object is looked for: hostile ones must not cost seconds."""
+
+LONGEST_REASON = 300
+"""Characters of a judge's reason that are kept."""
+
+LONGEST_ECHO = 4_000
+"""Characters of a reply out of form that its model is shown again."""
+
+_DECODER = json.JSONDecoder(strict=False)  # models put real line breaks into strings
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Form]):
+    """What came of asking: the reply as read (None: nothing usable came) and how it was come by."""
+
+    value: Form | None
+    how: str
+
+
+Asking: TypeAlias = Generator[Batch, Sequence[Outcome], list[Asked[Form]]]
+
+
+def judge_call(
+    preset: Preset,
+    judge: Sampling | None,
+    messages: Sequence[Message],
+    role: str,
+    *,
+    layer: int,
+    slot: int = 1,
+    place: str = "",
+    likely: Likely | None = None,
+) -> Call:
+    """The call to a stage's own model, or else to the preset's aggregator, but not in its role as a writer.
+
+    Its id is "{layer}.{role}", with `place` behind it where a stage asks several.
+    """
+    own = (Message("system", judge.role),) if judge is not None and judge.role else ()
+    return call_to(
+        judge or preset.aggregator,
+        (*own, *messages),
+        f"{layer}.{role}{f'.{place}' if place else ''}",
+        role,
+        layer=layer,
+        slot=slot,
+        likely=likely,
+    )
+
+
+def ask_each(batch: Batch, read: Read[Form], loosely: Read[Form] | None = None) -> Asking[Form]:
+    """Ask all calls of `batch` side by side, and those that answer out of form once more.
+
+    `loosely` reads what `read` cannot and has no JSON object: a verdict in prose. Returns, in order of the
+    calls, what was read; `how` is "first try" or "second try", with ", read loosely" behind it where that was
+    so, or "out of form", or the plain words of a failure: of the first try, or of the second, which fails also
+    where the run has no call to spare for it.
+    """
+    outcomes = (yield batch) if batch.calls else ()
+    asked = [_asked(outcome, "first try", read, loosely) for outcome in outcomes]
+    again = [
+        (index, _once_more(call, outcome))
+        for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
+        if asked[index].value is None and isinstance(outcome, Draft)
+    ]
+    if again:
+        second = yield replace(batch, calls=tuple(call for _, call in again))
+        for (index, _), outcome in zip(again, second, strict=True):
+            asked[index] = _asked(outcome, "second try", read, loosely)
+    return asked
+
+
+def ask(
+    call: Call, read: Read[Form], loosely: Read[Form] | None = None, *, until: float = 1.0
+) -> Generator[Batch, Sequence[Outcome], Asked[Form]]:
+    """Ask one call; see `ask_each`."""
+    (asked,) = yield from ask_each(Batch(call.layer, (call,), until=until), read, loosely)
+    return asked
+
+
+def json_object(text: str, *keys: str) -> Mapping[str, Any] | None:
+    """The last JSON object in `text` that has all of `keys`, whatever stands around it; None without one.
+
+    Its own keys come in lower case, with underscores for spaces and hyphens.
+    """
+    found: Mapping[str, Any] | None = None
+    end = 0
+    for brace in deque(re.finditer(r"\{", text), maxlen=MOST_BRACES):
+        if brace.start() < end:
+            continue  # a part of what was found
+        value, behind = _decoded(text, brace.start())
+        if value and all(key in value for key in keys):
+            found, end = value, behind
+    return found
+
+
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether what a reply has in some place is a list."""
+    return isinstance(value, list)
+
+
+def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether what a reply has in some place is an object."""
+    return isinstance(value, dict)
+
+
+def reason(reply: Mapping[str, Any]) -> str:
+    """What a reply gives as its reason, short enough for the facts of a run; empty if it gives none."""
+    return one_line(str(reply.get("reason", "")), LONGEST_REASON)
+
+
+def _decoded(text: str, place: int) -> tuple[dict[str, Any], int]:
+    """The object that begins at `place`, and where it ends; an empty one if there is none."""
+    try:
+        value, end = _DECODER.raw_decode(text, place)
+    except (ValueError, RecursionError):
+        return {}, place
+    tidy = {re.sub(r"[\s-]+", "_", key.strip().lower()): said for key, said in value.items()}
+    return tidy, end
+
+
+def _asked(outcome: Outcome, how: str, read: Read[Form], loosely: Read[Form] | None) -> Asked[Form]:
+    if isinstance(outcome, Failure):
+        return Asked(None, str(outcome))
+    text = clean(outcome.text)
+    if (value := read(text)) is not None:
+        return Asked(value, how)
+    # An object that says the wrong thing is no prose: letters in its reason are not its verdict.
+    if loosely is not None and json_object(text) is None:
+        value = loosely(text)
+    return Asked(value, f"{how}, read loosely") if value is not None else Asked(None, "out of form")
+
+
+def _once_more(call: Call, outcome: Outcome) -> Call:
+    said = clean(outcome.text[-LONGEST_ECHO:]) if isinstance(outcome, Draft) else ""
+    # Providers refuse a turn without words: a model that said nothing is asked the same again.
+    turns = (Message("assistant", said), Message("user", AGAIN)) if said.strip() else ()
+    return replace(call, id=f"{call.id}{REPEAT_SUFFIX}", messages=(*call.messages, *turns))

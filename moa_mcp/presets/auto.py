@@ -1,0 +1,110 @@
+"""The preset that is chosen anew each time: the best panel that the keys and local servers at hand allow.
+
+Data and a pure choice. What is usable, and which models a local server has, is told to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from moa_mcp.domain.fields import Count, Entry, ModelId, Name
+from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
+
+Usable = Callable[[str], bool]
+"""Whether a call to a model id can be made: its provider is declared and its key is set."""
+
+MOST_FALLBACKS = 2
+
+
+class Candidate(Entry):
+    """A proposer to consider: its family, and the routes to it, the preferred one first."""
+
+    family: Annotated[str, StringConstraints(min_length=1, max_length=60)]
+    routes: Annotated[tuple[ModelId, ...], Field(min_length=1)]
+
+
+class AutoPreset(Entry):
+    """What a panel is chosen from. `candidates` and `aggregators` are ranked, the best first.
+
+    `size` is the most proposers there are. `not_chat` are parts of names of local models that do not chat;
+    `last_resort` answers when nothing else can.
+    """
+
+    name: Name = "auto"
+    title: Annotated[str, StringConstraints(max_length=100)] = ""
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
+    aggregators: Annotated[tuple[ModelId, ...], Field(min_length=1)]
+    size: Count = 4
+    not_chat: tuple[str, ...] = ()
+    last_resort: Annotated[tuple[ModelId, ...], Field(min_length=1)]
+    limits: Limits = Limits()
+
+    def reachable(self, usable: Usable) -> bool:
+        """Whether any candidate can be called, so that local servers need not be asked."""
+        return any(usable(route) for candidate in self.candidates for route in candidate.routes)
+
+
+def panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Sequence[str]]) -> tuple[Preset, str]:
+    """Choose the panel, and say in a line what was chosen and why.
+
+    `local_models` lists, per local provider, the models that it has.
+    """
+    if proposers := _diverse(auto, usable):
+        aggregators = [model for model in auto.aggregators if usable(model)] or proposers
+        return _arranged(auto, proposers, aggregators, "your keys allow")
+    if found := _local(auto, local_models):
+        return _arranged(auto, found[: auto.size], found[:1], "your local servers have, as no key is set")
+    preset = _preset(auto, [Proposer(model=model) for model in auto.last_resort], auto.last_resort[:1])
+    return preset, (
+        f"{auto.name}: no key is set and no local server has a model, so canned demonstration drafts answer, "
+        "not models. Set a key variable, for example OPENROUTER_API_KEY, or start Ollama."
+    )
+
+
+def _diverse(auto: AutoPreset, usable: Usable) -> list[str]:
+    """The best usable candidates: first one of each family, then, if places are left, the next of each."""
+    routes = [(candidate.family, _first(candidate.routes, usable)) for candidate in auto.candidates]
+    ranked = [(family, route) for family, route in routes if route is not None]
+    families = [family for family, _ in ranked]
+    # How many of its own family stand before it: 0 for the best of each.
+    order = sorted(range(len(ranked)), key=lambda place: families[:place].count(families[place]))
+    return [ranked[place][1] for place in order[: auto.size]]
+
+
+def _first(routes: Iterable[str], usable: Usable) -> str | None:
+    return next((route for route in routes if usable(route)), None)
+
+
+def _local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"{provider}/{model}"
+        for provider, models in local_models.items()
+        for model in models
+        if not any(part in model.lower() for part in auto.not_chat)
+    ]
+
+
+def _arranged(auto: AutoPreset, proposers: Sequence[str], aggregators: Sequence[str], why: str) -> tuple[Preset, str]:
+    if len(proposers) == 1:
+        slots = [Proposer(model=proposers[0], samples=auto.size)]
+        said = f"{proposers[0]} is the one model {why}, so it drafts {auto.size} times"
+    else:
+        slots = [Proposer(model=model) for model in proposers]
+        said = f"{len(proposers)} models {why} ({', '.join(proposers)})"
+    return _preset(auto, slots, aggregators), f"{auto.name}: {said}; aggregator {aggregators[0]}."
+
+
+def _preset(auto: AutoPreset, slots: Sequence[Proposer], aggregators: Sequence[str]) -> Preset:
+    best, *others = aggregators
+    return Preset(
+        name=auto.name,
+        title=auto.title,
+        description=auto.description,
+        proposers=tuple(slots),
+        aggregator=Aggregator(model=best, fallbacks=tuple(others[:MOST_FALLBACKS])),
+        limits=auto.limits,
+    )

@@ -1,0 +1,120 @@
+"""Presets in the shape of Hermes Agent, read as they are and turned into ours.
+
+Providers keep their names, but for those that differ here (`PROVIDERS`); any other can be declared under its
+Hermes name in config.yaml. What only an agent loop can use (`fanout`, `reference_tool_result_budget`,
+`privacy_filter`) is read and has no effect.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, field_validator
+
+from moa_mcp.domain.fields import Entry, Name, Temperature
+from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
+from moa_mcp.domain.stages import Advise
+
+PROVIDERS = {
+    "openai-codex": "openai",
+    "openai-api": "openai",
+    "gemini": "google",
+    "google-gemini": "google",
+    "x-ai": "xai",
+    "xai-oauth": "xai",
+    "grok": "xai",
+    "nous-portal": "nous",
+    "nousresearch": "nous",
+    "fireworks-ai": "fireworks",
+    "together-ai": "together",
+    "lm-studio": "lmstudio",
+    "claude": "anthropic",
+}
+"""From Hermes Agent's name of a provider to ours. A subscription there is an API key here."""
+
+_Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$", to_lower=True)]
+_Effort = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")]
+_Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def _in_full(slot: Any) -> Any:
+    """A slot may be a mapping or the short `provider/model`."""
+    if not isinstance(slot, str):
+        return slot
+    provider, slash, model = slot.partition("/")
+    return {"provider": provider, "model": model} if slash else {"model": slot}
+
+
+def _listed(slots: Any) -> Any:
+    return [slots] if isinstance(slots, dict) else slots
+
+
+class HermesSlot(Entry):
+    """One model of a Hermes preset."""
+
+    provider: _Word
+    model: Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=130)]
+    enabled: bool = True
+    reasoning_effort: _Effort | None = None
+
+    @field_validator("provider")
+    @classmethod
+    def _is_no_panel(cls, provider: str) -> str:
+        if provider == "moa":
+            raise ValueError("a Hermes preset cannot stand in a slot of another; name the models themselves")
+        return PROVIDERS.get(provider, provider).replace(".", "-")
+
+    @property
+    def id(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+_Slot = Annotated[HermesSlot, BeforeValidator(_in_full)]
+
+
+class HermesPreset(Entry):
+    """A preset as Hermes Agent writes it. Off (`enabled: false`), the aggregator answers alone."""
+
+    name: Name = "unnamed"
+    title: Annotated[str, StringConstraints(max_length=100)] = ""
+    description: Annotated[str, StringConstraints(max_length=1000)] = ""
+    reference_models: Annotated[tuple[_Slot, ...], BeforeValidator(_listed)]
+    aggregator: _Slot
+    reference_temperature: Temperature | None = None
+    aggregator_temperature: Temperature | None = None
+    reference_timeout: Annotated[float, Field(gt=0)] | None = None
+    max_tokens: _Tokens | None = None
+    degraded_reference_policy: Literal["loud", "silent"] = "loud"
+    enabled: bool = True
+    limits: Limits = Limits()
+    fanout: Any = None
+    reference_tool_result_budget: Any = None
+    privacy_filter: Any = None
+
+    def ours(self) -> Preset:
+        """The same panel as one of our presets."""
+        references = [slot for slot in self.reference_models if slot.enabled] if self.enabled else []
+        return Preset(
+            name=self.name,
+            title=self.title,
+            description=self.description,
+            proposers=tuple(map(self._proposer, references)),
+            layers=2 if references else 1,
+            aggregator=Aggregator(
+                model=self.aggregator.id,
+                temperature=self.aggregator_temperature,
+                max_tokens=self.max_tokens,
+                effort=self.aggregator.reasoning_effort,
+            ),
+            limits=self.limits,
+            conclude=Advise(by="advise", unavailable=self.degraded_reference_policy),
+        )
+
+    def _proposer(self, slot: HermesSlot) -> Proposer:
+        return Proposer(
+            model=slot.id,
+            temperature=self.reference_temperature,
+            max_tokens=self.max_tokens,
+            effort=slot.reasoning_effort,
+            timeout_seconds=None if self.reference_timeout is None else min(self.reference_timeout, 3600),
+        )

@@ -1,0 +1,125 @@
+"""The anthropic dialect: messages, always streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.text import repair
+from moa_mcp.providers.base import OnText
+from moa_mcp.providers.dialects.error_mapping import fault_in
+from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, words
+from moa_mcp.providers.dialects.reply_builder import Transcript
+
+if TYPE_CHECKING:
+    from moa_mcp.providers.wire.http import Http
+
+VERSION = "2023-06-01"
+
+DEFAULT_MAX_TOKENS = 32_000
+"""The dialect's max_tokens is required and covers thoughts too: all that every present model accepts. It is a
+ceiling, not a price: what is not written is not billed."""
+
+
+def request_body(call: Call, model: str) -> dict[str, Any]:
+    """The request for a call to `model`, as the service knows it. A setting that is None is not in it.
+
+    An effort also switches thinking on, since without thoughts there is little that it could spend. Models
+    from before adaptive thinking refuse both keys: leave their effort unset.
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "max_tokens": DEFAULT_MAX_TOKENS if call.max_tokens is None else call.max_tokens,
+        "messages": _turns(call),
+        "stream": True,
+    }
+    if system := _texts(m.text for m in call.messages if m.speaker == "system"):
+        body["system"] = system
+    if call.temperature is not None:
+        body["temperature"] = call.temperature
+    if call.effort is not None:
+        body |= {"output_config": {"effort": call.effort}, "thinking": {"type": "adaptive"}}
+    return body
+
+
+def _turns(call: Call) -> list[dict[str, str]]:
+    """The conversation without its system text; turns of the same speaker in a row are one."""
+    turns = (message for message in call.messages if message.speaker != "system")
+    runs = groupby(turns, key=lambda message: message.speaker)
+    return [{"role": speaker, "content": _texts(m.text for m in run)} for speaker, run in runs]
+
+
+def _texts(texts: Iterable[str]) -> str:
+    return repair("\n\n".join(texts))
+
+
+class AnthropicReader:
+    """Reads a message: a stream of typed events that ends with `message_stop`."""
+
+    def __init__(self) -> None:
+        self.transcript = Transcript()
+
+    def feed(self, data: str) -> str:
+        """Take the data of an event and return what can be shown of the answer by now."""
+        event = mapping(parse(data)) if data else {}
+        match event.get("type"):
+            case "content_block_delta":
+                return self._take(mapping(event.get("delta")))
+            case "content_block_start":
+                return self._take(mapping(event.get("content_block")))
+            case "message_start":
+                self._start(mapping(event.get("message")))
+            case "message_delta":
+                self._change(event)
+            case "message_stop":
+                return self.transcript.end()
+            case "error":
+                raise fault_in(event)
+            case _:
+                pass
+        return ""
+
+    def whole(self, body: object) -> str:
+        """A body that is no stream can only be an error here."""
+        if mapping(body).get("error"):
+            raise fault_in(body)
+        raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
+
+    def _start(self, message: dict[str, Any]) -> None:
+        self.transcript.served_model = name(message.get("model"))
+        self.transcript.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
+
+    def _change(self, event: dict[str, Any]) -> None:
+        delta = mapping(event.get("delta"))
+        self.transcript.finish_reason = words(delta.get("stop_reason")) or None
+        self.transcript.refusal = words(mapping(delta.get("stop_details")).get("explanation"))
+        # What message_start says of the output is only where the count begins.
+        self.transcript.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
+
+    def _take(self, part: dict[str, Any]) -> str:
+        """A content block or a piece of one; blocks that are neither text nor thought have neither key."""
+        if thought := words(part.get("thinking")):
+            self.transcript.think(thought)
+        text = words(part.get("text"))
+        return self.transcript.say(text) if text else ""
+
+
+class AnthropicProvider:
+    """Asks the models of one endpoint that speaks the anthropic dialect."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask the model and wait for its whole answer. Raises ProviderError."""
+        body = request_body(call, split_model(call.model)[1])
+        return await self._http.converse("/messages", body, AnthropicReader(), on_text)
+
+
+def headers_with(key: str | None) -> dict[str, str]:
+    """The headers of every request."""
+    return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})

@@ -1,0 +1,41 @@
+"""The demo dialect: no network and no model, only words that say so, to try a client without a key."""
+
+from __future__ import annotations
+
+from moa_mcp.domain.model import AGGREGATOR, Call, Draft, Usage
+from moa_mcp.domain.text import one_line
+from moa_mcp.providers.base import OnText
+
+ECHO = 120
+"""Characters of the question that are repeated."""
+
+
+class DemoProvider:
+    """Answers every call at once, and the same call always the same."""
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Say that no model was called, in a few pieces."""
+        sentences = _sentences(call)
+        for sentence in sentences:
+            on_text(sentence)
+        return Draft("".join(sentences), call.model, "stop", Usage(0, 0, 0.0))
+
+
+def _sentences(call: Call) -> tuple[str, ...]:
+    what = "answer" if call.role == AGGREGATOR else "draft"
+    asked = next((message.text for message in reversed(call.messages) if message.speaker == "user"), "")
+    opening = f"Demo {what} from {call.model}: no model was called. "
+    question = f"The question began: “{one_line(_first_line(asked), ECHO)}” "
+    if call.role != AGGREGATOR:
+        return opening, question, f"This is proposer {call.slot} of layer {call.layer}."
+    return (
+        opening,
+        question,
+        "A real panel would have put its drafts together here. ",
+        "To ask one, set the key variable of a provider, for one OPENROUTER_API_KEY, and start again.",
+    )
+
+
+def _first_line(asked: str) -> str:
+    """Of the question alone: behind it may stand the drafts of the layer before."""
+    return asked.strip().partition("\n")[0]

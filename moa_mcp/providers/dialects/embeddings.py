@@ -1,0 +1,90 @@
+"""Embeddings in the openai dialect: texts in, vectors out, in one request.
+
+It answers calls of kind "embedding": the draft's text is a JSON array of vectors, in the order of the call's
+messages.
+"""
+
+from __future__ import annotations
+
+import json
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.text import repair
+from moa_mcp.providers.base import OnText
+from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
+from moa_mcp.providers.dialects.reply_builder import Transcript
+
+if TYPE_CHECKING:
+    from moa_mcp.providers.wire.http import Http
+
+PLACES = 7
+"""Decimal places that are kept of a number: more than a similarity can tell."""
+
+
+class EmbeddingsProvider:
+    """Asks the embedding models of one endpoint that speaks the openai dialect."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Embed the texts of the call's messages. Raises ProviderError."""
+        body = {
+            "model": split_model(call.model)[1],
+            "input": [repair(message.text) for message in call.messages],
+            "encoding_format": "float",
+        }
+        reader = EmbeddingsReader(len(call.messages))
+        return await self._http.converse("/embeddings", body, reader, on_text)
+
+
+class _Vectors(Transcript):
+    """A reply without words: its vectors are neither cleaned nor watched for loops."""
+
+    vectors: str = ""
+
+    def draft(self) -> Draft:
+        return Draft(self.vectors, self.served_model, "stop", Usage(self.input_tokens, 0))
+
+
+class EmbeddingsReader:
+    """Reads the vectors of `expected` texts."""
+
+    def __init__(self, expected: int) -> None:
+        self.transcript = _Vectors()
+        self._expected = expected
+
+    def feed(self, data: str) -> str:
+        """Refuse a stream: embeddings come as one object. Raises ProviderError."""
+        raise ProviderError(Reason.MALFORMED, "a stream in place of embeddings")
+
+    def whole(self, body: object) -> str:
+        """Take the reply; none of it is to be shown. Raises ProviderError."""
+        reply = mapping(body)
+        listed = [mapping(entry) for entry in sequence(reply.get("data"))]
+        by_place = {count(entry.get("index", place)): entry.get("embedding") for place, entry in enumerate(listed)}
+        vectors = [_vector(by_place.get(place)) for place in range(self._expected)]
+        if len({len(vector) for vector in vectors}) > 1:
+            raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
+        self.transcript.vectors = json.dumps(vectors)
+        self.transcript.ended = True
+        self.transcript.served_model = name(reply.get("model"))
+        self.transcript.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
+        return ""
+
+
+def _vector(value: object) -> list[float]:
+    numbers = [_number(each) for each in sequence(value)]
+    if not numbers:
+        raise ProviderError(Reason.MALFORMED, "a text without a vector")
+    return numbers
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+        raise ProviderError(Reason.MALFORMED, "a vector of something else than numbers")
+    return round(float(value), PLACES)

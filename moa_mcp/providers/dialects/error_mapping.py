@@ -1,0 +1,223 @@
+"""What a provider's refusal means: status, headers and error object in, a `ProviderError` out. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import isfinite
+from typing import Any
+from urllib.parse import urlsplit
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.providers.dialects.json_access import mapping, sequence, words
+
+_BY_STATUS = {
+    400: Reason.BAD_REQUEST,
+    401: Reason.AUTH,
+    402: Reason.BILLING,
+    403: Reason.FORBIDDEN,
+    404: Reason.UNKNOWN_MODEL,
+    408: Reason.UNAVAILABLE,
+    409: Reason.UNAVAILABLE,
+    413: Reason.TOO_LONG,
+    422: Reason.BAD_REQUEST,
+    429: Reason.RATE_LIMITED,
+    529: Reason.OVERLOADED,
+}
+
+_BY_CODE = {
+    "authentication_error": Reason.AUTH,
+    "billing_error": Reason.BILLING,
+    "billing_hard_limit_reached": Reason.BILLING,
+    "billing_not_active": Reason.BILLING,
+    "content_filter": Reason.REFUSED,
+    "content_policy_violation": Reason.REFUSED,
+    "context_length_exceeded": Reason.TOO_LONG,
+    "credit_balance_exhausted": Reason.BILLING,
+    "engine_overloaded": Reason.OVERLOADED,
+    "enforced_spend_limit_reached": Reason.BILLING,
+    "insufficient_quota": Reason.BILLING,
+    "invalid_api_key": Reason.AUTH,
+    "model_context_window_exceeded": Reason.TOO_LONG,
+    "model_not_found": Reason.UNKNOWN_MODEL,
+    "not_found_error": Reason.UNKNOWN_MODEL,
+    "organization_spend_limit_exceeded": Reason.BILLING,
+    "organization_usage_limit_exceeded": Reason.BILLING,
+    "overloaded": Reason.OVERLOADED,
+    "overloaded_error": Reason.OVERLOADED,
+    "permission_denied": Reason.FORBIDDEN,
+    "permission_error": Reason.FORBIDDEN,
+    "project_spend_limit_exceeded": Reason.BILLING,
+    "rate_limit_error": Reason.RATE_LIMITED,
+    "rate_limit_exceeded": Reason.RATE_LIMITED,
+    "request_too_large": Reason.TOO_LONG,
+    "resource_exhausted": Reason.RATE_LIMITED,
+}
+"""What the providers' codes and types say more exactly than the status that they come with."""
+
+_BY_PHRASE = tuple(
+    (re.compile(phrases, re.IGNORECASE), reason)
+    for phrases, reason in (
+        (r"context (length|window)|prompt is too long|too many (input )?tokens", Reason.TOO_LONG),
+        (r"credit balance|spend(ing)? limit|key limit exceeded|insufficient (funds|balance)", Reason.BILLING),
+        (r"(invalid|incorrect) api key|api key not (valid|found)", Reason.AUTH),
+        (r"not a valid model|model\b.{0,80}\b(does not exist|not found)", Reason.UNKNOWN_MODEL),
+    )
+)
+"""What providers without exact codes only say in words, under a status that could mean anything."""
+
+_SETTINGS = {
+    "max_completion_tokens": "max_completion_tokens",
+    "max_tokens": "max_tokens",
+    "stream_options": "stream_options",
+    "temperature": "temperature",
+    "thinking": "thinking",
+    "output_config": "output_config",
+    "reasoning_effort": "reasoning_effort",
+    "reasoningeffort": "reasoning_effort",
+    "reasoning": "reasoning",
+    "effort": "output_config",
+}
+"""The keys of a request that a provider may not know, by what it calls them; the longer word first."""
+
+
+_UNKNOWN = re.compile(
+    r"un(supported|known|recognized|recognised|expected) (\w+ ){0,2}(parameter|argument|field|property|key|name)"
+    r"|extra (inputs|fields|keys)|not permitted|deprecated|no longer|is unsupported"
+    r"|(not|n't) (be )?(support|accept|allow|available)",
+    re.IGNORECASE,
+)
+_OUT_OF_RANGE = re.compile(
+    r"[<>]|\b(range|between|maximum|minimum|at (most|least)|too (large|big|high|low|small|many)|exceed\w*"
+    r"|(must|should|may only|can only) be|one of|supported values|less than|greater than|up to)\b",
+    re.IGNORECASE,
+)
+
+
+def is_unknown_setting(detail: str) -> bool:
+    """Whether a provider that objects to a setting says that it does not take it at all, whatever its value.
+
+    In doubt it is the value: a setting that is taken for unknown is sent to that model no more.
+    """
+    if "only the default" in detail.lower():
+        return True
+    return bool(_UNKNOWN.search(detail)) and not _OUT_OF_RANGE.search(detail)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
+    """The error that an HTTP reply with a status of 400 or more is. `now` is in Unix seconds."""
+    error = fault_in(body, status)
+    error.retry_after = retry_after(headers, now)
+    error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    return error
+
+
+def fault_in(body: object, status: int | None = None) -> ProviderError:
+    """The error that an error object is, as a body of its own or in the midst of a stream (without a status).
+
+    Its detail is all that the provider said, as it said it: nothing that is fit to show yet.
+    """
+    error = _error_object(body)
+    names = [name.lower() for name in _names(error)]
+    message = _message(error) or words(body)
+    status = status if status is not None else _status_among(names)
+    reason = _reason(status, names, message)
+    parameter = _parameter(error, message) if reason is Reason.BAD_REQUEST else None
+    detail = message or (f"HTTP {status}" if status else "")
+    return ProviderError(reason, detail, status=status, parameter=parameter)
+
+
+def redirected(status: int, location: str) -> ProviderError:
+    """The error that a redirect is: the other host is named, and nothing is sent there."""
+    try:
+        host = urlsplit(location).hostname
+    except ValueError:
+        host = None
+    return ProviderError(Reason.REDIRECT, f"to {host or 'a path of its own'}", status=status)
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """How many seconds the provider asks to wait, or None if it does not say so in an understandable way."""
+    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    return seconds if (seconds := _number(value)) is not None else _until(value, now)
+
+
+def _number(value: str | None) -> float | None:
+    try:
+        number = float(value or "")
+    except ValueError:
+        return None
+    return number if isfinite(number) and number >= 0 else None
+
+
+def _until(date: str | None, now: float) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date or "")
+        return max(0.0, _in_utc(moment).timestamp() - now)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _in_utc(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _error_object(body: object) -> dict[str, Any]:
+    """The error of a body: `{"error": {…}}`, `{"error": "…"}`, a list of these, or the body itself."""
+    outer = mapping(next(iter(sequence(body)), None) or body)
+    inner = outer.get("error")
+    return {**outer, "message": inner} if isinstance(inner, str) else mapping(inner) or outer
+
+
+def _names(error: Mapping[str, Any]) -> Iterator[str]:
+    """The codes and types of an error, the most exact first."""
+    for source in (mapping(error.get("details")), error):
+        for key in ("error_code", "code", "type", "status"):
+            if isinstance(value := source.get(key), str | int):
+                yield str(value)
+
+
+def _status_among(names: list[str]) -> int | None:
+    """The HTTP status that a gateway sends as the code of an error."""
+    return next((int(name) for name in names if re.fullmatch(r"[45]\d\d", name)), None)
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """What the error says, and behind it what the provider behind a gateway said."""
+    said = next((str(value) for key in ("message", "detail", "error") if (value := error.get(key))), "")
+    raw = words(mapping(error.get("metadata")).get("raw"))
+    return ": ".join(part for part in (said, raw) if part)
+
+
+def _reason(status: int | None, names: list[str], message: str) -> Reason:
+    for name in names:
+        if name in _BY_CODE:
+            return _BY_CODE[name]
+    if reason := _by_phrase(status, message):
+        return reason
+    if status is not None:
+        return _BY_STATUS.get(status) or (Reason.UNAVAILABLE if status >= 500 else Reason.BAD_REQUEST)
+    return Reason.BAD_REQUEST if "invalid_request_error" in names else Reason.UNAVAILABLE
+
+
+def _by_phrase(status: int | None, message: str) -> Reason | None:
+    said = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
+    match status:
+        case 429:  # "too many tokens" is a rate here, not a length
+            return Reason.BILLING if Reason.BILLING in said else None
+        case None | 400 | 401 | 403 | 404 | 413 | 422:
+            return next(said, None)
+        case _:
+            return None
+
+
+def _parameter(error: Mapping[str, Any], message: str) -> str | None:
+    """The key of the request that the provider objects to, if it names one that can be left out."""
+    if named := words(error.get("param")).partition(".")[0].lower():
+        return _SETTINGS.get(named)
+    said = message.lower()
+    return next((key for word, key in _SETTINGS.items() if word in said), None)

@@ -1,0 +1,137 @@
+"""What a reply has come to so far: the part of reading that every dialect shares.
+
+It turns pieces into a draft, or says why there is none. What an event means is the dialect's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Draft, Usage
+from moa_mcp.domain.text import clean, part_thinking, repair
+from moa_mcp.providers.dialects.json_access import name
+from moa_mcp.providers.dialects.repetition import LoopWatch
+from moa_mcp.providers.dialects.thinking import ThoughtFilter
+
+MAX_TEXT = 2 * 1024 * 1024
+"""Characters that a reply may have, its thoughts included: no draft is that long, so it is no draft."""
+
+OUT_OF_WINDOW = "model_context_window_exceeded"
+
+LONGEST_REASON = 40
+"""Characters of a finish reason; what is longer is none."""
+
+_FINISH = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "eos": "stop",
+    "eos_token": "stop",
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_length": "length",
+    OUT_OF_WINDOW: "length",
+    "function_call": "tool_calls",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+    "safety": "content_filter",
+    "recitation": "content_filter",
+}
+"""The providers' own words for why a reply ended, in those of the openai dialect."""
+
+
+@dataclass(slots=True)
+class Transcript:
+    """A reply as it grows. `ended`: its end marker came. `heard`: some of it could be shown."""
+
+    served_model: str | None = None
+    finish_reason: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    refusal: str = ""
+    ended: bool = False
+    heard: bool = False
+    _half: str = ""
+    _said: list[str] = field(default_factory=list[str])
+    _thought: list[str] = field(default_factory=list[str])
+    _size: int = 0
+    _loops: LoopWatch = field(default_factory=LoopWatch)
+    _filter: ThoughtFilter = field(default_factory=ThoughtFilter)
+
+    def say(self, piece: str) -> str:
+        """Take a piece of the answer and return what of it can be shown now."""
+        self._grow(piece)
+        whole = piece if piece.isascii() and not self._half else self._joined(piece)
+        self._said.append(whole)
+        self._loops.feed(whole)
+        return self._shown(self._filter.feed(whole))
+
+    def think(self, piece: str) -> None:
+        """Take a piece of the model's thoughts."""
+        self._grow(piece)
+        self._thought.append(piece)
+
+    def end(self) -> str:
+        """Take the end marker and return what was held back until now."""
+        self.ended = True
+        rest, self._half = repair(self._half), ""
+        self._said.append(rest)
+        return self._shown(self._filter.feed(rest) + self._filter.close())
+
+    def draft(self) -> Draft:
+        """The reply as a draft; `cut` if it came without its end marker or without a finish reason.
+
+        Raises:
+            ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text; DEGENERATE
+                when it goes round in a circle.
+        """
+        text, aside = part_thinking("".join(self._said) + repair(self._half))
+        thought = repair("".join(self._thought)).strip()
+        thinking = "\n\n".join(part for part in (thought, aside) if part)
+        self._loops.check(text)
+        if not clean(text).strip():
+            raise self._why_there_is_none(thinking)
+        return Draft(
+            text=text,
+            served_model=self.served_model,
+            finish_reason=self.finish,
+            usage=Usage(self.input_tokens, self.output_tokens),
+            thinking=thinking,
+            cut=not (self.ended and self.finish_reason),
+        )
+
+    @property
+    def finish(self) -> str | None:
+        """The finish reason in the words of the openai dialect; one that is not known stays as it is."""
+        word = name(self.finish_reason, LONGEST_REASON)
+        return _FINISH.get(word.lower(), word) if word else None
+
+    def _why_there_is_none(self, thinking: str) -> ProviderError:
+        if not self.ended:
+            return ProviderError(Reason.CUT)
+        if self.refusal or self.finish == "content_filter":
+            return ProviderError(Reason.REFUSED, self.refusal)
+        if self.finish_reason == OUT_OF_WINDOW:
+            return ProviderError(Reason.TOO_LONG)
+        reason = Reason.REASONING_ONLY if thinking else Reason.EMPTY
+        return ProviderError(reason, f"finish reason: {self.finish or 'none'}")
+
+    def _grow(self, piece: str) -> None:
+        self._size += len(piece)
+        if self._size > MAX_TEXT:
+            raise ProviderError(Reason.TOO_LARGE, f"more than {MAX_TEXT:,} characters")
+
+    def _joined(self, piece: str) -> str:
+        """Put the half of a character before `piece`, and keep back the half that it ends with."""
+        text = self._half + piece
+        self._half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return repair(text[:-1] if self._half else text)
+
+    def _shown(self, text: str) -> str:
+        if self.heard:
+            return text
+        self.heard = bool(clean(text).strip())
+        return text.lstrip()

@@ -1,0 +1,43 @@
+"""A filter that keeps thoughts out of a text while it is still arriving, wherever its pieces are split.
+
+What is a thought is `text.Thoughts`; this holds back what cannot be told yet.
+"""
+
+from __future__ import annotations
+
+from moa_mcp.domain.text import Thoughts
+
+_TAGS = ("<think>", "<thinking>", "</think>", "</thinking>")
+_LONGEST = len(_TAGS[-1])
+
+
+class ThoughtFilter:
+    """Feed it the pieces of a reply, and it returns what of them is no thought.
+
+    What may be or become a tag at the end of a piece is held back until it is known what follows. A closing tag
+    that was never opened cannot be foreseen: what came in earlier pieces is shown by then.
+    """
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._thoughts = Thoughts()
+
+    def feed(self, piece: str) -> str:
+        text = self._held + piece
+        if "<" in text:
+            text = self._without_end(text)
+        return self._thoughts.part(text, self._held[:1])
+
+    def close(self) -> str:
+        """What was held back and turned out to be text after all."""
+        held, self._held = self._held, ""
+        return self._thoughts.part(held) + self._thoughts.end()
+
+    def _without_end(self, text: str) -> str:
+        start = text.rfind("<", max(0, len(text) - _LONGEST))
+        beginning = text[start:].lower() if start >= 0 else ""
+        if not beginning or not any(tag.startswith(beginning) for tag in _TAGS):
+            self._held = ""
+            return text
+        self._held = text[start:]
+        return text[:start]

@@ -1,0 +1,265 @@
+"""The wire: one HTTP client per endpoint, and replies read from it as they arrive.
+
+The one module that knows httpx, so import it when the first call is made: httpx and aiohttp cost 0.3 s. Time
+limits, turns and prices are not kept here; each is a provider around a provider.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache, partial
+from typing import Any
+
+import aiohttp
+import anyio
+import anyio.lowlevel
+import httpx
+from httpx_aiohttp import AiohttpTransport
+from pydantic_core import to_json
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Draft
+from moa_mcp.providers.base import OnText
+from moa_mcp.providers.dialects.error_mapping import redirected, refusal
+from moa_mcp.providers.dialects.json_access import parse
+from moa_mcp.providers.dialects.reader import Reader
+from moa_mcp.providers.loop_guard import HEADERS
+from moa_mcp.providers.wire.keys import without_key
+from moa_mcp.providers.wire.sse import EventSplitter
+
+CONNECT_SECONDS = 10
+KEEP_ALIVE_SECONDS = 30
+DRAIN_SECONDS = 0.2
+"""How long the end of the body is waited for once the answer is complete, so that its connection lives on."""
+REFUSAL_SECONDS = 2
+"""How long the words of a refusal are waited for: its status has said the most of it."""
+
+MAX_BODY = 2 * 1024 * 1024
+"""Bytes of a body that is no stream."""
+MAX_STREAM = 64 * 1024 * 1024
+"""Bytes of a stream: a token comes in some 300 bytes, so the longest answers are far below. What they may add
+up to is `transcript.MAX_TEXT`."""
+
+FAULTS: Mapping[type[Exception], Reason] = {
+    httpx.ConnectError: Reason.CONNECTION,
+    httpx.ConnectTimeout: Reason.CONNECTION,  # this transport's name for a reset before the headers, too
+    httpx.ReadError: Reason.CONNECTION,
+    httpx.WriteError: Reason.CONNECTION,
+    httpx.CloseError: Reason.CONNECTION,
+    httpx.ProxyError: Reason.CONNECTION,
+    httpx.UnsupportedProtocol: Reason.CONNECTION,
+    httpx.ReadTimeout: Reason.TIMEOUT,
+    httpx.WriteTimeout: Reason.TIMEOUT,
+    httpx.PoolTimeout: Reason.TIMEOUT,
+    httpx.LocalProtocolError: Reason.BAD_REQUEST,
+    httpx.RemoteProtocolError: Reason.MALFORMED,
+    httpx.TransportError: Reason.CONNECTION,
+    aiohttp.ClientError: Reason.MALFORMED,  # what the transport does not map: replies that are no HTTP
+    OSError: Reason.CONNECTION,
+}
+"""What can go wrong on the wire, by the most exact class that is named here."""
+
+BROKEN = tuple(FAULTS)
+
+UNSENT = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+"""Of these, those after which nothing can have been sent, let alone billed."""
+
+_CONNECT_IN_TIME = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
+
+
+class Http:
+    """The wire to one origin: its connections, headers and key go nowhere else.
+
+    Requests go straight to the transport. What an httpx client would add around it is redirects, cookies,
+    proxies from the environment and authentication: all that must not happen here, at a third of the time.
+    """
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], key: str | None, *, use_proxy_env: bool = False
+    ) -> None:
+        self._key = key
+        self._base_url = base_url.rstrip("/")
+        # Made once: to make a header anew for every call is a tenth of what a call costs.
+        common = {"user-agent": "moa-mcp", "accept-encoding": "identity", **HEADERS, **headers}
+        self._asking = httpx.Headers({**common, "accept": "application/json"})
+        self._posting = httpx.Headers(
+            {**common, "accept": "text/event-stream, application/json", "content-type": "application/json"}
+        )
+        self._urls: dict[str, httpx.URL] = {}
+        self._transport = AiohttpTransport(verify=_trust(), client=partial(_session, use_proxy_env=use_proxy_env))
+
+    async def converse(self, path: str, body: Mapping[str, Any], reader: Reader, on_text: OnText) -> Draft:
+        """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
+        answered = False
+        try:
+            response = await self._sent("POST", path, self._posting, to_json(body))
+            try:
+                await _check(response)
+                answered = True
+                await _hear(response, reader, on_text)
+            finally:
+                await _close(response)
+            return reader.transcript.draft()
+        except ProviderError as error:
+            error.detail = without_key(error.detail, self._key)
+            error.sent_text = reader.transcript.heard
+            error.reached = error.reached or answered
+            error.served_model = without_key(reader.transcript.served_model or "", self._key) or None
+            error.input_tokens = reader.transcript.input_tokens
+            error.output_tokens = reader.transcript.output_tokens
+            raise
+
+    async def get(self, path: str) -> object:
+        """The JSON value at `path`. Raises ProviderError."""
+        response = await self._sent("GET", path, self._asking)
+        try:
+            await _check(response)
+            return await _json(response)
+        finally:
+            await _close(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._transport.aclose()
+
+    async def _sent(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
+        """The reply to a request, its body still to be read; `_close` it."""
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+        # As a stream: else httpx would work out headers that aiohttp works out anyway.
+        body = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_IN_TIME)
+        request.read()
+        with _mapped():
+            return await self._transport.handle_async_request(request)
+
+
+async def _close(response: httpx.Response) -> None:
+    """Let its connection be used again, or end it if the body was not read to its end."""
+    with suppress(*BROKEN):
+        await response.aclose()
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
+    """Connections without a limit: how many calls run at a time is decided around the provider."""
+    connector = aiohttp.TCPConnector(limit=0, ssl=_trust(), keepalive_timeout=KEEP_ALIVE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
+
+
+@contextmanager
+def _mapped() -> Generator[None]:
+    """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
+    try:
+        yield
+    except BROKEN as error:
+        reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+        untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
+        detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
+        again = False if untrusted else None
+        raise ProviderError(reason, detail, should_retry=again, reached=_may_have_been_sent(error)) from error
+
+
+def _may_have_been_sent(error: Exception) -> bool:
+    """Whether a request may have reached anybody. The transport calls a refused connection a timeout, its cause not."""
+    return not isinstance(error, UNSENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
+
+
+async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+    """Read a reply into `reader`, whatever form it comes in."""
+    match _content_type(response):
+        case "text/event-stream" | "":
+            await _hear_events(response, reader, on_text)
+        case "application/json":
+            if text := reader.whole(await _json(response)):
+                on_text(text)
+        case other:
+            raise ProviderError(Reason.MALFORMED, f"content type {other}")
+
+
+async def _check(response: httpx.Response) -> None:
+    """Refuse what is no reply to read: a redirect, an error, a compressed body (it could be a bomb)."""
+    if response.status_code >= 400:
+        raise refusal(response.status_code, response.headers, await _words(response), now=time.time())
+    if response.status_code >= 300:
+        raise redirected(response.status_code, response.headers.get("location", ""))
+    if _encoding(response):
+        raise ProviderError(Reason.MALFORMED, f"content encoding {_encoding(response)}, which was not asked for")
+
+
+async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+    """Read a stream up to its end marker. What came of one that breaks before, the reader judges."""
+    chunks = aiter(_chunks(response))
+    splitter, size = EventSplitter(), 0
+    while not reader.transcript.ended and (chunk := await _next(chunks)):
+        size += len(chunk)
+        if size > MAX_STREAM:
+            raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
+        if events := splitter.feed(chunk):
+            on_text("".join([reader.feed(data) for _, data in events]))  # without text, a sign of life
+        await anyio.lowlevel.checkpoint_if_cancelled()  # what is buffered comes without a wait, and so without an end
+    with anyio.move_on_after(DRAIN_SECONDS):
+        while await _next(chunks):
+            pass
+
+
+def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The body as the transport has it: httpx would count and cut it once more."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    return response.stream
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes:
+    """The next bytes of a body; none at its end, whether that was meant or not."""
+    try:
+        return await anext(chunks, b"")
+    except BROKEN:
+        return b""
+
+
+async def _json(response: httpx.Response) -> object:
+    body = await _body(response)
+    if len(body) > MAX_BODY:
+        raise ProviderError(Reason.TOO_LARGE, f"a body of more than {MAX_BODY:,} bytes")
+    return parse(body.decode("utf-8", "replace"))
+
+
+async def _body(response: httpx.Response) -> bytes:
+    """The body, read no further than is needed to know that it is too large."""
+    body = bytearray()
+    with _mapped():
+        async for chunk in _chunks(response):
+            body += chunk
+            if len(body) > MAX_BODY:
+                break
+    return bytes(body)
+
+
+async def _words(response: httpx.Response) -> object:
+    """What a refusal says: its JSON, else its text, else (a page, a compressed or broken body) nothing."""
+    body = b""
+    if "html" not in _content_type(response) and not _encoding(response):
+        with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):
+            body = await _body(response)
+    text = body.decode("utf-8", "replace")
+    try:
+        return parse(text)
+    except ProviderError:
+        return text
+
+
+def _content_type(response: httpx.Response) -> str:
+    header: str = response.headers.get("content-type", "")
+    return header.partition(";")[0].strip().lower()
+
+
+def _encoding(response: httpx.Response) -> str:
+    header: str = response.headers.get("content-encoding", "")
+    encoding = header.strip().lower()
+    return "" if encoding == "identity" else encoding

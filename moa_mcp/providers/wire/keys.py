@@ -1,0 +1,54 @@
+"""A provider's key: read from where keys are kept, checked before it is sent, taken out of what is shown."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.text import one_line
+
+_MASK = "***"
+"""What providers star a key out with when they repeat it; the ends of it may still be there."""
+
+
+def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
+    """Whether the endpoint has the key that it needs, or needs none."""
+    return endpoint.api_key_env is None or bool(keys.get(endpoint.api_key_env, "").strip())
+
+
+def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
+    """The endpoint's key, ready for a header; None where no key is sent.
+
+    Raises:
+        ProviderError: MISSING_KEY, or AUTH for a value that no header can carry. Neither tells the value.
+    """
+    if endpoint.api_key_env is None:
+        return None
+    if not is_set(endpoint, keys):
+        raise ProviderError(Reason.MISSING_KEY, endpoint.api_key_env)
+    key = keys[endpoint.api_key_env].strip()
+    if not all("!" <= character <= "~" for character in key):
+        what = f"{endpoint.api_key_env} holds spaces or characters that no key has"
+        raise ProviderError(Reason.AUTH, what)
+    return key
+
+
+def without_key(text: str, key: str | None) -> str:
+    """What a provider said as one line of at most 200 characters, with every form of the key taken out.
+
+    `text` is all of it: what was cut before may end in the first part of a key, which nobody can find any more.
+    Letters of the wrong case are found too, for host names and content types are told in lower case.
+    """
+    line = one_line(text, limit=len(text) + 1)
+    if key:
+        line = re.sub("|".join(map(re.escape, forms_of(key))), "[key]", line, flags=re.IGNORECASE)
+    return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
+
+
+def forms_of(key: str) -> tuple[str, ...]:
+    """A key as it may be written: as it is, in a URL, in base64."""
+    return tuple(dict.fromkeys((key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("="))))

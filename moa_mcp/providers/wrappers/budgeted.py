@@ -1,0 +1,154 @@
+"""A provider around a provider: nothing is sent that the run's budget has no room for.
+
+It lives for one run. Each request is paid for by itself, so it stands within the retry loop; what a draft or an
+error says of its cost is what the call came to with all requests that were made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.budget import Budget, Reservation, tokens_in
+from moa_mcp.providers.prices import FREE, Rates
+from moa_mcp.providers.usage import NOT_SENT, Account
+from moa_mcp.providers.wrappers.unsupported_settings import field_refused
+
+
+class Budgeted:
+    """Reserves before it asks and settles after. `rates` knows what a model costs per token.
+
+    An answer that gets less than it wanted is asked for with `max_tokens`; a model that refuses that is asked
+    without, and not with it again in this run.
+    """
+
+    def __init__(self, inner: Provider, budget: Budget, account: Account, rates: Callable[[str], Rates | None]) -> None:
+        self._inner = inner
+        self._budget = budget
+        self._account = account
+        self._rates = rates
+        self._uncapped: set[str] = set()
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask if there is room for it; what the provider does not count is estimated, and marked so.
+
+        Raises:
+            ProviderError: BUDGET, before the call or when its answer outgrows what is left; else as raised.
+        """
+        if call.kind == "code":
+            return await self._inner.complete(call, on_text)
+        while True:
+            may_cap = call.model not in self._uncapped
+            try:
+                return await self._paid(call, on_text)
+            except ProviderError as error:
+                _charge(error, self._account.usage_of(call))
+                if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
+                    raise
+
+    def wanted(self, call: Call) -> Reservation:
+        """What a call will reserve."""
+        return Reservation.wanted_by(call, self._rates(call.model))
+
+    async def _paid(self, call: Call, on_text: OnText) -> Draft:
+        held = self.wanted(call)
+        wanted = held.output_tokens
+        await self._budget.reserve(held)
+        meter = _Meter(held, self._budget, on_text)
+        used = NOT_SENT
+        try:
+            if held.output_tokens < wanted and call.model not in self._uncapped:
+                draft = await self._capped(call, held.output_tokens, meter.hear)
+            else:
+                draft = await self._inner.complete(call, meter.hear)
+            used = meter.usage(draft)
+        except ProviderError as error:
+            used = meter.booked(error)
+            raise
+        except BaseException:
+            # Whoever leaves a call that is under way may have to pay for it.
+            used = meter.so_far()
+            raise
+        finally:
+            self._budget.settle(held, used)
+            total = self._account.add(call, used)
+        return draft if total is draft.usage else replace(draft, usage=total)
+
+    async def _capped(self, call: Call, output_tokens: int, hear: OnText) -> Draft:
+        """Ask with a limit that is the run's: thoughts that nobody hears keep to no other."""
+        try:
+            return await self._inner.complete(replace(call, max_tokens=output_tokens), hear)
+        except ProviderError as error:
+            if _is_about_the_cap(error):
+                self._uncapped.add(call.model)
+            raise
+
+
+def _is_about_the_cap(error: ProviderError) -> bool:
+    return field_refused(error) == "max_tokens"
+
+
+def _charge(error: ProviderError, used: Usage) -> None:
+    """Write into the error of a call what the call came to with all that was sent for it."""
+    error.attempts = used.attempts
+    if used.input_tokens is not None:
+        error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
+
+
+class _Meter:
+    """How much of an answer has come, held against what is reserved for it."""
+
+    def __init__(self, held: Reservation, budget: Budget, on_text: OnText) -> None:
+        self._held = held
+        self._budget = budget
+        self._on_text = on_text
+        self._written = 0.0
+        self._heard = False
+        self._is_sent = False
+
+    def hear(self, piece: str) -> None:
+        """Pass a piece on and count it; one without text, such as a thought, is a token at least.
+
+        The first one tells that the request is being sent, and is none unless it has text.
+
+        Raises:
+            ProviderError: BUDGET, through the provider that is reading: there is no room for more.
+        """
+        self._on_text(piece)
+        if not self._is_sent:
+            self._is_sent = True
+            if not piece:
+                return
+        self._written += max(1.0, tokens_in(piece))
+        self._heard = self._heard or bool(piece)
+        if self._written > self._held.output_tokens and not self._budget.extend(self._held):
+            raise ProviderError(Reason.BUDGET, "the answer was cut there", sent_text=self._heard, reached=True)
+
+    def so_far(self) -> Usage:
+        """What the call is booked at when nobody tells; nothing if it was still waiting for its turn."""
+        return self._at_least(None, None) if self._is_sent else NOT_SENT
+
+    def usage(self, draft: Draft) -> Usage:
+        """What the provider counted, as long as that can be; else an estimate."""
+        told = draft.usage
+        free = self._held.rates == FREE
+        if told.input_tokens is not None and told.output_tokens is not None and (free or told.output_tokens):
+            return told
+        tokens = ceil(tokens_in(draft.text) + tokens_in(draft.thinking))
+        return self._at_least(told.input_tokens, max(tokens, told.output_tokens or 0))
+
+    def booked(self, error: ProviderError) -> Usage:
+        """What a request that failed may have cost; nothing where no model was reached."""
+        if error.reached:
+            return self._at_least(error.input_tokens, error.output_tokens)
+        return Usage() if self._is_sent else NOT_SENT
+
+    def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
+        """An estimate that is no lower than what came and what was told."""
+        read = max(self._held.input_tokens, input_tokens or 0)
+        written = max(int(self._written), output_tokens or 0)
+        return Usage(read, written, self._held.price_of(read, written), estimated=True)

@@ -1,0 +1,21 @@
+"""A provider around a provider: at most so many calls at the same time, the others wait for their turn."""
+
+from __future__ import annotations
+
+import anyio
+
+from moa_mcp.domain.model import Call, Draft
+from moa_mcp.providers.base import OnText, Provider
+
+
+class Limited:
+    """Lets `max_concurrency` calls through at a time."""
+
+    def __init__(self, inner: Provider, max_concurrency: int) -> None:
+        self._inner = inner
+        self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn costs no round of the loop
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Wait for a turn, then ask. Raises ProviderError."""
+        async with self._turns:
+            return await self._inner.complete(call, on_text)

@@ -1,0 +1,60 @@
+"""A provider around a provider: the one rule for what broke off. A long enough part of an answer is a draft.
+
+A few words of an answer mislead more than they help; some paragraphs were paid for and are of use, marked as
+what they are.
+"""
+
+from __future__ import annotations
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft, Failure
+from moa_mcp.providers.base import OnText, Provider
+
+KEEP_PARTIAL = 200
+"""Characters from which on a part is kept."""
+
+_BROKEN_OFF = {Reason.CUT, Reason.STALLED, Reason.TIMEOUT, Reason.DEADLINE, Reason.BUDGET}
+
+
+class Salvaging:
+    """Makes a cut draft of the part that arrived, or a failure of a part that is too short."""
+
+    def __init__(self, inner: Provider) -> None:
+        self._inner = inner
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask, and keep what there is. Raises ProviderError."""
+        pieces: list[str] = []
+
+        def hear(piece: str) -> None:
+            pieces.append(piece)
+            on_text(piece)
+
+        try:
+            draft = await self._inner.complete(call, hear)
+        except ProviderError as error:
+            if not _is_enough(call, error, text := "".join(pieces).strip()):
+                raise
+            return Draft(text, error.served_model, usage=Failure.of(error).usage, cut=True, notes=(str(error),))
+        if draft.cut and (call.kind != "chat" or len(draft.text) < KEEP_PARTIAL):
+            raise _too_short(draft)
+        return draft
+
+
+def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
+    return call.kind == "chat" and error.reason in _BROKEN_OFF and len(text) >= KEEP_PARTIAL
+
+
+def _too_short(draft: Draft) -> ProviderError:
+    usage = draft.usage
+    return ProviderError(
+        Reason.CUT,
+        f"after {len(draft.text)} characters",
+        sent_text=True,
+        served_model=draft.served_model,
+        reached=True,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cost_usd=usage.cost_usd,
+        attempts=usage.attempts,
+    )

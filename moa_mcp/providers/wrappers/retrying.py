@@ -1,0 +1,99 @@
+"""A provider around a provider: the one retry loop of the program.
+
+It lives for one run, because retries are counted per run: when a service is down for everybody, a panel must
+multiply neither its load nor the bill. The loop is written out: what to wait and whether to are one decision
+(backoff.py), which a retry library would have us take twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, inf
+
+import anyio
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft
+from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.wrappers.backoff import wait_before_retry
+
+LEAST_ALLOWANCE = 3
+ALLOWED_SHARE = 0.2
+
+
+@dataclass(slots=True)
+class Allowance:
+    """How many retries a run has left, and how many calls beside those that were planned (inf: no end of them)."""
+
+    left: int
+    spare: float = inf
+
+    @classmethod
+    def of(cls, planned_calls: int, max_calls: int | None = None) -> Allowance:
+        """A fifth of the planned calls and three at least, but none that `max_calls` has no room for.
+
+        So nothing that is asked again, for whatever reason, can take the call that writes the answer.
+        """
+        spare = None if max_calls is None else max(0, max_calls - planned_calls)
+        allowed = max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE))
+        return cls(allowed) if spare is None else cls(min(allowed, spare), spare)
+
+    def book(self, record: CallRecord) -> None:
+        """Count what a call took that was made before: the run was resumed."""
+        retries = record.outcome.usage.retries
+        self.left -= retries
+        self.spare -= retries + (record.call.is_repeat and record.attempts > 0)
+
+    def take(self) -> bool:
+        """Use up a retry; False if none was left."""
+        if self.left < 1 or not self.take_spare():
+            return False
+        self.left -= 1
+        return True
+
+    def take_spare(self) -> bool:
+        """Use up a call beside those that were planned; False if there is no room for one."""
+        if self.spare < 1:
+            return False
+        self.spare -= 1
+        return True
+
+
+class Retrying:
+    """Asks again what failed and may succeed. `draw` gives numbers from 0 up to 1 for the jitter."""
+
+    def __init__(self, inner: Provider, allowance: Allowance, draw: Callable[[], float]) -> None:
+        self._inner = inner
+        self._allowance = allowance
+        self._draw = draw
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask until there is a draft or no hope of one.
+
+        Raises:
+            ProviderError: the last one of a request; BUDGET, without one, for a second try that only a planned
+                call could make room for.
+        """
+        if call.is_repeat and not self._allowance.take_spare():
+            raise ProviderError(
+                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", attempts=0
+            )
+        retries, failure = 0, None
+        while True:
+            try:
+                return await self._inner.complete(call, on_text)
+            except ProviderError as error:
+                if failure and error.reason is Reason.BUDGET and not error.reached:
+                    raise failure from error  # why it failed, not that there was no room to ask again
+                failure = error
+                wait = wait_before_retry(error, retries, self._draw())
+                if wait is None or not _leaves_time(wait) or not self._allowance.take():
+                    raise
+            await anyio.sleep(wait)
+            retries += 1
+
+
+def _leaves_time(wait: float) -> bool:
+    """Whether the batch, which ends in time for the aggregator, goes on for longer than `wait` seconds."""
+    return anyio.current_time() + wait < anyio.current_effective_deadline()

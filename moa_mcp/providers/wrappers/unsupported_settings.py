@@ -1,0 +1,112 @@
+"""A provider around a provider: what a model refuses in a request is left out, once, and said.
+
+A setting that it does not know is not sent to it again, in no run; a value that it refuses is left out of that
+call alone. Fenced drafts that do not fit its window are shortened by a fixed rule; what the caller wrote never is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.text import with_shorter_drafts
+from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.dialects.error_mapping import is_unknown_setting
+from moa_mcp.providers.wrappers.retrying import Allowance
+
+_FIELDS = {
+    "temperature": "temperature",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "reasoning_effort": "effort",
+    "reasoning": "effort",
+    "output_config": "effort",
+    "thinking": "effort",
+}
+"""The field of a call behind each key of a request that a model may refuse."""
+
+SHORTENED = "the drafts it read were shortened to fit its context"
+
+
+def field_refused(error: ProviderError) -> str | None:
+    """The field of a call that a provider objects to, if it is one that can be left out."""
+    return _FIELDS.get(error.parameter or "")
+
+
+class Refusals:
+    """The fields of a call that each model was found not to know."""
+
+    def __init__(self) -> None:
+        self._fields: defaultdict[str, set[str]] = defaultdict(set)
+
+    def learn(self, model: str, field: str) -> None:
+        """Remember that a model does not know a field."""
+        self._fields[model].add(field)
+
+    def in_call(self, call: Call) -> list[str]:
+        """The fields that are set in a call and that its model does not know."""
+        return [name for name in sorted(self._fields.get(call.model, ())) if getattr(call, name) is not None]
+
+
+class Adapting:
+    """Asks once more without what was refused. `refusals` may be shared by all that ask the same models.
+
+    `nonce` is that of the run, by which its drafts are known; what is asked again is one of the calls that its
+    `allowance` has to spare beside those that were planned.
+    """
+
+    def __init__(self, inner: Provider, refusals: Refusals, nonce: str, allowance: Allowance) -> None:
+        self._inner = inner
+        self._refusals = refusals
+        self._nonce = nonce
+        self._allowance = allowance
+
+    async def complete(self, call: Call, on_text: OnText) -> Draft:
+        """Ask, if need be adapted. Raises the ProviderError of the last try."""
+        notes: list[str] = []
+        while True:
+            call = self._without_unknown(call, notes)
+            try:
+                draft = await self._inner.complete(call, on_text)
+            except ProviderError as error:
+                adapted = None if error.sent_text else self._adapted(call, error, notes)
+                if adapted is None or not self._allowance.take_spare():
+                    raise
+                call = adapted
+            else:
+                return replace(draft, notes=(*draft.notes, *notes)) if notes else draft
+
+    def _without_unknown(self, call: Call, notes: list[str]) -> Call:
+        unknown = self._refusals.in_call(call)
+        if not unknown:
+            return call
+        notes.extend(f"{name} was not sent: the model refuses it" for name in unknown)
+        return _without(call, *unknown)
+
+    def _adapted(self, call: Call, error: ProviderError, notes: list[str]) -> Call | None:
+        """The call as it can be asked in another way; None if there is none."""
+        if error.reason is Reason.TOO_LONG:
+            return None if SHORTENED in notes else self._shortened(call, notes)
+        field = field_refused(error)
+        if field is None or getattr(call, field) is None:
+            return None
+        if is_unknown_setting(error.detail):
+            self._refusals.learn(call.model, field)
+            return call
+        notes.append(f"{field} was not sent: the model refuses {getattr(call, field)}")
+        return _without(call, field)
+
+    def _shortened(self, call: Call, notes: list[str]) -> Call | None:
+        messages = tuple(replace(said, text=with_shorter_drafts(said.text, self._nonce)) for said in call.messages)
+        if messages == call.messages:
+            return None
+        notes.append(SHORTENED)
+        return replace(call, messages=messages)
+
+
+def _without(call: Call, *fields: str) -> Call:
+    cleared: dict[str, Any] = dict.fromkeys(fields)
+    return replace(call, **cleared)

@@ -1,0 +1,88 @@
+"""A run that goes on: its state, and who waits for it. What starts and ends it is desk.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import anyio
+
+from moa_mcp.domain.model import CallRecord, Run
+from moa_mcp.domain.spend import Spend
+from moa_mcp.runs.endings import CANCEL, Stop
+from moa_mcp.runs.journal import StoredJournal
+from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, Listener, RunPlanned
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
+
+    `handed_back` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
+    was; `final` what it came to, once it is `done`.
+    """
+
+    begun: Run
+    journal: StoredJournal
+    records: list[CallRecord] = field(default_factory=list[CallRecord])
+    stopped: Stop | None = None
+    final: Run | None = None
+    listeners: list[Listener] = field(default_factory=list[Listener])
+    done: anyio.Event = field(default_factory=anyio.Event)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    attached: int = 0
+    handed_back: bool = False
+    started: float = field(default_factory=anyio.current_time)
+    taken_before: float = 0.0
+
+    @property
+    def run(self) -> Run:
+        """The run with all that has ended by now."""
+        return self.final or self.begun.with_records(self.records)
+
+    def now(self) -> Run:
+        """The run as it is at this moment, with the seconds it has taken so far."""
+        return self.final or replace(self.run, seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
+        return self.taken_before + anyio.current_time() - self.started
+
+    def hear(self, event: Event) -> None:
+        """Take an event into the run's state and pass it on."""
+        if isinstance(event, CallEnded | BranchEnded):
+            self.records.append(event.record)
+        for listener in tuple(self.listeners):
+            listener(event)
+
+    def stop(self, stop: Stop) -> None:
+        """End its calls. Only a cancel takes the place of an earlier reason."""
+        if self.stopped is None or stop is CANCEL:
+            self.stopped = stop
+        self.scope.cancel()
+
+    async def goes_on(self) -> bool:
+        """Whether it goes on. One that is being stopped does not, and has ended once this returns."""
+        if self.stopped is not None:
+            await self.done.wait()
+        return not self.done.is_set()
+
+    def spent(self) -> Spend:
+        """What its calls came to since it was begun or resumed, those included that are just being written down."""
+        return Spend.on((*self.records, *self.journal.pending))
+
+    @contextmanager
+    def heard_by(self, listener: Listener | None) -> Generator[None]:
+        """Let `listener` hear of the run while the block lasts, of the calls that ended before first."""
+        if listener is None:
+            yield
+            return
+        listener(RunPlanned(self.begun.planned_calls))
+        for record in self.run.calls:
+            listener(CallEnded(record, replayed=True))
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)

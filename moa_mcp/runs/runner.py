@@ -1,0 +1,280 @@
+"""The one module that waits on calls: it drives a flow, keeps its time, and tells what happens.
+
+It knows neither presets nor stores: who listens and who keeps its journal it is given.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import anyio
+
+from moa_mcp.domain.errors import MoAError, ProviderError, Reason
+from moa_mcp.domain.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
+from moa_mcp.domain.text import one_line
+from moa_mcp.providers.base import Provider, usage_of
+
+logger = logging.getLogger(__name__)
+
+
+GATHER_SECONDS = 0.005
+"""How long a call that has ended waits for others to be written down with: a commit each would hold up the layer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlanned:
+    """Told to each listener first: how many calls the run needs if nothing fails and nothing ends it early."""
+
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """A batch is about to run."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call is about to be sent."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class TextArrived:
+    """A piece of the text of a call's draft arrived."""
+
+    call: Call
+    piece: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call ended, one way or another. `replayed`: it was taken from the journal and cost nothing now."""
+
+    record: CallRecord
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BranchEnded:
+    """A flow that stood in a call's place ended; `record` tells of it as if it had been one call."""
+
+    record: CallRecord
+
+
+def ended(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
+    """The event of the end of a call, or of a flow in a call's place."""
+    return BranchEnded(record) if record.call.kind == "panel" else CallEnded(record, replayed)
+
+
+Event: TypeAlias = RunPlanned | BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
+Listener = Callable[[Event], None]
+"""Hears of each event at once; must not block."""
+
+
+class Journal(Protocol):
+    """Keeps what a run has finished, and tells of it as the runner's listener is told of the rest."""
+
+    @property
+    def known(self) -> Mapping[str, CallRecord]:
+        """What the run had finished before it was resumed, by id: replayed, not sent."""
+        ...
+
+    def add(self, record: CallRecord) -> None:
+        """Take a finished call or branch."""
+        ...
+
+    def announce(self, calls: Iterable[Call]) -> None:
+        """Take calls that are about to be sent: what they may cost is written down with what was added."""
+        ...
+
+    async def write(self) -> None:
+        """Write down what was added."""
+        ...
+
+    async def safe(self) -> None:
+        """Wait until all that was added is written down; no batch starts before."""
+        ...
+
+
+@dataclass(slots=True)
+class Runner:
+    """Drives flows over a provider, within a time, and keeps a journal of what they finish."""
+
+    provider: Provider
+    listen: Listener
+    journal: Journal
+    deadline_seconds: float
+
+    async def drive(self, flow: Flow) -> Answer:
+        """Feed `flow` the outcomes of each of its batches until it answers.
+
+        What the last of them added to the journal is written down with the answer, by whoever keeps that.
+
+        Raises:
+            RunFailed: the flow found that there can be no answer.
+        """
+        started = anyio.current_time()
+        return await self.drive_within(flow, started, started + self.deadline_seconds)
+
+    async def drive_within(self, flow: Flow, start: float, end: float) -> Answer:
+        """`drive`, with the batches' shares of time taken of the time from `start` to `end`."""
+        batch = next(flow)
+        while True:
+            self.listen(BatchStarted(batch))
+            outcomes = await _Fanout(self, batch, start + (end - start) * batch.until).run()
+            try:
+                batch = flow.send(outcomes)
+            except StopIteration as stop:
+                answer: Answer = stop.value
+                return answer
+            self.journal.announce(first_calls(batch, self.journal.known))
+            await self.journal.safe()
+
+
+def first_calls(batch: Batch, known: Collection[str] = ()) -> Iterator[Call]:
+    """The calls that a batch sends at once: its own, and those that its branches begin with; none that is `known`."""
+    yield from (call for call in batch.calls if call.id not in known)
+    for branch in batch.branches:
+        if branch.id not in known:
+            yield from first_calls(next(branch.flow()), known)
+
+
+class _Fanout:
+    """The calls and branches of one batch, side by side, until all are in or the time is up."""
+
+    def __init__(self, runner: Runner, batch: Batch, deadline: float) -> None:
+        self._runner = runner
+        self._batch = batch
+        self._asked = batch.asked
+        self._outcomes: dict[str, Outcome] = {}
+        self._scope = anyio.CancelScope(deadline=deadline)
+        self._given_up = Reason.DEADLINE
+        self._complete = anyio.Event()
+        self._gathering = False
+
+    async def run(self) -> list[Outcome]:
+        with self._scope:
+            async with anyio.create_task_group() as group:
+                for call in self._batch.calls:
+                    group.start_soon(self._one, call, name=f"call {call.id}")
+                for branch in self._batch.branches:
+                    group.start_soon(self._branch, branch, name=f"branch {branch.id}")
+        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._asked]
+
+    async def _branch(self, branch: Branch) -> None:
+        if self._was_left_behind(branch):
+            return
+        started = anyio.current_time()
+        try:
+            answer = await self._runner.drive_within(branch.flow(), started, self._scope.deadline)
+            outcome: Outcome = _as_draft(branch, answer)
+        except MoAError as error:
+            outcome = Failure(Reason.PANEL, one_line(str(error)))
+        except anyio.get_cancelled_exc_class():
+            self._left(branch.call, started)
+            raise
+        await self._ended(CallRecord(branch.call, outcome, anyio.current_time() - started))
+
+    def _was_left_behind(self, branch: Branch) -> bool:
+        """Whether the layer went on without a branch before the run was resumed: then it does so again."""
+        known = self._runner.journal.known
+        record = known.get(branch.id)
+        if record is None or not _is_lost(record):
+            return False
+        inner = (one for one in known.values() if one.call.id.startswith(f"{branch.id}/"))
+        for one in (*inner, record):
+            self._runner.listen(ended(one, replayed=True))
+        self._settle(branch.call, record.outcome)
+        return True
+
+    async def _one(self, call: Call) -> None:
+        if known := self._runner.journal.known.get(call.id):
+            self._runner.listen(ended(known, replayed=True))
+            self._settle(call, known.outcome)
+            return
+        self._runner.listen(CallStarted(call))
+        started = anyio.current_time()
+        try:
+            outcome = await self._outcome_of(call)
+        except anyio.get_cancelled_exc_class():
+            self._left(call, started)
+            raise
+        await self._ended(CallRecord(call, outcome, anyio.current_time() - started))
+
+    async def _ended(self, record: CallRecord) -> None:
+        self._settle(record.call, record.outcome)
+        self._runner.journal.add(record)
+        if len(self._outcomes) == len(self._asked):
+            self._complete.set()  # what is not written down yet will be with what comes of it
+        elif not self._gathering:  # else whoever is waiting takes it along
+            await self._gather()
+
+    async def _gather(self) -> None:
+        """Write down what ends within a moment, unless that is all there is to end."""
+        self._gathering = True
+        with anyio.move_on_after(GATHER_SECONDS):
+            await self._complete.wait()
+            return
+        self._gathering = False
+        await self._runner.journal.write()
+
+    def _left(self, call: Call, started: float) -> None:
+        """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
+        seconds, used = anyio.current_time() - started, usage_of(self._runner.provider, call)
+        if self._time_is_up():
+            self._runner.journal.add(CallRecord(call, Failure(self._given_up, usage=used), seconds))
+        else:
+            self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
+
+    async def _outcome_of(self, call: Call) -> Outcome:
+        def hear(piece: str) -> None:
+            if piece:
+                self._runner.listen(TextArrived(call, piece))
+
+        try:
+            return await self._runner.provider.complete(call, hear)
+        except ProviderError as error:
+            return Failure.of(error)
+        except Exception as error:
+            # A bug in one adapter must not cost the other drafts; the log has the traceback, the run the name.
+            logger.exception("Call %s to %s broke", call.id, call.model)
+            return Failure(Reason.INTERNAL, type(error).__name__)
+
+    def _settle(self, call: Call, outcome: Outcome) -> None:
+        self._outcomes[call.id] = outcome
+        if self._batch.grace_seconds is not None and self._only_stragglers_are_left():
+            closing = anyio.current_time() + self._batch.grace_seconds
+            if closing < self._scope.deadline:
+                self._scope.deadline = closing
+                self._given_up = Reason.STRAGGLER
+
+    def _only_stragglers_are_left(self) -> bool:
+        waiting = len(self._asked) - len(self._outcomes)
+        if not 0 < waiting <= max(1, len(self._asked) // 5):
+            return False
+        return sum(isinstance(outcome, Draft) for outcome in self._outcomes.values()) >= self._batch.enough
+
+    def _time_is_up(self) -> bool:
+        return anyio.current_time() >= self._scope.deadline
+
+
+def _is_lost(record: CallRecord) -> bool:
+    return isinstance(record.outcome, Failure) and record.outcome.reason in {Reason.STRAGGLER, Reason.DEADLINE}
+
+
+def _as_draft(branch: Branch, answer: Answer) -> Draft:
+    return Draft(
+        answer.text,
+        served_model=branch.call.model,
+        finish_reason="stop",
+        notes=answer.notes,
+        method=answer.method,
+        learned=answer.learned,
+    )

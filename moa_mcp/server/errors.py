@@ -1,0 +1,56 @@
+"""Where errors become answers of the protocol: ours are told in their own words, all others are masked.
+
+A tool's error is a result that the model reads and acts on; everywhere else it is a JSON-RPC error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import TypeVar
+
+from mcp.shared.exceptions import MCPError
+from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
+
+from moa_mcp.domain.errors import MoAError, Reason, UserError, in_plain_words
+from moa_mcp.domain.text import clean, repair
+from moa_mcp.server.context import Context
+from moa_mcp.server.wire import text
+
+logger = logging.getLogger(__name__)
+
+Params = TypeVar("Params")
+Result = TypeVar("Result")
+Handler = Callable[[Context, Params], Awaitable[Result]]
+
+
+def with_plain_errors(handler: Handler[Params, Result]) -> Handler[Params, Result]:
+    """A handler whose errors are JSON-RPC errors. The SDK alone would send the text of any exception."""
+
+    @wraps(handler)
+    async def plain(context: Context, params: Params) -> Result:
+        try:
+            return await handler(context, params)
+        except MCPError:
+            raise
+        except UserError as error:
+            raise MCPError(INVALID_PARAMS, clean(repair(str(error)))) from None
+        except Exception as error:
+            raise MCPError(INTERNAL_ERROR, _told(error, context.method)) from None
+
+    return plain
+
+
+def refusal(error: Exception, tool: str) -> CallToolResult:
+    """The result of a tool that raised `error`."""
+    return CallToolResult(content=[text(_told(error, tool))], is_error=True)
+
+
+def _told(error: Exception, where: str) -> str:
+    """What the client is told; of an error that nobody foresaw, the log has the traceback."""
+    if isinstance(error, MoAError):
+        logger.info("%s refused: %s", where, type(error).__name__)
+        return clean(repair(str(error)))
+    logger.error("%s broke", where, exc_info=error)
+    return f"{in_plain_words(Reason.INTERNAL)}."

@@ -1,0 +1,118 @@
+"""What each resource reads as: runs, drafts and presets as documents. Their URIs are in `routes.py`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from moa_mcp.domain.errors import InvalidRequest
+from moa_mcp.domain.model import CallRecord, Run
+from moa_mcp.domain.text import cleaned, one_line
+from moa_mcp.server.tools.results import rendered
+from moa_mcp.service.service import Service
+from moa_mcp.views import run as run_view
+
+
+async def runs(service: Service, owner: str) -> str:
+    """The owner's runs, newest first."""
+    return _json({"runs": [_summary(run) for run in await service.runs(owner=owner)]})
+
+
+async def latest(service: Service, owner: str) -> str:
+    """The owner's latest run, or why there is none."""
+    run = await service.latest(owner=owner)
+    return _json(_NO_RUN) if run is None else await rendered(run, lambda: _json(run_view.as_json(run)))
+
+
+async def latest_drafts(service: Service, owner: str) -> str:
+    """The drafts of the owner's latest run, or why there are none."""
+    run = await service.latest(owner=owner)
+    return _json({**_NO_RUN, "drafts": []}) if run is None else await rendered(run, lambda: _json(_drafts(run)))
+
+
+async def run(service: Service, owner: str, run_id: str) -> str:
+    """A run with all its facts. Raises UnknownRun."""
+    run = await service.desk.collect(owner, run_id)
+    return await rendered(run, lambda: _json(run_view.as_json(run)))
+
+
+async def drafts(service: Service, owner: str, run_id: str) -> str:
+    """All drafts of a run that there are so far, in full. Raises UnknownRun."""
+    run = await service.desk.collect(owner, run_id)
+    return await rendered(run, lambda: _json(_drafts(run)))
+
+
+async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str) -> str:
+    """One draft of a run. Raises UnknownRun, and InvalidRequest if there is no such draft yet."""
+    found = await service.desk.collect(owner, run_id)
+    there = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
+    if there:
+        return await rendered(found, lambda: run_view.draft_markdown(there[0], found))
+    raise InvalidRequest(
+        f"Run {run_id} has no draft in layer {layer}, slot {slot}{_not_yet(found)}. "
+        f"What there is: moa://runs/{run_id}/drafts."
+    )
+
+
+async def answer(service: Service, owner: str, run_id: str) -> str:
+    """The answer of a run alone; of one that has none, why. Raises UnknownRun."""
+    found = await service.desk.collect(owner, run_id)
+    if (text := await rendered(found, lambda: run_view.answer_text(found))) is not None:
+        return text
+    return f"*No answer{_not_yet(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
+
+
+async def presets(service: Service, owner: str) -> str:
+    """All presets."""
+    return _json({"presets": [asdict(entry) for entry in await service.catalog.entries()]})
+
+
+async def preset(service: Service, owner: str, name: str) -> str:
+    """A preset's file as it was written. Raises UnknownPreset."""
+    return service.catalog.text(name)
+
+
+_NO_RUN: Mapping[str, Any] = {
+    "run_id": None,
+    "status": "none",
+    "explanation": "Nothing was asked yet. Call moa_ask; its run will be here, its drafts as they finish.",
+}
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "preset": run.preset,
+        "question": one_line(run.task.question, 120),
+        "created_at": run.created_at,
+        "seconds": round(run.seconds, 3),
+        "calls_made": run.calls_made,
+        "cost_usd": run_view.rounded(run.cost_usd),
+        "degraded": run.degraded,
+        "uri": f"moa://runs/{run.run_id}",
+    }
+
+
+def _drafts(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "layers": run.layers,
+        "drafts": [_draft(run, record) for record in run.drafts],
+    }
+
+
+def _draft(run: Run, record: CallRecord) -> dict[str, Any]:
+    place = f"layers/{record.call.layer}/drafts/{record.call.slot}"
+    return {**run_view.draft_text(record, run), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
+
+
+def _not_yet(run: Run) -> str:
+    return " yet" if run.status == "running" else ""
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(cleaned(facts), ensure_ascii=False, indent=2)

@@ -1,0 +1,203 @@
+"""Who is told that a resource changed, in both eras: each owner's clients, of that owner's runs alone.
+
+Runs of other servers on the same store are not heard of here: these are read when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectReceiveStream
+from mcp.server import Server
+from mcp.server.connection import Connection
+from mcp.server.subscriptions import ListenHandler, ResourcesListChanged, ResourceUpdated, ServerEvent
+from mcp.types import (
+    EmptyResult,
+    NotificationParams,
+    SubscribeRequestParams,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+    UnsubscribeRequestParams,
+)
+
+from moa_mcp.domain.errors import InvalidRequest
+from moa_mcp.domain.model import PROPOSER, CallRecord, Run
+from moa_mcp.server.context import Context, owner_of
+from moa_mcp.server.sdk_compat import connection_of
+
+MOST_WAITING = 256
+"""Notices that wait for a client; one that does not read them is told of nothing more."""
+
+MOST_STREAMS = 1024
+"""Streams of notices that an owner's clients of 2026-07-28 can have open."""
+
+MOST_URIS = 256
+"""Resources that one client can be told of."""
+
+
+class Audience:
+    """The listeners of one owner. It is the bus of the SDK's handler, too."""
+
+    def __init__(self) -> None:
+        self.listen = ListenHandler(self, max_subscriptions=MOST_STREAMS)
+        self.subscribers: dict[int, Subscriber] = {}
+        self.latest: str | None = None
+        self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Tell everybody of `event`."""
+        self.tell(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Let `listener` hear of each event, until what this returns is called."""
+        key = object()
+        self._listeners[key] = listener
+
+        def leave() -> None:
+            self._listeners.pop(key, None)
+
+        return leave
+
+    def tell(self, event: ServerEvent) -> None:
+        """Tell everybody of `event`, at once and without waiting for anybody."""
+        for listener in (*self._listeners.values(), *(one.hear for one in self.subscribers.values())):
+            listener(event)
+
+
+class Subscriber:
+    """A connected client of the older era: it is told of changed lists, and of the resources that it asked for."""
+
+    def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
+        self.uris: set[str] = set()
+        self._outbox, inbox = anyio.create_memory_object_stream[ServerEvent](MOST_WAITING)
+        tasks.start_soon(_forward, inbox, connection, name="notices to a client")
+
+    def hear(self, event: ServerEvent) -> None:
+        """Put a notice into the outbox, if it is one for this client."""
+        if not isinstance(event, ResourceUpdated) or event.uri in self.uris:
+            try:
+                self._outbox.send_nowait(event)
+            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self.close()
+
+    def close(self) -> None:
+        """Send what is in the outbox, and nothing more."""
+        self._outbox.close()
+
+
+class Updates:
+    """Hears what happens to runs and presets, and tells whoever asked to be told."""
+
+    def __init__(self) -> None:
+        self._audiences: dict[str, Audience] = {}
+
+    @asynccontextmanager
+    async def lifespan(self, server: Server[Any]) -> AsyncGenerator[TaskGroup]:
+        """Where notices to clients of the older era are sent from, for as long as connections are served."""
+        error: Exception | None = None
+        async with anyio.create_task_group() as tasks:
+            try:
+                yield tasks
+            except Exception as raised:  # raised again below: leaving the group, it would come out wrapped
+                error = raised
+            tasks.cancel_scope.cancel()
+        if error is not None:
+            raise error
+
+    def hear(self, run: Run, record: CallRecord | None) -> None:
+        """Tell the owner of `run` that it began or ended, or that `record` was added to it."""
+        audience = self._of(run.owner)
+        if record is None and run.status == "running":
+            audience.latest = run.run_id
+        for uri in _changed(run, record, latest=run.run_id == audience.latest):
+            audience.tell(ResourceUpdated(uri))
+
+    def latest_changed(self, run: Run) -> None:
+        """Tell the owner of `run` that it is their latest one, unless it was before."""
+        audience = self._of(run.owner)
+        if audience.latest != run.run_id:
+            audience.latest = run.run_id
+            audience.tell(ResourceUpdated("moa://runs/latest"))
+            audience.tell(ResourceUpdated("moa://runs/latest/drafts"))
+
+    def presets_changed(self) -> None:
+        """Tell everybody: presets belong to all who use the server."""
+        self.tell_all(ResourcesListChanged())
+        self.tell_all(ResourceUpdated("moa://presets"))
+
+    def tell_all(self, event: ServerEvent) -> None:
+        """Tell everybody, whoever they are."""
+        for audience in self._audiences.values():
+            audience.tell(event)
+
+    async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        """Serve one stream of notices, as clients of 2026-07-28 ask for it."""
+        return await self._audience(context).listen(context, params)
+
+    async def connected(self, context: Context, params: NotificationParams) -> None:
+        """Tell a client of the older era of changed lists from now on."""
+        self._subscriber(context)
+
+    async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
+        """Tell a client of the older era of a resource from now on."""
+        uris = self._subscriber(context).uris
+        if len(uris) >= MOST_URIS:
+            raise InvalidRequest(f"{MOST_URIS} subscriptions are the most. Unsubscribe from some, then subscribe.")
+        uris.add(params.uri)
+        return EmptyResult()
+
+    async def unsubscribe(self, context: Context, params: UnsubscribeRequestParams) -> EmptyResult:
+        """Tell that client of a resource no longer."""
+        self._subscriber(context).uris.discard(params.uri)
+        return EmptyResult()
+
+    def _subscriber(self, context: Context) -> Subscriber:
+        subscribers, connection = self._audience(context).subscribers, connection_of(context.session)
+        if known := subscribers.get(id(connection)):
+            return known
+        subscriber = subscribers[id(connection)] = Subscriber(connection, context.lifespan_context)
+
+        def leave() -> None:
+            del subscribers[id(connection)]
+            subscriber.close()
+
+        connection.exit_stack.callback(leave)
+        return subscriber
+
+    def _audience(self, context: Context) -> Audience:
+        return self._of(owner_of(context))
+
+    def _of(self, owner: str) -> Audience:
+        if owner not in self._audiences:
+            self._audiences[owner] = Audience()
+        return self._audiences[owner]
+
+
+async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Connection) -> None:
+    async with inbox:
+        async for event in inbox:
+            if isinstance(event, ResourceUpdated):
+                await connection.send_resource_updated(event.uri)
+            else:
+                await connection.send_resource_list_changed()
+
+
+def _changed(run: Run, record: CallRecord | None, *, latest: bool) -> Iterator[str]:
+    """The URIs of what reads differently now."""
+    pages = [f"moa://runs/{run.run_id}", *(["moa://runs/latest"] if latest else [])]
+    yield "moa://runs"
+    yield from pages
+    if record is None or _is_draft(record):
+        yield from (f"{page}/drafts" for page in pages)
+    if record is not None and _is_draft(record):
+        yield f"{pages[0]}/layers/{record.call.layer}/drafts/{record.call.slot}"
+    if run.status != "running":
+        yield f"{pages[0]}/answer"
+
+
+def _is_draft(record: CallRecord) -> bool:
+    return record.call.role == PROPOSER and "/" not in record.call.id

@@ -1,0 +1,1 @@
+"""The three tools, what they take, and how a run becomes a tool result."""

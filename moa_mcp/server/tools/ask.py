@@ -1,0 +1,189 @@
+"""`moa_ask`: ask a panel, collect a run that goes on, or stop it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from mcp.types import ToolAnnotations
+from pydantic import Field, StringConstraints
+
+from moa_mcp.domain.errors import InvalidRequest
+from moa_mcp.domain.model import Output, Run
+from moa_mcp.runs.runner import Listener
+from moa_mcp.server import tasks
+from moa_mcp.server.context import owner_of
+from moa_mcp.server.tools.base import Invocation, Reply, Tool
+from moa_mcp.server.tools.progress import telling
+from moa_mcp.server.tools.results import rendered, run_reply
+from moa_mcp.server.tools.schema import Arguments
+from moa_mcp.service.service import LONGEST_QUESTION, Request
+from moa_mcp.views.run import RunResult
+
+DESCRIPTION = """\
+Ask a Mixture-of-Agents: several models draft answers side by side, the next layer improves on the \
+drafts of the one before, and an aggregator writes one answer from them.
+
+Use it for a question that is worth several models: hard reasoning, a design or research decision, \
+the review of a proof or of code, a claim that needs cross-checking, independent opinions. Do not \
+use it for quick facts, small edits, lookups, or work that needs tools or files: the panel sees \
+`question` and `context`, nothing else.
+
+Cost: a run makes about 3 to 40 paid model calls on the keys of whoever runs this server; \
+moa_list_presets tells the number and an estimate per preset. Ceilings always hold; `max_cost_usd` \
+and `deadline_seconds` lower them. Time: 20 to 180 seconds.
+
+Result: the answer, and of every call its model, status, error, tokens, price (null if unknown) and \
+seconds; `degraded` and `notes` tell what is less than was asked for. The call waits `wait_seconds`. \
+If the run is not done by then, `status` is `running` and the run goes on: call moa_ask again with \
+its `run_id` alone until it is done, and do not ask the question anew. `run_id` with `cancel` stops \
+a run and its calls. An interrupted run goes on when it is collected, and only what was not finished \
+is paid for. A failed run is an error that names each cause. The drafts are in the resource \
+moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
+
+Text = Annotated[str, StringConstraints(max_length=LONGEST_QUESTION)]
+RunId = Annotated[str, StringConstraints(max_length=100)]
+Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class AskArguments(Arguments):
+    """What moa_ask takes: either a question with what belongs to it, or the id of a run."""
+
+    question: Annotated[
+        Text | None,
+        Field(
+            description="What the panel is to answer, complete in itself: it sees neither this conversation "
+            "nor files. It is sent to the third-party providers of all models of the preset, which "
+            "moa_list_presets names, so leave out secrets. Required unless run_id is given."
+        ),
+    ] = None
+    context: Annotated[
+        Text | None,
+        Field(description="Background for the question, such as a document or code. It is sent along with it."),
+    ] = None
+    preset: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="The panel to ask, by its name in moa_list_presets; by default the default one.",
+        ),
+    ] = None
+    continue_from: Annotated[
+        RunId | None,
+        Field(description="The id of an earlier run: its question and answer become the history of this one."),
+    ] = None
+    output: Annotated[
+        Output,
+        Field(
+            description="answer: the aggregator writes the answer. guidance: it is not called; the drafts "
+            "come back, and you write the answer from them."
+        ),
+    ] = "answer"
+    max_cost_usd: Annotated[
+        Amount | None,
+        Field(description="The most this run may cost in USD. Can only lower what holds anyway."),
+    ] = None
+    deadline_seconds: Annotated[
+        Amount | None,
+        Field(le=3600, description="The most seconds this run may take. Can only lower what holds anyway."),
+    ] = None
+    fresh: Annotated[bool, Field(description="Ask anew, even if the same question was answered a few minutes ago.")] = (
+        False
+    )
+    run_id: Annotated[
+        RunId | None,
+        Field(description="Collect this run instead of asking. Goes with wait_seconds, drafts and cancel."),
+    ] = None
+    cancel: Annotated[bool, Field(description="With run_id: stop that run and its calls.")] = False
+    wait_seconds: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            allow_inf_nan=False,
+            description="How long to wait before a run that is not done comes back as running. Stay below "
+            "the time limit of your client, often 60 seconds.",
+        ),
+    ] = 45
+    drafts: Annotated[
+        Literal["none", "full"],
+        Field(description="full: the drafts come with the result, up to 40,000 letters of them."),
+    ] = "none"
+
+
+async def ask(invocation: Invocation, arguments: AskArguments) -> Reply:
+    """Ask, collect or cancel, as the arguments say.
+
+    Raises:
+        MoAError: what keeps it from being done.
+    """
+    _check(arguments)
+    drafts = arguments.drafts == "full"
+    if arguments.cancel:
+        run = await _cancel(invocation, arguments)
+    elif tasks.wanted(invocation.context):
+        run = await _wait(invocation, arguments.model_copy(update={"wait_seconds": 0}))
+        if run.status == "running":
+            return tasks.created(invocation.service, run, drafts=drafts)
+    else:
+        async with telling(invocation.report) as listener:
+            run = await _wait(invocation, arguments, listener)
+    return await rendered(run, lambda: run_reply(run, drafts=drafts))
+
+
+async def _cancel(invocation: Invocation, arguments: AskArguments) -> Run:
+    return await invocation.service.cancel(arguments.run_id or "", owner=owner_of(invocation.context))
+
+
+async def _wait(invocation: Invocation, arguments: AskArguments, listener: Listener | None = None) -> Run:
+    service, owner, seconds = invocation.service, owner_of(invocation.context), arguments.wait_seconds
+    if arguments.run_id:
+        return await service.collect(arguments.run_id, owner=owner, wait_seconds=seconds, listener=listener)
+    return await service.ask(_request(arguments), owner=owner, wait_seconds=seconds, listener=listener)
+
+
+def _request(arguments: AskArguments) -> Request:
+    return Request(
+        arguments.question or "",
+        preset=arguments.preset or None,
+        context=arguments.context or None,
+        continue_from=arguments.continue_from or None,
+        output=arguments.output,
+        max_cost_usd=arguments.max_cost_usd,
+        deadline_seconds=arguments.deadline_seconds,
+        fresh=arguments.fresh,
+    )
+
+
+_OF_A_QUESTION = ("context", "preset", "continue_from", "output", "max_cost_usd", "deadline_seconds", "fresh")
+
+
+def _check(arguments: AskArguments) -> None:
+    if not arguments.question and not arguments.run_id:
+        raise InvalidRequest("Give a question to ask, or the run_id of a run to collect.")
+    if arguments.question and arguments.run_id:
+        raise InvalidRequest("question and run_id exclude each other: ask anew, or collect that run.")
+    if arguments.cancel and not arguments.run_id:
+        raise InvalidRequest("cancel needs the run_id of the run to stop.")
+    if arguments.run_id and (given := [name for name in _OF_A_QUESTION if _is_set(arguments, name)]):
+        raise InvalidRequest(f"{', '.join(given)}: these belong to a question. A run is collected by run_id alone.")
+
+
+def _is_set(arguments: AskArguments, name: str) -> bool:
+    return bool(getattr(arguments, name)) and getattr(arguments, name) != AskArguments.model_fields[name].default
+
+
+ASK = Tool(
+    name="moa_ask",
+    title="Ask a Mixture-of-Agents",
+    description=DESCRIPTION,
+    arguments=AskArguments,
+    results=(RunResult,),
+    hints=ToolAnnotations(
+        # It spends money, within ceilings, and changes nothing else.
+        read_only_hint=True,
+        destructive_hint=False,
+        idempotent_hint=False,
+        open_world_hint=True,
+    ),
+    run=ask,
+)

@@ -1,0 +1,118 @@
+"""`moa_configure`: show the settings, and change presets and the default one within what a caller may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mcp.types import CallToolResult, ToolAnnotations
+
+from moa_mcp.server.tools.base import Invocation, Reply, Tool
+from moa_mcp.server.tools.configure_arguments import ConfigureArguments
+from moa_mcp.server.tools.confirm import agreed
+from moa_mcp.server.wire import told
+from moa_mcp.service.configure.editor import SCOPE, Change, ChangeRequest, ChangeResult, CurrentSettings, ProviderFacts
+
+DIFF_SHOWN = 4_000
+"""How many letters of a diff the person is shown when they are asked."""
+
+DESCRIPTION = """\
+Show or change which panels moa_ask can ask. Without arguments: the current settings, the ceilings, \
+and per provider whether its key variable is set or missing (never a key).
+
+Use it to save a panel of your own (`save_preset` with `base` and the fields to change, such as \
+`proposers`, `aggregator`, `layers`), to delete one, to set the default, or to undo the last change. \
+Do not use it for a single question: moa_ask takes a preset, a price and a deadline of its own.
+
+Changes are for good and for every client of this user: they are written to the user's preset and \
+configuration files, and `undo` takes the last one back. They can only combine models of providers \
+that are declared already and only lower limits; addresses, keys and ceilings are set by a person in \
+config.yaml. Where the client can, the person is asked to confirm. `dry_run` checks a change and \
+shows its diff without writing. `revision`, from an earlier result, refuses the change if anything \
+was changed since. It costs nothing.
+
+Result: the diff, the new revision, for whom it holds, and which files were written."""
+
+
+async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Reply:
+    """Show the settings, or make a change that the person, if they can be asked, agreed to.
+
+    Raises:
+        MoAError: the change cannot be made as asked, or was not agreed to.
+    """
+    service = invocation.service
+    if arguments == ConfigureArguments():
+        settings = service.changes.current()
+        return told(_settings_in_words(settings), settings)
+    request = _request(arguments)
+    change = await service.propose(request)
+    if request.dry_run:
+        return _changed(service.changes.planned(change))
+    if question := await agreed(invocation, _question(change)):
+        return question
+    return _changed(await service.apply(change))
+
+
+def _request(arguments: ConfigureArguments) -> ChangeRequest:
+    return ChangeRequest(
+        default_preset=arguments.default_preset or None,
+        save_preset=arguments.save_preset or None,
+        base=arguments.base or None,
+        fields=arguments.fields,
+        delete_preset=arguments.delete_preset or None,
+        undo=arguments.undo,
+        dry_run=arguments.dry_run,
+        revision=arguments.revision,
+    )
+
+
+def _question(change: Change) -> str:
+    diff = change.diff if len(change.diff) <= DIFF_SHOWN else f"{change.diff[:DIFF_SHOWN]}\n… (cut)"
+    return f"Change the settings of moa-mcp like this?\n\n{diff}\n\nIt holds for {SCOPE}. It can be undone."
+
+
+def _changed(result: ChangeResult) -> CallToolResult:
+    head = "Done." if result["applied"] else "A dry run: nothing was written."
+    where = ", ".join(result["written_to"])
+    lines = [f"Revision {result['revision']}", f"For {result['scope']}", f"Files: {where}"]
+    words = "\n- ".join([f"{head}\n\n```diff\n{result['diff']}\n```\n", *lines])
+    return told(words, result)
+
+
+def _settings_in_words(settings: CurrentSettings) -> str:
+    lines = [
+        f"Default preset: {settings['default_preset']}",
+        f"Revision {settings['revision']}, {settings['undoable']} changes can be undone",
+        *(
+            f"Provider {p['name']} ({p['dialect']}, {p['base_url'] or 'no address'}, at most "
+            f"{p['max_concurrency']} calls at once): {_key(p)}"
+            for p in settings["providers"]
+        ),
+        f"Ceilings: {_spelled(settings['limits'])}",
+        f"Store: {_spelled(settings['store'])}",
+        f"Embeddings: {settings['embeddings'] or 'none, similarity is lexical'}",
+        f"Files: {settings['config_file']}, {settings['presets_folder']}",
+    ]
+    if settings["problem"]:
+        lines.append(f"Problem: {settings['problem']}")
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _key(provider: ProviderFacts) -> str:
+    variable = provider["api_key_env"]
+    return "no key needed" if variable is None else f"key variable {variable} is {provider['key']}"
+
+
+def _spelled(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+CONFIGURE = Tool(
+    name="moa_configure",
+    title="Show or change the panels",
+    description=DESCRIPTION,
+    arguments=ConfigureArguments,
+    results=(ChangeResult, CurrentSettings),
+    hints=ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=False),
+    run=configure,
+)

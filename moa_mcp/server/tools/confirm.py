@@ -1,0 +1,67 @@
+"""Asking the person at the client before something is changed, where the client can ask them."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from mcp.shared.exceptions import MCPError
+from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp.types.version import is_version_at_least
+
+from moa_mcp.domain.errors import NotAllowed
+from moa_mcp.domain.text import repair
+from moa_mcp.server.tools.base import Invocation
+
+ASKED_IN_RESULTS = "2026-07-28"
+"""From this revision on a question is itself the result of a call, which the client repeats with the answer."""
+
+KEY = "consent"
+"""Under what name the question and its answer travel in a result and in the repeated call."""
+
+_NO_FIELDS: dict[str, Any] = {"type": "object", "properties": {}}
+"""Nothing is to be filled in: to accept is to agree."""
+
+
+async def agreed(invocation: Invocation, question: str) -> InputRequiredResult | None:
+    """Ask the person. None once they agreed, or if the client cannot ask them; else the result that asks.
+
+    Raises:
+        NotAllowed: they did not agree.
+    """
+    session, version = invocation.context.session, invocation.context.protocol_version
+    if not _asks(invocation):
+        return None
+    form = ElicitRequestFormParams(message=repair(question), requested_schema=_NO_FIELDS)
+    if is_version_at_least(version, ASKED_IN_RESULTS):
+        return _asked_in_a_result(invocation, form)
+    if session.can_send_request:
+        try:
+            _check(await session.elicit_form(form.message, _NO_FIELDS, invocation.context.request_id))
+        except MCPError:
+            raise NotAllowed("The client failed to ask the person at it, so nothing was changed.") from None
+    return None
+
+
+def _asks(invocation: Invocation) -> bool:
+    """Whether the client can put a form before a person; one that names no kind of question can put forms."""
+    capabilities = invocation.context.session.client_capabilities
+    asking = capabilities.elicitation if capabilities else None
+    return asking is not None and (asking.form is not None or asking.url is None)
+
+
+def _asked_in_a_result(invocation: Invocation, form: ElicitRequestFormParams) -> InputRequiredResult | None:
+    # A mark against mix-ups: an answer counts for the question that it was given to, whatever changed meanwhile.
+    mark = hashlib.sha256(form.message.encode()).hexdigest()
+    answer = (invocation.params.input_responses or {}).get(KEY)
+    if isinstance(answer, ElicitResult) and invocation.params.request_state == mark:
+        _check(answer)
+        return None
+    return InputRequiredResult(input_requests={KEY: ElicitRequest(params=form)}, request_state=mark)
+
+
+def _check(answer: ElicitResult) -> None:
+    if answer.action != "accept":
+        raise NotAllowed(
+            "The person at the client did not agree, so nothing was changed. Ask them what they would like."
+        )

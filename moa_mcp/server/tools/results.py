@@ -1,0 +1,62 @@
+"""A run as the result of a tool, with links to the rest of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import anyio.to_thread
+from mcp.types import Annotations, CallToolResult, ResourceLink
+
+from moa_mcp.domain.model import Draft, Run
+from moa_mcp.server.wire import told
+from moa_mcp.views import run as run_view
+
+LONG = 64 * 1024
+"""Characters of a run's texts that are rendered at once; more take long enough for others to notice."""
+
+View = TypeVar("View")
+
+
+async def rendered(run: Run, view: Callable[[], View]) -> View:
+    """What `view` makes of `run`; of long texts in a thread, since others are served meanwhile."""
+    texts = [record.outcome.text for record in run.calls if isinstance(record.outcome, Draft)]
+    if sum(map(len, (run.answer or "", *texts))) <= LONG:
+        return view()
+    return await anyio.to_thread.run_sync(view)
+
+
+def run_reply(run: Run, *, drafts: bool) -> CallToolResult:
+    """What is told of a run. One that failed is an error, which names each cause, and has its facts too."""
+    extent = run_view.brief(run)
+    facts = run_view.result(run, drafts=drafts, extent=extent)
+    links = _links(run, facts["resources"])
+    return told(run_view.as_markdown(run, drafts=drafts, extent=extent), facts, links, is_error=run.status == "failed")
+
+
+def changed_at(run: Run) -> str:
+    """When a run was changed last, as ISO 8601 has it."""
+    return datetime.fromtimestamp(run.created_at + run.seconds, UTC).isoformat(timespec="milliseconds")
+
+
+def _links(run: Run, resources: run_view.Resources) -> list[ResourceLink]:
+    dated = Annotations(last_modified=changed_at(run))
+    return [
+        ResourceLink(
+            uri=resources["run"],
+            name=f"run {run.run_id}",
+            title="The run",
+            description="The question, the answer and every call.",
+            mime_type="application/json",
+            annotations=dated,
+        ),
+        ResourceLink(
+            uri=resources["drafts"],
+            name=f"drafts of {run.run_id}",
+            title="The drafts",
+            description="What each proposer wrote, layer by layer.",
+            mime_type="application/json",
+            annotations=dated,
+        ),
+    ]

@@ -1,0 +1,88 @@
+"""Arguments and results as JSON Schema, and arguments read: what does not fit is said in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from moa_mcp.config.validation import likeliest, spelled
+from moa_mcp.domain.errors import InvalidRequest, nearest
+from moa_mcp.domain.text import one_line
+from moa_mcp.server.wire import repaired
+
+
+class Arguments(BaseModel):
+    """Base of what a tool is called with. An argument that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+Model = TypeVar("Model", bound=Arguments)
+
+
+def read(model: type[Model], given: Mapping[str, Any]) -> Model:
+    """The arguments of a call.
+
+    Raises:
+        InvalidRequest: one is unknown or does not fit; its value is not repeated.
+    """
+    if unknown := sorted(set(given) - set(model.model_fields)):
+        names = ", ".join(repr(one_line(name, 60)) for name in unknown)
+        known = ", ".join(nearest(unknown[0], model.model_fields))
+        raise InvalidRequest(f"There is no argument {names}. Known, nearest first: {known}.")
+    # Several clients fill in null for whatever the model left out.
+    given = {
+        name: repaired(value)
+        for name, value in given.items()
+        if value is not None or model.model_fields[name].default is None
+    }
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        fault = likeliest(error, model, given)
+        expected = f". Expected {fault.expected}" if fault.expected else ""
+        raise InvalidRequest(f"Argument {spelled(fault.path)}: {fault.problem}{expected}.") from None
+
+
+def schema_of_arguments(model: type[Arguments]) -> dict[str, Any]:
+    """The JSON Schema of a tool's arguments."""
+    schema = model.model_json_schema(schema_generator=_ArgumentSchema)
+    return {key: value for key, value in schema.items() if key not in {"title", "description"}}
+
+
+def schema_of_result(*shapes: type[Any]) -> dict[str, Any]:
+    """The JSON Schema of a result that has one of these shapes, each a TypedDict."""
+    schemas = [TypeAdapter(shape).json_schema(schema_generator=_ResultSchema) for shape in shapes]
+    return schemas[0] if len(schemas) == 1 else _either(schemas)
+
+
+def _either(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """One object for several shapes, for clients that know no alternatives: required is what all have."""
+    merged: dict[str, Any] = {"type": "object", "properties": {}, "$defs": {}}
+    for schema in schemas:
+        merged["properties"] |= schema["properties"]
+        merged["$defs"] |= schema.get("$defs", {})
+    always = [name for name in merged["properties"] if all(name in schema["required"] for schema in schemas)]
+    return {**merged, "required": always}
+
+
+class _ResultSchema(GenerateJsonSchema):
+    """Without the titles that only repeat the names."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+
+class _ArgumentSchema(_ResultSchema):
+    """What may be left out is shown by its type alone: several clients know no null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        shown = super().default_schema(schema)
+        return {key: value for key, value in shown.items() if (key, value) != ("default", None)}

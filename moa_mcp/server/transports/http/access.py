@@ -1,0 +1,137 @@
+"""Who is let in over HTTP: the checks that a request passes before the protocol sees it.
+
+A page in a browser can send requests to any address: Host and Origin tell where it believes to send them, and
+where it comes from. Both are parsed, never compared by how they begin.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from moa_mcp.providers.loop_guard import refusal
+from moa_mcp.server.transports.http.options import HttpOptions, host_and_port
+from moa_mcp.service.service import LOCAL
+
+_ORIGIN = re.compile(r"https?://(?P<host>[^/?#@\s]+)")
+_CHALLENGE = 'Bearer realm="moa-mcp"'
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """Why a request is turned away: a status, words, and headers."""
+
+    status: int
+    why: str
+    headers: Mapping[str, str]
+
+
+class Gate:
+    """Decides about requests, by their headers."""
+
+    def __init__(self, options: HttpOptions, clock: Callable[[], float]) -> None:
+        self._options = options
+        self._rate = Rate(options.requests_per_minute, clock)
+
+    def refuse(self, headers: Mapping[str, str]) -> Turned | None:
+        """Why nobody is served with such headers, with a token or without."""
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # Another server on the way may take the other one for the end of the request (RFC 9112, 6.3).
+            return Turned(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
+        if not self._allows(headers.get("host", "")):
+            return Turned(421, "This server is not reached by that name; allow it with --allowed-host.", {})
+        origin = headers.get("origin")
+        if origin is not None and not ((found := _ORIGIN.fullmatch(origin)) and self._allows(found["host"])):
+            return Turned(403, "Pages of that origin may not use this server.", {})
+        if why := refusal(headers):
+            return Turned(508, why, {})
+        return None
+
+    def owner(self, headers: Mapping[str, str]) -> str | Turned:
+        """The owner that a request is made for, or why it is not served. The names of headers are in lower case."""
+        owner = self._named_by(headers.get("authorization", ""))
+        if owner is None:
+            given = "authorization" in headers
+            challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
+            return Turned(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
+        if wait := self._rate.wait(owner):
+            return Turned(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
+        return owner
+
+    def _allows(self, host: str) -> bool:
+        try:
+            return self._options.allows(*host_and_port(host))
+        except ValueError:
+            return False
+
+    def _named_by(self, authorization: str) -> str | None:
+        if not self._options.tokens:
+            return LOCAL
+        scheme, _, given = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            return None
+        # Every token is compared, in a time that does not depend on how much of it is right.
+        fits = [name for name, token in self._options.tokens.items() if _same(given.strip(), token)]
+        return fits[0] if fits else None
+
+
+class Rate:
+    """How many requests each owner may make: so many a minute, of which a tenth may come at once."""
+
+    def __init__(self, a_minute: int, clock: Callable[[], float]) -> None:
+        self._each = 60 / a_minute
+        self._at_once = max(1.0, a_minute / 10)
+        self._clock = clock
+        self._left: dict[str, tuple[float, float]] = {}
+
+    def wait(self, owner: str) -> int:
+        """Count a request; seconds until it may be made again if it is one too many, else 0."""
+        now = self._clock()
+        left, then = self._left.get(owner, (self._at_once, now))
+        left = min(self._at_once, left + (now - then) / self._each)
+        self._left[owner] = (left - 1 if left >= 1 else left, now)
+        return 0 if left >= 1 else ceil((1 - left) * self._each)
+
+
+class RequestLimits:
+    """How many requests are served at once: `most` in all and fewer of each owner, so that none keeps others out.
+
+    An owner has three quarters of `most`, and half of `most` for streams, since a session on a stream posts, too.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._requests: Counter[str] = Counter()
+        self._streams: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, owner: str, *, stream: bool) -> Generator[Turned | None]:
+        """Count a request while the block lasts, or give why it is not served."""
+        turned = self._refuse(owner, stream=stream)
+        counts = [] if turned else [self._requests, self._streams] if stream else [self._requests]
+        for count in counts:
+            count[owner] += 1
+        try:
+            yield turned
+        finally:
+            for count in counts:
+                count[owner] -= 1
+
+    def _refuse(self, owner: str, *, stream: bool) -> Turned | None:
+        shortly = {"retry-after": "1"}
+        if self._requests.total() >= self._most:
+            return Turned(503, f"All {self._most} connections are in use. Try again shortly.", shortly)
+        if stream and self._streams[owner] >= (most := max(1, self._most // 2)):
+            return Turned(429, f"{most} streams of yours are open, the most there may be. Close one first.", shortly)
+        if self._requests[owner] >= (most := max(1, self._most * 3 // 4)):
+            return Turned(429, f"{most} requests of yours go on, the most there may be. Wait for one to end.", shortly)
+        return None
+
+
+def _same(given: str, token: str) -> bool:
+    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

@@ -1,0 +1,188 @@
+"""One HTTP request and its response: its body read whole, its client watched, its end brought about.
+
+The SDK notices that a client is gone in some modes and not in others. Here it is noticed in all of them, and
+told to the handlers that work for the request, which are cancelled.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import anyio
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from moa_mcp.server.context import OWNER
+from moa_mcp.server.transports.http.access import RequestLimits
+from moa_mcp.server.transports.messages import legible
+
+logger = logging.getLogger(__name__)
+
+LARGEST_BODY = 4 * 1024 * 1024
+"""Bytes that the body of a request has at most."""
+
+EXCHANGE = "moa_mcp.exchange"
+"""Under what name a request's scope has its exchange."""
+
+LAST_WORDS = 0.5
+"""Seconds that a response which is cut off is given for its end."""
+
+
+class Exchange:
+    """What goes on for one request: `handled` by those who work for it, left when its client is gone."""
+
+    def __init__(self, send: Send) -> None:
+        self.gone = anyio.Event()
+        self.scope = anyio.CancelScope()
+        self._send = send
+        self._handlers: set[anyio.CancelScope] = set()
+        self._begun = False
+        self._ended = False
+
+    @contextmanager
+    def handled(self) -> Generator[anyio.CancelScope]:
+        """Work for the request in the block, which is cancelled when the client leaves."""
+        with anyio.CancelScope() as scope:
+            self._handlers.add(scope)
+            try:
+                if self.gone.is_set():
+                    scope.cancel()
+                yield scope
+            finally:
+                self._handlers.discard(scope)
+
+    async def watch(self, receive: Receive) -> None:
+        """Wait until the client is gone, and tell those who work for it."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.gone.set()
+        for scope in tuple(self._handlers):
+            scope.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the response; nothing of it is for caches."""
+        if message["type"] == "http.response.start":
+            self._begun = True
+            headers = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"cache-control"]
+            message = {**message, "headers": [*headers, (b"cache-control", b"no-store, no-transform")]}
+        elif message["type"] == "http.response.body":
+            self._ended = not message.get("more_body", False)
+        await self._send(message)
+
+    async def cut_off(self, scope: Scope, receive: Receive) -> None:
+        """End a response that is not going to be finished."""
+        with anyio.move_on_after(LAST_WORDS, shield=True):
+            if not self._begun:
+                await turned_away(503, "The server is ending.")(scope, receive, self._send)
+            elif not self._ended:
+                await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class Exchanges:
+    """An ASGI application around another one, of which it makes and ends the exchanges.
+
+    `before_body` gives the response to a request that needs no body or gets no further; otherwise it notes the
+    owner in the scope. A body has `body_seconds`.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        before_body: Callable[[Scope], Response | None],
+        request_limits: RequestLimits,
+        body_seconds: float,
+    ) -> None:
+        self._app = app
+        self._before_body = before_body
+        self._request_limits = request_limits
+        self._body_seconds = body_seconds
+        self._going_on: set[Exchange] = set()
+        self._idle = anyio.Event()
+
+    async def until_idle(self) -> None:
+        """Wait until nothing goes on."""
+        while self._going_on:
+            await self._idle.wait()
+
+    def end(self) -> None:
+        """Cut off all that goes on, whatever it waits for."""
+        for exchange in tuple(self._going_on):
+            exchange.scope.cancel()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange(send)
+        self._going_on.add(exchange)
+        self._idle = anyio.Event()
+        try:
+            with exchange.scope:
+                await self._serve(exchange, scope, receive)
+            if exchange.scope.cancelled_caught:
+                await exchange.cut_off(scope, receive)
+        finally:
+            self._going_on.discard(exchange)
+            if not self._going_on:
+                self._idle.set()
+
+    async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
+        if response := self._before_body(scope):
+            if _has_body(scope):
+                response.headers["connection"] = "close"  # else it would have to be read to find the next request
+            await response(scope, receive, exchange.send)
+            return
+        body = await _whole_body(receive, self._body_seconds)
+        if body is None:
+            return
+        if isinstance(body, Response):
+            await body(scope, receive, exchange.send)
+            return
+        with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as turned:
+            if turned:
+                await turned_away(turned.status, turned.why, **turned.headers)(scope, receive, exchange.send)
+                return
+            scope[EXCHANGE] = exchange
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(exchange.watch, receive)
+                await self._app(scope, _once(legible(body), exchange.gone), exchange.send)
+                tasks.cancel_scope.cancel()
+
+
+def turned_away(status: int, why: str, **headers: str) -> Response:
+    """The response to a request that is not served; the words are for a person who looks for the reason."""
+    return Response(f"{why}\n", status, headers, media_type="text/plain")
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
+
+
+async def _whole_body(receive: Receive, seconds: float) -> bytes | Response | None:
+    """The body; what is said of one that is too large or too slow; None if the client is gone."""
+    body = bytearray()
+    with anyio.move_on_after(seconds):
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            body += message.get("body", b"")
+            if len(body) > LARGEST_BODY:
+                return turned_away(413, f"A body has at most {LARGEST_BODY:,} bytes.", connection="close")
+            if not message.get("more_body", False):
+                return bytes(body)
+    return turned_away(408, f"The body took longer than {seconds:g} seconds.", connection="close")
+
+
+def _once(body: bytes, gone: anyio.Event) -> Receive:
+    """A body that was read before, to be received again, and the client's leaving after it."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    return receive

@@ -1,0 +1,1 @@
+"""MCP over the standard streams of the process."""

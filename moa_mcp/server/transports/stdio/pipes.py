@@ -1,0 +1,115 @@
+"""The process's own stdin and stdout as bytes, each moved by a thread that nothing waits for.
+
+A thread that reads or writes a pipe cannot be interrupted. These are daemons on plain descriptors: a client that
+neither writes, reads nor leaves keeps neither the server nor the interpreter from ending.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
+
+import anyio
+from anyio import from_thread
+from anyio.lowlevel import current_token
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from moa_mcp.server.transports.messages import Overlong, split
+
+STDIN, STDOUT, STDERR = 0, 1, 2
+
+CHUNK = 64 * 1024
+"""Bytes that are read at once."""
+
+
+@contextmanager
+def claimed() -> Generator[tuple[int, int]]:
+    """Stdin and stdout for the protocol alone: whoever else reads finds nothing, and what others write goes to stderr.
+
+    The descriptors given stay open, since a thread may still be blocked on them.
+    """
+    stdin, stdout = os.dup(STDIN), os.dup(STDOUT)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, STDIN)
+    os.close(nothing)
+    os.dup2(STDERR, STDOUT)
+    try:
+        yield stdin, stdout
+    finally:
+        os.dup2(stdin, STDIN)
+        os.dup2(stdout, STDOUT)
+
+
+def lines_of(descriptor: int) -> MemoryObjectReceiveStream[bytes | Overlong]:
+    """The lines that arrive at a descriptor; the stream ends when they do."""
+    arriving, lines = anyio.create_memory_object_stream[bytes | Overlong]()
+    _start(partial(_read, descriptor, arriving, current_token()), "stdin")
+    return lines
+
+
+class Writer:
+    """Writes to a descriptor, one piece after another."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._pieces: SimpleQueue[tuple[bytes, Callable[[OSError | None], None]]] = SimpleQueue()
+        _start(partial(_write, descriptor, self._pieces, current_token()), "stdout")
+
+    async def write(self, piece: bytes) -> None:
+        """Write all of `piece`. Raises BrokenResourceError once nobody reads any more."""
+        written, problems = anyio.Event(), list[OSError]()
+
+        def done(problem: OSError | None) -> None:
+            if problem is not None:
+                problems.append(problem)
+            written.set()
+
+        self._pieces.put((piece, done))
+        await written.wait()
+        if problems:
+            raise anyio.BrokenResourceError from problems[0]
+
+
+def _start(work: Callable[[], None], name: str) -> None:
+    Thread(target=work, name=name, daemon=True).start()
+
+
+def _read(
+    descriptor: int, arriving: MemoryObjectSendStream[bytes | Overlong], token: anyio.lowlevel.EventLoopToken
+) -> None:
+    # Whatever this raises once the event loop is gone, nobody is left to be told.
+    with suppress(Exception):
+        for line in split(_chunks(descriptor)):
+            from_thread.run(arriving.send, line, token=token)
+    with suppress(Exception):
+        from_thread.run_sync(arriving.close, token=token)
+
+
+def _chunks(descriptor: int) -> Iterator[bytes]:
+    with suppress(OSError):  # a terminal that hung up has no more lines
+        while chunk := os.read(descriptor, CHUNK):
+            yield chunk
+
+
+def _write(
+    descriptor: int,
+    pieces: SimpleQueue[tuple[bytes, Callable[[OSError | None], None]]],
+    token: anyio.lowlevel.EventLoopToken,
+) -> None:
+    with suppress(Exception):
+        while True:
+            piece, done = pieces.get()
+            from_thread.run_sync(done, _written(descriptor, piece), token=token)
+
+
+def _written(descriptor: int, piece: bytes) -> OSError | None:
+    rest = memoryview(piece)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError as problem:
+        return problem
+    return None

@@ -1,0 +1,142 @@
+"""A preset put together from a base and the fields to change, within what a caller may do.
+
+Its models are of declared providers, and its limits no higher than those that hold already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from moa_mcp.config import yamlfile
+from moa_mcp.config.settings import CONFIG, Settings
+from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset, nearest
+from moa_mcp.domain.fields import Entry, Sampling
+from moa_mcp.domain.preset import Aggregator, Limits, Preset
+from moa_mcp.domain.stages import PanelSlot
+from moa_mcp.presets.auto import AutoPreset
+from moa_mcp.presets.library import PresetLibrary, is_name, parse
+
+
+def place_of(name: str) -> str:
+    """What a preset's file is called, seen from the folder of the configuration."""
+    return f"presets/{name}.yaml"
+
+
+def compose(library: PresetLibrary, settings: Settings, name: str, base: str | None, fields: Mapping[str, Any]) -> str:
+    """The text of preset `name`: `base` (by default the preset of that name) with `fields` set.
+
+    Raises:
+        InvalidRequest: the name, the base or a field is none that can be used.
+        UnknownPreset: there is no preset `base`, or none for a slot.
+        InvalidPreset: what comes of it is no preset; the key is named.
+        NotAllowed: it calls a provider that is not declared, or raises a limit.
+    """
+    if not is_name(name):
+        raise InvalidRequest("save_preset is a name of lower-case letters, digits, - and _, at most 64 of them.")
+    _check_fields(fields)
+    start = _base(library, name, base)
+    held = _limits_of(library, name).lowered_by(start.limits if start else Limits())
+    data = {**(_written(start) if start else {}), **fields}
+    data.pop("limits", None)
+    if (limits := _limits(held, fields.get("limits"))) != {}:
+        data["limits"] = limits
+    text = yamlfile.dump(data)
+    preset = parse(text, place_of(name), name)
+    assert isinstance(preset, Preset)  # the fields were checked to be those of a Preset
+    _check_limits(preset.limits, held.lowered_by(settings.limits.per_run))
+    _check_models(preset, settings.endpoints)
+    _check_panels(preset, library)
+    return text
+
+
+def _check_fields(fields: Mapping[str, Any]) -> None:
+    known = set(Preset.model_fields) - {"name"}
+    for unknown in sorted(set(fields) - known):
+        ranked = nearest(unknown, known)
+        raise InvalidRequest(f"A preset has no field {unknown!r}. Known, nearest first: {', '.join(ranked)}.")
+
+
+def _base(library: PresetLibrary, name: str, base: str | None) -> Preset | None:
+    if base is None and name not in library.names():
+        return None
+    found = library.get(base or name)
+    if isinstance(found, AutoPreset):
+        raise InvalidRequest(
+            f"{found.name!r} is chosen anew for every run and is no base. Name another base or preset."
+        )
+    return found
+
+
+def _limits_of(library: PresetLibrary, name: str) -> Limits:
+    """The limits of the preset that is saved over; none where there is none, or it is broken."""
+    try:
+        return library.get(name).limits
+    except (UnknownPreset, InvalidPreset):
+        return Limits()
+
+
+def _written(preset: Preset) -> dict[str, Any]:
+    """A preset as a person would write it: nothing that holds anyway, an id where only the model is set."""
+    data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name"})
+    data["layers"] = preset.layers
+    data["proposers"] = [_short(slot) for slot in data.get("proposers", ())]
+    data["aggregator"] = _short(data["aggregator"])
+    return data
+
+
+def _short(entry: dict[str, Any]) -> dict[str, Any] | str:
+    return entry["model"] if set(entry) == {"model"} else entry
+
+
+def _limits(held: Limits, given: Any) -> Any:
+    """The limits to write: those that hold, with what was given in place of them."""
+    if not isinstance(given, Mapping | None):
+        return given
+    own = cast("Mapping[str, Any]", given or {})
+    return held.model_dump(exclude_none=True) | {key: value for key, value in own.items() if value is not None}
+
+
+def _check_limits(wanted: Limits, most: Limits) -> None:
+    for key in Limits.model_fields:
+        asked, allowed = getattr(wanted, key), getattr(most, key)
+        if asked is not None and allowed is not None and asked > allowed:
+            raise NotAllowed(
+                f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
+            )
+
+
+def _check_models(preset: Preset, declared: Iterable[str]) -> None:
+    for model in _models_in(preset):
+        provider, _ = split_model(model)
+        if provider not in declared:
+            close = ", ".join(nearest(provider, declared)[:3])
+            raise NotAllowed(
+                f"{model!r} is of provider {provider!r}, which is not declared (nearest: {close}). "
+                f"A person declares providers in {CONFIG}."
+            )
+
+
+def _models_in(value: Any) -> Iterator[str]:
+    """Every model id anywhere in a preset."""
+    if isinstance(value, Sampling):
+        yield value.model
+    if isinstance(value, Aggregator):
+        yield from value.fallbacks
+    for part in _parts(value):
+        yield from _models_in(part)
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    if isinstance(value, Entry):
+        return [part for _, part in value]
+    return cast("Iterable[Any]", value) if isinstance(value, tuple) else ()
+
+
+def _check_panels(preset: Preset, library: PresetLibrary) -> None:
+    for slot in preset.proposers:
+        if isinstance(slot, PanelSlot):
+            if slot.preset == preset.name:
+                raise NotAllowed(f"{preset.name!r} cannot stand in a slot of its own.")
+            library.source(slot.preset)

@@ -1,0 +1,314 @@
+"""Changes to presets and to the default preset that a caller may make: checked, shown as a diff, undoable.
+
+They compose models of providers that a person declared and lower limits. Where calls go, which keys exist and
+what the ceilings are is the person's alone, in config.yaml; nothing here reaches it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
+
+from moa_mcp.config import yamlfile
+from moa_mcp.config.settings import CONFIG, Home, LiveSettings, with_default_preset
+from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed
+from moa_mcp.presets.library import PresetLibrary, is_name
+from moa_mcp.service.catalog import Models
+from moa_mcp.service.configure.compose import compose, place_of
+from moa_mcp.service.configure.log import FILE, Edit, History, Ledger
+
+SCOPE = "this user on this computer: every client whose server uses the same folder"
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """What is to change: the default preset, a preset to save or to delete, or the last change to undo.
+
+    `fields` are the keys of a preset to set, on top of `base` (by default the preset of that name, if there
+    is one). `revision` is the one the caller has seen; at any other the change is refused.
+    """
+
+    default_preset: str | None = None
+    save_preset: str | None = None
+    base: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    delete_preset: str | None = None
+    undo: bool = False
+    dry_run: bool = False
+    revision: int | None = None
+
+    @property
+    def asks_nothing(self) -> bool:
+        """Whether the current settings are asked for, and no change."""
+        return not self.undo and self.names_nothing
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether no preset is named to become the default, to be saved or to be deleted."""
+        return self.default_preset is self.save_preset is self.delete_preset is None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that was checked and not yet made. `revision` is the one it rests on."""
+
+    edits: tuple[Edit, ...]
+    revision: int
+    undoes: bool = False
+
+    @property
+    def diff(self) -> str:
+        """Before and after, as a unified diff."""
+        return "\n".join(line for edit in self.edits for line in _diff(edit))
+
+
+class ChangeResult(TypedDict):
+    """What came of a change; `applied` is false for a dry run."""
+
+    applied: bool
+    diff: str
+    revision: int
+    scope: str
+    written_to: list[str]
+
+
+class ProviderFacts(TypedDict):
+    """A declared provider, with whether its key is there; never the key."""
+
+    name: str
+    base_url: str
+    dialect: str
+    api_key_env: str | None
+    key: str
+    max_concurrency: int
+
+
+class CurrentSettings(TypedDict):
+    """The settings as they are now."""
+
+    default_preset: str
+    revision: int
+    providers: list[ProviderFacts]
+    limits: dict[str, Any]
+    store: dict[str, Any]
+    embeddings: str | None
+    undoable: int
+    config_file: str
+    presets_folder: str
+    problem: str | None
+
+
+class _EditedByHand(NotAllowed):
+    """What is to be undone is no longer as the last change left it."""
+
+
+class Changes:
+    """Checks changes and makes them. `exclusively` keeps other writers out while one is made."""
+
+    def __init__(
+        self,
+        home: Home,
+        library: PresetLibrary,
+        settings: LiveSettings,
+        models: Models,
+        exclusively: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._home = home
+        self._library = library
+        self._settings = settings
+        self._models = models
+        self._exclusively = exclusively
+        self._history = History(home.config_file.parent)
+
+    def current(self) -> CurrentSettings:
+        """The settings now, key variables as set or missing. Raises InvalidConfig if the record is broken."""
+        settings, ledger = self._settings(), self._history.read()
+        return {
+            "default_preset": settings.default_preset,
+            "revision": ledger.revision,
+            "providers": [self._facts(endpoint) for endpoint in settings.endpoints.values()],
+            "limits": settings.limits.model_dump(),
+            "store": settings.store.model_dump(),
+            "embeddings": settings.embeddings,
+            "undoable": len(ledger.changes),
+            "config_file": str(self._home.config_file),
+            "presets_folder": str(self._home.presets_folder),
+            "problem": None if self._settings.problem is None else str(self._settings.problem),
+        }
+
+    def propose(self, request: ChangeRequest) -> Change:
+        """Check a change and lay it out; nothing is written.
+
+        Raises:
+            InvalidRequest, UnknownPreset, InvalidPreset, InvalidConfig, NotAllowed: as named.
+        """
+        try:
+            return self._laid_out(request)
+        except _EditedByHand:
+            # Or by another server, which is in the middle of a change: that is over once we have the lock.
+            with self._exclusively():
+                return self._laid_out(request)
+
+    def _laid_out(self, request: ChangeRequest) -> Change:
+        ledger = self._history.read()
+        _check_revision(request.revision, ledger)
+        if request.undo:
+            return self._undoing(request, ledger)
+        edits = [edit for edit in self._edits(request) if edit.before != edit.after]
+        if not edits:
+            raise InvalidRequest("Nothing would change: it is already as asked.")
+        return Change(tuple(edits), ledger.revision)
+
+    def apply(self, change: Change) -> ChangeResult:
+        """Make a change that `propose` laid out.
+
+        Raises:
+            NotAllowed: the files are no longer what the change rests on, or cannot be written.
+        """
+        with self._exclusively():
+            return self._apply(change)
+
+    def _apply(self, change: Change) -> ChangeResult:
+        ledger = self._history.read()
+        _check_revision(change.revision, ledger)
+        for edit in change.edits:
+            if self._text(edit.place) != edit.before:
+                raise NotAllowed(f"{edit.place} was changed meanwhile. Look at it and ask for the change again.")
+        ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
+        self._write(change, ledger)
+        return self._result(change, ledger.revision, applied=True)
+
+    def planned(self, change: Change) -> ChangeResult:
+        """What `propose` laid out, for whoever only wants to see it."""
+        return self._result(change, change.revision)
+
+    def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
+        places = [str(self._path(edit.place)) for edit in change.edits]
+        return {
+            "applied": applied,
+            "diff": change.diff,
+            "revision": revision,
+            "scope": SCOPE,
+            "written_to": places,
+        }
+
+    def _facts(self, endpoint: Endpoint) -> ProviderFacts:
+        missing = self._models.missing_key(f"{endpoint.name}/any") is not None
+        return {
+            "name": endpoint.name,
+            "base_url": endpoint.base_url,
+            "dialect": endpoint.dialect,
+            "api_key_env": endpoint.api_key_env,
+            "key": "not needed" if endpoint.api_key_env is None else "missing" if missing else "set",
+            "max_concurrency": endpoint.max_concurrency,
+        }
+
+    def _undoing(self, request: ChangeRequest, ledger: Ledger) -> Change:
+        if not request.names_nothing:
+            raise InvalidRequest("undo stands alone: ask for it without any other change.")
+        if not ledger.changes:
+            raise InvalidRequest("There is no change to undo: none was made from here, or all are undone.")
+        last = ledger.changes[-1]
+        for edit in last:
+            if self._text(edit.place) != edit.after:
+                raise _EditedByHand(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
+        back = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
+        return Change(tuple(back), ledger.revision, undoes=True)
+
+    def _edits(self, request: ChangeRequest) -> Iterator[Edit]:
+        if request.save_preset is None and (request.base or request.fields):
+            raise InvalidRequest("base and fields belong to save_preset: name the preset to save.")
+        if request.save_preset is not None and request.save_preset == request.delete_preset:
+            raise InvalidRequest("The same preset cannot be saved and deleted at once.")
+        if request.asks_nothing:
+            raise InvalidRequest("Name a change: default_preset, save_preset, delete_preset or undo.")
+        if request.save_preset is not None:
+            yield self._saving(request, request.save_preset)
+        if request.delete_preset is not None:
+            yield self._deleting(request.delete_preset, request.default_preset)
+        if request.default_preset is not None:
+            yield self._defaulting(request.default_preset, request)
+
+    def _defaulting(self, name: str, request: ChangeRequest) -> Edit:
+        if name != request.save_preset:
+            self._library.get(name)
+        before = self._text(CONFIG)
+        return Edit(place=CONFIG, before=before, after=with_default_preset(before or "", name))
+
+    def _deleting(self, name: str, new_default: str | None) -> Edit:
+        if self._library.source(name) == "builtin":
+            raise NotAllowed(f"{name!r} is built in and stays. Save a preset of that name to use yours instead.")
+        if name == (new_default or self._settings().default_preset) and not self._library.is_builtin(name):
+            raise NotAllowed(f"{name!r} is the default preset. Name another default_preset first.")
+        place = place_of(name)
+        return Edit(place=place, before=self._text(place), after=None)
+
+    def _saving(self, request: ChangeRequest, name: str) -> Edit:
+        text = compose(self._library, self._settings(), name, request.base, request.fields)
+        return Edit(place=place_of(name), before=self._text(place_of(name)), after=text)
+
+    def _path(self, place: str) -> Path:
+        if place == CONFIG:
+            return self._home.config_file
+        name = place.removeprefix("presets/").removesuffix(".yaml")
+        if not is_name(name) or place != place_of(name):
+            raise InvalidConfig(FILE, "it names a file that is none of the presets")
+        return self._home.presets_folder / f"{name}.yaml"
+
+    def _text(self, place: str) -> str | None:
+        misfit = InvalidConfig if place == CONFIG else InvalidPreset
+        try:
+            return yamlfile.read(self._path(place), place, misfit)
+        except FileNotFoundError:
+            return None
+
+    def _write(self, change: Change, ledger: Ledger) -> None:
+        made: list[Edit] = []
+        try:
+            for edit in change.edits:
+                self._put(edit.place, edit.after)
+                made.append(edit)
+            self._history.write(ledger)
+        except OSError as error:
+            self._take_back(made)
+            reason = error.strerror or type(error).__name__
+            raise NotAllowed(
+                f"The change could not be written ({reason}). Make {self._home.config_file.parent} writable."
+            ) from None
+
+    def _take_back(self, made: Sequence[Edit]) -> None:
+        for edit in reversed(made):
+            with suppress(OSError):  # told already
+                self._put(edit.place, edit.before)
+
+    def _put(self, place: str, text: str | None) -> None:
+        path = self._path(place)
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            yamlfile.write(path, text)
+
+
+def _diff(edit: Edit) -> Iterator[str]:
+    old, new = (edit.before or "").splitlines(), (edit.after or "").splitlines()
+    names = (
+        edit.place if edit.before is not None else "(none)",
+        edit.place if edit.after is not None else "(none)",
+    )
+    # What else stands in config.yaml is nobody's business but the person's: no lines around the change.
+    return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
+
+
+def _check_revision(seen: int | None, ledger: Ledger) -> None:
+    if seen is not None and seen != ledger.revision:
+        raise NotAllowed(
+            f"The settings are at revision {ledger.revision}, not {seen}: something changed since. "
+            "Read them again, then repeat the change."
+        )

@@ -1,0 +1,1 @@
+"""Runs in an SQLite file that several servers of one machine share."""

@@ -1,0 +1,321 @@
+"""Runs in an SQLite file that several servers on one machine share."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
+
+import anyio
+
+from moa_mcp.domain.model import CallRecord, Run
+from moa_mcp.domain.spend import Spend
+from moa_mcp.domain.text import repair
+from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted, dates_since
+from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
+from moa_mcp.store.daily_budget import Hold, Wanted, day_of
+from moa_mcp.store.sqlite import backup, daily_usage
+from moa_mcp.store.sqlite.database import Database
+from moa_mcp.store.sqlite.liveness import Server
+
+logger = logging.getLogger(__name__)
+
+_LOST = f"The server that ran it is gone. {GOES_ON}"
+_COLUMNS = "run_id, owner, status, body, server"
+_ADD_IF_OURS = (
+    "INSERT OR REPLACE INTO records (run_id, call_id, body)"
+    " SELECT run_id, ?, ? FROM runs WHERE run_id = ? AND server = ?"
+)
+_NEWEST = "SELECT max(rowid) FROM runs WHERE owner = ?1"
+_GIVEN = f"SELECT run_id FROM given WHERE owner = ?1 AND newest = ({_NEWEST})"
+_LATEST = f"{_GIVEN} UNION ALL SELECT run_id FROM runs WHERE rowid = ({_NEWEST}) LIMIT 1"
+_MAKE_LATEST = (
+    "INSERT OR REPLACE INTO given (owner, run_id, newest)"
+    f" SELECT owner, run_id, ({_NEWEST}) FROM runs WHERE owner = ?1 AND run_id = ?2"
+)
+_TOO_OLD = "SELECT run_id FROM runs WHERE status != 'running' AND created_at < ? ORDER BY created_at LIMIT 100"
+_AHEAD_AND_TOO_OLD = (
+    "SELECT run_id FROM runs WHERE status != 'running' AND created_at > ?"
+    " AND rowid < (SELECT max(rowid) FROM runs WHERE status != 'running' AND created_at < ?)"
+)
+"""Runs whose date is still to come, from a clock that was ahead, are as old as those that were begun after them."""
+
+_OLDEST = "SELECT run_id FROM runs NOT INDEXED WHERE status != 'running' ORDER BY rowid LIMIT 1"
+_SERVER_FORGOTTEN = 86_400.0
+_PAGES_AT_ONCE = 256
+
+FORGETTING_SECONDS = 0.02
+"""How long a transaction goes on forgetting runs, the commit not counted."""
+
+PAUSE_SECONDS = 0.12
+"""Between two transactions of a clearance. Whoever waits for SQLite's lock tries again every 0.1 seconds or sooner."""
+
+
+class SqliteStore:
+    """Keeps runs in `file` for `keep_days`, and as many as `max_mb` megabytes hold.
+
+    Raises (from here and from every method): `Damaged`, `Newer`, sqlite3.Error, OSError. `Resilient` turns
+    these into "go on without".
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        keep_days: float = 30,
+        max_mb: float = 200,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._database = Database(file)
+        self._keep_seconds = keep_days * 86_400
+        self._max_bytes = max_mb * 1024 * 1024
+        self._clock = clock
+        self._server = uuid4().hex
+        self._lost_tables = self._database.lost_tables
+
+    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        def start(db: sqlite3.Connection) -> Admitted | Run:
+            before = None if since is None else self._find(db, run.owner, run.key, since)
+            if before is not None:
+                return before
+            self._beat(db)
+            admitted = Admitted(run, self._reserve(db, wanted))
+            row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
+            db.execute(
+                "INSERT INTO runs (run_id, owner, status, key, created_at, server, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                row,
+            )
+            return admitted
+
+        return await self._database.write(start)
+
+    async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
+        return await self._database.write(self._adding(run_id, records))
+
+    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+        add = self._adding(run_id, records)
+        return await self._database.write(lambda db: daily_usage.book(db, hold, amount) if add(db) else None)
+
+    def _adding(self, run_id: str, records: Sequence[CallRecord]) -> Callable[[sqlite3.Connection], bool]:
+        """What adds records to the journal of a run that is ours; False, and nothing is added, if it is not."""
+        rows = [(record.call.id, encode_record(record), run_id, self._server) for record in records]
+
+        def add(db: sqlite3.Connection) -> bool:
+            if rows and db.executemany(_ADD_IF_OURS, rows).rowcount == len(rows):
+                return True
+            holder = db.execute("SELECT server FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+            # Of a run that was removed, or whose file was damaged, nothing is kept.
+            return holder is None or holder == (self._server,)
+
+        return add
+
+    async def finish(self, run: Run) -> None:
+        row = (run.status, encode_run(run), run.run_id, self._server)
+        await self._database.write(
+            lambda db: db.execute("UPDATE runs SET status = ?, body = ? WHERE run_id = ? AND server = ?", row)
+        )
+
+    async def cancel(self, owner: str, run_id: str) -> None:
+        def end(db: sqlite3.Connection) -> None:
+            run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
+            if run is not None and run.status == "interrupted":
+                row = (encode_run(replace(run, status="cancelled", error=CANCELLED)), run_id)
+                db.execute("UPDATE runs SET status = 'cancelled', body = ? WHERE run_id = ?", row)
+
+        await self._database.write(end)
+
+    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+        def take(db: sqlite3.Connection) -> Admitted | None:
+            self._beat(db)
+            run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
+            if run is None or run.status != "interrupted":
+                return None
+            db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
+            self._make_latest(db, owner, run_id)
+            return Admitted(replace(run, status="running", error=None), self._reserve(db, wanted))
+
+        return await self._database.write(take)
+
+    async def get(self, owner: str, run_id: str) -> Run | None:
+        return await self._database.run(lambda db: self._read(db, "owner = ? AND run_id = ?", (owner, run_id)))
+
+    async def find(self, owner: str, key: str, since: float) -> Run | None:
+        return await self._database.run(lambda db: self._find(db, owner, key, since))
+
+    async def latest(self, owner: str) -> Run | None:
+        return await self._database.run(lambda db: self._latest(db, owner))
+
+    async def make_latest(self, owner: str, run_id: str) -> None:
+        await self._database.write(lambda db: self._make_latest(db, owner, run_id))
+
+    async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
+        return await self._database.run(lambda db: self._select(db, "owner = ?", (owner,), limit))
+
+    async def remove(self, owner: str, run_id: str) -> bool:
+        def delete(db: sqlite3.Connection) -> bool:
+            daily_usage.sweep(db, owner, self._clock(), self._server, self._lives)
+            row = (owner, repair(run_id))
+            if not db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount:
+                return False
+            backup.forget(self._database.file, [run_id])
+            return True
+
+        return await self._database.write(delete, erases=True)
+
+    async def prune(self) -> int:
+        gone = await self._step_by_step(self._forget_some, erases=True)
+        if gone:
+            await self._step_by_step(_give_pages_back, erases=False)
+        return gone
+
+    async def _step_by_step(self, work: Callable[[sqlite3.Connection], tuple[int, bool]], *, erases: bool) -> int:
+        """Repeat `work`, which returns how much it did and whether that was all; the sum of what it did.
+
+        Each time in a short transaction, with a pause before the next, so that nobody waits for long.
+        """
+        total = 0
+        while True:
+            done, is_all = await self._database.write(work, erases=erases)
+            total += done
+            if is_all:
+                return total
+            await anyio.sleep(PAUSE_SECONDS)
+
+    def _forget_some(self, db: sqlite3.Connection) -> tuple[int, bool]:
+        """Forget what is to go for a short while; how many runs went, and whether that was all."""
+        self._call_the_dead_interrupted(db)
+        daily_usage.sweep_all(db, self._clock(), self._server, self._lives)
+        db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
+        end, forgotten, is_all = time.monotonic() + FORGETTING_SECONDS, list[str](), True
+        for run_id in self._to_forget(db):
+            db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
+            forgotten.append(run_id)
+            if time.monotonic() >= end:
+                is_all = False
+                break
+        backup.forget(self._database.file, forgotten)
+        return len(forgotten), is_all
+
+    def _to_forget(self, db: sqlite3.Connection) -> Iterator[str]:
+        """The runs that are too old, then the oldest while the store is too large. Each is deleted before the next."""
+        too_old = self._clock() - self._keep_seconds
+        yield from _ids(db, _AHEAD_AND_TOO_OLD, (self._clock(), too_old))
+        while run_ids := _ids(db, _TOO_OLD, (too_old,)):
+            yield from run_ids
+        while _size(db) > self._max_bytes and (run_ids := _ids(db, _OLDEST)):
+            yield from run_ids
+
+    async def settle(self, hold: Hold, actual: Spend) -> None:
+        await self._database.write(lambda db: daily_usage.settle(db, hold, actual))
+
+    async def spent(self, owner: str) -> Spend:
+        return await self._database.run(lambda db: daily_usage.spent(db, owner, day_of(self._clock())))
+
+    async def beat(self) -> None:
+        await self._database.write(self._beat)
+
+    async def aclose(self) -> None:
+        await self._database.aclose()
+
+    def trouble(self) -> str | None:
+        lost, self._lost_tables = self._lost_tables, ()
+        name = self._database.file.name
+        return f"The store {name} has lost what was in {', '.join(lost)}, and goes on without." if lost else None
+
+    def _beat(self, db: sqlite3.Connection) -> None:
+        this = Server.this()
+        row = (self._server, this.pid, this.boot, self._clock())
+        db.execute(
+            "INSERT INTO servers (server, pid, boot, heard) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (server) DO UPDATE SET heard = excluded.heard",
+            row,
+        )
+
+    def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
+        return daily_usage.reserve(db, wanted, self._server, self._clock(), self._lives)
+
+    def _find(self, db: sqlite3.Connection, owner: str, key: str, since: float) -> Run | None:
+        dates = dates_since(since, self._clock())
+        run = self._read(db, "owner = ? AND key = ? AND created_at BETWEEN ? AND ?", (owner, key, *dates))
+        return run if run and run.status in STANDING else None
+
+    def _latest(self, db: sqlite3.Connection, owner: str) -> Run | None:
+        return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
+
+    def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
+        """Nothing is written if the run is the latest already: then nobody waits for the disk."""
+        if db.execute(_LATEST, (owner,)).fetchone() != (run_id,):
+            db.execute(_MAKE_LATEST, (owner, repair(run_id)))
+
+    def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
+        return next(iter(self._select(db, where, values, 1)), None)
+
+    def _select(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int) -> Sequence[Run]:
+        rows = db.execute(
+            f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY rowid DESC",
+            tuple(repair(value) if isinstance(value, str) else value for value in values),
+        )
+        readable = (run for row in rows if (run := self._readable(db, row)))
+        return list(islice(readable, limit))
+
+    def _readable(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
+        """The run of a row, or None: one that cannot be read must not hide the others."""
+        try:
+            return self._run(db, row)
+        except ValueError as error:
+            logger.warning("Run %s in the store cannot be read (%s)", row[0], type(error).__name__)
+            return None
+
+    def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
+        run_id, _, status, body, server = row
+        run = decode_run(body)
+        records = db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,))
+        run = run.with_records(decode_record(text) for (text,) in records)
+        if "running" not in {status, run.status}:
+            return run
+        if status == "running" and self._lives(db, server):
+            return replace(run, status="running", error=None)
+        return replace(run, status="interrupted", error=_LOST)
+
+    def _call_the_dead_interrupted(self, db: sqlite3.Connection) -> None:
+        """Mark the runs whose server is gone, so that they can be forgotten as the ended ones are."""
+        for (server,) in db.execute("SELECT DISTINCT server FROM runs WHERE status = 'running'").fetchall():
+            if not self._lives(db, server):
+                db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running' AND server = ?", (server,))
+
+    def _lives(self, db: sqlite3.Connection, server: str) -> bool:
+        if server == self._server:
+            return True
+        row = db.execute("SELECT pid, boot, heard FROM servers WHERE server = ?", (server,)).fetchone()
+        return row is not None and Server(row[0], row[1]).lives(row[2], self._clock())
+
+
+def _size(db: sqlite3.Connection) -> int:
+    """Bytes that the rows take; pages that deletions have freed do not count."""
+    (pages,), (free,), (size,) = (
+        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _give_pages_back(db: sqlite3.Connection) -> tuple[int, bool]:
+    """Shorten the file by some of its free pages; by how many, and whether it has none left."""
+    before = _free_pages(db)
+    for _ in range(_PAGES_AT_ONCE):  # one by one: Python stops the statement after its first page
+        db.execute("PRAGMA incremental_vacuum(1)")
+    after = _free_pages(db)
+    return before - after, after in {0, before}
+
+
+def _free_pages(db: sqlite3.Connection) -> int:
+    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
+    return int(pages)
+
+
+def _ids(db: sqlite3.Connection, query: str, values: tuple[float, ...] = ()) -> list[str]:
+    return [run_id for (run_id,) in db.execute(query, values)]

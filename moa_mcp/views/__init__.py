@@ -1,0 +1,1 @@
+"""A run as text, as a tool result and as a document."""

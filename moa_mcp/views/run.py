@@ -1,0 +1,305 @@
+"""A run as others see it: as a tool result, as markdown, as JSON. Pure: values in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypeVar
+
+from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
+
+from moa_mcp.domain.links import inert
+from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, Draft, Run, RunStatus
+from moa_mcp.domain.text import one_line
+
+DRAFTS_SHOWN = 40_000
+"""How many characters of drafts a tool result holds at most; a client cuts longer results without a word."""
+
+CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
+"""Bytes of what stands beside an answer in brief. With the rest of the facts that is below ten thousand."""
+
+Item = TypeVar("Item")
+
+
+class CallFacts(TypedDict):
+    """What is told of one call; `seconds` of wall time, tokens as counted by the provider, price in USD."""
+
+    role: str
+    layer: int
+    slot: int
+    model: str
+    served_model: str | None
+    status: CallStatus
+    error: str | None
+    finish_reason: str | None
+    retries: int
+    seconds: float
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+
+
+class DraftText(TypedDict):
+    """One draft in full; `text` is null where the proposer failed."""
+
+    layer: int
+    slot: int
+    model: str
+    status: CallStatus
+    text: str | None
+
+
+class Resources(TypedDict):
+    """Where the rest of a run is read."""
+
+    run: str
+    drafts: str
+
+
+class RunResult(TypedDict):
+    """The structured result of a run. An unknown price is null, never 0."""
+
+    run_id: str
+    status: RunStatus
+    answer: str | None
+    preset: str
+    degraded: bool
+    notes: list[str]
+    layers: int
+    calls: list[CallFacts]
+    method: dict[str, Any]
+    calls_made: int
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    seconds: float
+    resources: Resources
+    error: str | None
+    cached: bool
+    drafts: NotRequired[list[DraftText]]
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a run is told besides its answer."""
+
+    calls: list[CallRecord]
+    notes: list[str]
+    method: Mapping[str, Any]
+    error: str | None
+
+
+def whole(run: Run) -> Extent:
+    """All of it."""
+    return Extent(in_order(run), list(run.notes), run.method, run.error)
+
+
+def brief(run: Run) -> Extent:
+    """What fits beside an answer: the call that wrote it, those that failed, others; and a note on what is left out."""
+    where, calls = f"moa://runs/{run.run_id}", in_order(run)
+    telling = sorted(calls, key=lambda record: (record.call.role != AGGREGATOR, record.status == "ok"))
+    shown = {id(record) for record in _fitting(telling, CALLS_SHOWN, call_facts)}
+    notes = list(_fitting((one_line(note, 400) for note in run.notes), NOTES_SHOWN, str))
+    left = [(len(calls) - len(shown), "calls"), (len(run.notes) - len(notes), "notes")]
+    if not (method := _size(run.method) <= METHOD_SHOWN):
+        left.append((len(run.method), "facts of the method"))
+    if missing := ", ".join(f"{count} {what}" for count, what in left if count):
+        notes.append(f"Left out here: {missing}. All is in {where}.")
+    error = run.error
+    if error and _size(error) > ERROR_SHOWN:
+        error = f"{error.encode()[:ERROR_SHOWN].decode(errors='ignore')}… [cut: all of it is in {where}]"
+    return Extent([record for record in calls if id(record) in shown], notes, run.method if method else {}, error)
+
+
+def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> RunResult:
+    """The facts of a run (by default all), and if they are asked for its drafts, `DRAFTS_SHOWN` characters at most."""
+    extent = extent or whole(run)
+    facts: RunResult = {
+        "run_id": run.run_id,
+        "status": run.status,
+        "answer": answer_text(run),
+        "preset": run.preset,
+        "degraded": run.degraded,
+        "notes": extent.notes,
+        "layers": run.layers,
+        "calls": [call_facts(record) for record in extent.calls],
+        "method": dict(extent.method),
+        "calls_made": run.calls_made,
+        "input_tokens": run.input_tokens,
+        "output_tokens": run.output_tokens,
+        "cost_usd": rounded(run.cost_usd),
+        "seconds": round(run.seconds, 3),
+        "resources": {"run": f"moa://runs/{run.run_id}", "drafts": f"moa://runs/{run.run_id}/drafts"},
+        "error": extent.error,
+        "cached": run.cached,
+    }
+    if drafts:
+        facts["drafts"] = _capped([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
+    return facts
+
+
+def call_facts(record: CallRecord) -> CallFacts:
+    """What is told of one call."""
+    call, outcome = record.call, record.outcome
+    return {
+        "role": call.role,
+        "layer": call.layer,
+        "slot": call.slot,
+        "model": call.model,
+        "served_model": outcome.served_model,
+        "status": record.status,
+        "error": record.error,
+        "finish_reason": outcome.finish_reason,
+        "retries": outcome.usage.retries,
+        "seconds": round(record.seconds, 3),
+        "input_tokens": outcome.usage.input_tokens,
+        "output_tokens": outcome.usage.output_tokens,
+        "cost_usd": rounded(outcome.usage.cost_usd),
+    }
+
+
+def answer_text(run: Run) -> str | None:
+    """The answer, with nothing in it that a reader's program would fetch or open without being asked to."""
+    return None if run.answer is None else inert(run.answer, _asked(run))
+
+
+def _asked(run: Run) -> str:
+    """All that the caller wrote, and so may be led back to."""
+    task = run.task
+    return "\n".join((task.question, task.system or "", *(m.text for m in task.history if m.speaker == "user")))
+
+
+def draft_text(record: CallRecord, run: Run) -> DraftText:
+    """One draft of a run in full, made inert as the answer is."""
+    text = inert(record.outcome.text, _asked(run)) if isinstance(record.outcome, Draft) else None
+    call = record.call
+    return {
+        "layer": call.layer,
+        "slot": call.slot,
+        "model": call.model,
+        "status": record.status,
+        "text": text,
+    }
+
+
+def in_order(run: Run) -> list[CallRecord]:
+    """The calls to models in the order of layer and slot, whatever order they finished in."""
+    asked = (record for record in run.sent if record.call.kind != "code")
+    return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
+
+
+def as_markdown(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> str:
+    """A run for a reader who sees text only: the answer first, then the same facts as in `result`."""
+    extent = extent or whole(run)
+    parts = [_headline(run, extent)]
+    if drafts:
+        shown = result(run, drafts=True).get("drafts", [])
+        parts += [f"### Draft {d['layer']}.{d['slot']} — {d['model']}\n\n{d['text'] or d['status']}" for d in shown]
+    parts.append(account(run, extent))
+    return "\n\n".join(parts)
+
+
+def account(run: Run, extent: Extent | None = None, drafts_at: str | None = None) -> str:
+    """Who said what at what cost, one line per call (by default all), the notes, and where the drafts are read."""
+    extent = extent or whole(run)
+    facts = (
+        f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)}",
+        f"{counted(run.layers, 'layer')} · {counted(run.calls_made, 'call')}",
+        f"{tokens(run.input_tokens)} in, {tokens(run.output_tokens)} out · {dollars(run.cost_usd)}",
+        f"{run.seconds:.1f} s",
+    )
+    lines = [" · ".join(facts)]
+    lines += [f"- {call_line(record)}" for record in extent.calls]
+    lines += [f"- Note: {note}" for note in extent.notes]
+    lines += [f"- {key}: {value}" for key, value in extent.method.items()]
+    lines.append(f"Drafts: {drafts_at or f'moa://runs/{run.run_id}/drafts'}")
+    return "\n".join(lines)
+
+
+def call_line(record: CallRecord) -> str:
+    """One call on one line."""
+    call, outcome = record.call, record.outcome
+    served = outcome.served_model
+    model = call.model if served is None or call.model.endswith(served) else f"{call.model} (answered by {served})"
+    parts = [
+        f"{call.role} {call.layer}.{call.slot} {model}: {record.status}",
+        f"{record.seconds:.1f} s",
+        f"{tokens(outcome.usage.input_tokens)} in, {tokens(outcome.usage.output_tokens)} out",
+        dollars(outcome.usage.cost_usd) + (" (estimated)" if outcome.usage.estimated else ""),
+    ]
+    parts += [f"finish {outcome.finish_reason}"] if outcome.finish_reason not in (None, "stop") else []
+    parts += [f"{outcome.usage.retries} retries"] if outcome.usage.retries else []
+    parts += [record.error] if record.error else []
+    return " · ".join(parts)
+
+
+def draft_markdown(record: CallRecord, run: Run) -> str:
+    """One draft of a run as a document of its own."""
+    body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
+    return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
+
+
+def counted(count: int | None, noun: str) -> str:
+    """A number of things: `1 call`, `2 calls`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def tokens(count: int | None) -> str:
+    """A token count for people."""
+    return "unknown" if count is None else f"{count:,}"
+
+
+def dollars(cost: float | None) -> str:
+    """A price for people; an unknown one is said to be unknown."""
+    return "price unknown" if cost is None else f"${cost:.4f}"
+
+
+def rounded(cost: float | None) -> float | None:
+    """A price to the hundred-thousandth of a cent: no float dust, nothing lost."""
+    return None if cost is None else round(cost, 7)
+
+
+def _marks(run: Run) -> str:
+    return "".join(f" · {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
+
+
+def _headline(run: Run, extent: Extent) -> str:
+    if (answer := answer_text(run)) is not None:
+        return answer
+    if run.status == "running":
+        return (
+            f"The run goes on; done so far: {counted(run.calls_made, 'call')}. "
+            f'Call moa_ask with run_id="{run.run_id}" to wait for its answer, or add cancel=true to stop it.'
+        )
+    return extent.error or f"The run was {run.status} and has no answer."
+
+
+def _fitting(items: Iterable[Item], room: int, facts: Callable[[Item], Any]) -> Iterator[Item]:
+    """The items that fit into `room` bytes, the earlier ones first."""
+    for item in items:
+        size = _size(facts(item)) + 2
+        if size <= room:
+            room -= size
+            yield item
+
+
+def _size(facts: Any) -> int:
+    return len(json.dumps(facts, ensure_ascii=False, default=str).encode("utf-8", "replace"))
+
+
+def _capped(drafts: list[DraftText], where: str) -> list[DraftText]:
+    room = DRAFTS_SHOWN
+    shown: list[DraftText] = []
+    for draft in drafts:
+        text = draft["text"]
+        if text is not None and len(text) > room:
+            text = f"{text[:room]}… [cut: the whole draft is in {where}]"
+        room = max(0, room - len(text or ""))
+        shown.append({**draft, "text": text})
+    return shown
+
+
+def as_json(run: Run) -> Mapping[str, Any]:
+    """A run as its resource shows it: the result, and what was asked."""
+    return {"question": run.task.question, "created_at": run.created_at, **result(run)}

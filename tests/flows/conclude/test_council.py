@@ -1,0 +1,174 @@
+"""Council: every member ranks the anonymous drafts, and the aggregator takes the chair."""
+
+import pytest
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, Failure
+from moa_mcp.domain.preset import Preset
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.testing.playing import Played, play
+from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+
+PANEL = a_panel(slots=3, conclude={"by": "council"})
+
+
+def convened(judge: Judge, preset: Preset = PANEL) -> Played:
+    return judged(judge, preset)
+
+
+def voting(**votes: tuple[int, ...]) -> Judge:
+    """Members p1, p2 … that rank the slots in these orders."""
+
+    def judge(call: Call) -> str:
+        order = votes[call.model.removeprefix("lab/")]
+        return told(remarks=f"said by {call.slot}", ranking=[letter_of(call, slot) for slot in order])
+
+    return judge
+
+
+VOTES = voting(p1=(1, 2, 3), p2=(1, 3, 2), p3=(2, 1, 3))
+
+
+def test_n_members_make_two_calls_each_and_the_chairman_one() -> None:
+    played = convened(VOTES)
+
+    assert [[call.role for call in batch.calls] for batch in played.batches] == [
+        ["proposer"] * 3,
+        ["ranker"] * 3,
+        ["aggregator"],
+    ]
+    assert [call.model for call in played.batches[1].calls] == ["lab/p1", "lab/p2", "lab/p3"]
+    assert played.answer.text == MERGED
+
+
+def test_every_member_ranks_all_drafts_its_own_included_and_sees_no_names() -> None:
+    for call in with_role(convened(VOTES).calls, "ranker"):
+        assert sorted(candidates(call).values()) == [draft_of(1), draft_of(2), draft_of(3)]
+        assert "lab/" not in call.messages[-1].text
+
+
+def test_members_see_the_same_letters_but_not_the_same_draft_first() -> None:
+    shown = [candidates(call) for call in with_role(convened(VOTES).calls, "ranker")]
+
+    assert shown[0] == shown[1] == shown[2]
+    assert {next(iter(one)) for one in shown} == {"A", "B", "C"}
+
+
+def test_the_facts_tell_votes_and_average_ranks() -> None:
+    played = convened(VOTES)
+
+    facts = played.answer.method["council"]
+    assert is_plain(facts)
+    assert facts["rankings"] == {"1": [1, 2, 3], "2": [1, 3, 2], "3": [2, 1, 3]}
+    assert facts["average_rank"] == {"1": 1.33, "2": 2.0, "3": 2.67}
+    assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(
+        with_role(played.calls, "ranker")[0]
+    )
+
+
+def test_the_chairman_reads_drafts_average_ranks_and_votes() -> None:
+    played = convened(VOTES)
+
+    shown = candidates(with_role(played.calls, "ranker")[0])
+    first = next(letter for letter, text in shown.items() if text == draft_of(1))
+    text = played.calls[-1].messages[-1].text
+    assert all(draft_of(slot) in text for slot in (1, 2, 3))
+    assert f"Average rank, 1 being the best: {first} 1.33, " in text
+    assert f"Member 1: {first} > " in text
+    assert "said by 3" in text
+    assert "lab/" not in text
+
+
+def test_samples_of_one_proposer_are_one_member() -> None:
+    proposers = [{"model": "lab/p1", "samples": 2}, "lab/p2"]
+
+    played = convened(VOTES, a_panel(proposers=proposers, conclude={"by": "council"}))
+
+    assert [call.id for call in with_role(played.calls, "ranker")] == ["2.ranker.1", "2.ranker.3"]
+
+
+def test_a_member_without_a_draft_does_not_vote() -> None:
+    def reply(call: Call) -> Said:
+        failed = call.role == "proposer" and call.slot == 2
+        return Failure(Reason.TIMEOUT) if failed else with_judge(voting(p1=(1, 3), p3=(3, 1)))(call)
+
+    played = play(mixture(TASK, PANEL), reply)
+
+    assert played.answer.method["council"]["rankings"] == {"1": [1, 3], "3": [3, 1]}
+    assert len(played.calls) == 3 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{} is best, then {} and {}.",
+        "All are fine: A, B, C.\nFINAL RANKING:\n1. {}\n2. {}\n3. {}",
+        "{} > {} > {}",
+    ],
+)
+def test_a_ranking_in_prose_counts(form: str) -> None:
+    played = convened(lambda call: form.format(*(letter_of(call, slot) for slot in (3, 1, 2))))
+
+    assert played.answer.method["council"]["rankings"]["1"] == [3, 1, 2]
+    assert len(with_role(played.calls, "ranker")) == 3
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "I abstain.",
+        told(ranking=["A"]),
+        told(ranking=["A", "B", "Z"]),
+        told(ranking=["A", "B", "B"]),
+        told(ranking=3),
+    ],
+)
+def test_a_ranking_that_cannot_be_read_is_asked_for_again_and_then_left_out(said: str) -> None:
+    played = convened(lambda call: said if call.slot == 2 else VOTES(call))
+
+    facts = played.answer.method["council"]
+    assert list(facts["rankings"]) == ["1", "3"]
+    assert facts["unread"] == {"2": "out of form"}
+    assert "the ranking of member 2 was left out: out of form" in played.answer.notes
+    assert [call.id for call in played.batches[2].calls] == ["2.ranker.2.again"]
+    assert not played.answer.degraded
+
+
+@pytest.mark.parametrize("said", ["I abstain.", Failure(Reason.BILLING)])
+def test_without_any_ranking_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
+    played = convened(lambda _: said)
+    plain = judged(lambda _: "", a_panel(slots=3))
+
+    assert played.calls[-1].messages == plain.calls[-1].messages
+    assert (played.answer.text, played.answer.degraded) == (MERGED, True)
+    assert "no member ranked the drafts; they were merged without ranks" in played.answer.notes
+
+
+def test_an_only_draft_is_not_ranked() -> None:
+    def reply(call: Call) -> Said:
+        failed = call.role == "proposer" and call.slot != 2
+        return Failure(Reason.TIMEOUT) if failed else MERGED
+
+    played = play(mixture(TASK, PANEL), reply)
+
+    assert with_role(played.calls, "ranker") == []
+    assert (played.answer.text, played.answer.degraded) == (MERGED, False)
+
+
+def test_a_slow_member_is_waited_for_as_a_slow_proposer_is() -> None:
+    preset = a_panel(slots=3, conclude={"by": "council"}, straggler_grace_seconds=7)
+
+    assert convened(VOTES, preset).batches[1].grace_seconds == 7
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    assert convened(VOTES) == convened(VOTES)
+
+
+def test_the_packaged_preset_makes_two_n_and_one_calls_in_three_rounds() -> None:
+    rehearsal = rehearse(mixture(TASK, packaged("council")))
+
+    assert (rehearsal.calls, rehearsal.rounds) == (2 * 4 + 1, 3)

@@ -1,0 +1,201 @@
+"""Pairs: every two drafts are compared in both orders, so that position cannot decide."""
+
+from collections.abc import Callable
+
+import pytest
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, Draft, Failure, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.testing.playing import Played, play
+from tests.flows.judge import Judge, Said, candidates, judged, told, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+
+PANEL = a_panel(conclude={"by": "pairs", "top": 2})
+BUBBLE = a_panel(conclude={"by": "pairs", "bubble": True})
+
+
+def compared(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
+    return judged(judge, preset, task)
+
+
+def preferring(*ranking: int) -> Callable[[Call], str]:
+    """A judge that knows what is better: the draft of the slot that comes earlier in `ranking`."""
+    places = {draft_of(slot): place for place, slot in enumerate(ranking)}
+
+    def judge(call: Call) -> str:
+        return told(better=min(candidates(call), key=lambda letter: places[candidates(call)[letter]]))
+
+    return judge
+
+
+def first_lover(_: Call) -> str:
+    return told(reason="I like what I read first.", better="A")
+
+
+def merged_drafts(played: Played) -> list[int]:
+    text = played.calls[-1].messages[-1].text
+    found = [slot for slot in range(1, 9) if draft_of(slot) in text]
+    return sorted(found, key=lambda slot: text.index(draft_of(slot)))
+
+
+def test_the_best_are_merged_by_the_aggregator() -> None:
+    played = compared(preferring(3, 1, 4, 2))
+
+    assert sorted(merged_drafts(played)) == [1, 3]
+    assert played.answer.text == MERGED
+    assert not played.answer.degraded
+
+
+def test_a_judge_that_knows_gives_the_true_ranking() -> None:
+    facts = compared(preferring(3, 1, 4, 2)).answer.method["pairs"]
+
+    assert is_plain(facts)
+    assert facts["points"] == {"3": 3.0, "1": 2.0, "4": 1.0, "2": 0.0}
+    assert (facts["kept"], facts["dropped"], facts["ties"], facts["unread"]) == ([3, 1], [4, 2], 0, 0)
+    assert facts["results"] == ["1>2", "1<3", "1>4", "2<3", "2<4", "3>4"]
+
+
+def test_a_judge_that_loves_the_first_place_gives_nothing_but_ties() -> None:
+    facts = compared(first_lover).answer.method["pairs"]
+
+    assert facts["points"] == {"1": 1.5, "2": 1.5, "3": 1.5, "4": 1.5}
+    assert facts["results"] == ["1=2", "1=3", "1=4", "2=3", "2=4", "3=4"]
+
+
+def test_every_pair_is_shown_in_both_orders_side_by_side() -> None:
+    played = compared(first_lover)
+
+    (_, judged, _) = played.batches
+    shown = [tuple(candidates(call).values()) for call in judged.calls]
+    assert len(shown) == len(set(shown)) == 4 * 3
+    assert all(pair[::-1] in shown for pair in shown)
+
+
+def test_a_calls_id_tells_who_was_shown_first() -> None:
+    calls = with_role(compared(first_lover).calls, "judge")
+
+    for call in calls:
+        first, second = call.id.removeprefix("2.judge.").split("-")
+        assert candidates(call) == {"A": draft_of(int(first)), "B": draft_of(int(second))}
+
+
+@pytest.mark.parametrize("said", [told(better="tie"), told(better=None), "It is a tie.", "Neither A nor B is better."])
+def test_a_tie_is_half_a_point_for_each(said: str) -> None:
+    facts = compared(lambda _: said).answer.method["pairs"]
+
+    assert set(facts["points"].values()) == {1.5}
+    assert facts["unread"] == 0
+
+
+def test_a_verdict_in_prose_counts() -> None:
+    knowing = preferring(3, 1, 4, 2)
+
+    played = compared(lambda call: f"Candidate {knowing(call)[-3]} is better.")
+
+    assert played.answer.method["pairs"]["kept"] == [3, 1]
+
+
+def test_a_comparison_that_cannot_be_read_counts_as_a_tie() -> None:
+    knowing = preferring(1, 2, 3, 4)
+
+    def judge(call: Call) -> str:
+        return "pass" if call.id.startswith("2.judge.2-1") else knowing(call)
+
+    played = compared(judge)
+
+    facts = played.answer.method["pairs"]
+    assert facts["results"][0] == "1=2"
+    assert facts["points"] == {"1": 2.5, "2": 2.5, "3": 1.0, "4": 0.0}
+    assert "1 of 12 comparisons could not be read and count as ties" in played.answer.notes
+    assert not played.answer.degraded
+
+
+@pytest.mark.parametrize("said", ["pass", Failure(Reason.AUTH)])
+def test_without_any_comparison_all_drafts_are_merged_and_the_answer_says_so(said: Said) -> None:
+    played = compared(lambda _: said)
+
+    assert sorted(merged_drafts(played)) == [1, 2, 3, 4]
+    assert played.answer.degraded
+    assert "no comparison could be read, so all drafts were merged" in played.answer.notes
+
+
+def test_the_order_of_what_is_merged_tells_nothing_of_the_rank() -> None:
+    played = [compared(preferring(3, 1, 4, 2), task=Task("Q?", seed=seed)) for seed in range(9)]
+
+    assert {tuple(merged_drafts(one)) for one in played} == {(1, 3), (3, 1)}
+    assert all(one.answer.method["pairs"]["order"] == merged_drafts(one) for one in played)
+
+
+def test_more_places_than_drafts_merge_them_all() -> None:
+    played = compared(preferring(1, 2), a_panel(slots=2, conclude={"by": "pairs"}))
+
+    assert sorted(merged_drafts(played)) == [1, 2]
+
+
+def test_a_bubble_compares_neighbours_one_after_another() -> None:
+    played = compared(preferring(3, 1, 4, 2), BUBBLE)
+
+    assert [len(batch.calls) for batch in played.batches] == [4, 2, 2, 2]
+    ends = [batch.until for batch in played.batches[1:]]
+    assert ends == sorted(set(ends))
+    assert ends[-1] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("best", [1, 2, 3, 4])
+def test_the_best_draft_comes_through_a_bubble_from_any_place(best: int) -> None:
+    others = [slot for slot in range(1, 5) if slot != best]
+
+    answer = compared(preferring(best, *others), BUBBLE).answer
+
+    assert answer.text == draft_of(best)
+    assert answer.method["pairs"]["chosen"] == best
+    assert is_plain(answer.method)
+
+
+def test_in_a_bubble_a_tie_leaves_the_one_that_stood() -> None:
+    facts = compared(first_lover, BUBBLE).answer.method["pairs"]
+
+    assert facts["chosen"] == facts["order"][0]
+    assert facts["ties"] == 3
+
+
+def test_a_bubble_without_any_verdict_gives_the_first_whole_draft() -> None:
+    def reply(call: Call) -> Said:
+        if call.role == "proposer":
+            return Draft(draft_of(call.slot), cut=call.slot == 1)
+        return Failure(Reason.UNAVAILABLE)
+
+    answer = play(mixture(TASK, BUBBLE), reply).answer
+
+    assert answer.text == draft_of(2)
+    assert answer.degraded
+    assert "no comparison could be read; the first whole draft is the answer" in answer.notes
+
+
+@pytest.mark.parametrize("preset", [PANEL, BUBBLE])
+def test_an_only_draft_has_nothing_to_be_compared_with(preset: Preset) -> None:
+    def reply(call: Call) -> Said:
+        failed = call.role == "proposer" and call.slot != 3
+        return Failure(Reason.TIMEOUT) if failed else with_judge(first_lover)(call)
+
+    played = play(mixture(TASK, preset), reply)
+
+    assert with_role(played.calls, "judge") == []
+    assert not played.answer.degraded
+
+
+@pytest.mark.parametrize("preset", [PANEL, BUBBLE])
+def test_the_same_seed_gives_the_same_run(preset: Preset) -> None:
+    assert compared(preferring(2, 1, 3, 4), preset) == compared(preferring(2, 1, 3, 4), preset)
+
+
+def test_the_packaged_preset_makes_the_calls_of_its_formula() -> None:
+    preset = packaged("blender")
+    bubble = preset.model_copy(update={"conclude": preset.conclude.model_copy(update={"bubble": True})})
+
+    assert rehearse(mixture(TASK, preset)).calls == 6 + 6 * 5 + 1
+    assert rehearse(mixture(TASK, preset)).rounds == 3
+    assert rehearse(mixture(TASK, bubble)).calls == 6 + 2 * 5

@@ -1,0 +1,236 @@
+"""Subsets of the drafts are aggregated and compared: dropout and vote, dropout and cluster, leave one out."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moa_mcp.domain.errors import Reason, RunFailed
+from moa_mcp.domain.model import Call, Failure
+from moa_mcp.flows.conclude.subsets import drawn_subsets, one_left_out
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.testing.playing import Played, play
+from tests.flows.judge import Said
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
+
+PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
+OTHER = "Tomatoes grow best in a warm garden with plenty of water\nand some care."
+
+
+def seen(call: Call) -> set[int]:
+    """The slots whose drafts a call reads."""
+    return set(map(int, re.findall(r"the draft of slot (\d)", call.messages[-1].text)))
+
+
+def concluded(mode: str, aggregates: Callable[[Call], Said], slots: int = 4, seed: int = 7, **spec: Any) -> Played:
+    preset = a_panel(slots=slots, conclude={"by": "subsets", "mode": mode, **spec})
+
+    def reply(call: Call) -> Said:
+        return draft_of(call.slot) if call.role == "proposer" else aggregates(call)
+
+    return play(mixture(replace(TASK, seed=seed), preset), reply)
+
+
+# --- which subsets -----------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(0, 2**64 - 1))
+def test_subsets_are_different_not_empty_and_as_many_as_there_are_or_may_be(count: int, most: int, seed: int) -> None:
+    chosen = drawn_subsets(count, most, seed)
+
+    assert len(chosen) == len(set(chosen)) == min(most, 2**count - 1)
+    assert all(subset and set(subset) <= set(range(count)) and list(subset) == sorted(subset) for subset in chosen)
+    assert chosen == drawn_subsets(count, most, seed)
+
+
+def test_another_seed_draws_other_subsets() -> None:
+    assert drawn_subsets(6, 12, 1) != drawn_subsets(6, 12, 2)
+
+
+@given(st.integers(2, 64), st.integers(1, 64), st.integers(0, 2**64 - 1))
+def test_each_of_these_lacks_another_one_draft(count: int, most: int, seed: int) -> None:
+    chosen = one_left_out(count, most, seed)
+
+    assert len(set(chosen)) == len(chosen) == min(count, most)
+    assert all(len(set(subset)) == count - 1 for subset in chosen)
+
+
+# --- leave one out -----------------------------------------------------------------------------------------------
+
+
+def test_all_drafts_and_each_set_without_one_are_aggregated() -> None:
+    played = concluded("leave-one-out", lambda _: "Final answer: 4")
+
+    everyone = {1, 2, 3, 4}
+    assert [seen(call) for call in with_role(played.calls, "variant")] == [everyone - {slot} for slot in (1, 2, 3, 4)]
+    assert [seen(call) for call in with_role(played.calls, "aggregator")] == [everyone]
+    assert len(played.calls) == 4 + 4 + 1
+    assert played.answer.method["subsets"]["flips"] == []
+
+
+def test_a_draft_without_which_the_answer_is_another_is_named() -> None:
+    played = concluded("leave-one-out", lambda call: "Final answer: 4" if 3 in seen(call) else "Final answer: 5")
+
+    assert played.answer.text == "Final answer: 4"
+    assert played.answer.method["subsets"]["flips"] == [3]
+    assert played.answer.method["subsets"]["by"] == "answer"
+    assert "without the draft of slot 3 the answer would be another" in played.answer.notes
+    assert is_plain(played.answer.method)
+
+
+def test_open_texts_flip_where_they_stand_apart_from_the_answer() -> None:
+    played = concluded("leave-one-out", lambda call: PROSE if 2 in seen(call) else OTHER)
+
+    assert played.answer.method["subsets"]["flips"] == [2]
+    assert played.answer.method["subsets"]["similarity"] == "lexical"
+
+
+def test_open_texts_that_say_the_same_in_other_words_do_not_flip() -> None:
+    played = concluded("leave-one-out", lambda call: PROSE if 2 in seen(call) else PROSE.replace("to us", "for us"))
+
+    assert played.answer.method["subsets"]["flips"] == []
+
+
+def test_where_every_set_without_one_says_something_else_all_of_them_flip() -> None:
+    played = concluded("leave-one-out", lambda call: f"Final answer: {9 if call.role == 'aggregator' else 1}")
+
+    assert played.answer.method["subsets"]["flips"] == [1, 2, 3, 4]
+
+
+def test_one_draft_alone_is_aggregated_once() -> None:
+    played = concluded("leave-one-out", lambda _: "merged", slots=1)
+
+    assert (len(played.calls), played.answer.degraded) == (2, False)
+
+
+# --- dropout and vote --------------------------------------------------------------------------------------------
+
+
+def test_every_subset_is_aggregated_once_and_most_of_them_win() -> None:
+    """A deceiver in slot 1 wins wherever it has no majority against it."""
+    played = concluded("vote", lambda call: "(B)" if seen(call) <= {1} or seen(call) == {1, 2} else "(A)")
+
+    variants = with_role(played.calls, "variant")
+    assert len(variants) == len({frozenset(seen(call)) for call in variants}) == 15
+    assert len(played.calls) == 4 + 15
+    assert played.answer.text == "(A)"
+    assert played.answer.method["subsets"]["votes"] == [{"answer": "a", "votes": 13}, {"answer": "b", "votes": 2}]
+
+
+def test_a_tie_is_drawn_by_the_seed_and_told() -> None:
+    def split(call: Call) -> Said:
+        return (
+            "(A)" if 1 in seen(call) and len(seen(call)) < 2 else "(B)" if seen(call) == {2} else Failure(Reason.AUTH)
+        )
+
+    won = [concluded("vote", split, slots=2, seed=seed).answer for seed in range(12)]
+
+    assert {answer.text for answer in won} == {"(A)", "(B)"}
+    assert all(answer.method["subsets"]["tie"] for answer in won)
+    assert won[3] == concluded("vote", split, slots=2, seed=3).answer
+
+
+def test_open_texts_vote_by_likeness_and_that_is_said() -> None:
+    played = concluded("vote", lambda call: OTHER if seen(call) == {2} else PROSE)
+
+    assert played.answer.text == PROSE
+    assert played.answer.method["subsets"]["by"] == "similarity"
+    assert any("no short answer" in note for note in played.answer.notes)
+
+
+def test_no_more_subsets_are_drawn_than_wanted() -> None:
+    assert len(with_role(concluded("vote", lambda _: "(A)", most=5).calls, "variant")) == 5
+
+
+# --- dropout and cluster -----------------------------------------------------------------------------------------
+
+
+def test_the_outputs_of_the_subsets_are_aggregated_and_not_the_drafts() -> None:
+    played = concluded("cluster", lambda call: f"{PROSE} {call.id}", slots=3)
+
+    last = played.calls[-1]
+    assert last.role == "aggregator"
+    assert seen(last) == set()
+    assert all(f"{PROSE} 2.variant.{number}" in last.messages[-1].text for number in range(1, 8))
+    assert len(played.calls) == 3 + 7 + 1
+
+
+def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None:
+    played = concluded("cluster", lambda call: OTHER if seen(call) <= {2, 3} and 2 in seen(call) else PROSE, slots=3)
+
+    assert OTHER not in played.calls[-1].messages[-1].text
+    assert played.answer.method["subsets"]["dropped"] == [[2], [2, 3]]
+    assert any(note.startswith("2 of 7 aggregations stand apart") for note in played.answer.notes)
+
+
+def test_outputs_that_differ_in_nothing_but_their_closing_answer_are_told_apart_by_it() -> None:
+    def aggregate(call: Call) -> Said:
+        return f"{PROSE}\n\nFinal answer: {6 if seen(call) == {1} else 4}"
+
+    played = concluded("cluster", aggregate, slots=3)
+    facts = played.answer.method["subsets"]
+
+    assert (facts["dropped"], facts["by"]) == ([[1]], "answer")
+    assert "Final answer: 6" not in played.calls[-1].messages[-1].text
+
+
+def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None:
+    played = concluded("cluster", lambda call: f"Final answer: {call.slot % 2}", slots=3, most=4)
+    facts = played.answer.method["subsets"]
+    assert (facts["tie"], facts["dropped"]) == (True, [])
+    assert any("the 4 aggregations fall into two groups of one size" in note for note in played.answer.notes)
+
+
+# --- when calls fail ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
+def test_a_subset_that_fails_is_left_out_and_told(mode: str) -> None:
+    def reply(call: Call) -> Said:
+        return Failure(Reason.TIMEOUT) if call.id == "2.variant.1" else "Final answer: 4"
+
+    answer = concluded(mode, reply).answer
+
+    assert answer.text == "Final answer: 4"
+    assert len(answer.method["subsets"]["lost"]) == 1
+    assert any("variant 2.1" in note for note in answer.notes)
+
+
+@pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
+def test_where_no_subset_comes_the_drafts_are_merged_and_the_answer_is_degraded(mode: str) -> None:
+    played = concluded(mode, lambda call: Failure(Reason.TIMEOUT) if call.role == "variant" else "merged")
+
+    assert (played.answer.text, played.answer.degraded) == ("merged", True)
+    assert seen(played.calls[-1]) == {1, 2, 3, 4}
+    assert any("no subset could be aggregated" in note for note in played.answer.notes)
+
+
+@pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
+@given(failing=st.sets(st.integers(1, 40)))
+def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
+    count = 0
+
+    def reply(call: Call) -> Said:
+        nonlocal count
+        count += 1
+        return Failure(Reason.UNAVAILABLE) if count in failing else "(A)"
+
+    preset = a_panel(slots=3, conclude={"by": "subsets", "mode": mode})
+    try:
+        answer = play(mixture(TASK, preset), reply).answer
+    except RunFailed:
+        return
+    assert answer.text == "(A)"
+
+
+@pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
+def test_a_rehearsal_counts_what_a_run_makes(mode: str) -> None:
+    preset = a_panel(slots=4, conclude={"by": "subsets", "mode": mode})
+
+    expected = {"leave-one-out": 4 + 4 + 1, "vote": 4 + 15, "cluster": 4 + 15 + 1}
+    assert rehearse(mixture(TASK, preset)).calls == expected[mode]

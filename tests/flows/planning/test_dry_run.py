@@ -1,0 +1,186 @@
+"""Counting a flow's calls without making them."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from moa_mcp.domain.errors import PlanRefused, RunFailed
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Flow, Kind, Likely, Message, Outcome, Task
+from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.planning.dry_run import (
+    DRAFT_TOKENS,
+    MOST_CALLS,
+    Bounds,
+    astray,
+    bounds,
+    least,
+    lost,
+    planned,
+    rehearse,
+)
+from moa_mcp.flows.slot.nesting import branch
+from moa_mcp.flows.structured_reply import ask, json_object
+
+TASK = Task("Why is the sky blue?")
+
+
+def a_panel(proposers: int = 6, layers: int = 3) -> Preset:
+    slots = tuple(Proposer(model=f"lab/p{number}") for number in range(1, proposers + 1))
+    return Preset(proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",)))
+
+
+def a_call(identity: str, *, kind: Kind = "chat", likely: Likely | None = None, texts: int = 1) -> Call:
+    messages = tuple(Message("user", f"text {number}") for number in range(texts))
+    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind, likely=likely)
+
+
+def texts(outcomes: Sequence[Outcome]) -> list[str]:
+    return [outcome.text for outcome in outcomes if isinstance(outcome, Draft)]
+
+
+@pytest.mark.parametrize(("proposers", "layers", "calls"), [(6, 3, 13), (6, 2, 7), (2, 2, 3), (3, 1, 1), (4, 4, 13)])
+def test_a_plain_panel_makes_n_times_layers_less_one_calls_and_one_more(
+    proposers: int, layers: int, calls: int
+) -> None:
+    rehearsal = rehearse(mixture(TASK, a_panel(proposers, layers)))
+
+    assert (rehearsal.calls, rehearsal.rounds) == (calls, layers)
+
+
+def test_later_calls_read_the_made_up_drafts() -> None:
+    first, *_, last = rehearse(mixture(TASK, a_panel())).asked
+
+    assert (first.model, last.model) == ("lab/p1", "lab/agg")
+    assert last.input_tokens > 6 * DRAFT_TOKENS > first.input_tokens > 0
+
+
+def test_a_call_writes_no_more_than_its_limit_allows() -> None:
+    preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg", max_tokens=50))
+    (only,) = rehearse(mixture(TASK, preset)).asked
+
+    assert only.output_tokens == 50
+
+
+def test_no_two_drafts_are_alike() -> None:
+    def flow() -> Flow:
+        outcomes = yield Batch(1, (a_call("1"), a_call("2")))
+        one, two = texts(outcomes)
+        assert not set(one.split()) & set(two.split())
+        return Answer("")
+
+    assert rehearse(flow()).calls == 2
+
+
+def test_a_reply_of_fixed_form_is_the_one_that_lets_the_flow_go_on_longest() -> None:
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (a_call("1", likely=Likely("stop", "go on")),))
+        if texts([outcome]) == ["go on"]:
+            yield Batch(2, (a_call("2"),))
+        return Answer("")
+
+    assert rehearse(flow()).calls == 2
+
+
+def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() -> None:
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (a_call("1", kind="embedding", texts=3),))
+        assert json.loads(texts([outcome])[0]) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+        return Answer("")
+
+    (call,) = rehearse(flow()).asked
+    assert call.output_tokens == 0
+
+
+def test_calls_inside_a_slot_count_and_their_rounds_run_side_by_side() -> None:
+    def flow() -> Flow:
+        inner = branch("1.2", 1, 2, "deep", lambda: mixture(TASK, a_panel(2, 3)))
+        yield Batch(1, (a_call("1.1"),), branches=(inner,))
+        yield Batch(2, (a_call("2.1"),))
+        return Answer("")
+
+    rehearsal = rehearse(flow())
+
+    assert (rehearsal.calls, rehearsal.rounds) == (1 + 5 + 1, 3 + 1)
+
+
+def test_a_flow_that_fails_for_want_of_real_drafts_counts_up_to_there() -> None:
+    def flow() -> Flow:
+        yield Batch(1, (a_call("1"), a_call("2")))
+        raise RunFailed("The drafts say nothing.")
+
+    assert rehearse(flow()).calls == 2
+
+
+def test_a_plan_of_very_many_calls_is_refused() -> None:
+    def endless() -> Flow:
+        while True:
+            yield Batch(1, tuple(a_call(str(number)) for number in range(100)))
+
+    with pytest.raises(PlanRefused, match=f"{MOST_CALLS:,}"):
+        rehearse(endless())
+
+
+def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_different_worlds() -> None:
+    preset = a_panel(proposers=2, layers=2)
+    found = bounds(lambda: mixture(TASK, preset))
+
+    assert found == Bounds(least_calls=3, most_calls=4, least_rounds=2, most_rounds=3)
+
+
+def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (a_call("1", likely=Likely("stop", "go on")),))
+        if texts([outcome]) == ["go on"]:
+            yield Batch(2, (a_call("2"),))
+        return Answer("")
+
+    assert (rehearse(flow(), least).calls, rehearse(flow(), planned).calls) == (1, 2)
+    assert (bounds(flow).least_calls, bounds(flow).most_calls) == (1, 2)
+
+
+def test_in_the_least_world_all_drafts_agree() -> None:
+    def flow() -> Flow:
+        outcomes = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", kind="embedding", texts=2)))
+        one, two, vectors = texts(outcomes)
+        assert one == two
+        assert json.loads(vectors) == [[1.0], [1.0]]
+        return Answer("")
+
+    assert rehearse(flow(), least).calls == 3
+
+
+def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
+    seen: list[str] = []
+
+    def flow() -> Flow:
+        read = yield from ask(a_call("1", likely=Likely('{"a": 1}', '{"a": 2}')), lambda text: json_object(text, "a"))
+        seen.append(read.how)
+        return Answer("")
+
+    assert [rehearse(flow(), world).calls for world in (least, planned, astray, lost)] == [1, 1, 2, 2]
+    assert seen == ["first try", "first try", "second try", "out of form"]
+
+
+def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
+    def flow() -> Flow:
+        yield Batch(1, (a_call("1", kind="code", likely=Likely("{}", "{}")),))
+        yield Batch(1, (a_call("2"),))
+        return Answer("")
+
+    assert (rehearse(flow()).calls, rehearse(flow()).rounds) == (1, 1)
+
+
+def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_stands_in_goes_on() -> None:
+    def failing() -> Flow:
+        yield Batch(1, (a_call("inner"),))
+        raise RunFailed("No.")
+
+    def flow() -> Flow:
+        (outcome,) = yield Batch(1, (), branches=(branch("1.1", 1, 1, "deep", failing),))
+        assert isinstance(outcome, Draft)
+        yield Batch(2, (a_call("2"),))
+        return Answer("")
+
+    assert rehearse(flow()).calls == 2

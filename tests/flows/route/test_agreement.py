@@ -1,0 +1,147 @@
+"""Agreement: a cascade from samples of a small model to the panel."""
+
+from typing import Any
+
+import pytest
+
+from moa_mcp.domain.errors import Reason, RunFailed
+from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
+from moa_mcp.domain.preset import Preset
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.testing.playing import Played, Reply, play
+from tests.flows.judge import Said
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+
+PROSE = "It scatters blue light more than red,\nas a prism does."
+CHEESE = "Nobody can say why, for the moon\nis made of cheese."
+
+
+def cascade(layers: int = 2, **route: Any) -> Preset:
+    easy = {"model": "lab/small", "temperature": 0.7}
+    return a_panel(3, layers, route={"by": "agreement", "easy": easy, **route})
+
+
+def sampling(*samples: Said) -> Reply:
+    def reply(call: Call) -> Said:
+        if call.role == "sampler":
+            return samples[call.slot - 1]
+        return draft_of(call.slot) if call.role == "proposer" else MERGED
+
+    return reply
+
+
+def run(*samples: Said, preset: Preset | None = None, task: Task = TASK) -> Played:
+    return play(mixture(task, preset or cascade(samples=len(samples))), sampling(*samples))
+
+
+def read_by(call: Call) -> str:
+    return call.messages[-1].text
+
+
+def test_samples_that_agree_are_the_answer_and_the_panel_is_not_asked() -> None:
+    played = run("It is 42.", r"\boxed{42}", "Final answer: 42")
+
+    assert [(call.id, call.role, call.model) for call in played.calls] == [
+        (f"1.sample.{number}", "sampler", "lab/small") for number in (1, 2, 3)
+    ]
+    assert (played.answer.text, played.answer.degraded) == ("It is 42.", False)
+    assert played.answer.method["route"] == {
+        "by": "agreement", "samples": 3, "agreement": 1.0, "of": "answers", "to": "lab/small",
+    }  # fmt: skip
+
+
+def test_samples_that_differ_call_the_panel_whose_first_layer_reads_the_best_one() -> None:
+    played = run("41", "It is 42.", "Final answer: 42", preset=cascade(layers=3))
+
+    for call in with_role(played.calls, "proposer"):
+        assert ("It is 42." in read_by(call)) == (call.layer == 1)
+    assert "<<draft 1 " in read_by(with_role(played.calls, "proposer")[0])
+    assert played.answer.text == MERGED
+    assert played.answer.method["route"]["to"] == "panel"
+    assert played.answer.method["route"]["agreement"] == 0.6667
+
+
+def test_how_much_agreement_is_enough_is_the_presets_choice() -> None:
+    played = run("41", "It is 42.", "Final answer: 42", preset=cascade(agree=0.66))
+
+    assert played.answer.text == "It is 42."
+
+
+def test_open_texts_agree_by_their_likeness() -> None:
+    alike = run(PROSE, PROSE, PROSE)
+    unlike = run(PROSE, PROSE, CHEESE)
+
+    assert alike.answer.text == PROSE
+    assert alike.answer.method["route"]["of"] == "texts"
+    assert alike.answer.method["route"]["similarity"] == "lexical"
+    assert unlike.answer.text == MERGED
+    assert PROSE in read_by(with_role(unlike.calls, "proposer")[0])
+    assert is_plain(unlike.answer.method)
+
+
+@pytest.mark.parametrize("lost", [Failure(Reason.TIMEOUT), Draft("42", cut=True), Draft("42", finish_reason="length")])
+@pytest.mark.parametrize("said", ["42", PROSE])
+def test_a_lost_sample_agrees_with_nobody(said: str, lost: Said) -> None:
+    played = run(said, said, lost)
+
+    assert played.answer.text == MERGED
+    assert played.answer.method["route"]["samples"] == 2
+
+
+def test_one_sample_alone_agrees_with_nobody() -> None:
+    gone = Failure(Reason.TIMEOUT)
+
+    assert run("42", gone, gone).answer.text == MERGED
+
+
+def test_without_any_sample_the_panel_answers_from_nothing() -> None:
+    played = run(*[Failure(Reason.BILLING)] * 3)
+
+    assert {call.messages for call in with_role(played.calls, "proposer")} == {(Message("user", TASK.question),)}
+    assert any("no sample of the small model" in note for note in played.answer.notes)
+
+
+def test_where_the_panel_fails_the_small_answer_stands_in() -> None:
+    def reply(call: Call) -> Said:
+        return Failure(Reason.TIMEOUT) if call.role in {"proposer", "aggregator"} else sampling("1", "2", "3")(call)
+
+    played = play(mixture(TASK, cascade()), reply)
+
+    assert (played.answer.text, played.answer.degraded) == ("1", True)
+
+
+def test_where_all_fail_there_is_an_error() -> None:
+    with pytest.raises(RunFailed):
+        play(mixture(TASK, cascade()), lambda _: Failure(Reason.TIMEOUT))
+
+
+def test_all_samples_are_asked_alike() -> None:
+    calls = run("1", "1", "1").calls
+
+    assert {(call.messages, call.temperature) for call in calls} == {(calls[0].messages, 0.7)}
+
+
+def test_samples_that_agree_pay_for_no_roles_and_leave_time_for_a_panel() -> None:
+    preset = cascade().model_copy(update={"roles": a_panel(roles={"task": "Physics"}).roles})
+    played = run("1", "1", "1", preset=preset)
+
+    assert len(played.batches) == 1
+    assert played.batches[0].until < 0.5
+
+
+def test_guidance_of_samples_that_agree_is_one_draft() -> None:
+    played = run("It is 1.", "1", "1", task=Task("Q?", output="guidance"))
+
+    assert "It is 1." in played.answer.text
+    assert with_role(played.calls, "aggregator") == []
+
+
+def test_the_same_samples_give_the_same_run() -> None:
+    assert run("1", "2", PROSE) == run("1", "2", PROSE)
+
+
+def test_the_packaged_preset_makes_ten_calls_in_three_rounds_at_most() -> None:
+    rehearsal = rehearse(mixture(TASK, packaged("cascade")))
+
+    assert (rehearsal.calls, rehearsal.rounds) == (10, 3)

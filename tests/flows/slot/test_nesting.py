@@ -1,0 +1,86 @@
+"""A flow in a call's place: its calls have ids of their own, and its answer is the draft."""
+
+from __future__ import annotations
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Failure, Flow, Task
+from moa_mcp.domain.preset import Nested, Preset
+from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.slot.nesting import branch, scoped
+from moa_mcp.testing.playing import play
+from tests.flows.panel import a_panel
+
+TASK = Task("Why is the sky blue?", seed=7)
+
+
+def nested(**inner: object) -> Preset:
+    """A panel whose second slot is a panel of two."""
+    plan = a_panel(slots=2)
+    outer = a_panel(slots=2)
+    return outer.model_copy(update={"proposers": (outer.proposers[0], Nested(preset="inner", plan=plan))})
+
+
+def first_batch(preset: Preset) -> Batch:
+    return next(mixture(TASK, preset))
+
+
+def test_a_slot_that_is_a_panel_is_a_branch_beside_the_calls() -> None:
+    batch = first_batch(nested())
+
+    assert [call.id for call in batch.asked] == ["1.1", "1.2"]
+    (stand_in,) = (inner.call for inner in batch.branches)
+    assert (stand_in.model, stand_in.kind, stand_in.messages) == ("panel/inner", "panel", ())
+
+
+def test_all_calls_in_a_branch_begin_with_its_id_and_are_in_its_place() -> None:
+    (inner,) = first_batch(nested()).branches
+    played = play(inner.flow(), lambda call: f"from {call.id}")
+
+    assert [call.id for call in played.calls] == ["1.2/1.1", "1.2/1.2", "1.2/2.1"]
+    assert {(call.layer, call.slot) for call in played.calls} == {(1, 2)}
+    assert played.answer.text == "from 1.2/2.1"
+
+
+def test_a_branch_can_be_made_again_and_is_the_same() -> None:
+    (inner,) = first_batch(nested()).branches
+
+    assert play(inner.flow(), lambda _: "a draft") == play(inner.flow(), lambda _: "a draft")
+
+
+def test_the_answer_of_a_branch_is_a_draft_that_the_aggregator_reads() -> None:
+    flow = mixture(TASK, nested())
+    next(flow)
+    batch = flow.send([Draft("plain"), Draft("from the panel")])
+
+    (call,) = batch.calls
+    assert (call.id, call.role) == ("2.1", AGGREGATOR)
+    assert "from the panel" in call.messages[-1].text
+
+
+def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
+    flow = mixture(TASK, nested())
+    next(flow)
+    batch = flow.send([Draft("plain"), Failure(Reason.PANEL, "nobody wrote")])
+
+    assert "draft 2" not in batch.calls[0].messages[-1].text
+    try:
+        flow.send([Draft("the answer")])
+    except StopIteration as stop:
+        answer: Answer = stop.value
+        assert "panel/inner" in " ".join(answer.notes)
+
+
+def test_branches_within_branches_have_ids_of_both() -> None:
+    def innermost() -> Flow:
+        yield Batch(1, (Call("a", "judge", 5, 5, "lab/m", ()),))
+        return Answer("")
+
+    def middle() -> Flow:
+        yield Batch(1, (), (branch("1.1", 1, 1, "deep", innermost),))
+        return Answer("")
+
+    (inner,) = next(scoped(middle(), Call("2.3", "proposer", 2, 3, "panel/x", ()))).branches
+    (call,) = next(inner.flow()).calls
+
+    assert inner.id == "2.3/1.1"
+    assert (call.id, call.layer, call.slot) == ("2.3/1.1/a", 2, 3)

@@ -1,0 +1,167 @@
+"""Asking for a reply of fixed form: read leniently, asked once more, then given up on."""
+
+from collections.abc import Generator, Sequence
+
+import pytest
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.model import Batch, Call, Draft, Failure, Message, Outcome
+from moa_mcp.domain.preset import Aggregator, Preset
+from moa_mcp.flows.structured_reply import Asked, ask, ask_each, json_object, judge_call
+from moa_mcp.prompts.judge import AGAIN
+
+PRESET = Preset(layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3))
+QUESTION = (Message("user", "How many?"),)
+CALL = judge_call(PRESET, None, QUESTION, "judge", layer=2)
+
+
+def number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def a_word(text: str) -> int | None:
+    return {"three": 3}.get(text)
+
+
+def asked_with(*said: str | Failure) -> tuple[Asked[int], list[Call]]:
+    """Ask one call that says these things, one after another: what was read, and the calls that it took."""
+    calls: list[Call] = []
+    asking: Generator[Batch, Sequence[Outcome], Asked[int]] = ask(CALL, number, a_word, until=0.7)
+    batch = next(asking)
+    for words in said:
+        assert batch.until == 0.7
+        calls.extend(batch.calls)
+        try:
+            batch = asking.send([Draft(words) if isinstance(words, str) else words])
+        except StopIteration as stop:
+            return stop.value, calls
+    raise AssertionError("It asks more often than that.")
+
+
+def test_a_reply_in_good_form_takes_one_call() -> None:
+    asked, calls = asked_with("3")
+
+    assert asked == Asked(3, "first try")
+    assert calls == [CALL]
+
+
+def test_a_reply_that_can_be_read_loosely_is_not_asked_for_again() -> None:
+    asked, calls = asked_with("three")
+
+    assert asked == Asked(3, "first try, read loosely")
+    assert len(calls) == 1
+
+
+def test_an_object_out_of_form_is_not_read_loosely() -> None:
+    asking = ask(CALL, lambda text: None, lambda text: 3)
+    next(asking)
+
+    assert asking.send([Draft('{"reason": "three", "number": []}')]).calls[0].id == "2.judge.again"
+
+
+def test_a_reply_out_of_form_is_asked_for_once_more_in_the_same_conversation() -> None:
+    asked, calls = asked_with("well…", "3")
+
+    assert asked == Asked(3, "second try")
+    assert calls[1].id == "2.judge.again"
+    assert calls[1].messages == (*QUESTION, Message("assistant", "well…"), Message("user", AGAIN))
+
+
+def test_two_replies_out_of_form_are_given_up_on() -> None:
+    asked, calls = asked_with("well…", "hm")
+
+    assert asked == Asked(None, "out of form")
+    assert len(calls) == 2
+
+
+def test_a_failure_is_not_asked_again_and_is_told_in_plain_words() -> None:
+    asked, calls = asked_with(Failure(Reason.AUTH))
+
+    assert asked.value is None
+    assert "refused the key" in asked.how
+    assert len(calls) == 1
+
+
+def test_a_failure_of_the_second_try_is_told_too() -> None:
+    asked, _ = asked_with("well…", Failure(Reason.DEADLINE))
+
+    assert asked.value is None
+    assert "deadline" in asked.how
+
+
+def test_a_model_that_said_nothing_is_asked_the_same_again_without_an_empty_turn() -> None:
+    _, calls = asked_with("  ", "3")
+
+    assert calls[1].messages == QUESTION
+
+
+def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() -> None:
+    calls = tuple(judge_call(PRESET, None, QUESTION, "judge", layer=2, place=str(n)) for n in range(4))
+    asking = ask_each(Batch(2, calls), number)
+    next(asking)
+    again = asking.send([Draft("0"), Draft("?"), Failure(Reason.EMPTY), Draft("?")])
+    with pytest.raises(StopIteration) as stop:
+        asking.send([Draft("1"), Draft("??")])
+
+    assert [call.id for call in again.calls] == ["2.judge.1.again", "2.judge.3.again"]
+    assert [call.is_repeat for call in (*again.calls, *calls)] == [True, True, False, False, False, False]
+    assert [one.value for one in stop.value.value] == [0, 1, None, None]
+
+
+def test_asking_nobody_takes_no_batch() -> None:
+    asking = ask_each(Batch(2, ()), number)
+
+    with pytest.raises(StopIteration) as stop:
+        next(asking)
+
+    assert stop.value.value == []
+
+
+def test_without_a_judge_the_aggregator_is_asked_but_not_in_its_role_as_a_writer() -> None:
+    assert (CALL.model, CALL.temperature, CALL.messages) == ("lab/agg", 0.3, QUESTION)
+
+
+def test_a_judge_has_its_own_settings_and_role() -> None:
+    judge = Sampling(model="lab/judge", role="You are strict.", max_tokens=100)
+
+    call = judge_call(PRESET, judge, QUESTION, "judge", layer=2)
+
+    assert (call.model, call.max_tokens, call.temperature) == ("lab/judge", 100, None)
+    assert call.messages == (Message("system", "You are strict."), *QUESTION)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"keep": ["A"]}',
+        'Here it is:\n```json\n{"keep": ["A"]}\n```\nGood luck!',
+        '{"thought": 1} and so {"keep": ["A"]}',
+        'Of the form {"keep": ["B"]}? Then: {"keep": ["A"]}',
+        '{"verdict": {"keep": ["A"]}}',
+        'I take {A, B}, no: {"keep": ["A"]}',
+        '{" Keep ": ["A"], "why": "two\nlines"}',
+    ],
+)
+def test_an_object_is_found_whatever_stands_around_it(text: str) -> None:
+    found = json_object(text, "keep")
+
+    assert found is not None
+    assert found["keep"] == ["A"]
+
+
+def test_keys_are_read_without_case_spaces_and_hyphens() -> None:
+    assert json_object('{"Blind Spots": [], "unique-points": []}', "blind_spots", "unique_points") is not None
+
+
+@pytest.mark.parametrize("text", ["", "none", "{", "[1]", '{"kept": 1}', '{"keep": ["A"', "{'keep': ['A']}"])
+def test_without_such_an_object_there_is_none(text: str) -> None:
+    assert json_object(text, "keep") is None
+
+
+@pytest.mark.parametrize("piece", ['{"a":', '{"a":[', "{", '{"a":{}},'])
+def test_hostile_braces_do_not_hide_an_object(piece: str) -> None:
+    hostile = piece * 10_000
+
+    assert json_object(hostile, "keep") is None
+    assert json_object(f'{hostile} "}} {{"keep": 1}}', "keep") == {"keep": 1}

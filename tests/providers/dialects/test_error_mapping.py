@@ -1,0 +1,184 @@
+"""Which reason a provider's refusal is given, and what else is read from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.providers.dialects.error_mapping import fault_in, is_unknown_setting, redirected, refusal, retry_after
+
+NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
+
+
+def openai_error(message: str = "no", **given: Any) -> dict[str, Any]:
+    return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None, **given}}
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (400, Reason.BAD_REQUEST),
+        (401, Reason.AUTH),
+        (402, Reason.BILLING),
+        (403, Reason.FORBIDDEN),
+        (404, Reason.UNKNOWN_MODEL),
+        (405, Reason.BAD_REQUEST),
+        (408, Reason.UNAVAILABLE),
+        (409, Reason.UNAVAILABLE),
+        (413, Reason.TOO_LONG),
+        (422, Reason.BAD_REQUEST),
+        (429, Reason.RATE_LIMITED),
+        (500, Reason.UNAVAILABLE),
+        (503, Reason.UNAVAILABLE),
+        (529, Reason.OVERLOADED),
+        (599, Reason.UNAVAILABLE),
+    ],
+)
+def test_a_status_alone_has_its_reason(status: int, reason: Reason) -> None:
+    error = refusal(status, {}, "", now=NOW)
+
+    assert (error.reason, error.status, error.detail) == (reason, status, f"HTTP {status}")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (400, openai_error(code="context_length_exceeded"), Reason.TOO_LONG),
+        (400, openai_error("This model's maximum context length is 8192 tokens"), Reason.TOO_LONG),
+        (400, openai_error("prompt is too long: 210000 tokens > 200000 maximum"), Reason.TOO_LONG),
+        (400, openai_error("Your credit balance is too low to access the API"), Reason.BILLING),
+        (400, openai_error("owl-9 is not a valid model ID", code=400), Reason.UNKNOWN_MODEL),
+        (400, [openai_error("API key not valid. Please pass a valid key.")], Reason.AUTH),
+        (429, openai_error(type="insufficient_quota", code="insufficient_quota"), Reason.BILLING),
+        (429, {"error": {"details": {"error_code": "enforced_spend_limit_reached"}}}, Reason.BILLING),
+        (429, openai_error("Too many tokens, wait before trying again"), Reason.RATE_LIMITED),
+        (403, openai_error("Key limit exceeded (total limit)"), Reason.BILLING),
+        (500, openai_error("the context window moved", type="server_error"), Reason.UNAVAILABLE),
+        (400, {"error": "Model owl does not exist"}, Reason.UNKNOWN_MODEL),
+    ],
+)
+def test_what_the_provider_says_more_exactly_counts_more_than_the_status(
+    status: int, body: object, reason: Reason
+) -> None:
+    assert refusal(status, {}, body, now=NOW).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("body", "reason", "status"),
+    [
+        (
+            {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}},
+            Reason.OVERLOADED,
+            None,
+        ),
+        ({"error": {"code": 429, "message": "slow down"}}, Reason.RATE_LIMITED, 429),
+        ({"error": {"code": "502", "message": "down"}}, Reason.UNAVAILABLE, 502),
+        ({"error": {"type": "server_error", "message": "oops"}}, Reason.UNAVAILABLE, None),
+        (openai_error(), Reason.BAD_REQUEST, None),
+        ({"object": "error", "message": "no", "code": 404}, Reason.UNKNOWN_MODEL, 404),
+        ({}, Reason.UNAVAILABLE, None),
+    ],
+)
+def test_an_error_within_a_good_reply_is_read_by_its_own_code(body: object, reason: Reason, status: int | None) -> None:
+    error = fault_in(body)
+
+    assert (error.reason, error.status) == (reason, status)
+
+
+def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it() -> None:
+    raw = '{"error":{"message":"maximum context length"}}'
+    error = fault_in({"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}}})
+
+    assert error.reason is Reason.TOO_LONG
+    assert error.detail == f"Provider returned error: {raw}"
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        (openai_error(param="max_tokens"), "max_tokens"),
+        (openai_error("temperature is odd too", param="messages.0"), None),
+        (openai_error("Use max_completion_tokens, not max_tokens", param="max_tokens"), "max_tokens"),
+        ({"detail": [{"loc": ["body", "stream_options", "include_usage"]}]}, "stream_options"),
+        ({"error": "Model grok does not support parameter reasoningEffort."}, "reasoning_effort"),
+        ({"error": {"message": "This model does not support the effort parameter."}}, "output_config"),
+        (openai_error("bad"), None),
+    ],
+)
+def test_a_refused_setting_is_named_as_the_request_named_it(body: object, parameter: str | None) -> None:
+    assert refusal(400, {}, body, now=NOW).parameter == parameter
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+        "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported.",
+        "`temperature` is deprecated for this model.",
+        "temperature: Extra inputs are not permitted",
+        "Unrecognized request argument supplied: reasoning_effort",
+        'Invalid JSON payload received. Unknown name "reasoning_effort": Cannot find field.',
+        "This model does not support the effort parameter.",
+    ],
+)
+def test_a_setting_that_a_model_does_not_take_at_all_is_unknown_to_it(said: str) -> None:
+    assert is_unknown_setting(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "temperature: range: 0..1",
+        "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens",
+        "max_tokens is too large: 100000. This model supports at most 4096 completion tokens.",
+        "Unsupported value: 'reasoning_effort' does not support 'minimal'. Supported values are: 'low' and 'high'.",
+        "`temperature` may only be set to 1 when thinking is enabled",
+        "temperature is not valid",
+        "",
+    ],
+)
+def test_a_value_that_a_model_does_not_take_says_nothing_of_the_setting(said: str) -> None:
+    assert not is_unknown_setting(said)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "2"}, 2.0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "soon", "retry-after": "9"}, 9.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
+        ({"retry-after": "Tue, 14 Nov 2023 22:13:50 -0000"}, 30.0),
+        ({"retry-after": "Tue, 14 Nov 2023 21:00:00 GMT"}, 0.0),
+        ({"retry-after": "1e9"}, 1e9),
+        ({"retry-after": "-5"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": "later"}, None),
+        ({}, None),
+    ],
+)
+def test_a_wish_to_wait_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(("said", "wish"), [("true", True), ("False", False), ("maybe", None)])
+def test_the_providers_own_word_on_retrying_is_kept(said: str, wish: bool | None) -> None:
+    assert refusal(500, {"x-should-retry": said}, "", now=NOW).should_retry is wish
+
+
+@pytest.mark.parametrize(
+    ("location", "named"),
+    [
+        ("https://user:pw@evil.example:8443/x?key=1", "to evil.example"),
+        ("/elsewhere", "to a path of its own"),
+        ("http://[broken", "to a path of its own"),
+    ],
+)
+def test_a_redirect_names_the_other_host_and_nothing_more(location: str, named: str) -> None:
+    error = redirected(307, location)
+
+    assert (error.reason, error.detail, error.status) == (Reason.REDIRECT, named, 307)

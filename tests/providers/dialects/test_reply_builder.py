@@ -1,0 +1,130 @@
+"""What becomes of the pieces of a reply: a draft, or the reason why there is none."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.domain.text import repair
+from moa_mcp.providers.dialects.reply_builder import MAX_TEXT, Transcript
+
+halves = st.sampled_from(["\ud83d", "\ude00", "a", "é", " b"])
+
+
+def transcript_of(*pieces: str, finish: str | None = "stop", ended: bool = True) -> Transcript:
+    transcript = Transcript(finish_reason=finish)
+    for piece in pieces:
+        transcript.say(piece)
+    if ended:
+        transcript.end()
+    return transcript
+
+
+def reason_for(transcript: Transcript) -> Reason:
+    with pytest.raises(ProviderError) as caught:
+        transcript.draft()
+    return caught.value.reason
+
+
+@given(st.lists(st.lists(halves, min_size=1, max_size=3).map("".join), max_size=6))
+def test_split_characters_are_rejoined_and_lone_halves_replaced_as_in_the_whole(pieces: list[str]) -> None:
+    transcript = Transcript(finish_reason="stop")
+    shown = "".join([*(transcript.say(piece) for piece in pieces), transcript.end()])
+
+    assert shown == repair("x" + "".join(pieces))[1:].lstrip()
+    shown.encode()
+    if shown.strip():
+        assert transcript.draft().text == shown.strip()
+
+
+def test_half_a_character_is_held_back_until_its_other_half_comes() -> None:
+    transcript = Transcript()
+
+    assert [transcript.say("a\ud83d"), transcript.say("\ude00b")] == ["a", "😀b"]
+
+
+def test_half_a_character_at_the_end_of_a_cut_reply_is_replaced() -> None:
+    assert transcript_of("blue \ud83d", finish=None, ended=False).draft().text == "blue \ufffd"
+
+
+def test_white_space_before_the_first_word_is_not_shown() -> None:
+    transcript = Transcript()
+
+    assert [transcript.say(piece) for piece in ("\n", " ", " blue", " sky")] == ["", "", "blue", " sky"]
+
+
+def test_thoughts_of_either_kind_are_kept_apart_from_the_text() -> None:
+    transcript = Transcript(finish_reason="stop")
+    transcript.think("first, ")
+    transcript.think("light")
+    transcript.say("<think>then air</think>blue")
+    transcript.end()
+    draft = transcript.draft()
+
+    assert (draft.text, draft.thinking) == ("blue", "first, light\n\nthen air")
+
+
+@pytest.mark.parametrize(("finish", "ended"), [("stop", False), (None, True), (None, False)])
+def test_a_reply_without_its_end_marker_or_its_finish_reason_is_cut(finish: str | None, ended: bool) -> None:
+    draft = transcript_of("blue", finish=finish, ended=ended).draft()
+
+    assert draft.cut
+    assert draft.truncated
+
+
+def test_a_reply_with_both_is_whole() -> None:
+    assert not transcript_of("blue").draft().cut
+
+
+def test_a_reply_of_nothing_is_empty() -> None:
+    assert reason_for(transcript_of(" \n")) is Reason.EMPTY
+
+
+def test_a_reply_of_thoughts_is_reasoning_only() -> None:
+    assert reason_for(transcript_of("<think>hm", finish="length")) is Reason.REASONING_ONLY
+
+
+def test_a_reply_that_broke_off_before_any_text_is_cut_even_if_it_thought() -> None:
+    assert reason_for(transcript_of("<think>hm", finish=None, ended=False)) is Reason.CUT
+
+
+def test_a_filtered_reply_without_text_is_a_refusal() -> None:
+    assert reason_for(transcript_of(finish="refusal")) is Reason.REFUSED
+
+
+def test_a_filtered_reply_with_text_is_a_draft_that_says_so() -> None:
+    assert transcript_of("blue", finish="SAFETY").draft().finish_reason == "content_filter"
+
+
+def test_a_full_window_before_any_text_means_the_question_was_too_long() -> None:
+    assert reason_for(transcript_of(finish="model_context_window_exceeded")) is Reason.TOO_LONG
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("end_turn", "stop"),
+        ("eos", "stop"),
+        ("max_tokens", "length"),
+        ("MAX_TOKENS", "length"),
+        ("tool_use", "tool_calls"),
+        ("pause_turn", "pause_turn"),
+    ],
+)
+def test_finish_reasons_are_told_in_one_vocabulary(theirs: str, ours: str) -> None:
+    assert transcript_of("blue", finish=theirs).draft().finish_reason == ours
+
+
+@pytest.mark.parametrize("thinking", [True, False])
+def test_a_reply_without_end_is_refused_at_the_cap(thinking: bool) -> None:
+    transcript = Transcript()
+    take = transcript.think if thinking else transcript.say
+
+    take("a" * MAX_TEXT)
+
+    with pytest.raises(ProviderError) as caught:
+        take("a")
+
+    assert caught.value.reason is Reason.TOO_LARGE

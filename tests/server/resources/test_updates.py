@@ -1,0 +1,190 @@
+"""Notices of what changed: a stream of them for clients of 2026-07-28, subscriptions for older ones."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.subscriptions import Subscription
+from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
+from mcp.types import ResourceListChangedNotification, ResourceUpdatedNotification
+
+from moa_mcp.service.configure.editor import ChangeRequest
+from moa_mcp.service.service import Request
+from moa_mcp.testing.scripted import Gate, ScriptedProvider
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+
+# The SDK's client warns of what only the older era has.
+pytestmark = pytest.mark.filterwarnings("ignore:resources/.*subscribe is removed")
+
+CHANGED_LIST = "the list"
+LATEST = ["moa://runs", "moa://runs/latest", "moa://runs/latest/drafts"]
+
+
+class Heard:
+    """What one client was told, in order; `until` waits for it to be told something."""
+
+    def __init__(self) -> None:
+        self.uris: list[str] = []
+        self._news = anyio.Event()
+
+    def take(self, uri: str) -> None:
+        self.uris.append(uri)
+        self._news.set()
+
+    async def until(self, uri: str) -> None:
+        while uri not in self.uris:
+            await self._news.wait()
+            self._news = anyio.Event()
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def serve_heard(serve: Serve, heard: Heard) -> Serve:
+    """`serve`, whose client of the older era passes on to `heard` what it is told."""
+
+    async def handle(message: Any) -> None:
+        if isinstance(message, ResourceUpdatedNotification):
+            heard.take(message.params.uri)
+        elif isinstance(message, ResourceListChangedNotification):
+            heard.take(CHANGED_LIST)
+
+    def serving(*given: Any) -> AbstractAsyncContextManager[Any]:
+        return serve(*given, message_handler=handle)
+
+    return serving
+
+
+@asynccontextmanager
+async def told_of(client: Client, heard: Heard, mode: str, uris: list[str]) -> AsyncGenerator[None]:
+    """Have `heard` told of changes of `uris`, in the way of the client's era."""
+    if mode == "legacy":
+        for uri in uris:
+            await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]: in this era it is the way
+        yield
+        return
+    async with (
+        client.listen(resource_subscriptions=uris, resources_list_changed=True) as subscription,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(listen, subscription, heard)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def listen(subscription: Subscription, heard: Heard) -> None:
+    """Pass on what a stream of notices says."""
+    async for event in subscription:
+        if isinstance(event, ResourceUpdated):
+            heard.take(event.uri)
+        elif isinstance(event, ResourcesListChanged):
+            heard.take(CHANGED_LIST)
+
+
+async def test_a_client_is_told_that_a_run_began_of_each_draft_and_of_the_end(
+    serve_heard: Serve, heard: Heard, mode: str
+) -> None:
+    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.id == "1.2")
+    async with serve_heard(gate) as served, told_of(served.client, heard, mode, LATEST):
+        run_id = (await served.ask(question="Q?", wait_seconds=0)).facts["run_id"]
+        for uri in LATEST:
+            await heard.until(uri)
+        own = [f"moa://runs/{run_id}{page}" for page in ("/layers/1/drafts/2", "/drafts", "/answer")]
+        async with told_of(served.client, heard, mode, own):
+            gate.opened.set()
+            for uri in own:
+                await heard.until(uri)
+            draft = (await served.client.read_resource(own[0])).contents[0]
+
+    assert "1.2" in getattr(draft, "text", "")
+
+
+async def test_a_draft_is_there_when_its_notice_comes(serve_heard: Serve, heard: Heard, mode: str) -> None:
+    gate = Gate(ScriptedProvider(lambda call: f"said by {call.id}"), lambda call: call.role == "aggregator")
+    async with serve_heard(gate) as served, told_of(served.client, heard, mode, LATEST[2:]):
+        await served.ask(question="Q?", wait_seconds=0)
+        await gate.held.wait()
+        await heard.until(LATEST[2])
+        page = (await served.client.read_resource(LATEST[2])).contents[0]
+
+    assert "said by 1.1" in getattr(page, "text", "")
+
+
+async def test_nobody_is_told_of_the_runs_of_another_owner(serve_heard: Serve, heard: Heard, mode: str) -> None:
+    async with (
+        serve_heard(ScriptedProvider(lambda call: call.id)) as served,
+        told_of(served.client, heard, mode, [*LATEST, "moa://presets"]),
+    ):
+        await served.service.ask(Request("Secret?"), owner="somebody else")
+        service = served.service
+        await service.apply(await service.propose(ChangeRequest(default_preset="locked")))
+        await heard.until("moa://presets")
+
+    assert not set(heard.uris) & set(LATEST)
+
+
+async def test_a_client_is_told_when_the_presets_change(serve_heard: Serve, heard: Heard, mode: str) -> None:
+    async with (
+        serve_heard(ScriptedProvider(lambda call: call.id)) as served,
+        told_of(served.client, heard, mode, ["moa://presets"]),
+    ):
+        await served.call("moa_configure", save_preset="mine", base="two", layers=3)
+        await heard.until("moa://presets")
+        await heard.until(CHANGED_LIST)
+
+    assert set(heard.uris) == {"moa://presets", CHANGED_LIST}
+
+
+async def test_the_handshake_and_the_discovery_promise_what_is_done(serve: Serve) -> None:
+    async with serve(ScriptedProvider(lambda call: call.id)) as served:
+        capabilities = served.client.server_capabilities
+
+    assert capabilities.resources == capabilities.resources.model_copy(update={"subscribe": True, "list_changed": True})
+
+
+@pytest.mark.parametrize("mode", ["legacy"], indirect=True, ids=["handshake"])
+async def test_a_client_that_unsubscribed_is_told_no_more(serve_heard: Serve, heard: Heard) -> None:
+    async with serve_heard(ScriptedProvider(lambda call: call.id)) as served:
+        for uri in LATEST:
+            await served.client.subscribe_resource(uri)
+        await served.client.unsubscribe_resource(LATEST[0])
+        await served.ask(question="Q?")
+        await heard.until(LATEST[1])
+
+    assert LATEST[0] not in heard.uris
+
+
+async def test_an_older_run_is_not_the_latest_one(serve_heard: Serve, heard: Heard, mode: str) -> None:
+    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.messages[-1].text.startswith("Old"))
+    async with serve_heard(gate) as served:
+        old = (await served.ask(question="Old?", wait_seconds=0)).facts["run_id"]
+        await served.ask(question="New?")
+        async with told_of(served.client, heard, mode, [LATEST[1], f"moa://runs/{old}/answer"]):
+            gate.opened.set()
+            await heard.until(f"moa://runs/{old}/answer")
+
+    assert set(heard.uris) == {f"moa://runs/{old}/answer"}
+
+
+async def test_a_run_that_is_given_from_the_store_is_the_latest_one_again(
+    serve_heard: Serve, heard: Heard, mode: str
+) -> None:
+    async with serve_heard(ScriptedProvider(lambda call: call.id)) as served:
+        run_id = (await served.ask(question="Old?")).facts["run_id"]
+        await served.ask(question="New?")
+        async with told_of(served.client, heard, mode, LATEST):
+            await served.ask(question="Old?")
+            await heard.until(LATEST[2])
+            drafts = await served.client.read_resource(LATEST[2])
+
+    assert set(heard.uris) == set(LATEST[1:])
+    assert run_id in drafts.contents[0].text

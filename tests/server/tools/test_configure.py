@@ -1,0 +1,223 @@
+"""`moa_configure` over the protocol, in both eras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Literal, TypeAlias
+
+import pytest
+import yaml
+from mcp.types import (
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitResult,
+    ErrorData,
+    InputRequiredResult,
+    InputResponse,
+)
+
+from moa_mcp.config.settings import Home
+from moa_mcp.domain.preset import Preset
+from moa_mcp.server.tools.configure import CONFIGURE
+from moa_mcp.server.tools.configure_arguments import ConfigureArguments
+from moa_mcp.testing.scripted import ScriptedProvider
+
+Serve = Callable[..., AbstractAsyncContextManager[Any]]
+Action: TypeAlias = Literal["accept", "decline", "cancel"]
+
+TOOL = "moa_configure"
+SAVE: dict[str, Any] = {"save_preset": "mine", "base": "two", "layers": 3, "title": "Mine"}
+
+
+def saved(home: Home) -> dict[str, Any]:
+    """The preset `mine` as its file has it."""
+    preset: dict[str, Any] = yaml.safe_load((home.presets_folder / "mine.yaml").read_text(encoding="utf-8"))
+    return preset
+
+
+class Person:
+    """Whoever sits at the client: answers every question in the same way, and keeps what was asked."""
+
+    def __init__(self, action: Action) -> None:
+        self.asked: list[str] = []
+        self._action: Action = action
+
+    async def __call__(self, context: Any, params: Any) -> ElicitResult:
+        assert isinstance(params, ElicitRequestFormParams)
+        self.asked.append(params.message)
+        return ElicitResult(action=self._action, content={} if self._action == "accept" else None)
+
+
+async def test_without_arguments_it_tells_the_settings_and_never_a_key(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        told = await served.call(TOOL)
+
+    keys = {provider["name"]: provider["key"] for provider in told.facts["providers"]}
+    assert (told.facts["default_preset"], told.facts["revision"]) == ("two", 0)
+    assert (keys["lab"], keys["far"]) == ("set", "missing")
+    assert "key variable LAB_KEY is set" in told.text
+    assert "key variable FAR_KEY is missing" in told.text
+    assert "canary" not in f"{told}"
+
+
+async def test_a_preset_is_saved_and_can_be_asked_at_once(serve: Serve, home: Home) -> None:
+    async with serve(ScriptedProvider(lambda call: call.id)) as served:
+        told = await served.call(TOOL, **SAVE)
+        run = (await served.ask(question="Q?", preset="mine")).facts
+
+    assert told.facts["applied"]
+    assert told.facts["diff"] in told.text
+    assert told.facts["scope"] in told.text
+    assert (saved(home)["layers"], saved(home)["title"], saved(home)["aggregator"]) == (3, "Mine", "lab/agg")
+    assert run["calls_made"] == 5
+
+
+async def test_a_dry_run_shows_the_diff_and_writes_nothing(serve: Serve, home: Home) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        told = await served.call(TOOL, **SAVE, dry_run=True)
+
+    assert not told.facts["applied"]
+    assert "+layers: 3" in told.facts["diff"]
+    assert not (home.presets_folder / "mine.yaml").exists()
+
+
+async def test_a_change_can_be_undone(serve: Serve) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        await served.call(TOOL, default_preset="demo")
+        undone = await served.call(TOOL, undo=True)
+        settings = await served.call(TOOL)
+
+    assert undone.facts["revision"] == 2
+    assert settings.facts["default_preset"] == "two"
+
+
+async def test_lists_and_mappings_may_come_as_the_text_of_one(serve: Serve, home: Home) -> None:
+    as_text = {
+        "proposers": '["lab/a", {"model": "lab/b", "temperature": 0.5}]',
+        "limits": '{"max_calls": 9}',
+    }
+    async with serve(ScriptedProvider(str)) as served:
+        told = await served.call(TOOL, **SAVE, **as_text)
+
+    assert not told.is_error
+    assert saved(home)["proposers"] == ["lab/a", {"model": "lab/b", "temperature": 0.5}]
+    assert saved(home)["limits"] == {"max_calls": 9}
+
+
+async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(serve: Serve, home: Home) -> None:
+    screened = {"screen": {"by": "diversity", "keep": 1}, "straggler_grace_seconds": 5}
+    async with serve(ScriptedProvider(str)) as served:
+        await served.call(TOOL, **SAVE, **screened)
+        before = saved(home)
+        await served.call(TOOL, save_preset="mine", title=None, proposers=None, **dict.fromkeys(screened))
+
+    assert before["screen"] == {"by": "diversity", "keep": 1}
+    assert saved(home)["screen"] is None
+    assert saved(home)["straggler_grace_seconds"] is None
+    assert (saved(home)["title"], saved(home)["proposers"]) == ("Mine", before["proposers"])
+
+
+async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: Home) -> None:
+    person = Person("accept")
+    async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
+        told = await served.call(TOOL, **SAVE)
+
+    assert told.facts["applied"]
+    assert saved(home)["layers"] == 3
+    [question] = person.asked
+    assert "+layers: 3" in question
+
+
+@pytest.mark.parametrize("action", ["decline", "cancel"])
+async def test_nothing_is_changed_when_the_person_does_not_agree(serve: Serve, home: Home, action: Action) -> None:
+    async with serve(ScriptedProvider(str), elicitation_callback=Person(action)) as served:
+        told = await served.call(TOOL, **SAVE)
+        settings = await served.call(TOOL)
+
+    assert told.is_error
+    assert "did not agree, so nothing was changed" in told.text
+    assert settings.facts["revision"] == 0
+    assert not (home.presets_folder / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize("mode", ["legacy"], indirect=True)  # from 2026-07-28 on there is no request to refuse
+async def test_nothing_is_changed_when_the_client_fails_to_ask(serve: Serve, home: Home) -> None:
+    async def fail(context: Any, params: Any) -> ErrorData:
+        return ErrorData(code=-32603, message="No window.")
+
+    async with serve(ScriptedProvider(str), elicitation_callback=fail) as served:
+        told = await served.call(TOOL, **SAVE)
+
+    assert told.is_error
+    assert "failed to ask" in told.text
+    assert not (home.presets_folder / "mine.yaml").exists()
+
+
+@pytest.mark.parametrize("mode", ["auto"], indirect=True)  # with a handshake it is asked within the one call
+async def test_an_agreement_counts_for_the_very_change_it_was_given_for(serve: Serve) -> None:
+    yes: dict[str, InputResponse] = {"consent": ElicitResult(action="accept", content={})}
+    async with serve(ScriptedProvider(str), elicitation_callback=Person("accept")) as served:
+        call = served.client.session.call_tool
+        first = await call(TOOL, SAVE, allow_input_required=True)
+        answered = {
+            "input_responses": yes,
+            "request_state": first.request_state,
+            "allow_input_required": True,
+        }
+        other = await call(TOOL, {**SAVE, "layers": 5}, **answered)
+
+    assert isinstance(other, InputRequiredResult)
+    [question] = (other.input_requests or {}).values()
+    assert isinstance(question, ElicitRequest)
+    assert "+layers: 5" in question.params.message
+
+
+async def test_a_person_is_not_asked_about_what_cannot_be_done_or_changes_nothing(serve: Serve) -> None:
+    person = Person("accept")
+    questions: list[dict[str, Any]] = [{}, {**SAVE, "dry_run": True}, {**SAVE, "aggregator": "elsewhere/m"}]
+    async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
+        for arguments in questions:
+            await served.call(TOOL, **arguments)
+
+    assert not person.asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"dry_run": True}, "Name a change"),
+        ({"layers": 2}, "name the preset to save"),
+        ({**SAVE, "aggregator": "elsewhere/m"}, "not declared"),
+        ({**SAVE, "limits": {"max_calls": 10_000}}, "can only be lowered"),
+        ({**SAVE, "layers": 99}, "Argument layers"),
+        ({**SAVE, "proposers": "lab/a"}, "Argument proposers: this value does not fit. Expected a list"),
+        ({**SAVE, "route": {"by": "sk-canary"}}, "route"),
+        ({"default_preset": "tow"}, "There is no preset 'tow'"),
+        ({"default_preset": "demo", "revision": 7}, "at revision 0, not 7"),
+        ({"base_url": "http://sk-canary"}, "no argument 'base_url'"),
+        ({"api_key": "sk-canary"}, "no argument 'api_key'"),
+    ],
+)
+async def test_what_cannot_be_changed_from_here_is_an_error_in_plain_words(
+    serve: Serve, arguments: dict[str, Any], expected: str
+) -> None:
+    async with serve(ScriptedProvider(str)) as served:
+        told = await served.call(TOOL, **arguments)
+        settings = await served.call(TOOL)
+
+    assert told.is_error
+    assert expected in told.text
+    assert "sk-canary" not in told.text
+    assert settings.facts["revision"] == 0
+
+
+def test_every_field_of_a_preset_can_be_given() -> None:
+    assert set(Preset.model_fields) - {"name"} <= set(CONFIGURE.arguments.model_fields)
+
+
+def test_fields_come_in_the_order_a_preset_has_them_however_they_were_given() -> None:
+    given = ["aggregator", "layers", "min_drafts", "prompt_style", "proposers", "straggler_grace_seconds", "title"]
+    values: dict[str, Any] = dict(zip(given, ["lab/a", 3, 1, "fenced", ["lab/b"], 5, "Mine"], strict=True))
+
+    assert list(ConfigureArguments(**values).fields) == [name for name in Preset.model_fields if name in given]

@@ -1,0 +1,89 @@
+"""A run as others see it."""
+
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Run, Task, Usage
+from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.views.run import DRAFTS_SHOWN, account, as_markdown, result
+
+PRESET = Preset(name="p", proposers=(Proposer(model="lab/m", samples=2),), aggregator=Aggregator(model="lab/agg"))
+
+
+def record(identity: str, outcome: Draft | Failure, role: str = "proposer") -> CallRecord:
+    layer, slot = (int(part) for part in identity.split("."))
+    return CallRecord(Call(identity, role, layer, slot, "lab/m", ()), outcome, 1.25)
+
+
+def a_run(*records: CallRecord, answer: str | None = "Because.") -> Run:
+    return Run("ID", "p", PRESET, Task("Q?"), status="completed", answer=answer, calls=records, seconds=2.0)
+
+
+PRICED = Draft("one", "m-2026", "stop", Usage(10, 20, 0.001))
+UNPRICED = Draft("two", "m", "stop", Usage(10, 20))
+
+
+def test_calls_are_listed_by_layer_and_slot_whatever_order_they_ended_in() -> None:
+    facts = result(a_run(record("2.1", PRICED, "aggregator"), record("1.2", PRICED), record("1.1", PRICED)))
+
+    assert [(call["layer"], call["slot"]) for call in facts["calls"]] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_tokens_and_costs_are_summed_over_all_calls() -> None:
+    facts = result(a_run(record("1.1", PRICED), record("1.2", PRICED)))
+
+    assert (facts["input_tokens"], facts["output_tokens"], facts["cost_usd"]) == (20, 40, 0.002)
+
+
+def test_one_unknown_price_makes_the_sum_unknown_and_never_zero() -> None:
+    assert result(a_run(record("1.1", PRICED), record("1.2", UNPRICED)))["cost_usd"] is None
+
+
+def test_a_call_that_was_never_billed_does_not_make_the_price_unknown() -> None:
+    assert result(a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH))))["cost_usd"] == 0.001
+
+
+def test_the_model_that_answered_is_told_beside_the_one_that_was_asked() -> None:
+    facts = result(a_run(record("1.1", PRICED)))["calls"][0]
+
+    assert (facts["model"], facts["served_model"]) == ("lab/m", "m-2026")
+    assert "lab/m (answered by m-2026)" in account(a_run(record("1.1", PRICED)))
+
+
+def test_a_failure_is_told_in_plain_words() -> None:
+    facts = result(a_run(record("1.1", Failure(Reason.RATE_LIMITED, "slow down"))))["calls"][0]
+
+    assert facts["status"] == "failed"
+    assert facts["error"] is not None
+    assert facts["error"].startswith("rate limited")
+
+
+def test_drafts_are_shown_only_when_they_are_asked_for() -> None:
+    assert "drafts" not in result(a_run(record("1.1", PRICED)))
+    assert [d["text"] for d in result(a_run(record("1.1", PRICED)), drafts=True).get("drafts", [])] == ["one"]
+
+
+def test_drafts_that_are_too_long_are_cut_and_say_where_the_rest_is() -> None:
+    long = Draft("x" * (DRAFTS_SHOWN + 1))
+
+    shown = result(a_run(record("1.1", long), record("1.2", long)), drafts=True).get("drafts", [])
+
+    assert all("moa://runs/ID/drafts" in (draft["text"] or "") for draft in shown)
+    assert sum(len(draft["text"] or "") for draft in shown) < DRAFTS_SHOWN + 200
+
+
+def test_text_and_structure_tell_the_same_facts() -> None:
+    run = a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH)))
+    text, facts = as_markdown(run), result(run)
+
+    assert text.startswith(str(facts["answer"]))
+    for fact in (facts["run_id"], facts["preset"], facts["status"], f"{facts['calls_made']} calls"):
+        assert fact in text
+    for call in facts["calls"]:
+        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in text
+
+
+def test_one_thing_is_counted_as_one() -> None:
+    assert "2 layers · 1 call ·" in account(a_run(record("1.1", PRICED)))
+
+
+def test_a_run_that_goes_on_says_how_to_collect_it() -> None:
+    assert 'run_id="ID"' in as_markdown(Run("ID", "p", PRESET, Task("Q?")))
