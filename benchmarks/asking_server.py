@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from mcp.server.mcpserver import Context, MCPServer
 
 from moa_mcp.api import open_service
-from moa_mcp.service.service import Request, Service
+from moa_mcp.service.service import AskRequest, Service
 from moa_mcp.views import run as run_view
 
 
@@ -29,7 +29,7 @@ server = MCPServer("bare", lifespan=lifespan)
 @server.tool()
 async def ask(question: str, context: Context[Service]) -> run_view.RunResult:
     """Ask the panel of the demo."""
-    run = await context.request_context.lifespan_context.ask(Request(question, preset="demo", fresh=True))
+    run = await context.request_context.lifespan_context.ask(AskRequest(question, preset="demo", fresh=True))
     return run_view.result(run)
 
 

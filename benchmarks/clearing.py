@@ -26,9 +26,9 @@ import anyio
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.base import Admitted
+from moa_mcp.store.base import AdmittedRun
 from moa_mcp.store.codec import encode_record, encode_run
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.sqlite.store import SqliteStore
 
 RUNS = 45_000
@@ -127,11 +127,13 @@ async def _admit(file: Path, ready: Event, over: Event) -> float:
         run = replace(a_run(f"new-{number}", time.time()), status="running", answer=None)
         started = time.perf_counter()
         try:
-            admitted = await store.admit(run, Wanted("local", run.run_id, Spend(), Spend(9, 9), None, until=0))
+            admitted = await store.admit(
+                run, ReservationRequest("local", run.run_id, Spend(), Spend(9, 9), None, until=0)
+            )
             worst = max(worst, time.perf_counter() - started)
-            assert isinstance(admitted, Admitted)
+            assert isinstance(admitted, AdmittedRun)
             await store.finish(replace(run, status="completed"))
-            await store.settle(admitted.hold, Spend())
+            await store.settle(admitted.reservation, Spend())
         except sqlite3.OperationalError as error:
             worst = max(worst, time.perf_counter() - started)
             sys.stderr.write(f"{error}\n")

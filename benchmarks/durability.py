@@ -28,8 +28,8 @@ from moa_mcp.api import open_service
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.service.service import Request
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.service.service import AskRequest
+from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.process import UpstreamProcess, upstream_process
 
@@ -97,21 +97,21 @@ def _killed(home: Path, after: int) -> set[tuple[str, str]]:
     return acknowledged
 
 
-def _ask(home: Path, told: Connection) -> None:
-    anyio.run(_ask_all, home, told)
+def _ask(home: Path, message: Connection) -> None:
+    anyio.run(_ask_all, home, message)
 
 
-async def _ask_all(home: Path, told: Connection) -> None:
+async def _ask_all(home: Path, message: Connection) -> None:
     def acknowledge(run: Run, record: CallRecord | None) -> None:
         if record is not None and record.call.kind != "panel":
-            told.send((run.run_id, record.call.id))
+            message.send((run.run_id, record.call.id))
 
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
-        service.desk.watch(acknowledge)
-        told.send("ready")
+        service.scheduler.add_handler(acknowledge)
+        message.send("ready")
         async with anyio.create_task_group() as group:
             for question in QUESTIONS:
-                group.start_soon(service.ask, Request(question))
+                group.start_soon(service.ask, AskRequest(question))
 
 
 def _collected(home: Path, run_ids: list[str]) -> tuple[str, ...]:
@@ -125,13 +125,13 @@ def _collected(home: Path, run_ids: list[str]) -> tuple[str, ...]:
     return ends
 
 
-def _collect(home: Path, run_ids: list[str], told: Connection) -> None:
-    anyio.run(_collect_all, home, run_ids, told)
+def _collect(home: Path, run_ids: list[str], message: Connection) -> None:
+    anyio.run(_collect_all, home, run_ids, message)
 
 
-async def _collect_all(home: Path, run_ids: list[str], told: Connection) -> None:
+async def _collect_all(home: Path, run_ids: list[str], message: Connection) -> None:
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
-        told.send(tuple([(await service.collect(run_id)).status for run_id in run_ids]))
+        message.send(tuple([(await service.collect(run_id)).status for run_id in run_ids]))
 
 
 def _is_corrupt(file: Path) -> bool:
@@ -165,7 +165,9 @@ async def write_times(file: Path, drafts: int = 1000) -> list[float]:
     """Milliseconds that each of so many drafts of 4 KB takes to be on the disk."""
     store = SqliteStore(file)
     plan = Preset.model_validate({"layers": 1, "aggregator": "lab/a"})
-    await store.admit(Run("r", "p", plan, Task("Q?")), Wanted("local", "r", Spend(), Spend(1_000, 1), None, until=0))
+    await store.admit(
+        Run("r", "p", plan, Task("Q?")), ReservationRequest("local", "r", Spend(), Spend(1_000, 1), None, until=0)
+    )
     times: list[float] = []
     for number in range(drafts):
         call = Call(f"1.{number}", "proposer", 1, number, "lab/a", ())

@@ -26,12 +26,12 @@ from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.prices import FREE
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.run_provider import PerRun
-from moa_mcp.providers.wrappers.retrying import Allowance
-from moa_mcp.providers.wrappers.timeouts import Patience
+from moa_mcp.providers.run_provider import RunProviderFactory
+from moa_mcp.providers.wrappers.retrying import RetryBudget
+from moa_mcp.providers.wrappers.timeouts import TimeoutSettings
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.scheduler import Desk, open_desk
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
+from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Fault, Reply, Request, Upstream
 from moa_mcp.testing.scripts import Answer
@@ -45,7 +45,7 @@ AMPLE = Spend(calls=1_000, tokens=10_000_000)
 DEADLINE = 4.0
 SEED = 20_261_121
 
-PATIENCE = Patience(first=0.3, first_thinking=0.3, idle=0.2, total=0.6)
+PATIENCE = TimeoutSettings(first=0.3, first_thinking=0.3, idle=0.2, total=0.6)
 
 GOOD = Reply("A draft that says what there is to say, sentence by sentence, to its very end. " * 4, pieces=8)
 
@@ -106,7 +106,7 @@ class Ended:
 
     @property
     def within_retries(self) -> bool:
-        most = PLANNED + 1 + Allowance.of(PLANNED).left  # one fallback is no retry
+        most = PLANNED + 1 + RetryBudget.for_plan(PLANNED).left  # one fallback is no retry
         return self.requests <= most
 
 
@@ -125,15 +125,15 @@ def panel(number: int) -> Preset:
     return Preset.model_validate({"proposers": named, "layers": LAYERS, "aggregator": chief})
 
 
-async def one(desk: Desk, number: int, asked: Counter[int]) -> Ended:
+async def one(scheduler: RunScheduler, number: int, asked: Counter[int]) -> Ended:
     """Make one run."""
     preset, limits = panel(number), Limits(deadline_seconds=DEADLINE)
     task = Task(f"Question {number}: why is the sky blue?", seed=number)
     run = Run(f"run{number}", "panel", preset, task, limits=limits, planned_calls=PLANNED)
     began = time.monotonic()
-    live = await desk.start(run, Wanted(run.owner, run.run_id, Spend(), AMPLE, None, until=inf))
+    live = await scheduler.start(run, ReservationRequest(run.owner, run.run_id, Spend(), AMPLE, None, until=inf))
     assert isinstance(live, LiveRun)
-    ended = await desk.wait(live, None)
+    ended = await scheduler.wait(live, None)
     return Ended(ended, time.monotonic() - began, asked[number])
 
 
@@ -141,15 +141,15 @@ async def all_runs(base_url: str, asked: Counter[int]) -> list[Ended]:
     """Make every run, some at a time."""
     registry = Registry({"lab": Endpoint("lab", base_url, local=True, max_concurrency=1000)}, {}, PATIENCE)
     dice = random.Random(SEED)
-    provider_for = PerRun(registry, lambda _: FREE, lambda: dice.random() / 10)
+    provider_for = RunProviderFactory(registry, lambda _: FREE, lambda: dice.random() / 10)
     turns = anyio.CapacityLimiter(SIDE_BY_SIDE)
 
     async def in_turn(number: int) -> Ended:
         async with turns:
-            return await one(desk, number, asked)
+            return await one(scheduler, number, asked)
 
     try:
-        async with open_desk(provider_for, MemoryStore(), SIDE_BY_SIDE) as desk:
+        async with open_scheduler(provider_for, MemoryStore(), SIDE_BY_SIDE) as scheduler:
             return await anyio.amap(in_turn, range(RUNS))
     finally:
         await registry.aclose()

@@ -22,12 +22,12 @@ import anyio
 
 from benchmarks.upstream import CALL_MS, started, time_of
 from moa_mcp.api import open_service
-from moa_mcp.cli.tune_gc import collect_seldom
+from moa_mcp.cli.tune_gc import tune_gc
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Batch, Call, Run
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.runs.runner import BatchStarted, Event
-from moa_mcp.service.service import Request, Service
+from moa_mcp.service.service import AskRequest, Service
 
 ASKS = 5
 RATIOS = ("over_critical_path", "over_recorded")
@@ -67,7 +67,7 @@ class CriticalPath:
         return self._along("")
 
     def _along(self, prefix: str) -> Stretch:
-        own = (batch for batch in self._batches if batch.asked and _prefix(batch.asked[0].id) == prefix)
+        own = (batch for batch in self._batches if batch.all_calls and _prefix(batch.all_calls[0].id) == prefix)
         return reduce(Stretch.then, map(self._slowest, own), Stretch())
 
     def _slowest(self, batch: Batch) -> Stretch:
@@ -96,7 +96,7 @@ async def measure(service: Service, name: str, call_seconds: float) -> dict[str,
 async def _ask(service: Service, name: str, number: int, call_seconds: float) -> dict[str, float]:
     path = CriticalPath()
     began = time.perf_counter()
-    run = await service.ask(Request(f"{QUESTION} ({number})", preset=name, fresh=True), listener=path.hear)
+    run = await service.ask(AskRequest(f"{QUESTION} ({number})", preset=name, fresh=True), handler=path.hear)
     wall = time.perf_counter() - began
     assert run.status == "completed", run.error
     slowest = path.of(run)
@@ -115,7 +115,7 @@ async def main(base_url: str) -> None:
     call_seconds = await time_of(base_url, f"m{CALL_MS}")
     with tempfile.TemporaryDirectory() as home:
         _configure(Path(home), base_url)
-        collect_seldom()  # as `moa-mcp serve` does
+        tune_gc()  # as `moa-mcp serve` does
         async with open_service({"MOA_MCP_HOME": home}) as service:
             found = {name: await measure(service, name, call_seconds) for name in names}
     deep = [one for one in found.values() if one["rounds"] >= 3]

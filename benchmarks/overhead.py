@@ -94,9 +94,9 @@ def _configure(home: Path, base_url: str, *, durable: bool) -> None:
 async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
     """The service as `moa-mcp serve` has it."""
     from moa_mcp.api import open_service
-    from moa_mcp.cli.tune_gc import collect_seldom
+    from moa_mcp.cli.tune_gc import tune_gc
     from moa_mcp.domain.preset import Preset
-    from moa_mcp.service.service import Request
+    from moa_mcp.service.service import AskRequest
 
     preset = Preset.model_validate(
         {
@@ -108,11 +108,11 @@ async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
     )
     with tempfile.TemporaryDirectory() as home:
         _configure(Path(home), base_url, durable=durable)
-        collect_seldom()
+        tune_gc()
         async with open_service({"MOA_MCP_HOME": home}) as service:
 
             async def ask(number: int) -> None:
-                run = await service.ask(Request(f"{QUESTION} ({number})", preset=preset))
+                run = await service.ask(AskRequest(f"{QUESTION} ({number})", preset=preset))
                 assert run.calls_made == len(PROPOSERS) * (LAYERS - 1) + 1, run.notes
 
             return await measure(ask, base_url)

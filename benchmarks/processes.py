@@ -75,12 +75,12 @@ def server_process(home: Path, variables: Mapping[str, str] | None = None) -> Ge
 def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
     began = time.monotonic()
     while time.monotonic() - began < SECONDS_TO_START:
-        said = log.read_text("utf-8", "replace")
-        for line in said.splitlines(keepends=True):
+        message = log.read_text("utf-8", "replace")
+        for line in message.splitlines(keepends=True):
             if " listening at " in line and line.endswith("\n"):
                 return line.partition(" listening at ")[2].split()[0].rpartition("/")[0]
         if process.poll() is not None:
-            raise RuntimeError(f"The server ended before it listened: {said[-500:]}")
+            raise RuntimeError(f"The server ended before it listened: {message[-500:]}")
         time.sleep(0.02)
     raise RuntimeError(f"The server did not listen within {SECONDS_TO_START:g} s.")
 

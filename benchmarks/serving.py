@@ -25,8 +25,8 @@ _LARGEST_READ = 65536
 class Serving:
     """Serves whoever connects to `listener`, which does not block."""
 
-    def __init__(self, listener: socket.socket, answer: Answer) -> None:
-        self._listener = listener
+    def __init__(self, handler: socket.socket, answer: Answer) -> None:
+        self._listener = handler
         self._answer = answer
         self._selector = selectors.DefaultSelector()
         self._received: dict[socket.socket, bytearray] = {}

@@ -155,8 +155,8 @@ def _read(plan: Plan, result: Any) -> Expected | str:
         case "completed" if facts["answer"] and not (plan.is_plain and facts["degraded"]):
             return "completed"
         case status:
-            said = " ".join(getattr(block, "text", "") for block in result.content)
-            return f"{status}: {said[:300]}"
+            message = " ".join(getattr(block, "text", "") for block in result.content)
+            return f"{status}: {message[:300]}"
 
 
 def report(soak: Soak, seen: dict[str, Any]) -> dict[str, object]:

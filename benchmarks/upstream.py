@@ -23,7 +23,7 @@ from anyio.abc import SocketStream
 from benchmarks.serving import Serving
 from moa_mcp.testing import Reply, Request
 from moa_mcp.testing.listener import LOOPBACK, listening
-from moa_mcp.testing.obliging import obliging
+from moa_mcp.testing.obliging import fill_forms
 from moa_mcp.testing.render import reply_steps
 from moa_mcp.testing.steps import json_response
 
@@ -92,7 +92,7 @@ def _answer(head: bytes, body: bytes) -> tuple[float, bytes]:
     request = Request.parse(head, body, number=next(_numbers), received_at=0)
     if request.method == "GET":
         return 0, json_response(200, {"object": "list", "data": [{"id": name} for name in LOCAL_MODELS]})
-    return CALL_MS / 1000, _rendered(request, obliging(request))
+    return CALL_MS / 1000, _rendered(request, fill_forms(request))
 
 
 @cache  # made anew for each call, it would take as long as a client takes to read it
@@ -107,11 +107,11 @@ def _rendered(request: Request, reply: Reply) -> bytes:
 
 
 def _serve() -> None:
-    with listening(0) as listener:
-        base_url = f"http://{LOOPBACK}:{listener.getsockname()[1]}/v1"
+    with listening(0) as handler:
+        base_url = f"http://{LOOPBACK}:{handler.getsockname()[1]}/v1"
         sys.stdout.write(json.dumps({"base_url": base_url}) + "\n")
         sys.stdout.flush()
-        Serving(listener, _answer).until_readable(sys.stdin.fileno())
+        Serving(handler, _answer).until_readable(sys.stdin.fileno())
 
 
 if __name__ == "__main__":

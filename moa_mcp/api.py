@@ -10,20 +10,20 @@ from functools import partial
 
 import anyio
 
-from moa_mcp.config.settings import Home, Keeping, LiveSettings
+from moa_mcp.config.settings import LiveSettings, Paths, StoreSettings
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import Message, Run
 from moa_mcp.domain.preset import Preset
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.run_provider import PerRun
-from moa_mcp.runs.scheduler import open_desk
+from moa_mcp.providers.run_provider import RunProviderFactory
+from moa_mcp.runs.scheduler import open_scheduler
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.configure.editor import Changes
-from moa_mcp.service.configure.lock import exclusively
-from moa_mcp.service.service import Request, Service
+from moa_mcp.service.configure.editor import ConfigEditor
+from moa_mcp.service.configure.lock import config_lock
+from moa_mcp.service.service import AskRequest, Service
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.memory import MemoryStore
 
 
@@ -38,38 +38,38 @@ async def open_service(environ: Mapping[str, str] | None = None) -> AsyncGenerat
         InvalidConfig: MOA_MCP_HOME is no absolute path.
     """
     environ = os.environ if environ is None else environ
-    home = Home.from_environ(environ)
-    settings = LiveSettings(home)
-    library = PresetLibrary(home.presets_folder)
+    paths = Paths.from_environ(environ)
+    settings = LiveSettings(paths)
+    library = PresetLibrary(paths.presets_folder)
     registry = Registry(settings().endpoints, environ, use_proxy_env=settings().network.use_proxy_env)
-    provider_for = PerRun(registry, registry.rates, random.random)
-    store = _store(home, settings().store)
+    provider_for = RunProviderFactory(registry, registry.rates, random.random)
+    store = _store(paths, settings().store)
     try:
         runs_at_once = settings().limits.max_concurrent_runs
-        async with open_desk(provider_for, store, runs_at_once, registry.is_sent) as desk:
+        async with open_scheduler(provider_for, store, runs_at_once, registry.is_sent) as scheduler:
             catalog = Catalog(library, settings, registry, registry.rates)
-            config_folder = home.config_file.parent
-            alone = partial(exclusively, config_folder, home.presets_folder)
-            changes = Changes(home, library, settings, registry, alone)
-            yield Service(settings, catalog, changes, registry, store, desk)
+            config_folder = paths.config_file.parent
+            alone = partial(config_lock, config_folder, paths.presets_folder)
+            changes = ConfigEditor(paths, library, settings, registry, alone)
+            yield Service(settings, catalog, changes, registry, store, scheduler)
     finally:
         with anyio.CancelScope(shield=True):
             await store.aclose()
             await registry.aclose()
 
 
-def _store(home: Home, keeping: Keeping) -> RunStore:
-    if not keeping.enabled:
+def _store(paths: Paths, settings: StoreSettings) -> RunStore:
+    if not settings.enabled:
         return MemoryStore()
-    file = home.data_folder / "runs.db"
+    file = paths.data_folder / "runs.db"
 
-    def opened() -> RunStore:
+    def open_sqlite() -> RunStore:
         # A server that is only asked for its tools need not load SQLite.
         from moa_mcp.store.sqlite.store import SqliteStore
 
-        return SqliteStore(file, keep_days=keeping.keep_days, max_mb=keeping.max_mb)
+        return SqliteStore(file, keep_days=settings.keep_days, max_mb=settings.max_mb)
 
-    return ResilientStore(file, opened)
+    return FallbackStore(file, open_sqlite)
 
 
 async def ask(
@@ -93,7 +93,7 @@ async def ask(
         UserError: the request cannot be done as asked; the message says why.
         RunFailed: no answer came; the message names each cause.
     """
-    request = Request(
+    request = AskRequest(
         question,
         preset=preset,
         context=context,

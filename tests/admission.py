@@ -3,9 +3,9 @@
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.spend import Spend
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.scheduler import Desk
-from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.runs.scheduler import RunScheduler
+from moa_mcp.store.base import AdmittedRun, RunStore
+from moa_mcp.store.daily_budget import ReservationRequest
 
 FOR_EVER = 1e12
 """A time (Unix seconds) that nothing here outlasts."""
@@ -14,15 +14,15 @@ MOST = Spend(10**6, 10**9, 10.0**6)
 """More than anything here needs."""
 
 
-def whatever(owner: str, run_id: str) -> Wanted:
+def whatever(owner: str, run_id: str) -> ReservationRequest:
     """As much of the day as there is."""
-    return Wanted(owner, run_id, Spend(), MOST, None, FOR_EVER)
+    return ReservationRequest(owner, run_id, Spend(), MOST, None, FOR_EVER)
 
 
-async def begin(store: RunStore, run: Run) -> Admitted:
+async def begin(store: RunStore, run: Run) -> AdmittedRun:
     """Admit a run that nothing stands for yet."""
     admitted = await store.admit(run, whatever(run.owner, run.run_id))
-    assert isinstance(admitted, Admitted)
+    assert isinstance(admitted, AdmittedRun)
     return admitted
 
 
@@ -32,8 +32,8 @@ async def claim(store: RunStore, owner: str, run_id: str) -> Run | None:
     return claimed.run if claimed else None
 
 
-async def started(desk: Desk, run: Run) -> LiveRun:
+async def started(scheduler: RunScheduler, run: Run) -> LiveRun:
     """Start a run that nothing stands for yet."""
-    live = await desk.start(run, whatever(run.owner, run.run_id))
+    live = await scheduler.start(run, whatever(run.owner, run.run_id))
     assert isinstance(live, LiveRun)
     return live

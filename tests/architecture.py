@@ -83,8 +83,8 @@ PRIVATE_USE = "reportPrivate" + "Usage"  # not in one piece: this file is read, 
 ADAPTERS = ("openai", "anthropic", "demo")
 REGISTRY = PurePosixPath(PACKAGE, "providers", "registry.py")
 
-MOST_LINES_OF_A_FILE = 400
-MOST_LINES_OF_A_BODY = 50
+MAX_LINES_OF_A_FILE = 400
+MAX_LINES_OF_A_BODY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,15 +269,15 @@ def adapters_stand_alone(source: Source) -> Iterator[str]:
 
 def files_are_short(source: Source) -> Iterator[str]:
     """A file holds one noun."""
-    if (lines := len(source.text.splitlines())) > MOST_LINES_OF_A_FILE:
-        yield source.problem(lines, f"{lines} lines, and {MOST_LINES_OF_A_FILE} are the most")
+    if (lines := len(source.text.splitlines())) > MAX_LINES_OF_A_FILE:
+        yield source.problem(lines, f"{lines} lines, and {MAX_LINES_OF_A_FILE} are the most")
 
 
 def functions_are_short(source: Source) -> Iterator[str]:
     """A function's body, without signature and docstring, fits on a screen."""
     for node in ast.walk(source.tree):
-        if isinstance(node, Function) and (lines := body_lines(node)) > MOST_LINES_OF_A_BODY:
-            yield source.problem(node.lineno, f"{node.name} has {lines} lines, {MOST_LINES_OF_A_BODY} are the most")
+        if isinstance(node, Function) and (lines := body_lines(node)) > MAX_LINES_OF_A_BODY:
+            yield source.problem(node.lineno, f"{node.name} has {lines} lines, {MAX_LINES_OF_A_BODY} are the most")
 
 
 def body_lines(function: Function) -> int:

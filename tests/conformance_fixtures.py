@@ -70,7 +70,7 @@ def says(*blocks: Any) -> Run:
     return run
 
 
-def said(text: str) -> CallToolResult:
+def text_result(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=text)])
 
 
@@ -87,7 +87,7 @@ async def _logs(server: MoAServer, context: Context, params: Any) -> CallToolRes
     for text in ("Tool execution started", "Tool processing data", "Tool execution completed"):
         await log(context, text)
         await anyio.sleep(0.05)
-    return said("Three messages were logged.")
+    return text_result("Three messages were logged.")
 
 
 async def log(context: Context, text: str) -> None:
@@ -102,7 +102,7 @@ async def _reports(server: MoAServer, context: Context, params: Any) -> CallTool
     for progress in (0, 50, 100):
         await context.session.report_progress(progress, 100)
         await anyio.sleep(0.05)
-    return said("Progress was reported three times.")
+    return text_result("Progress was reported three times.")
 
 
 async def _reconnects(server: MoAServer, context: Context, params: Any) -> CallToolResult:
@@ -111,7 +111,7 @@ async def _reconnects(server: MoAServer, context: Context, params: Any) -> CallT
         await context.close_sse_stream()
     await anyio.sleep(0.2)
     await log(context, "After the stream was closed")
-    return said("The stream was closed meanwhile.")
+    return text_result("The stream was closed meanwhile.")
 
 
 async def _needs_sampling(server: MoAServer, context: Context, params: Any) -> CallToolResult:
@@ -119,17 +119,17 @@ async def _needs_sampling(server: MoAServer, context: Context, params: Any) -> C
     if not context.session.check_client_capability(needed):
         data: dict[str, Any] = {"requiredCapabilities": {"sampling": {}}}
         raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, "The client does not declare sampling.", data)
-    return said("The client declares sampling.")
+    return text_result("The client declares sampling.")
 
 
 async def _changes_tools(server: MoAServer, context: Context, params: Any) -> CallToolResult:
-    server.updates.tell_all(ToolsListChanged())
-    return said("The tools changed.")
+    server.updates.notify_all(ToolsListChanged())
+    return text_result("The tools changed.")
 
 
 async def _changes_prompts(server: MoAServer, context: Context, params: Any) -> CallToolResult:
-    server.updates.tell_all(PromptsListChanged())
-    return said("The prompts changed.")
+    server.updates.notify_all(PromptsListChanged())
+    return text_result("The prompts changed.")
 
 
 SCHEMA_2020_12 = {

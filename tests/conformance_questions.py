@@ -32,7 +32,7 @@ from mcp.types import (
 
 from moa_mcp.server.build import MoAServer
 from moa_mcp.server.context import Context
-from tests.conformance_fixtures import Fixture, said
+from tests.conformance_fixtures import Fixture, text_result
 
 
 def strings(*names: str) -> dict[str, Any]:
@@ -74,20 +74,20 @@ ENUMS = {
 async def _samples(server: MoAServer, context: Context, params: Any) -> Any:
     request = question(params.arguments["prompt"], 100)
     answer = await context.session.send_request(request, CreateMessageResult)
-    return said(f"LLM response: {getattr(answer.content, 'text', '')}")
+    return text_result(f"LLM response: {getattr(answer.content, 'text', '')}")
 
 
 async def _elicits(server: MoAServer, context: Context, params: Any) -> Any:
     schema = strings("username", "email")
     answer = await context.session.elicit_form(params.arguments["message"], schema, context.request_id)
-    return said(f"User response: action={answer.action}, content={answer.content}")
+    return text_result(f"User response: action={answer.action}, content={answer.content}")
 
 
 def elicits(properties: dict[str, Any]) -> Any:
     async def run(server: MoAServer, context: Context, params: Any) -> Any:
         schema = {"type": "object", "properties": properties}
         answer = await context.session.elicit_form("Fill this in.", schema, context.request_id)
-        return said(f"Elicitation completed: action={answer.action}, content={answer.content}")
+        return text_result(f"Elicitation completed: action={answer.action}, content={answer.content}")
 
     return run
 
@@ -105,7 +105,7 @@ def asks(requests: dict[str, Any], kinds: Mapping[str, type[Any]], *, state: str
         answers = given(params)
         check_state(params, state)
         if all(isinstance(answers.get(name), kind) for name, kind in kinds.items()):
-            return said(f"state-ok {' '.join(str(answers[name]) for name in kinds)}")
+            return text_result(f"state-ok {' '.join(str(answers[name]) for name in kinds)}")
         return InputRequiredResult(input_requests=requests, request_state=state and sealed(state))
 
     return run
@@ -131,7 +131,7 @@ async def _in_rounds(server: MoAServer, context: Context, params: Any) -> Any:
     check_state(params, "one", "two")
     answers = given(params)
     if params.request_state == sealed("two") and "step2" in answers:
-        return said("Both steps are done.")
+        return text_result("Both steps are done.")
     if params.request_state == sealed("one") and "step1" in answers:
         second = form("Step 2: What is your favorite color?", strings("color"))
         return InputRequiredResult(input_requests={"step2": second}, request_state=sealed("two"))
@@ -141,14 +141,14 @@ async def _in_rounds(server: MoAServer, context: Context, params: Any) -> Any:
 
 async def _asks_what_the_client_can(server: MoAServer, context: Context, params: Any) -> Any:
     if params.input_responses:
-        return said("Answered.")
+        return text_result("Answered.")
     capabilities = context.session.client_capabilities or ClientCapabilities()
     requests: dict[str, Any] = {}
     if isinstance(capabilities.elicitation, ElicitationCapability):
         requests["user_name"] = NAME
     if capabilities.sampling is not None:
         requests["greeting"] = SEVERAL["greeting"]
-    return InputRequiredResult(input_requests=requests) if requests else said("The client can be asked nothing.")
+    return InputRequiredResult(input_requests=requests) if requests else text_result("The client can be asked nothing.")
 
 
 def prompt(params: Any) -> GetPromptResult | InputRequiredResult:

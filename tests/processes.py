@@ -40,7 +40,7 @@ class Child:
     process: BaseProcess
     pipe: Connection
 
-    def hear(self) -> Any:
+    def receive(self) -> Any:
         """The next thing that it tells. A process that ends or hangs without a word fails the test."""
         if not self.pipe.poll(PATIENCE_SECONDS):
             pytest.fail(f"{self.process.name} has said nothing for {PATIENCE_SECONDS:g} s.")
@@ -50,11 +50,11 @@ class Child:
 
     def rest(self) -> list[Any]:
         """All that it has told and that was not heard yet, once it has ended."""
-        told = list[Any]()
+        message = list[Any]()
         with suppress(EOFError):
             while True:
-                told.append(self.pipe.recv())
-        return told
+                message.append(self.pipe.recv())
+        return message
 
 
 @contextmanager
@@ -81,9 +81,9 @@ def together(work: Callable[..., Awaitable[Result]], count: int, *given: Any) ->
     with ExitStack() as stack, gate:
         children = [stack.enter_context(child(_take_part, work, number, given, gate)) for number in range(count)]
         for one in children:
-            one.hear()
+            one.receive()
         opened.close()
-        return [one.hear() for one in children]
+        return [one.receive() for one in children]
 
 
 def _take_part(

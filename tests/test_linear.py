@@ -18,24 +18,24 @@ from time import process_time
 import pytest
 
 import moa_mcp
-from moa_mcp.cli.view.answer import Streamed
+from moa_mcp.cli.view.answer import StreamingWriter
 from moa_mcp.domain import links, statements, text
 from moa_mcp.domain.errors import MoAError
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.domain.regex import safe
+from moa_mcp.domain.regex import compile_linear
 from moa_mcp.flows import candidates, structured_reply
 from moa_mcp.flows.compare import answers, scoring, similarity
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
-from moa_mcp.flows.slot.chain_of_code import program_in
-from moa_mcp.flows.stages.draft_warnings import oddities
+from moa_mcp.flows.slot.chain_of_code import extract_program
+from moa_mcp.flows.stages.draft_warnings import draft_warnings
 from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects import error_mapping
-from moa_mcp.providers.dialects.reply_builder import Transcript
+from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 from moa_mcp.providers.wire import keys
 from moa_mcp.providers.wire.sse import EventSplitter
-from moa_mcp.providers.wrappers.key_redaction import Redacting
+from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
 from moa_mcp.runs.runner import TextArrived
 from moa_mcp.store import codec
 from moa_mcp.views import run as run_view
@@ -65,8 +65,8 @@ def hostile(form: str, length: int) -> str:
     return opening + unit * (length // len(unit))
 
 
-def in_pieces(said: str, length: int = 7) -> list[str]:
-    return [said[start : start + length] for start in range(0, len(said), length)]
+def in_pieces(message: str, length: int = 7) -> list[str]:
+    return [message[start : start + length] for start in range(0, len(message), length)]
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
@@ -81,24 +81,24 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())
 AGGREGATION = Call("2.1", AGGREGATOR, 2, 1, "lab/a", ())
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
-BALLOT = candidates.Ballot((0, 1, 2), ("", "", ""), "0" * 16)
+BALLOT = candidates.LabelledCandidates((0, 1, 2), ("", "", ""), "0" * 16)
 
 
-def run_with(said: str) -> Run:
-    record = CallRecord(PROPOSAL, Draft(said), 1.0)
-    return Run("run1", "two", PRESET, Task("What does example.com say?"), answer=said, calls=(record,))
+def run_with(message: str) -> Run:
+    record = CallRecord(PROPOSAL, Draft(message), 1.0)
+    return Run("run1", "two", PRESET, Task("What does example.com say?"), answer=message, calls=(record,))
 
 
-def streamed(said: str) -> None:
-    outlet = Streamed(drafts=False)
-    for piece in in_pieces(said):
-        outlet.hear(TextArrived(AGGREGATION, piece))
+def streamed(message: str) -> None:
+    outlet = StreamingWriter(drafts=False)
+    for piece in in_pieces(message):
+        outlet.on_event(TextArrived(AGGREGATION, piece))
 
 
-def transcribed(said: str) -> None:
-    transcript = Transcript(finish_reason="stop")
-    for piece in in_pieces(said):
-        transcript.say(piece)
+def transcribed(message: str) -> None:
+    transcript = ReplyBuilder(finish_reason="stop")
+    for piece in in_pieces(message):
+        transcript.add_text(piece)
     transcript.end()
     transcript.draft()
 
@@ -106,8 +106,8 @@ def transcribed(said: str) -> None:
 class Saying:
     """Says a text in pieces."""
 
-    def __init__(self, said: str) -> None:
-        self._said = said
+    def __init__(self, message: str) -> None:
+        self._said = message
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         for piece in in_pieces(self._said):
@@ -115,57 +115,57 @@ class Saying:
         return Draft(self._said)
 
 
-def redacted(said: str) -> None:
-    played = Redacting(Saying(said), "sk-a1<.`").complete(PROPOSAL, lambda _: None)
+def redacted(message: str) -> None:
+    played = KeyRedaction(Saying(message), "sk-a1<.`").complete(PROPOSAL, lambda _: None)
     with pytest.raises(StopIteration):
         played.send(None)
 
 
-def split_into_events(said: str) -> None:
+def split_into_events(message: str) -> None:
     splitter = EventSplitter()
-    for piece in in_pieces(said.replace("\n", " "), 20):
+    for piece in in_pieces(message.replace("\n", " "), 20):
         splitter.feed(piece.encode())
 
 
-def stated(said: str) -> None:
+def stated(message: str) -> None:
     try:
-        statements.statements(said)
+        statements.split_statements(message)
     except ValueError:
-        statements.assigned(said)
+        statements.assigned_names(message)
 
 
-def oddly(said: str) -> list[str]:
-    return oddities(Task("Q?"), (PROPOSAL, PROPOSAL), (Draft(said), Draft(said)))
+def oddly(message: str) -> list[str]:
+    return draft_warnings(Task("Q?"), (PROPOSAL, PROPOSAL), (Draft(message), Draft(message)))
 
 
-def scored_and_named(said: str) -> None:
-    scoring.read_score_loosely(said)
-    scoring.read_score(f'{{"score": {json.dumps(said)}}}')
-    BALLOT.index(said)
-    BALLOT.listed(said)
-    BALLOT.meant(said)
+def scored_and_named(message: str) -> None:
+    scoring.read_score_loosely(message)
+    scoring.read_score(f'{{"score": {json.dumps(message)}}}')
+    BALLOT.index(message)
+    BALLOT.indices(message)
+    BALLOT.find_choice(message)
 
 
 READERS: dict[str, Callable[[str], object]] = {
-    "markup.inert": lambda said: links.inert(said, "What does example.com say?"),
-    "text.repair": lambda said: text.repair(said + "\ud83d"),
-    "text.clean": text.clean,
-    "text.part_thinking": text.part_thinking,
+    "markup.inert": lambda said: links.neutralize_links(said, "What does example.com say?"),
+    "text.repair": lambda said: text.fix_surrogates(said + "\ud83d"),
+    "text.clean": text.strip_invisible,
+    "text.part_thinking": text.split_thinking,
     "text.fence": lambda said: text.fence(said, "draft 1", "0" * 16),
-    "text.with_shorter_drafts": lambda said: text.with_shorter_drafts(said, "0" * 16),
+    "text.with_shorter_drafts": lambda said: text.shorten_drafts(said, "0" * 16),
     "text.one_line": text.one_line,
-    "patterns": lambda said: safe(r"(?i)answer:\s*((\w+\s*)*)$").answer(said),
-    "answers": lambda said: answers.tally([said, said[:190]]),
+    "patterns": lambda said: compile_linear(r"(?i)answer:\s*((\w+\s*)*)$").find_answer(said),
+    "answers": lambda said: answers.tally_answers([said, said[:190]]),
     "asking.json_object": lambda said: structured_reply.json_object(said, "better"),
     "labels and scoring": scored_and_named,
     "oddities": oddly,
     "residual": read_residual,
-    "similarity": lambda said: similarity.lexical([said, said[1:]]),
+    "similarity": lambda said: similarity.lexical_similarity([said, said[1:]]),
     "difficulty": signs_of_difficulty,
-    "chain_of_code": program_in,
+    "chain_of_code": extract_program,
     "statements": stated,
-    "faults": lambda said: error_mapping.fault_in({"error": {"message": said}}, 400),
-    "keys": lambda said: keys.without_key(said, "sk-a1"),
+    "faults": lambda said: error_mapping.error_from_body({"error": {"message": said}}, 400),
+    "keys": lambda said: keys.redact_key(said, "sk-a1"),
     "transcript": transcribed,
     "redacting": redacted,
     "sse": split_into_events,
@@ -176,16 +176,16 @@ READERS: dict[str, Callable[[str], object]] = {
 
 
 def searched(pattern: re.Pattern[str]) -> Callable[[str], object]:
-    return lambda said: sum(1 for _ in pattern.finditer(said))
+    return lambda message: sum(1 for _ in pattern.finditer(message))
 
 
 READERS.update((name, searched(pattern)) for name, pattern in patterns())
 
 
-def seconds(read: Callable[[str], object], said: str) -> float:
+def seconds(read: Callable[[str], object], message: str) -> float:
     start = process_time()
     with suppress(MoAError):
-        read(said)
+        read(message)
     return process_time() - start
 
 

@@ -19,7 +19,7 @@ from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.presets.library import PresetLibrary, parse
 from tests.cli.fixtures import COMMAND, ROOT, environment, moa, write_home
 
@@ -98,13 +98,13 @@ def preset_shown() -> Preset:
 
 
 def test_the_preset_shown_makes_the_calls_that_are_told() -> None:
-    rehearsal = rehearse(mixture(Task("Q?"), preset_shown()))
+    planned = dry_run(mixture(Task("Q?"), preset_shown()))
 
-    told = re.search(r"(\d+) × \((\d+) - 1\) \+ 1 = (\d+) calls in (\d+) rounds", README)
-    assert told is not None
-    slots, layers, calls, rounds = map(int, told.groups())
+    message = re.search(r"(\d+) × \((\d+) - 1\) \+ 1 = (\d+) calls in (\d+) rounds", README)
+    assert message is not None
+    slots, layers, calls, rounds = map(int, message.groups())
     assert (len(preset_shown().slots), preset_shown().layers) == (slots, layers)
-    assert (rehearsal.calls, rehearsal.rounds) == (calls, rounds)
+    assert (planned.calls, planned.rounds) == (calls, rounds)
 
 
 def test_the_configuration_shown_is_valid() -> None:

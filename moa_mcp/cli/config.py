@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from moa_mcp.config.settings import Home, Settings, load_settings
+from moa_mcp.config.settings import Paths, Settings, load_settings
 
 
-def home() -> Home:
+def home() -> Paths:
     """Where the user's files are. Raises InvalidConfig."""
-    return Home.from_environ(os.environ)
+    return Paths.from_environ(os.environ)
 
 
 def valid_settings() -> Settings:

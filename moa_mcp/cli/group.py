@@ -11,8 +11,8 @@ from importlib import import_module
 
 import click
 
-from moa_mcp.domain.errors import MoAError, UserError, nearest
-from moa_mcp.domain.text import clean, one_line
+from moa_mcp.domain.errors import MoAError, UserError, sort_by_closeness
+from moa_mcp.domain.text import one_line, strip_invisible
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 _COMMANDS = ("serve", "ask", "presets", "runs", "doctor")
 _OWN_OPTIONS = ("--help", "-h", "--version")
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """How the system says that a file takes no more. The store handles its own."""
 
 
@@ -44,7 +44,7 @@ class Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS:
-            known = ", ".join(nearest(args[0], _COMMANDS))
+            known = ", ".join(sort_by_closeness(args[0], _COMMANDS))
             question = " Questions are put with `moa-mcp ask`." if " " in args[0] else ""
             ctx.fail(f"There is no command {one_line(args[0], 60)!r}. Known, nearest first: {known}.{question}")
         return super().resolve_command(ctx, args)
@@ -69,36 +69,36 @@ def run(arguments: Sequence[str], command: click.Command = moa_mcp) -> int:
     try:
         return command.main(list(arguments), prog_name="moa-mcp", standalone_mode=False) or DONE
     except (click.Abort, KeyboardInterrupt):
-        return _tell("Interrupted: the run and its calls were stopped.", INTERRUPTED)
+        return _print_error("Interrupted: the run and its calls were stopped.", INTERRUPTED)
     except Exception as error:
-        return _told(_innermost(error))
+        return _report(_innermost(error))
 
 
-def _told(error: BaseException) -> int:
+def _report(error: BaseException) -> int:
     match error:
         case click.UsageError(ctx=click.Context() as ctx):
-            said = error.format_message()
-            end = "" if said.endswith((".", "?")) else "."
-            return _tell(f"{said}{end} See `{ctx.command_path} --help`.", MISUSED)
+            text = error.format_message()
+            end = "" if text.endswith((".", "?")) else "."
+            return _print_error(f"{text}{end} See `{ctx.command_path} --help`.", MISUSED)
         case click.ClickException():
-            return _tell(error.format_message(), MISUSED)
+            return _print_error(error.format_message(), MISUSED)
         case UserError():
-            return _tell(str(error), MISUSED)
+            return _print_error(str(error), MISUSED)
         case MoAError():
-            return _tell(str(error), FAILED)
+            return _print_error(str(error), FAILED)
         case BrokenPipeError():
-            return _reader_left()
-        case OSError(errno=code, filename=None) if code in _NO_ROOM:
-            return _unwritten(error)
+            return _report_closed_pipe()
+        case OSError(errno=code, filename=None) if code in _DISK_FULL:
+            return _report_write_error(error)
         case _:
             logger.debug("The command broke", exc_info=error)
             kind = type(error).__name__
             more = "please report it, with what MOA_MCP_LOG_LEVEL=debug shows when it happens again"
-            return _tell(f"An unexpected fault in moa-mcp ({kind}); {more}.", FAILED)
+            return _print_error(f"An unexpected fault in moa-mcp ({kind}); {more}.", FAILED)
 
 
-def _tell(what: str, code: int) -> int:
-    click.echo(clean(f"moa-mcp: {what}"), err=True)
+def _print_error(what: str, code: int) -> int:
+    click.echo(strip_invisible(f"moa-mcp: {what}"), err=True)
     return code
 
 
@@ -108,16 +108,16 @@ def _innermost(error: BaseException) -> BaseException:
     return _innermost(inside[0]) if len(inside) == 1 else error
 
 
-def _reader_left() -> int:
+def _report_closed_pipe() -> int:
     """Whoever read stdout is gone (`| head`): nothing is left to say."""
     _write_no_more()
     return FAILED
 
 
-def _unwritten(error: OSError) -> int:
+def _report_write_error(error: OSError) -> int:
     _write_no_more()
     way_out = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
-    return _tell(f"The output could not be written: {error.strerror}. {way_out}.", FAILED)
+    return _print_error(f"The output could not be written: {error.strerror}. {way_out}.", FAILED)
 
 
 def _write_no_more() -> None:

@@ -8,7 +8,7 @@ from typing import BinaryIO, TextIO
 
 import click
 
-from moa_mcp.service.service import LONGEST_QUESTION
+from moa_mcp.service.service import MAX_QUESTION_BYTES
 
 STDIN = "-"
 
@@ -48,14 +48,14 @@ def _text(source: str, stdin: TextIO) -> str:
 
 def _content(source: str, stdin: TextIO) -> bytes:
     if source == STDIN:
-        return _whole(stdin.buffer, "stdin")
+        return _read_all(stdin.buffer, "stdin")
     with Path(source).open("rb") as file:
-        return _whole(file, source)
+        return _read_all(file, source)
 
 
-def _whole(stream: BinaryIO, name: str) -> bytes:
+def _read_all(stream: BinaryIO, name: str) -> bytes:
     """All of a stream, if it is no longer than a question may be: an endless one is not waited for."""
-    content = stream.read(LONGEST_QUESTION + 1)
-    if len(content) > LONGEST_QUESTION:
-        raise click.UsageError(f"{name} is longer than {LONGEST_QUESTION:,} bytes. Ask about a part of it.")
+    content = stream.read(MAX_QUESTION_BYTES + 1)
+    if len(content) > MAX_QUESTION_BYTES:
+        raise click.UsageError(f"{name} is longer than {MAX_QUESTION_BYTES:,} bytes. Ask about a part of it.")
     return content

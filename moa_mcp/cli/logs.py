@@ -12,7 +12,7 @@ import click
 
 from moa_mcp.cli.config import home
 from moa_mcp.config.settings import load_settings_or_defaults
-from moa_mcp.providers.wire.keys import forms_of
+from moa_mcp.providers.wire.keys import key_forms
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -25,7 +25,7 @@ _SESSION = re.compile(r"\b([0-9a-f]{8})(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
 """An id of a session, as the SDK makes and logs it: whoever has one and the owner's token can speak in the session."""
 
 
-class Masking(logging.Formatter):
+class SecretMasking(logging.Formatter):
     """Takes the values of all key variables out of what is logged, tracebacks included, and cuts ids of sessions."""
 
     def __init__(self, layout: str, environ: Mapping[str, str]) -> None:
@@ -48,11 +48,11 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
     declared = load_settings_or_defaults(home())[0].endpoints.values()
     names = {endpoint.api_key_env for endpoint in declared}
     for name, value in environ.items():
-        if (name in names or name.endswith(_KEYS)) and len(key := value.strip()) >= _SHORTEST:
-            yield from forms_of(key)
+        if (name in names or name.endswith(_KEYS)) and len(key := value.strip()) >= _MIN_SECRET_CHARS:
+            yield from key_forms(key)
 
 
-_SHORTEST = 6
+_MIN_SECRET_CHARS = 6
 """A shorter value is no secret, and stands in every other word."""
 
 
@@ -66,7 +66,7 @@ class ToStderr(logging.Handler):
 def configure(level: str) -> None:
     """Log what is at least of `level`."""
     handler = ToStderr()
-    handler.setFormatter(Masking("%(levelname)s %(name)s: %(message)s", os.environ))
+    handler.setFormatter(SecretMasking("%(levelname)s %(name)s: %(message)s", os.environ))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 

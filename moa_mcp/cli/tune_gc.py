@@ -14,7 +14,7 @@ GENERATIONS = (20, 20)
 """How many such looks there are between two at the middle-aged, and of those between two at all; Python's: 10, 10."""
 
 
-def collect_seldom() -> None:
+def tune_gc() -> None:
     """Leave all that is there by now alone for good, and look at what comes after it at longer intervals."""
     gc.freeze()
     gc.set_threshold(NEW_OBJECTS, *GENERATIONS)

@@ -18,10 +18,10 @@ from platformdirs import user_config_path, user_data_path
 from pydantic import BeforeValidator, Field, field_validator
 
 from moa_mcp.config import yamlfile
-from moa_mcp.config.yamlfile import Document, Stamp
+from moa_mcp.config.yamlfile import Document, Fingerprint
 from moa_mcp.domain.endpoints import BUILTIN, Dialect, Endpoint
 from moa_mcp.domain.errors import InvalidConfig, NotAllowed
-from moa_mcp.domain.fields import Entry, ModelId, Name, Seconds
+from moa_mcp.domain.fields import ModelId, Name, Seconds, StrictModel
 from moa_mcp.domain.preset import Limits
 
 CONFIG = "config.yaml"
@@ -31,12 +31,12 @@ _DEFAULT_PRESET = re.compile(r"""^(\ufeff?["']?default_preset["']?\s*:\s*)["']?[
 _Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-def _or_nothing(section: Any) -> Any:
+def _empty_if_none(section: Any) -> Any:
     """A section whose keys are all commented out says nothing."""
     return {} if section is None else section
 
 
-class Ceilings(Entry):
+class LimitSettings(StrictModel):
     """What no run, day or server exceeds. Presets and callers may lower these, never raise them.
 
     Tokens count both ways, and calls with their retries. Where the price of a model is unknown, those are all
@@ -63,13 +63,13 @@ class Ceilings(Entry):
         )
 
 
-class Network(Entry):
+class NetworkSettings(StrictModel):
     """How other machines are reached. `use_proxy_env`: over the proxies that the environment names."""
 
     use_proxy_env: bool = False
 
 
-class Keeping(Entry):
+class StoreSettings(StrictModel):
     """Whether runs are kept, for how many days, and in how many megabytes at most."""
 
     keep_days: Annotated[int, Field(ge=1)] = 30
@@ -77,7 +77,7 @@ class Keeping(Entry):
     enabled: bool = True
 
 
-class ProviderEntry(Entry):
+class ProviderEntry(StrictModel):
     """What a person says of a provider; what is left out of a built-in one stays as it is."""
 
     base_url: str = ""
@@ -88,7 +88,7 @@ class ProviderEntry(Entry):
     @field_validator("base_url")
     @classmethod
     def _is_safe(cls, url: str) -> str:
-        if fault := _fault_of(url):
+        if fault := _url_problem(url):
             raise ValueError(fault)
         return url.rstrip("/")
 
@@ -101,14 +101,14 @@ class ProviderEntry(Entry):
         return name
 
 
-class ConfigFile(Entry):
+class ConfigFile(StrictModel):
     """config.yaml as it is written."""
 
     default_preset: Name = "auto"
-    providers: Annotated[dict[Name, ProviderEntry], BeforeValidator(_or_nothing)] = Field({})
-    limits: Annotated[Ceilings, BeforeValidator(_or_nothing)] = Ceilings()
-    store: Annotated[Keeping, BeforeValidator(_or_nothing)] = Keeping()
-    network: Annotated[Network, BeforeValidator(_or_nothing)] = Network()
+    providers: Annotated[dict[Name, ProviderEntry], BeforeValidator(_empty_if_none)] = Field({})
+    limits: Annotated[LimitSettings, BeforeValidator(_empty_if_none)] = LimitSettings()
+    store: Annotated[StoreSettings, BeforeValidator(_empty_if_none)] = StoreSettings()
+    network: Annotated[NetworkSettings, BeforeValidator(_empty_if_none)] = NetworkSettings()
     embeddings: ModelId | None = None
 
 
@@ -118,14 +118,14 @@ class Settings:
 
     default_preset: str = "auto"
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: BUILTIN)
-    limits: Ceilings = field(default_factory=Ceilings)
-    store: Keeping = field(default_factory=Keeping)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
     embeddings: str | None = None
-    network: Network = field(default_factory=Network)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
+class Paths:
     """Where the files of one person are: what they write, and what the server keeps."""
 
     config_file: Path
@@ -133,12 +133,12 @@ class Home:
     data_folder: Path
 
     @classmethod
-    def at(cls, folder: Path) -> Home:
+    def in_folder(cls, folder: Path) -> Paths:
         """Everything in one folder."""
         return cls(folder / CONFIG, folder / "presets", folder)
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Home:
+    def from_environ(cls, environ: Mapping[str, str]) -> Paths:
         """The folder that MOA_MCP_HOME names, or else the platform's own folders.
 
         Raises:
@@ -150,26 +150,26 @@ class Home:
         folder = Path(named).expanduser()
         if not folder.is_absolute():
             raise InvalidConfig("MOA_MCP_HOME", "this folder is relative", expected="an absolute path")
-        return cls.at(folder)
+        return cls.in_folder(folder)
 
 
-def load_settings(home: Home) -> Settings:
+def load_settings(paths: Paths) -> Settings:
     """Read config.yaml; where there is none, the defaults hold.
 
     Raises:
         InvalidConfig: it does not say what it should; file, line and key are named.
     """
     try:
-        text = yamlfile.read(home.config_file, CONFIG, InvalidConfig)
+        text = yamlfile.read(paths.config_file, CONFIG, InvalidConfig)
     except FileNotFoundError:
         return Settings()
     return settings_from(text)
 
 
-def load_settings_or_defaults(home: Home) -> tuple[Settings, InvalidConfig | None]:
+def load_settings_or_defaults(paths: Paths) -> tuple[Settings, InvalidConfig | None]:
     """As `load_settings`, but of a broken file the defaults hold: the server can start and say why."""
     try:
-        return load_settings(home), None
+        return load_settings(paths), None
     except InvalidConfig as problem:
         return Settings(), problem
 
@@ -180,19 +180,19 @@ class LiveSettings:
     `problem` is what is wrong with it at the moment.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
-        self._stamp: Stamp | None = None
+    def __init__(self, paths: Paths) -> None:
+        self._home = paths
+        self._fingerprint: Fingerprint | None = None
         self._settings = Settings()
         self.problem: InvalidConfig | None = None
 
     def __call__(self) -> Settings:
         try:
-            stamp = yamlfile.stamp(self._home.config_file)
+            fingerprint = yamlfile.fingerprint(self._home.config_file)
         except OSError:
-            stamp = (0, 0, 0)
-        if stamp != self._stamp:
-            self._stamp = stamp
+            fingerprint = (0, 0, 0)
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
             self._read()
         return self._settings
 
@@ -227,7 +227,7 @@ def with_default_preset(text: str, name: str) -> str:
     before = settings_from(text)
     line = yamlfile.parse(text, CONFIG, InvalidConfig).lines.get(("default_preset",))
     value = name if yamlfile.plain(name) == name else f'"{name}"'
-    after = _appended(text, value) if line is None else _replaced(text, line, value)
+    after = _append_value(text, value) if line is None else _replace_value(text, line, value)
     try:
         if settings_from(after) == replace(before, default_preset=name):
             return after
@@ -239,13 +239,13 @@ def with_default_preset(text: str, name: str) -> str:
     )
 
 
-def _replaced(text: str, line: int, value: str) -> str:
+def _replace_value(text: str, line: int, value: str) -> str:
     lines = text.splitlines(keepends=True)
     lines[line - 1] = _DEFAULT_PRESET.sub(lambda found: found[1] + value, lines[line - 1], count=1)
     return "".join(lines)
 
 
-def _appended(text: str, value: str) -> str:
+def _append_value(text: str, value: str) -> str:
     end = "\r\n" if "\r\n" in text else "\n"
     return text + ("" if not text or text.endswith("\n") else end) + f"default_preset: {value}{end}"
 
@@ -263,7 +263,7 @@ def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:
             (*place, "base_url"),
             f"api_key_env beside it: {known.api_key_env} to send that key there, or null to send none",
         )
-    return replace(endpoint, local=endpoint.api_key_env is None and _stays_here(endpoint))
+    return replace(endpoint, local=endpoint.api_key_env is None and _is_local(endpoint))
 
 
 def _moved(before: Endpoint, after: Endpoint) -> bool:
@@ -271,7 +271,7 @@ def _moved(before: Endpoint, after: Endpoint) -> bool:
     return (old.scheme, old.netloc.lower()) != (new.scheme, new.netloc.lower())
 
 
-def _stays_here(endpoint: Endpoint) -> bool:
+def _is_local(endpoint: Endpoint) -> bool:
     return endpoint.dialect == "demo" or _is_loopback(urlsplit(endpoint.base_url).hostname or "")
 
 
@@ -282,7 +282,7 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _fault_of(url: str) -> str | None:
+def _url_problem(url: str) -> str | None:
     """What keeps a URL from being one that calls and a key may go to, or None."""
     try:
         parts = urlsplit(url)

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, get_args
 from pydantic import BaseModel, StringConstraints, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from moa_mcp.domain.errors import nearest
+from moa_mcp.domain.errors import sort_by_closeness
 from moa_mcp.domain.fields import ModelId, Name
 from moa_mcp.domain.text import one_line
 
@@ -22,7 +22,7 @@ KeyPath: TypeAlias = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ValidationProblem:
     """One thing that is wrong: what, where, and what would be right."""
 
     problem: str
@@ -30,7 +30,7 @@ class Fault:
     expected: str | None = None
 
 
-def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Fault:
+def first_problem(error: ValidationError, model: type[BaseModel], data: Any) -> ValidationProblem:
     """The fault to mend first: an unknown key, which is often the misspelling of one that is then missing."""
     details = error.errors(include_url=False, include_input=False)
     detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
@@ -38,16 +38,18 @@ def likeliest(error: ValidationError, model: type[BaseModel], data: Any) -> Faul
     if kind == "extra_forbidden":
         return _unknown(path, known_keys(model, detail["loc"]))
     if kind == "missing":
-        return Fault("this key is missing", (*path, detail["loc"][-1]))
+        return ValidationProblem("this key is missing", (*path, detail["loc"][-1]))
     if kind == "impossible":
-        told = detail.get("ctx", {})
-        return Fault(told["problem"], _place((*detail["loc"], *told["place"]), data), told["expected"])
+        context = detail.get("ctx", {})
+        return ValidationProblem(
+            context["problem"], _place((*detail["loc"], *context["place"]), data), context["expected"]
+        )
     if kind == "value_error":
-        return Fault(detail["msg"].removeprefix("Value error, "), path)
-    return Fault("this value does not fit", path, _expected(detail))
+        return ValidationProblem(detail["msg"].removeprefix("Value error, "), path)
+    return ValidationProblem("this value does not fit", path, _expected(detail))
 
 
-def spelled(path: KeyPath) -> str:
+def format_path(path: KeyPath) -> str:
     """A path as text: `proposers[0].model`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{one_line(part, 60)}" for part in path)
     return "".join(parts).removeprefix(".")
@@ -69,10 +71,12 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     return list(dict.fromkeys(key for one in found for key in _spellings(one)))
 
 
-def _unknown(path: KeyPath, known: list[str]) -> Fault:
+def _unknown(path: KeyPath, known: list[str]) -> ValidationProblem:
     name = one_line(str(path[-1]), 60)
-    ranked = nearest(name, known)
-    return Fault(f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}")
+    ranked = sort_by_closeness(name, known)
+    return ValidationProblem(
+        f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}"
+    )
 
 
 def _place(location: KeyPath, data: Any) -> KeyPath:

@@ -18,15 +18,15 @@ from typing import Any, TypeAlias, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from moa_mcp.config.validation import KeyPath, likeliest, spelled
+from moa_mcp.config.validation import KeyPath, first_problem, format_path
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset
-from moa_mcp.domain.text import repair
+from moa_mcp.domain.text import fix_surrogates
 
-MOST_BYTES = 256 * 1024
-DEEPEST = 20
-MOST_VALUES = 4_000
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 20
+MAX_VALUES = 4_000
 
-Misfit: TypeAlias = type[InvalidPreset] | type[InvalidConfig]
+FileErrorType: TypeAlias = type[InvalidPreset] | type[InvalidConfig]
 """Which error the file's faults become."""
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,7 +45,7 @@ class Document:
     file: str
     data: dict[str, Any]
     lines: Mapping[KeyPath, int]
-    misfit: Misfit
+    error_type: FileErrorType
 
     def line_of(self, path: KeyPath) -> int | None:
         """The line of the key or item at `path`, or of the nearest thing around it; None outside the file."""
@@ -53,7 +53,7 @@ class Document:
 
     def error(self, problem: str, path: KeyPath = (), expected: str | None = None) -> InvalidPreset | InvalidConfig:
         """The error that says `problem` of the key at `path`."""
-        return self.misfit(self.file, problem, self.line_of(path), spelled(path) or None, expected)
+        return self.error_type(self.file, problem, self.line_of(path), format_path(path) or None, expected)
 
     def into(self, model: type[M], data: Mapping[str, Any] | None = None) -> M:
         """Read the data (or `data`, the same with more known of it) as a `model`.
@@ -65,22 +65,22 @@ class Document:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            fault = likeliest(error, model, data)
+            fault = first_problem(error, model, data)
             raise self.error(fault.problem, fault.path, fault.expected) from None
 
 
-Stamp: TypeAlias = tuple[int, int, int]
+Fingerprint: TypeAlias = tuple[int, int, int]
 """What tells one state of a file from another without reading it."""
 
 
-def stamp(path: Path) -> Stamp:
+def fingerprint(path: Path) -> Fingerprint:
     """How the file at `path` looks now. Raises FileNotFoundError, or another OSError."""
     status = path.stat()
     # The inode, too: two writes within one tick of the clock may be of the same length.
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def read(path: Path, file: str, misfit: Misfit) -> str:
+def read(path: Path, file: str, error_type: FileErrorType) -> str:
     """The text of a file; `file` is what errors call it.
 
     Raises:
@@ -89,42 +89,42 @@ def read(path: Path, file: str, misfit: Misfit) -> str:
     """
     try:
         with path.open("rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
+            content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise misfit(file, f"cannot be read ({error.strerror or type(error).__name__})") from None
-    if len(content) > MOST_BYTES:
-        raise _too_large(file, misfit)
+        raise error_type(file, f"cannot be read ({error.strerror or type(error).__name__})") from None
+    if len(content) > MAX_BYTES:
+        raise _too_large(file, error_type)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise misfit(file, "this line is not UTF-8 text", line, expected="a file saved as UTF-8") from None
+        raise error_type(file, "this line is not UTF-8 text", line, expected="a file saved as UTF-8") from None
 
 
-def parse(text: str, file: str, misfit: Misfit) -> Document:
+def parse(text: str, file: str, error_type: FileErrorType) -> Document:
     """Read YAML of the 1.2 core schema. A file of nothing but comments is an empty mapping.
 
     Raises:
         InvalidPreset, InvalidConfig: it is no YAML, or uses more of it than a configuration needs: aliases,
             anchors, merges, tags, a key twice, more than one document, too many or too deep values.
     """
-    if len(text.encode("utf-8", "replace")) > MOST_BYTES:
-        raise _too_large(file, misfit)
+    if len(text.encode("utf-8", "replace")) > MAX_BYTES:
+        raise _too_large(file, error_type)
     try:
-        return _Reader(file, misfit, yaml.parse(text, Loader=yaml.SafeLoader)).document()
+        return _Reader(file, error_type, yaml.parse(text, Loader=yaml.SafeLoader)).document()
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise misfit(file, "this line has a character that YAML forbids", line) from None
+        raise error_type(file, "this line has a character that YAML forbids", line) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = mark.line + 1 if mark else None
-        raise misfit(file, f"this is not YAML: {error.problem or error.context}", place) from None
+        raise error_type(file, f"this is not YAML: {error.problem or error.context}", place) from None
 
 
-def _too_large(file: str, misfit: Misfit) -> InvalidPreset | InvalidConfig:
-    return misfit(file, "the file is too large", expected=f"at most {MOST_BYTES // 1024} KiB")
+def _too_large(file: str, error_type: FileErrorType) -> InvalidPreset | InvalidConfig:
+    return error_type(file, "the file is too large", expected=f"at most {MAX_BYTES // 1024} KiB")
 
 
 class _Reader:
@@ -133,9 +133,9 @@ class _Reader:
     Events are read as they come, so that a file made to exhaust the reader is left before it does.
     """
 
-    def __init__(self, file: str, misfit: Misfit, events: Iterator[Any]) -> None:
+    def __init__(self, file: str, error_type: FileErrorType, events: Iterator[Any]) -> None:
         self._file = file
-        self._misfit = misfit
+        self._error_type = error_type
         self._events = events
         self._lines: dict[KeyPath, int] = {}
         self._values = 0
@@ -145,7 +145,7 @@ class _Reader:
         data: dict[str, Any] = {}
         if not isinstance(next(self._events), yaml.StreamEndEvent):
             data = self._root(next(self._events))
-        return Document(self._file, data, self._lines, self._misfit)
+        return Document(self._file, data, self._lines, self._error_type)
 
     def _root(self, event: Any) -> dict[str, Any]:
         self._check(event, ())
@@ -160,7 +160,7 @@ class _Reader:
     def _refusal(
         self, event: Any, path: KeyPath, problem: str, expected: str | None = None
     ) -> InvalidPreset | InvalidConfig:
-        return self._misfit(self._file, problem, event.start_mark.line + 1, spelled(path) or None, expected)
+        return self._error_type(self._file, problem, event.start_mark.line + 1, format_path(path) or None, expected)
 
     def _value(self, event: Any, path: KeyPath) -> Any:
         self._check(event, path)
@@ -168,7 +168,7 @@ class _Reader:
             case yaml.ScalarEvent(style=None):
                 return self._plain(event, path)
             case yaml.ScalarEvent():
-                return repair(event.value)
+                return fix_surrogates(event.value)
             case yaml.SequenceStartEvent():
                 return self._sequence(path)
             case _:
@@ -176,10 +176,10 @@ class _Reader:
 
     def _check(self, event: Any, path: KeyPath) -> None:
         self._values += 1
-        if self._values > MOST_VALUES:
-            raise self._refusal(event, (), "there are too many values", f"at most {MOST_VALUES:,}")
-        if len(path) > DEEPEST:
-            raise self._refusal(event, (), "the values are nested too deep", f"at most {DEEPEST} levels")
+        if self._values > MAX_VALUES:
+            raise self._refusal(event, (), "there are too many values", f"at most {MAX_VALUES:,}")
+        if len(path) > MAX_DEPTH:
+            raise self._refusal(event, (), "the values are nested too deep", f"at most {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             raise self._refusal(event, path, "anchors (&) and aliases (*) are not allowed", "the value written out")
         if event.tag is not None:
@@ -211,7 +211,7 @@ class _Reader:
         self._check(event, path)
         if not isinstance(event, yaml.ScalarEvent):
             raise self._refusal(event, path, "a list or mapping cannot be a key", "a word")
-        key = repair(event.value)
+        key = fix_surrogates(event.value)
         if key == "<<" and event.style is None:
             raise self._refusal(event, path, "merge keys (<<) are not allowed", "the keys written out")
         if key in before:
@@ -228,7 +228,7 @@ def plain(text: str) -> str | int | float | bool | None:
         return _BOOLEANS[text]
     if _INTEGER.fullmatch(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    return float(text) if _FLOAT.fullmatch(text) else repair(text)
+    return float(text) if _FLOAT.fullmatch(text) else fix_surrogates(text)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -249,7 +249,8 @@ _Dumper.add_representer(str, _text)
 
 def dump(data: Mapping[str, Any]) -> str:
     """Write plain data as YAML that `parse` reads back as the same data."""
-    return yaml.dump(
+    # The type of `width` is only half known to the stubs.
+    return yaml.dump(  # pyright: ignore[reportUnknownMemberType]
         dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
     )
 
@@ -272,10 +273,10 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _settle(target.parent)
+    _sync_folder(target.parent)
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make a rename outlive a power cut; where a folder cannot be synced (Windows), the system does it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -58,7 +58,7 @@ class Reason(StrEnum):
     INTERNAL = "internal"
 
 
-_PLAIN: dict[Reason, str] = {
+_DESCRIPTIONS: dict[Reason, str] = {
     Reason.AUTH: "the provider refused the key; check the value of its key variable",
     Reason.FORBIDDEN: "the provider forbids this request (region, moderation or access); try another model",
     Reason.BILLING: "the account has no credit or hit a spending limit; top it up with the provider",
@@ -90,12 +90,12 @@ _PLAIN: dict[Reason, str] = {
 }
 
 
-def in_plain_words(reason: Reason) -> str:
+def describe_reason(reason: Reason) -> str:
     """Say what a reason means and what to do about it, in one line."""
-    return _PLAIN[reason]
+    return _DESCRIPTIONS[reason]
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
+def sort_by_closeness(name: str, known: Iterable[str]) -> list[str]:
     """Order `known` with the likeliest meant names first."""
     names = sorted(known)
     close = get_close_matches(name, names, n=len(names) or 1, cutoff=0.5)
@@ -115,7 +115,7 @@ class InvalidRequest(UserError):
 
 
 @dataclass(eq=False)
-class _Misfit(UserError):
+class _FileError(UserError):
     """A file that a person wrote does not say what it should."""
 
     file: str
@@ -131,11 +131,11 @@ class _Misfit(UserError):
         return f"{place}{key}: {self.problem}{expected}."
 
 
-class InvalidPreset(_Misfit):
+class InvalidPreset(_FileError):
     """A preset does not say what a preset says."""
 
 
-class InvalidConfig(_Misfit):
+class InvalidConfig(_FileError):
     """The configuration file does not say what it should."""
 
 
@@ -144,7 +144,7 @@ class UnknownPreset(UserError):
 
     def __init__(self, name: str, known: Iterable[str], *, named_by: str = "") -> None:
         self.name = name
-        self.known = nearest(name, known)
+        self.known = sort_by_closeness(name, known)
         where = f", which {named_by} names" if named_by else ""
         super().__init__(f"There is no preset {name!r}{where}. Known, nearest first: {', '.join(self.known)}.")
 
@@ -202,7 +202,7 @@ class ProviderError(MoAError):
     cost_usd: float | None = None
 
     def __str__(self) -> str:
-        words = in_plain_words(self.reason)
+        words = describe_reason(self.reason)
         return f"{words} ({self.detail})" if self.detail else words
 
 

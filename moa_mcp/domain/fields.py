@@ -13,7 +13,7 @@ ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/\S+$",
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 """The name of a preset: safe as a file name, as a part of a URI and on a command line."""
 
-Words = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+PromptText = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -21,12 +21,12 @@ Count = Annotated[int, Field(ge=1, le=64)]
 PromptStyle = Literal["fenced", "paper"]
 
 
-def impossible(problem: str, expected: str, *place: str) -> PydanticCustomError:
+def constraint_error(problem: str, expected: str, *place: str) -> PydanticCustomError:
     """What a validator raises of values that each are right and together are not: `place` is the key to mend."""
     return PydanticCustomError("impossible", "{problem}", {"problem": problem, "expected": expected, "place": place})
 
 
-class Entry(BaseModel):
+class StrictModel(BaseModel):
     """Base of all that a preset says: immutable, and a key it does not know is an error.
 
     Validators are built when the first preset is read, not when the server starts.
@@ -42,7 +42,7 @@ class Entry(BaseModel):
     )
 
 
-class Sampling(Entry):
+class ModelSettings(StrictModel):
     """How one model is asked. What is unset is not sent, so the provider's own default holds."""
 
     model: ModelId
@@ -50,13 +50,13 @@ class Sampling(Entry):
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     effort: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")] | None = None
     timeout_seconds: Seconds | None = None
-    role: Words | None = None
+    role: PromptText | None = None
 
 
-def named(entry: Any) -> Any:
+def from_id(value: Any) -> Any:
     """A model id alone means a mapping that sets nothing but the model."""
-    return {"model": entry} if isinstance(entry, str) else entry
+    return {"model": value} if isinstance(value, str) else value
 
 
-Asked = Annotated[Sampling, BeforeValidator(named)]
+ModelSettingsOrId = Annotated[ModelSettings, BeforeValidator(from_id)]
 """A model with its settings, or its id alone."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 
-from moa_mcp.domain.text import clean
+from moa_mcp.domain.text import strip_invisible
 
 _HOST = re.compile(r"(?<![\w@.-])((?:[a-z0-9-]+\.)+[a-z0-9-]+|localhost)(?![\w@-])", re.IGNORECASE)
 _MAIL = re.compile(r"(?:mailto:|xmpp:)?([\w.+-]{1,64}@((?:[\w-]{1,63}\.){1,9}[\w-]{1,63}))", re.IGNORECASE)
@@ -53,13 +53,13 @@ _TO = re.compile(r"[(:][ \t\n>]*(?P<open><?)(?P<to>[^ \t\n<>()\[\]]{0,300})")
 """Where a link leads, as far as it takes to know whether it leads away."""
 
 
-def inert(text: str, question: str) -> str:
+def neutralize_links(text: str, question: str) -> str:
     """`text`, cleaned, with every link, picture and address to a host that `question` does not name shown as code."""
-    text = clean(text)
+    text = strip_invisible(text)
     if not _MARKS.search(text):
         return text
     known = _Known(question, pictured="![" in text)
-    return "".join(part if is_code else _disarmed(part, known) for part, is_code in _blocks(text))
+    return "".join(part if is_code else _neutralize(part, known) for part, is_code in _blocks(text))
 
 
 class _Known:
@@ -126,7 +126,7 @@ def _closes(line: str, fence: str) -> bool:
     return indent <= 3 and len(mark) >= len(fence) and not mark.strip(fence[0])
 
 
-def _disarmed(text: str, known: _Known) -> str:
+def _neutralize(text: str, known: _Known) -> str:
     return "".join(_paragraph(part, known) if _MARKS.search(part) else part for part in _BLANK.split(text))
 
 

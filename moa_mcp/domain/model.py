@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from moa_mcp.domain.errors import ProviderError, Reason, in_plain_words
+from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.preset import Limits, Preset
 
 Speaker = Literal["system", "user", "assistant"]
@@ -59,10 +59,10 @@ REPEAT_SUFFIX = ".again"
 
 
 @dataclass(frozen=True, slots=True)
-class Likely:
+class DryRunReplies:
     """Two well-formed replies to a call of fixed form: one that ends a run soonest, one that lets it go on longest.
 
-    What a rehearsal answers such a call with, so that bounds on calls come from the flow itself.
+    What a dry run answers such a call with, so that bounds on calls come from the flow itself.
     """
 
     least: str
@@ -89,7 +89,7 @@ class Call:
     effort: str | None = None
     timeout_seconds: float | None = None
     kind: Kind = "chat"
-    likely: Likely | None = None
+    dry_run_replies: DryRunReplies | None = None
 
     @property
     def is_repeat(self) -> bool:
@@ -158,7 +158,7 @@ class Failure:
         return cls(error.reason, error.detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
-        words = in_plain_words(self.reason)
+        words = describe_reason(self.reason)
         return f"{words} ({self.detail})" if self.detail else words
 
 
@@ -199,7 +199,7 @@ class Batch:
     until: float = 1.0
 
     @property
-    def asked(self) -> tuple[Call, ...]:
+    def all_calls(self) -> tuple[Call, ...]:
         """What was asked, in the order of the outcomes: each call, then what stands for each branch."""
         return (*self.calls, *(branch.call for branch in self.branches))
 
@@ -319,7 +319,7 @@ class Run:
     @property
     def cost_usd(self) -> float | None:
         """The price of all calls, or None as soon as one that cost something has no known price."""
-        costs = [record.outcome.usage.cost_usd for record in self.sent if _was_billed(record)]
+        costs = [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
         return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
 
     @property
@@ -338,7 +338,9 @@ class Run:
 
     def interrupted(self, why: str) -> Run:
         """This run as one that may go on later, with the calls that were cut off set apart as `abandoned`."""
-        cut_off = (replace(record, call=replace(record.call, messages=(), likely=None)) for record in self.calls)
+        cut_off = (
+            replace(record, call=replace(record.call, messages=(), dry_run_replies=None)) for record in self.calls
+        )
         return replace(
             self,
             status="interrupted",
@@ -353,7 +355,7 @@ def _was_cut_off(record: CallRecord) -> bool:
     return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
 
 
-def _was_billed(record: CallRecord) -> bool:
+def _is_billed(record: CallRecord) -> bool:
     usage = record.outcome.usage
     return isinstance(record.outcome, Draft) or usage.input_tokens is not None or usage.cost_usd is not None
 

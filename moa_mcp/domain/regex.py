@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from moa_mcp.domain.text import repair
+from moa_mcp.domain.text import fix_surrogates
 
 re2: Any
 try:
@@ -46,21 +46,21 @@ class Pattern:
 
     regexp: _Regexp
 
-    def answer(self, text: str) -> str | None:
+    def find_answer(self, text: str) -> str | None:
         """What the first group caught in the last `MAX_TEXT` characters, at the last line where it caught any.
 
         The search is by lines and in each by the leftmost match, as with `re.search`. Without a group, what
         matched as a whole counts.
         """
         group = min(self.regexp.groups, 1)
-        for line in reversed(repair(text[-MAX_TEXT:]).splitlines()):
+        for line in reversed(fix_surrogates(text[-MAX_TEXT:]).splitlines()):
             found = self.regexp.search(line)
             if found is not None and (caught := (found[group] or "").strip()):
                 return caught
         return None
 
 
-def safe(pattern: str) -> Pattern:
+def compile_linear(pattern: str) -> Pattern:
     r"""Read a pattern. It means what `re` takes it for, but `\b`, and in a set `\W` and `\S`, know ASCII alone.
 
     Raises:

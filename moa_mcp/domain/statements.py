@@ -17,7 +17,7 @@ _GOES_ON = re.compile(r"[ \t)\]}]|(?:elif|else|except|finally)\b")
 _SETS = re.compile(r"\b([^\W\d]\w*)\s{0,9}(?::=|<-|=(?!=))")
 
 
-def statements(program: str) -> list[str]:
+def split_statements(program: str) -> list[str]:
     """The statements of `program`, in order.
 
     Raises:
@@ -26,23 +26,23 @@ def statements(program: str) -> list[str]:
     try:
         return [ast.unparse(statement) for statement in ast.parse(program).body]
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        parts = list(_by_lines(program))
-        if 2 * sum(_tree(part) is not None for part in parts) < len(parts) or len(parts) < 2:
+        parts = list(_split_by_lines(program))
+        if 2 * sum(_parse_or_none(part) is not None for part in parts) < len(parts) or len(parts) < 2:
             raise ValueError(str(error)) from None
         return parts
 
 
-def assigned(statement: str) -> list[str]:
+def assigned_names(statement: str) -> list[str]:
     """The names that a statement sets, or seems to."""
-    tree = _tree(statement)
+    tree = _parse_or_none(statement)
     if tree is None:
         return _SETS.findall(statement)
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
-def constants(statement: str) -> dict[str, Any] | None:
+def constant_values(statement: str) -> dict[str, Any] | None:
     """What an assignment of plain values sets; None where something has to be worked out for it."""
-    tree = _tree(statement)
+    tree = _parse_or_none(statement)
     match tree.body if tree else []:
         case [ast.Assign(targets=[ast.Name(id=name)], value=value)]:
             try:
@@ -53,7 +53,7 @@ def constants(statement: str) -> dict[str, Any] | None:
             return None
 
 
-def _by_lines(program: str) -> Iterator[str]:
+def _split_by_lines(program: str) -> Iterator[str]:
     """Parts that begin at lines without an indent."""
     part: list[str] = []
     for line in program.splitlines():
@@ -66,7 +66,7 @@ def _by_lines(program: str) -> Iterator[str]:
         yield "\n".join(part)
 
 
-def _tree(statement: str) -> ast.Module | None:
+def _parse_or_none(statement: str) -> ast.Module | None:
     try:
         return ast.parse(statement)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

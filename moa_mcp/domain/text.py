@@ -53,7 +53,7 @@ _HAS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
 _PARTS = re.compile(f"({_SEEN})|{_ESCAPE}|\x1b|(?:(?!\x1b)[{_INVISIBLE}])+")
 
 
-def repair(text: str) -> str:
+def fix_surrogates(text: str) -> str:
     """Join surrogate halves that a provider split over two pieces, and replace lone ones by U+FFFD.
 
     A lone surrogate cannot be encoded as UTF-8, so one of them would end a stdio server, an HTTP request
@@ -64,7 +64,7 @@ def repair(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def clean(text: str) -> str:
+def strip_invisible(text: str) -> str:
     """`text` as others read it: without what cannot be seen in it, newlines and tabs kept; `\\r\\n` is one newline.
 
     What is stored is as it was sent. This is for what goes to another model, to an MCP client or to a terminal.
@@ -78,7 +78,7 @@ def clean(text: str) -> str:
 def cleaned(value: Any) -> Any:
     """JSON with every text of it repaired and cleaned."""
     if isinstance(value, str):
-        return clean(repair(value))
+        return strip_invisible(fix_surrogates(value))
     if isinstance(value, Mapping):
         return {cleaned(key): cleaned(item) for key, item in cast("Mapping[str, Any]", value).items()}
     if isinstance(value, list | tuple):
@@ -97,12 +97,12 @@ class Cleaner:
         text = self._held + piece
         end = _settled(text)
         self._held = text[end:]
-        return clean(text[:end])
+        return strip_invisible(text[:end])
 
     def close(self) -> str:
         """What was held back."""
         held, self._held = self._held, ""
-        return clean(held)
+        return strip_invisible(held)
 
 
 _MAX_HELD = 64
@@ -120,14 +120,14 @@ def _settled(text: str) -> int:
     return end - 1 if end and _BEGINS.match(text, end - 1) else end
 
 
-def part_thinking(text: str) -> tuple[str, str]:
-    """Part a whole reply into (what it says, what it thought), both stripped; see `Thoughts`."""
-    thoughts = Thoughts()
-    said = thoughts.part(text) + thoughts.end()
-    return said.strip(), "\n\n".join(part for piece in thoughts.parts if (part := piece.strip()))
+def split_thinking(text: str) -> tuple[str, str]:
+    """Part a whole reply into (what it says, what it thought), both stripped; see `ThinkingParser`."""
+    thoughts = ThinkingParser()
+    visible = thoughts.feed(text) + thoughts.end()
+    return visible.strip(), "\n\n".join(part for piece in thoughts.parts if (part := piece.strip()))
 
 
-class Thoughts:
+class ThinkingParser:
     """Parts a reply from its thoughts while it comes in; `parts` are the thoughts by now.
 
     What stands between `<think>` tags, nested ones too, is thought. A tag in code, in quotes or in the midst of a
@@ -145,19 +145,19 @@ class Thoughts:
         self._line = _Line()
         self._unread: list[str] = []  # what the line goes on by: looked at only where a tag follows
 
-    def part(self, text: str, behind: str = "") -> str:
+    def feed(self, text: str, after: str = "") -> str:
         """What is said in the next piece, in which no tag is cut off; `behind` is the character that follows it."""
         if "<" not in text and not self._depth:
             self._unread.append(text)
             return text
-        said: list[str] = []
+        visible: list[str] = []
         start = 0
         for tag in _THINK_TAG.finditer(text):
-            self._take(text[start : tag.start()], said)
-            self._read(tag[0], text[tag.end() : tag.end() + 1] or behind, said)
+            self._take(text[start : tag.start()], visible)
+            self._read(tag[0], text[tag.end() : tag.end() + 1] or after, visible)
             start = tag.end()
-        self._take(text[start:], said)
-        return "".join(said)
+        self._take(text[start:], visible)
+        return "".join(visible)
 
     def end(self) -> str:
         """What turns out to be said after all, now that no closing tag can come any more."""
@@ -166,17 +166,17 @@ class Thoughts:
             self.parts.append(rest)
         return rest if self._doubtful else ""
 
-    def _take(self, text: str, said: list[str]) -> None:
+    def _take(self, text: str, visible: list[str]) -> None:
         self._unread.append(text)
-        (self._thought if self._depth else said).append(text)
+        (self._thought if self._depth else visible).append(text)
 
-    def _read(self, tag: str, behind: str, said: list[str]) -> None:
+    def _read(self, tag: str, after: str, visible: list[str]) -> None:
         closing = tag[1] == "/"
-        if self._is_text(closing, behind):
-            self._take(tag, said)
+        if self._is_text(closing, after):
+            self._take(tag, visible)
             return
         if closing:
-            self._close(tag, said)
+            self._close(tag, visible)
         else:
             self._open(tag)
         self._line = _Line()
@@ -188,10 +188,10 @@ class Thoughts:
         self._part_here(tag)
         self._depth += 1
 
-    def _close(self, tag: str, said: list[str]) -> None:
+    def _close(self, tag: str, visible: list[str]) -> None:
         if self._depth == 0:
-            self.parts += said
-            said.clear()
+            self.parts += visible
+            visible.clear()
             return
         self._depth -= 1
         if self._depth == 0 and self._doubtful:
@@ -207,7 +207,7 @@ class Thoughts:
             self.parts.append("".join(self._thought))
             self._thought = []
 
-    def _is_text(self, closing: bool, behind: str) -> bool:
+    def _is_text(self, closing: bool, after: str) -> bool:
         line = self._line
         line.go_on("".join(self._unread))
         self._unread.clear()
@@ -216,14 +216,14 @@ class Thoughts:
         if line.is_blank:
             return False
         quoted = line.end[-1] in _QUOTE_BEFORE
-        if quoted and behind in _QUOTE_BEHIND:
+        if quoted and after in _QUOTE_BEHIND:
             return True
         if closing and self._depth:
             return False
         if closing and self._spoken_of:
             self._spoken_of = False
             return True
-        in_sentence = (quoted or _IN_SENTENCE.fullmatch(line.end) is not None) and behind in _SENTENCE_GOES_ON
+        in_sentence = (quoted or _IN_SENTENCE.fullmatch(line.end) is not None) and after in _SENTENCE_GOES_ON
         self._spoken_of = self._spoken_of or (in_sentence and not closing and self._depth == 0)
         return in_sentence
 
@@ -269,33 +269,33 @@ class _Line:
 
 def fence(text: str, label: str, nonce: str) -> str:
     """Enclose untrusted `text`, cleaned, in markers that it cannot forge: any copy of `nonce` in it is broken up."""
-    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", clean(text), flags=re.IGNORECASE)
+    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
-SHORTENED = "\n[… the middle of this text is left out …]\n"
+OMISSION_MARK = "\n[… the middle of this text is left out …]\n"
 
 _WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
 """The labels of what may be shortened: never what the caller wrote, such as the question that a judge is shown."""
 
 
-def with_shorter_drafts(text: str, nonce: str) -> str:
+def shorten_drafts(text: str, nonce: str) -> str:
     """`text` with each draft in the fences of `nonce` cut to its first 35 and last 15 hundredths; the rest as it is."""
     fenced = re.compile(
         rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
     )
-    return fenced.sub(_shorter, text)
+    return fenced.sub(_shorten, text)
 
 
-def _shorter(fenced: re.Match[str]) -> str:
+def _shorten(fenced: re.Match[str]) -> str:
     body = fenced["body"]
-    if len(body) < 10 * len(SHORTENED):
+    if len(body) < 10 * len(OMISSION_MARK):
         return fenced[0]
     head, tail = len(body) * 35 // 100, len(body) * 15 // 100
-    return f"{fenced[1]}{body[:head]}{SHORTENED}{body[-tail:]}{fenced[4]}"
+    return f"{fenced[1]}{body[:head]}{OMISSION_MARK}{body[-tail:]}{fenced[4]}"
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """Fold `text` into one printable line of at most `limit` characters, for messages and logs."""
-    line = " ".join(clean(repair(text)).split())
+    line = " ".join(strip_invisible(fix_surrogates(text)).split())
     return line if len(line) <= limit else f"{line[: limit - 1]}…"

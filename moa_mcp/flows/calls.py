@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.fields import Sampling
-from moa_mcp.domain.model import Call, Failure, Likely, Message, Outcome
+from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.model import Call, DryRunReplies, Failure, Message, Outcome
 
 PROPOSERS_SHARE = 0.6
 """How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""
@@ -15,48 +15,50 @@ JUDGES_SHARE = 0.8
 """How much of it may be used up once judges have seen the drafts, where an aggregator still has to write."""
 
 
-def call_to(
-    sampling: Sampling,
+def make_call(
+    settings: ModelSettings,
     messages: Sequence[Message],
-    identity: str,
+    call_id: str,
     role: str,
     *,
     layer: int,
     slot: int = 1,
-    likely: Likely | None = None,
+    dry_run_replies: DryRunReplies | None = None,
 ) -> Call:
-    """The call that asks a preset's model; `identity` is unique in the run, `likely` what a rehearsal answers."""
+    """The call that asks a preset's model; `identity` is unique in the run, `dry_run_replies` what a dry run
+    answers.
+    """
     return Call(
-        id=identity,
+        id=call_id,
         role=role,
         layer=layer,
         slot=slot,
-        model=sampling.model,
+        model=settings.model,
         messages=tuple(messages),
-        temperature=_settled(sampling.temperature),
-        max_tokens=sampling.max_tokens,
-        effort=sampling.effort,
-        timeout_seconds=sampling.timeout_seconds,
-        likely=likely,
+        temperature=_normalize_temperature(settings.temperature),
+        max_tokens=settings.max_tokens,
+        effort=settings.effort,
+        timeout_seconds=settings.timeout_seconds,
+        dry_run_replies=dry_run_replies,
     )
 
 
-def until(layer: int, proposer_layers: int) -> float:
+def layer_deadline_share(layer: int, proposer_layers: int) -> float:
     """The share of the run's time by which a proposer layer ends, so that each later one has some left."""
     return max(PROPOSERS_SHARE * layer / proposer_layers, PROPOSERS_SHARE - 0.1 * (proposer_layers - layer))
 
 
-def remarks(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
+def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     """What the reader of the answer should know of these calls: who was left out, cut or stopped early."""
-    return [remark for pair in zip(calls, outcomes, strict=True) for remark in _remarks(*pair)]
+    return [remark for pair in zip(calls, outcomes, strict=True) for remark in _notes_on(*pair)]
 
 
-def refused_by_all(outcomes: Sequence[Outcome]) -> bool:
+def all_refused(outcomes: Sequence[Outcome]) -> bool:
     """Whether nobody wrote anything because everybody refused to."""
     return all(isinstance(outcome, Failure) and outcome.reason is Reason.REFUSED for outcome in outcomes)
 
 
-def _remarks(call: Call, outcome: Outcome) -> list[str]:
+def _notes_on(call: Call, outcome: Outcome) -> list[str]:
     name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
@@ -67,6 +69,6 @@ def _remarks(call: Call, outcome: Outcome) -> list[str]:
     return [*early, *(f"{name}: {note}" for note in outcome.notes)]
 
 
-def _settled(temperature: float | None) -> float | None:
+def _normalize_temperature(temperature: float | None) -> float | None:
     """The paper's reference code sends anything up to 1e-4 as 0."""
     return 0.0 if temperature is not None and temperature <= 1e-4 else temperature

@@ -32,7 +32,7 @@ _MENTION = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
+class LabelledCandidates:
     """Candidates in the order in which a judge is shown them: `order[0]` is the index of candidate A."""
 
     order: tuple[int, ...]
@@ -48,11 +48,11 @@ class Ballot:
         """From a letter to the candidate's index in the order it was given."""
         return dict(zip(self.letters, self.order, strict=True))
 
-    def naming(self, things: Sequence[Thing]) -> dict[str, Thing]:
+    def by_letter(self, things: Sequence[Thing]) -> dict[str, Thing]:
         """From a letter to what stands at the candidate's index in `things`: for the record."""
         return {label: things[index] for label, index in self.mapping.items()}
 
-    def shown(self, turned: int = 0) -> str:
+    def render(self, turned: int = 0) -> str:
         """The candidates as a prompt holds them, each in a fence of the run; `turned` of them go to the end.
 
         Turned differently for each of several judges, no candidate is always the first.
@@ -65,7 +65,7 @@ class Ballot:
         found = _LABEL.fullmatch(label)
         return self.mapping.get(found.group(1).upper()) if found else None
 
-    def listed(self, labels: Any) -> list[int] | None:
+    def indices(self, labels: Any) -> list[int] | None:
         """The candidates that a list of labels, or one text as "C, A", means; None if any part means none."""
         parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else labels
         if not is_list(parts):
@@ -74,31 +74,31 @@ class Ballot:
         known = [index for index in found if index is not None]
         return list(dict.fromkeys(known)) if len(known) == len(found) else None
 
-    def mentioned(self, text: str) -> list[int]:
+    def find_mentions(self, text: str) -> list[int]:
         """The candidates that prose speaks of by their letters, in order, each as often as it does."""
         named = (self.mapping.get(found.group(1)) for found in _MENTION.finditer(text))
         return [index for index in named if index is not None]
 
-    def meant(self, text: str) -> int | None:
+    def find_choice(self, text: str) -> int | None:
         """The one candidate that prose speaks of; where there are several, the one of its last line."""
         for part in (text, text.rstrip().rpartition("\n")[2]):
-            named = set(self.mentioned(part))
+            named = set(self.find_mentions(part))
             if len(named) == 1:
                 return named.pop()
         return None
 
 
-def ballot(task: Task, purpose: str, texts: Sequence[str]) -> Ballot:
+def label_candidates(task: Task, purpose: str, texts: Sequence[str]) -> LabelledCandidates:
     """Letter and shuffle `texts`; the same run and `purpose` always give the same order."""
-    return Ballot(shuffled(task.seed, purpose, len(texts)), tuple(texts), task.nonce)
+    return LabelledCandidates(shuffled_order(task.seed, purpose, len(texts)), tuple(texts), task.nonce)
 
 
-def shuffled(seed: int, purpose: str, count: int) -> tuple[int, ...]:
+def shuffled_order(seed: int, purpose: str, count: int) -> tuple[int, ...]:
     """A permutation of range(count) that depends on the seed and the purpose alone."""
-    return tuple(sorted(range(count), key=lambda index: (drawn(seed, f"{purpose}/{index}"), index)))
+    return tuple(sorted(range(count), key=lambda index: (draw_number(seed, f"{purpose}/{index}"), index)))
 
 
-def drawn(seed: int, purpose: str) -> float:
+def draw_number(seed: int, purpose: str) -> float:
     """A number from 0 up to 1 that depends on the seed and the purpose alone."""
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64

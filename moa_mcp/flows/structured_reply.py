@@ -13,68 +13,68 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
-from moa_mcp.domain.fields import Sampling
-from moa_mcp.domain.model import REPEAT_SUFFIX, Batch, Call, Draft, Failure, Likely, Message, Outcome
+from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.model import REPEAT_SUFFIX, Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.text import clean, one_line
-from moa_mcp.flows.calls import call_to
-from moa_mcp.prompts.judge import AGAIN
+from moa_mcp.domain.text import one_line, strip_invisible
+from moa_mcp.flows.calls import make_call
+from moa_mcp.prompts.judge import REPEAT_REQUEST
 
 Form = TypeVar("Form")
-Read = Callable[[str], Form | None]
+ReadForm = Callable[[str], Form | None]
 """Reads a reply; None when it is not of the form that was asked for."""
 
-MOST_BRACES = 300
+MAX_BRACES = 300
 """At how many braces, the last of a reply, an object is looked for: hostile ones must not cost seconds."""
 
-LONGEST_REASON = 300
+MAX_REASON_CHARS = 300
 """Characters of a judge's reason that are kept."""
 
-LONGEST_ECHO = 4_000
+MAX_ECHO_CHARS = 4_000
 """Characters of a reply out of form that its model is shown again."""
 
 _DECODER = json.JSONDecoder(strict=False)  # models put real line breaks into strings
 
 
 @dataclass(frozen=True, slots=True)
-class Asked(Generic[Form]):
+class FormReply(Generic[Form]):
     """What came of asking: the reply as read (None: nothing usable came) and how it was come by."""
 
     value: Form | None
-    how: str
+    outcome: str
 
 
-Asking: TypeAlias = Generator[Batch, Sequence[Outcome], list[Asked[Form]]]
+AskingForms: TypeAlias = Generator[Batch, Sequence[Outcome], list[FormReply[Form]]]
 
 
 def judge_call(
     preset: Preset,
-    judge: Sampling | None,
+    judge: ModelSettings | None,
     messages: Sequence[Message],
     role: str,
     *,
     layer: int,
     slot: int = 1,
     place: str = "",
-    likely: Likely | None = None,
+    dry_run_replies: DryRunReplies | None = None,
 ) -> Call:
     """The call to a stage's own model, or else to the preset's aggregator, but not in its role as a writer.
 
     Its id is "{layer}.{role}", with `place` behind it where a stage asks several.
     """
     own = (Message("system", judge.role),) if judge is not None and judge.role else ()
-    return call_to(
+    return make_call(
         judge or preset.aggregator,
         (*own, *messages),
         f"{layer}.{role}{f'.{place}' if place else ''}",
         role,
         layer=layer,
         slot=slot,
-        likely=likely,
+        dry_run_replies=dry_run_replies,
     )
 
 
-def ask_each(batch: Batch, read: Read[Form], loosely: Read[Form] | None = None) -> Asking[Form]:
+def ask_forms(batch: Batch, read: ReadForm[Form], loosely: ReadForm[Form] | None = None) -> AskingForms[Form]:
     """Ask all calls of `batch` side by side, and those that answer out of form once more.
 
     `loosely` reads what `read` cannot and has no JSON object: a verdict in prose. Returns, in order of the
@@ -83,25 +83,25 @@ def ask_each(batch: Batch, read: Read[Form], loosely: Read[Form] | None = None) 
     where the run has no call to spare for it.
     """
     outcomes = (yield batch) if batch.calls else ()
-    asked = [_asked(outcome, "first try", read, loosely) for outcome in outcomes]
+    reply = [_form_reply(outcome, "first try", read, loosely) for outcome in outcomes]
     again = [
-        (index, _once_more(call, outcome))
+        (index, _repeat(call, outcome))
         for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
-        if asked[index].value is None and isinstance(outcome, Draft)
+        if reply[index].value is None and isinstance(outcome, Draft)
     ]
     if again:
         second = yield replace(batch, calls=tuple(call for _, call in again))
         for (index, _), outcome in zip(again, second, strict=True):
-            asked[index] = _asked(outcome, "second try", read, loosely)
-    return asked
+            reply[index] = _form_reply(outcome, "second try", read, loosely)
+    return reply
 
 
-def ask(
-    call: Call, read: Read[Form], loosely: Read[Form] | None = None, *, until: float = 1.0
-) -> Generator[Batch, Sequence[Outcome], Asked[Form]]:
-    """Ask one call; see `ask_each`."""
-    (asked,) = yield from ask_each(Batch(call.layer, (call,), until=until), read, loosely)
-    return asked
+def ask_form(
+    call: Call, read: ReadForm[Form], loosely: ReadForm[Form] | None = None, *, until: float = 1.0
+) -> Generator[Batch, Sequence[Outcome], FormReply[Form]]:
+    """Ask one call; see `ask_forms`."""
+    (reply,) = yield from ask_forms(Batch(call.layer, (call,), until=until), read, loosely)
+    return reply
 
 
 def json_object(text: str, *keys: str) -> Mapping[str, Any] | None:
@@ -111,10 +111,10 @@ def json_object(text: str, *keys: str) -> Mapping[str, Any] | None:
     """
     found: Mapping[str, Any] | None = None
     end = 0
-    for brace in deque(re.finditer(r"\{", text), maxlen=MOST_BRACES):
+    for brace in deque(re.finditer(r"\{", text), maxlen=MAX_BRACES):
         if brace.start() < end:
             continue  # a part of what was found
-        value, behind = _decoded(text, brace.start())
+        value, behind = _decode_object(text, brace.start())
         if value and all(key in value for key in keys):
             found, end = value, behind
     return found
@@ -130,12 +130,12 @@ def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def reason(reply: Mapping[str, Any]) -> str:
+def reason_of(reply: Mapping[str, Any]) -> str:
     """What a reply gives as its reason, short enough for the facts of a run; empty if it gives none."""
-    return one_line(str(reply.get("reason", "")), LONGEST_REASON)
+    return one_line(str(reply.get("reason", "")), MAX_REASON_CHARS)
 
 
-def _decoded(text: str, place: int) -> tuple[dict[str, Any], int]:
+def _decode_object(text: str, place: int) -> tuple[dict[str, Any], int]:
     """The object that begins at `place`, and where it ends; an empty one if there is none."""
     try:
         value, end = _DECODER.raw_decode(text, place)
@@ -145,20 +145,22 @@ def _decoded(text: str, place: int) -> tuple[dict[str, Any], int]:
     return tidy, end
 
 
-def _asked(outcome: Outcome, how: str, read: Read[Form], loosely: Read[Form] | None) -> Asked[Form]:
+def _form_reply(
+    outcome: Outcome, outcome_words: str, read: ReadForm[Form], loosely: ReadForm[Form] | None
+) -> FormReply[Form]:
     if isinstance(outcome, Failure):
-        return Asked(None, str(outcome))
-    text = clean(outcome.text)
+        return FormReply(None, str(outcome))
+    text = strip_invisible(outcome.text)
     if (value := read(text)) is not None:
-        return Asked(value, how)
+        return FormReply(value, outcome_words)
     # An object that says the wrong thing is no prose: letters in its reason are not its verdict.
     if loosely is not None and json_object(text) is None:
         value = loosely(text)
-    return Asked(value, f"{how}, read loosely") if value is not None else Asked(None, "out of form")
+    return FormReply(value, f"{outcome_words}, read loosely") if value is not None else FormReply(None, "out of form")
 
 
-def _once_more(call: Call, outcome: Outcome) -> Call:
-    said = clean(outcome.text[-LONGEST_ECHO:]) if isinstance(outcome, Draft) else ""
+def _repeat(call: Call, outcome: Outcome) -> Call:
+    value = strip_invisible(outcome.text[-MAX_ECHO_CHARS:]) if isinstance(outcome, Draft) else ""
     # Providers refuse a turn without words: a model that said nothing is asked the same again.
-    turns = (Message("assistant", said), Message("user", AGAIN)) if said.strip() else ()
+    turns = (Message("assistant", value), Message("user", REPEAT_REQUEST)) if value.strip() else ()
     return replace(call, id=f"{call.id}{REPEAT_SUFFIX}", messages=(*call.messages, *turns))

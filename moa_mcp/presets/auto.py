@@ -10,23 +10,23 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from moa_mcp.domain.fields import Count, Entry, ModelId, Name
+from moa_mcp.domain.fields import Count, ModelId, Name, StrictModel
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 
 Usable = Callable[[str], bool]
 """Whether a call to a model id can be made: its provider is declared and its key is set."""
 
-MOST_FALLBACKS = 2
+MAX_FALLBACKS = 2
 
 
-class Candidate(Entry):
+class Candidate(StrictModel):
     """A proposer to consider: its family, and the routes to it, the preferred one first."""
 
     family: Annotated[str, StringConstraints(min_length=1, max_length=60)]
     routes: Annotated[tuple[ModelId, ...], Field(min_length=1)]
 
 
-class AutoPreset(Entry):
+class AutoPreset(StrictModel):
     """What a panel is chosen from. `candidates` and `aggregators` are ranked, the best first.
 
     `size` is the most proposers there are. `not_chat` are parts of names of local models that do not chat;
@@ -48,16 +48,16 @@ class AutoPreset(Entry):
         return any(usable(route) for candidate in self.candidates for route in candidate.routes)
 
 
-def panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Sequence[str]]) -> tuple[Preset, str]:
+def choose_panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Sequence[str]]) -> tuple[Preset, str]:
     """Choose the panel, and say in a line what was chosen and why.
 
     `local_models` lists, per local provider, the models that it has.
     """
-    if proposers := _diverse(auto, usable):
+    if proposers := _pick_diverse(auto, usable):
         aggregators = [model for model in auto.aggregators if usable(model)] or proposers
-        return _arranged(auto, proposers, aggregators, "your keys allow")
-    if found := _local(auto, local_models):
-        return _arranged(auto, found[: auto.size], found[:1], "your local servers have, as no key is set")
+        return _arrange(auto, proposers, aggregators, "your keys allow")
+    if found := _pick_local(auto, local_models):
+        return _arrange(auto, found[: auto.size], found[:1], "your local servers have, as no key is set")
     preset = _preset(auto, [Proposer(model=model) for model in auto.last_resort], auto.last_resort[:1])
     return preset, (
         f"{auto.name}: no key is set and no local server has a model, so canned demonstration drafts answer, "
@@ -65,9 +65,9 @@ def panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Sequence[
     )
 
 
-def _diverse(auto: AutoPreset, usable: Usable) -> list[str]:
+def _pick_diverse(auto: AutoPreset, usable: Usable) -> list[str]:
     """The best usable candidates: first one of each family, then, if places are left, the next of each."""
-    routes = [(candidate.family, _first(candidate.routes, usable)) for candidate in auto.candidates]
+    routes = [(candidate.family, _first_usable(candidate.routes, usable)) for candidate in auto.candidates]
     ranked = [(family, route) for family, route in routes if route is not None]
     families = [family for family, _ in ranked]
     # How many of its own family stand before it: 0 for the best of each.
@@ -75,11 +75,11 @@ def _diverse(auto: AutoPreset, usable: Usable) -> list[str]:
     return [ranked[place][1] for place in order[: auto.size]]
 
 
-def _first(routes: Iterable[str], usable: Usable) -> str | None:
+def _first_usable(routes: Iterable[str], usable: Usable) -> str | None:
     return next((route for route in routes if usable(route)), None)
 
 
-def _local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[str]:
+def _pick_local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[str]:
     return [
         f"{provider}/{model}"
         for provider, models in local_models.items()
@@ -88,14 +88,14 @@ def _local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[
     ]
 
 
-def _arranged(auto: AutoPreset, proposers: Sequence[str], aggregators: Sequence[str], why: str) -> tuple[Preset, str]:
+def _arrange(auto: AutoPreset, proposers: Sequence[str], aggregators: Sequence[str], why: str) -> tuple[Preset, str]:
     if len(proposers) == 1:
         slots = [Proposer(model=proposers[0], samples=auto.size)]
-        said = f"{proposers[0]} is the one model {why}, so it drafts {auto.size} times"
+        note = f"{proposers[0]} is the one model {why}, so it drafts {auto.size} times"
     else:
         slots = [Proposer(model=model) for model in proposers]
-        said = f"{len(proposers)} models {why} ({', '.join(proposers)})"
-    return _preset(auto, slots, aggregators), f"{auto.name}: {said}; aggregator {aggregators[0]}."
+        note = f"{len(proposers)} models {why} ({', '.join(proposers)})"
+    return _preset(auto, slots, aggregators), f"{auto.name}: {note}; aggregator {aggregators[0]}."
 
 
 def _preset(auto: AutoPreset, slots: Sequence[Proposer], aggregators: Sequence[str]) -> Preset:
@@ -105,6 +105,6 @@ def _preset(auto: AutoPreset, slots: Sequence[Proposer], aggregators: Sequence[s
         title=auto.title,
         description=auto.description,
         proposers=tuple(slots),
-        aggregator=Aggregator(model=best, fallbacks=tuple(others[:MOST_FALLBACKS])),
+        aggregator=Aggregator(model=best, fallbacks=tuple(others[:MAX_FALLBACKS])),
         limits=auto.limits,
     )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
-from moa_mcp.domain.fields import Entry, Name, Temperature
+from moa_mcp.domain.fields import Name, StrictModel, Temperature
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.domain.stages import Advise
 
@@ -37,7 +37,7 @@ _Effort = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")]
 _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
-def _in_full(slot: Any) -> Any:
+def _slot_from_id(slot: Any) -> Any:
     """A slot may be a mapping or the short `provider/model`."""
     if not isinstance(slot, str):
         return slot
@@ -45,11 +45,11 @@ def _in_full(slot: Any) -> Any:
     return {"provider": provider, "model": model} if slash else {"model": slot}
 
 
-def _listed(slots: Any) -> Any:
+def _as_list(slots: Any) -> Any:
     return [slots] if isinstance(slots, dict) else slots
 
 
-class HermesSlot(Entry):
+class HermesSlot(StrictModel):
     """One model of a Hermes preset."""
 
     provider: _Word
@@ -69,16 +69,16 @@ class HermesSlot(Entry):
         return f"{self.provider}/{self.model}"
 
 
-_Slot = Annotated[HermesSlot, BeforeValidator(_in_full)]
+_Slot = Annotated[HermesSlot, BeforeValidator(_slot_from_id)]
 
 
-class HermesPreset(Entry):
+class HermesPreset(StrictModel):
     """A preset as Hermes Agent writes it. Off (`enabled: false`), the aggregator answers alone."""
 
     name: Name = "unnamed"
     title: Annotated[str, StringConstraints(max_length=100)] = ""
     description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    reference_models: Annotated[tuple[_Slot, ...], BeforeValidator(_listed)]
+    reference_models: Annotated[tuple[_Slot, ...], BeforeValidator(_as_list)]
     aggregator: _Slot
     reference_temperature: Temperature | None = None
     aggregator_temperature: Temperature | None = None
@@ -91,7 +91,7 @@ class HermesPreset(Entry):
     reference_tool_result_budget: Any = None
     privacy_filter: Any = None
 
-    def ours(self) -> Preset:
+    def to_preset(self) -> Preset:
         """The same panel as one of our presets."""
         references = [slot for slot in self.reference_models if slot.enabled] if self.enabled else []
         return Preset(

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias, get_args
 from pydantic import StringConstraints
 
 from moa_mcp.config import yamlfile
-from moa_mcp.config.yamlfile import Document, Stamp
+from moa_mcp.config.yamlfile import Document, Fingerprint
 from moa_mcp.domain.errors import InvalidPreset, UnknownPreset
 from moa_mcp.domain.fields import Name
 from moa_mcp.domain.preset import Preset
@@ -46,7 +46,7 @@ def parse(text: str, file: str, name: str) -> Parsed:
     if "candidates" in data:
         return document.into(AutoPreset, data)
     if "reference_models" in data:
-        return document.into(HermesPreset, data).ours()
+        return document.into(HermesPreset, data).to_preset()
     return document.into(Preset, data)
 
 
@@ -56,14 +56,14 @@ class _File:
 
     path: Path
     source: Source
-    shown: str
+    display_name: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What was read from a file that looked like `stamp`: a preset, or why it is none."""
+class _CachedFile:
+    """What was read from a file that looked like `fingerprint`: a preset, or why it is none."""
 
-    stamp: Stamp
+    fingerprint: Fingerprint
     text: str
     result: Parsed | InvalidPreset
 
@@ -76,8 +76,8 @@ class PresetLibrary:
 
     def __init__(self, user_folder: Path | None, packaged_folder: Path | None = None) -> None:
         self._user_folder = user_folder
-        self._packaged_folder = packaged_folder or _packaged()
-        self._readings: dict[Path, _Reading] = {}
+        self._packaged_folder = packaged_folder or _packaged_folder()
+        self._cache: dict[Path, _CachedFile] = {}
 
     def names(self) -> list[str]:
         """All names, in order; those of broken files too."""
@@ -90,7 +90,7 @@ class PresetLibrary:
             UnknownPreset: there is none; the known names are listed, nearest first.
             InvalidPreset: its file is broken.
         """
-        result = self._reading(name).result
+        result = self._cached(name).result
         if isinstance(result, InvalidPreset):
             raise result.with_traceback(None)  # kept, it would gather the frames of each time it is raised
         return result
@@ -105,28 +105,28 @@ class PresetLibrary:
 
     def text(self, name: str) -> str:
         """The file as it was written, broken or not; empty if it cannot be read. Raises UnknownPreset."""
-        return self._reading(name).text
+        return self._cached(name).text
 
     def document(self, name: str) -> Document:
         """The file as plain data with its lines, for what is found wrong with it later. Raises as `get` does."""
-        return yamlfile.parse(self.text(name), self._file(name).shown, InvalidPreset)
+        return yamlfile.parse(self.text(name), self._file(name).display_name, InvalidPreset)
 
     def problems(self) -> list[InvalidPreset]:
         """Everything that keeps a file from being a preset."""
-        results = [self._reading(name).result for name in self.names()]
+        results = [self._cached(name).result for name in self.names()]
         broken = [result for result in results if isinstance(result, InvalidPreset)]
         return [*broken, *self._misnamed()]
 
-    def _reading(self, name: str) -> _Reading:
+    def _cached(self, name: str) -> _CachedFile:
         file = self._file(name)
         try:
-            stamp = yamlfile.stamp(file.path)
-            known = self._readings.get(file.path)
-            if known is None or known.stamp != stamp:
-                known = self._readings[file.path] = _read(file, name, stamp)
+            fingerprint = yamlfile.fingerprint(file.path)
+            known = self._cache.get(file.path)
+            if known is None or known.fingerprint != fingerprint:
+                known = self._cache[file.path] = _read(file, name, fingerprint)
         except FileNotFoundError:
-            gone = InvalidPreset(file.shown, "the file is gone, or a link that leads nowhere")
-            return _Reading((0, 0, 0), "", gone)
+            gone = InvalidPreset(file.display_name, "the file is gone, or a link that leads nowhere")
+            return _CachedFile((0, 0, 0), "", gone)
         return known
 
     def _file(self, name: str) -> _File:
@@ -143,23 +143,23 @@ class PresetLibrary:
         for path in _entries(self._user_folder) if self._user_folder else ():
             if path.suffix in {".yaml", ".yml"} and not _names_a_preset(path):
                 yield InvalidPreset(
-                    _shown(path),
+                    _display_name(path),
                     "the name of this file is not the name of a preset",
                     expected="lower-case letters, digits, - and _, then .yaml",
                 )
 
 
-def _read(file: _File, name: str, stamp: Stamp) -> _Reading:
+def _read(file: _File, name: str, fingerprint: Fingerprint) -> _CachedFile:
     text = ""
     try:
-        text = yamlfile.read(file.path, file.shown, InvalidPreset)
-        return _Reading(stamp, text, parse(text, file.shown, name))
+        text = yamlfile.read(file.path, file.display_name, InvalidPreset)
+        return _CachedFile(fingerprint, text, parse(text, file.display_name, name))
     except InvalidPreset as error:
-        return _Reading(stamp, text, error)
+        return _CachedFile(fingerprint, text, error)
 
 
 def _presets_in(folder: Path, source: Source) -> dict[str, _File]:
-    return {path.stem: _File(path, source, _shown(path)) for path in _entries(folder) if _names_a_preset(path)}
+    return {path.stem: _File(path, source, _display_name(path)) for path in _entries(folder) if _names_a_preset(path)}
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -173,11 +173,11 @@ def _names_a_preset(path: Path) -> bool:
     return path.suffix == ".yaml" and is_name(path.stem)
 
 
-def _shown(path: Path) -> str:
+def _display_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _packaged() -> Path:
+def _packaged_folder() -> Path:
     """The presets of an installed package are inside it; those of a checkout stand beside it."""
     package = Path(__file__).parents[1]
     inside = package / "_presets"

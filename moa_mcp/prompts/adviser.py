@@ -35,28 +35,30 @@ _CLOSING = "Now reply to the message. Do not mention the advisers, the markers o
 _ALONE = "No adviser could be heard. Use your own judgement, and reply to the message."
 
 
-def advisory(task: Task) -> Task:
+def adviser_messages(task: Task) -> Task:
     """The conversation as advisers see it: its text alone, with their role in the place of the system text."""
     turns = [turn for turn in task.history if turn.speaker != "system" and turn.text.strip()]
-    *history, question = _joined([*turns, Message("user", task.question)])
+    *history, question = _merge_turns([*turns, Message("user", task.question)])
     return replace(task, system=ADVISER, history=tuple(history), question=question.text)
 
 
-def advised(task: Task, role: str | None, advice: Sequence[str], missing: Sequence[str]) -> tuple[Message, ...]:
+def aggregator_messages(
+    task: Task, role: str | None, advice: Sequence[str], missing: Sequence[str]
+) -> tuple[Message, ...]:
     """The aggregator's messages: the conversation, and behind it the advice and the names of who gave none."""
     *before, question = conversation(task, role)
-    return (*before, replace(question, text="\n\n".join((question.text, *_advice(advice, missing, task.nonce)))))
+    return (*before, replace(question, text="\n\n".join((question.text, *_advice_block(advice, missing, task.nonce)))))
 
 
-def _advice(advice: Sequence[str], missing: Sequence[str], nonce: str) -> list[str]:
-    lost = [f"Not available: {', '.join(missing)}."] if missing else []
+def _advice_block(advice: Sequence[str], missing: Sequence[str], nonce: str) -> list[str]:
+    missing_note = [f"Not available: {', '.join(missing)}."] if missing else []
     if not advice:
-        return [_BEHIND, *lost, _ALONE] if missing else []
+        return [_BEHIND, *missing_note, _ALONE] if missing else []
     fences = (fence(text, f"advice {number}", nonce) for number, text in enumerate(advice, start=1))
-    return [_BEHIND, _GUIDANCE.format(nonce=nonce), *fences, *lost, _CLOSING]
+    return [_BEHIND, _GUIDANCE.format(nonce=nonce), *fences, *missing_note, _CLOSING]
 
 
-def _joined(turns: Sequence[Message]) -> list[Message]:
+def _merge_turns(turns: Sequence[Message]) -> list[Message]:
     """The turns, those of one speaker in a row as one: what stood between them may have been left out."""
     joined: list[Message] = []
     for turn in turns:

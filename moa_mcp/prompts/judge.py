@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
 
-AGAIN = "Your reply was not of the form that was asked for. Reply with that form alone and nothing around it."
+REPEAT_REQUEST = "Your reply was not of the form that was asked for. Reply with that form alone and nothing around it."
 
 PARTS = ("agreement", "contradictions", "partial_coverage", "unique_points", "blind_spots")
 """The parts of an analysis, by the names it has them under."""
@@ -31,7 +31,7 @@ _FAIR = (
 _WRITERS = "Writers who did not see one another's work have each written a candidate reply to the message below."
 
 
-def casting(kind: str, count: int) -> tuple[Message, ...]:
+def role_writer(kind: str, count: int) -> tuple[Message, ...]:
     """Asks for `count` roles for questions of one kind; it shows no question, as roles serve many."""
     return _user(
         f"You cast a panel of {count} models that will all answer the same questions, each on its own. "
@@ -132,12 +132,12 @@ def analyst(task: Task, shown: str) -> tuple[Message, ...]:
     return _examination(task, duty, shown, form)
 
 
-def reviewed(letters: Sequence[str], review: str) -> str:
+def review_note(letters: Sequence[str], review: str) -> str:
     """What the aggregator is told of a critic's review."""
     return f"A critic who did not know the writers reviewed the drafts. {_legend(letters)}\n\n{review}"
 
 
-def ranked(letters: Sequence[str], averages: Mapping[str, float], rankings: Iterable[str]) -> str:
+def ranking_note(letters: Sequence[str], averages: Mapping[str, float], rankings: Iterable[str]) -> str:
     """What the chairman is told of a council's votes; `averages` has the average rank of each letter."""
     opening = (
         "The members of a council, who did not know the writers, ranked the drafts. Their votes are "
@@ -149,15 +149,15 @@ def ranked(letters: Sequence[str], averages: Mapping[str, float], rankings: Iter
     return "\n".join((opening, f"Average rank, 1 being the best: {means}.", *votes))
 
 
-def analysed(letters: Sequence[str], analysis: Mapping[str, Sequence[str]]) -> str:
+def analysis_note(letters: Sequence[str], analysis: Mapping[str, Sequence[str]]) -> str:
     """What the aggregator is told of an analysis."""
     opening = f"An analyst who did not know the writers compared the drafts. {_legend(letters)}"
     return "\n\n".join((opening, *(_part(name, analysis[name]) for name in PARTS)))
 
 
 def _part(name: str, statements: Sequence[str]) -> str:
-    said = [f"- {statement}" for statement in statements] or ["- none"]
-    return "\n".join((f"{name.replace('_', ' ').capitalize()}:", *said))
+    lines = [f"- {statement}" for statement in statements] or ["- none"]
+    return "\n".join((f"{name.replace('_', ' ').capitalize()}:", *lines))
 
 
 def _examination(task: Task, duty: str, shown: str, closing: str) -> tuple[Message, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from moa_mcp.domain.fields import PromptStyle
 from moa_mcp.domain.model import Message, Task
-from moa_mcp.domain.text import clean, fence
+from moa_mcp.domain.text import fence, strip_invisible
 
 # The one prompt here that is not ours: "Aggregate-and-Synthesize" of Wang et al., "Mixture-of-Agents
 # Enhances Large Language Model Capabilities" (arXiv 2406.04692), from utils.py of github.com/togethercomputer/MoA,
@@ -74,11 +74,11 @@ def messages_for(
     if not references:
         return messages
     if style == "paper":
-        return _as_paper(messages, references, extra)
-    return _fenced(messages, references, extra, task.nonce)
+        return _in_paper_style(messages, references, extra)
+    return _with_fences(messages, references, extra, task.nonce)
 
 
-def numbered(references: Sequence[str]) -> str:
+def numbered_references(references: Sequence[str]) -> str:
     """The Aggregate-and-Synthesize prompt with its numbered references, as the reference code joins them."""
     listed = (f"\n{number}. {text}" for number, text in enumerate(references, start=1))
     return AGGREGATE_AND_SYNTHESIZE + "".join(listed)
@@ -89,15 +89,15 @@ def guidance(references: Sequence[str], nonce: str) -> str:
     return "\n\n".join((_GUIDANCE.format(nonce=nonce), *_fences(references, nonce)))
 
 
-def _as_paper(messages: tuple[Message, ...], references: Sequence[str], extra: str | None) -> tuple[Message, ...]:
-    prompt = clean("\n\n".join(part for part in (numbered(references), extra) if part))
+def _in_paper_style(messages: tuple[Message, ...], references: Sequence[str], extra: str | None) -> tuple[Message, ...]:
+    prompt = strip_invisible("\n\n".join(part for part in (numbered_references(references), extra) if part))
     first, *rest = messages
     if first.speaker == "system":
         return (replace(first, text=f"{first.text}\n\n{prompt}"), *rest)
     return (Message("system", prompt), *messages)
 
 
-def _fenced(
+def _with_fences(
     messages: tuple[Message, ...], references: Sequence[str], extra: str | None, nonce: str
 ) -> tuple[Message, ...]:
     *before, last = messages

@@ -35,22 +35,22 @@ _RESIDUAL = (
 )
 
 
-def extraction(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) -> tuple[Message, ...]:
+def extractor(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) -> tuple[Message, ...]:
     """Asks what changed between the replies of two rounds, each by the number of its writer's slot."""
     turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
-    shown = {"earlier turns": turns, "message": task.question, **_paired(earlier, later)}
+    shown = {"earlier turns": turns, "message": task.question, **_pair_by_slot(earlier, later)}
     fences = (fence(text, label, task.nonce) for label, text in shown.items() if text)
     parts = (_EXTRACT, _MATERIAL.format(nonce=task.nonce), *fences, _FORM)
     return (Message("user", "\n\n".join(parts)),)
 
 
-def passed_on(residual: str, numbers: Sequence[int]) -> str:
+def residual_note(residual: str, numbers: Sequence[int]) -> str:
     """What readers of drafts are told of a residual; `numbers` are the slots of the drafts they see."""
     legend = ", ".join(f"draft {place} is by model {number}" for place, number in enumerate(numbers, start=1))
     return f"{_RESIDUAL} Here, {legend}.\n\n{residual}"
 
 
-def _paired(earlier: Mapping[int, str], later: Mapping[int, str]) -> dict[str, str]:
+def _pair_by_slot(earlier: Mapping[int, str], later: Mapping[int, str]) -> dict[str, str]:
     replies = {("earlier", number): text for number, text in earlier.items()}
     replies |= {("later", number): text for number, text in later.items()}
     order = sorted(replies, key=lambda place: (place[1], place[0]))

@@ -39,7 +39,7 @@ def difficulty(task: Task) -> tuple[Message, ...]:
     return _routing(task, duty, f"Reply with one JSON object and nothing else: {form}")
 
 
-def weights(percents: Sequence[int]) -> str:
+def weights_note(percents: Sequence[int]) -> str:
     """What readers of drafts are told of how far each writer was thought to suit the message."""
     listed = ", ".join(f"draft {number} {percent} %" for number, percent in enumerate(percents, start=1))
     return (

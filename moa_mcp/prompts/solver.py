@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
 from moa_mcp.prompts.panel import messages_for
@@ -65,7 +65,9 @@ _VALUE = 'Reply with one JSON object and nothing else, the value as JSON: {"valu
 _SETS = 'Reply with one JSON object and nothing else, each value as JSON: {"set": {"variable": …}}'
 
 
-def asked(task: Task, sampling: Sampling, drafts: Sequence[str], extra: str | None = None) -> tuple[Message, ...]:
+def proposer_messages(
+    task: Task, sampling: ModelSettings, drafts: Sequence[str], extra: str | None = None
+) -> tuple[Message, ...]:
     """The conversation as a plain proposer in this slot would see it."""
     return messages_for(task, drafts, "fenced", sampling.role, extra)
 
@@ -76,7 +78,7 @@ def refine(task: Task, messages: Sequence[Message], reply: str, remarks: str) ->
     return _behind(task, messages, _REFINE, fence(reply, "reply", task.nonce), *examined)
 
 
-def revised(text: str) -> str:
+def revised_reply(text: str) -> str:
     """The reply in what a reviser wrote: all of it, if it left the line out."""
     found, line, reply = text.rpartition(REVISED)
     return reply.strip() if line and reply.strip() else found.strip() or text.strip()
@@ -84,7 +86,7 @@ def revised(text: str) -> str:
 
 def program(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Asks for a program in place of a reply."""
-    return _added(messages, _PROGRAM)
+    return _append_to_question(messages, _PROGRAM)
 
 
 def emulate_call(task: Task, code: str, wanted: str, variables: str) -> tuple[Message, ...]:
@@ -94,8 +96,8 @@ def emulate_call(task: Task, code: str, wanted: str, variables: str) -> tuple[Me
 
 def emulate_statement(task: Task, code: str, statement: str, failure: str, variables: str) -> tuple[Message, ...]:
     """Asks which variables a statement that failed would have set, and to what."""
-    told = {"statement": statement, "why it failed": failure, "variables": variables}
-    return _emulation(task, _EMULATE_STATEMENT, code, told, _SETS)
+    facts = {"statement": statement, "why it failed": failure, "variables": variables}
+    return _emulation(task, _EMULATE_STATEMENT, code, facts, _SETS)
 
 
 def emulate_program(task: Task, code: str) -> tuple[Message, ...]:
@@ -103,29 +105,29 @@ def emulate_program(task: Task, code: str) -> tuple[Message, ...]:
     return _emulation(task, _EMULATE_PROGRAM, code, {}, _VALUE)
 
 
-def repair(task: Task, code: str, failure: str) -> tuple[Message, ...]:
+def repair_program(task: Task, code: str, failure: str) -> tuple[Message, ...]:
     """Asks for a program that does not fail like this one."""
     return _emulation(task, _REPAIR, code, {"why it failed": failure}, "Now write the corrected program.")
 
 
-def word(task: Task, messages: Sequence[Message], code: str, result: str) -> tuple[Message, ...]:
+def write_reply(task: Task, messages: Sequence[Message], code: str, result: str) -> tuple[Message, ...]:
     """Asks for the reply that rests on what a program came to."""
     fences = (fence(code, "program", task.nonce), fence(result, "result", task.nonce))
     return _behind(task, messages, _WORD, *fences)
 
 
-def _emulation(task: Task, duty: str, code: str, told: dict[str, str], form: str) -> tuple[Message, ...]:
-    shown = {"question": task.question, "program": code, **told}
+def _emulation(task: Task, duty: str, code: str, facts: dict[str, str], form: str) -> tuple[Message, ...]:
+    shown = {"question": task.question, "program": code, **facts}
     fences = (fence(text, label, task.nonce) for label, text in shown.items() if text)
     return (Message("user", "\n\n".join((duty, _DATA.format(nonce=task.nonce), *fences, form))),)
 
 
 def _behind(task: Task, messages: Sequence[Message], *parts: str) -> tuple[Message, ...]:
     duty, *rest = parts
-    return _added(messages, duty, _DATA.format(nonce=task.nonce), *rest)
+    return _append_to_question(messages, duty, _DATA.format(nonce=task.nonce), *rest)
 
 
-def _added(messages: Sequence[Message], *parts: str) -> tuple[Message, ...]:
+def _append_to_question(messages: Sequence[Message], *parts: str) -> tuple[Message, ...]:
     """The conversation with more behind its last turn, which is the question's."""
     *before, last = messages
     return (*before, Message(last.speaker, "\n\n".join((last.text, *parts))))

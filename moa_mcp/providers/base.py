@@ -31,7 +31,7 @@ class Provider(Protocol):
 
 
 @runtime_checkable
-class Accounting(Protocol):
+class UsageSource(Protocol):
     """A provider that also knows what a call came to which was cut off, and so gave neither draft nor error."""
 
     def usage_of(self, call: Call) -> Usage:
@@ -41,7 +41,7 @@ class Accounting(Protocol):
 
 def usage_of(provider: Provider, call: Call) -> Usage:
     """What a call that was cut off came to, as far as its provider knows."""
-    return provider.usage_of(call) if isinstance(provider, Accounting) else Usage()
+    return provider.usage_of(call) if isinstance(provider, UsageSource) else Usage()
 
 
 class Day(Protocol):

@@ -22,25 +22,25 @@ from moa_mcp.domain.spend import DUST, Spend
 from moa_mcp.providers.base import Day
 from moa_mcp.providers.prices import Rates
 
-LETTERS_PER_TOKEN = 3
+CHARS_PER_TOKEN = 3
 """Fewer than there are in any usual text of ASCII, so that an estimate is rather too high."""
 
-MOST_OUTPUT = 8192
+MAX_OUTPUT_TOKENS = 8192
 """Tokens that are reserved for an answer without a max_tokens of its own."""
 
-LEAST_OUTPUT = 1024
+MIN_OUTPUT_TOKENS = 1024
 """An answer gets at least this many tokens (or its max_tokens), or its call is not made."""
 
-STEP = 2048
+EXTENSION_TOKENS = 2048
 """Tokens by which a reservation grows that an answer has outgrown."""
 
 
-def tokens_in(text: str) -> float:
+def estimate_tokens(text: str) -> float:
     """About how many tokens a text has, rather too many than too few: beyond ASCII, one for each character."""
     if text.isascii():
-        return len(text) / LETTERS_PER_TOKEN
+        return len(text) / CHARS_PER_TOKEN
     plain = len(text.encode("ascii", "ignore"))
-    return len(text) - plain + plain / LETTERS_PER_TOKEN
+    return len(text) - plain + plain / CHARS_PER_TOKEN
 
 
 @dataclass(slots=True)
@@ -58,10 +58,10 @@ class Reservation:
     again: bool = False
 
     @classmethod
-    def wanted_by(cls, call: Call, rates: Rates | None) -> Reservation:
+    def for_call(cls, call: Call, rates: Rates | None) -> Reservation:
         """What a call may come to, at the rates of requests as long as it is."""
-        read = ceil(sum(tokens_in(message.text) for message in call.messages))
-        written = 0 if call.kind == "embedding" else call.max_tokens or MOST_OUTPUT
+        read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
+        written = 0 if call.kind == "embedding" else call.max_tokens or MAX_OUTPUT_TOKENS
         return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
 
     @property
@@ -117,7 +117,7 @@ class Drawn:
             calls, tokens, usd = calls + 1, tokens + one.tokens, usd + one.cost_usd
         for one in (*self._announced.values(), *self.held, *self.asking):
             if one.output_tokens:
-                tokens, usd = tokens + STEP, usd + (one.price_of(0, STEP) or 0.0)
+                tokens, usd = tokens + EXTENSION_TOKENS, usd + (one.price_of(0, EXTENSION_TOKENS) or 0.0)
         again = self._again + sum(map(self._is_again, self.asking))
         return Spend(max(calls, self._planned + again), tokens, usd)
 
@@ -146,8 +146,8 @@ class Drawn:
 
     def grow(self, held: Reservation) -> None:
         """The answer of a call under way takes another step."""
-        held.output_tokens += STEP
-        self.reserved += Spend(0, STEP, held.price_of(0, STEP) or 0.0)
+        held.output_tokens += EXTENSION_TOKENS
+        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(0, EXTENSION_TOKENS) or 0.0)
 
     def end(self, held: Reservation, used: Usage) -> None:
         """A call has ended, and came to so much."""
@@ -174,7 +174,7 @@ class Budget:
         self._drawn = drawn or Drawn(0)
         self._day: Day | None = None
 
-    def book(self, record: CallRecord) -> None:
+    def count_resumed(self, record: CallRecord) -> None:
         """Count a call that was made before: the run was resumed. What panels came to their own calls tell."""
         self._calls -= record.attempts
         self._spend(record.outcome.usage)
@@ -218,17 +218,17 @@ class Budget:
                 break
             self._changed = self._changed or anyio.Event()
             await self._changed.wait()
-        if room < min(wanted.output_tokens, LEAST_OUTPUT):
+        if room < min(wanted.output_tokens, MIN_OUTPUT_TOKENS):
             raise ProviderError(Reason.BUDGET, self._what_is_left())
         wanted.output_tokens = room
 
     def extend(self, held: Reservation) -> bool:
         """Let an answer that has outgrown its reservation go on; False if there is no room for that."""
-        step, day = Reservation(0, STEP, held.rates), self._day
-        if self._room_in_run(step) < STEP:
+        step, day = Reservation(0, EXTENSION_TOKENS, held.rates), self._day
+        if self._room_in_run(step) < EXTENSION_TOKENS:
             return False
         # An answer may come faster than the day can be asked for more: it is cut only once the day has no more.
-        if day is not None and day.exhausted and self._room_in_day(day, step) < STEP:
+        if day is not None and day.exhausted and self._room_in_day(day, step) < EXTENSION_TOKENS:
             return False
         self._drawn.grow(held)
         if day is not None and not day.amount.covers(self._drawn.wanted()):

@@ -22,7 +22,7 @@ Address = tuple[str, int]
 """A host, by name or number, and a port."""
 
 
-def refusal(headers: Mapping[str, str]) -> str | None:
+def loop_problem(headers: Mapping[str, str]) -> str | None:
     """Why a request with these headers (names in lower case) is not served; None if it is no panel's own."""
     if headers.get(DEPTH_HEADER, "0").strip() in {"", "0"}:
         return None
@@ -36,10 +36,10 @@ def is_own(base_url: str, listening: Collection[Address]) -> bool:
     """Whether `base_url` leads to one of the addresses that this process listens on."""
     parts = urlsplit(base_url)
     host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
-    return any(port == own_port and _meet(host, own) for own, own_port in listening)
+    return any(port == own_port and _reaches(host, own) for own, own_port in listening)
 
 
-def _meet(host: str, own: str) -> bool:
+def _reaches(host: str, own: str) -> bool:
     """Whether a connection to `host` arrives at a socket that is bound to `own`."""
     if _is_loopback(host) or _is_any(host):
         return _is_loopback(own) or _is_any(own)

@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 import anyio
 
 from moa_mcp.domain.endpoints import Endpoint, split_model
-from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, nearest
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects import anthropic, openai
 from moa_mcp.providers.dialects.demo import DemoProvider
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
-from moa_mcp.providers.dialects.json_access import mapping, sequence, words
+from moa_mcp.providers.dialects.json_access import mapping, sequence, string
 from moa_mcp.providers.loop_guard import Address, is_own
 from moa_mcp.providers.prices import FREE, Rates, rates
 from moa_mcp.providers.sandbox import SandboxProvider
 from moa_mcp.providers.wire import keys
-from moa_mcp.providers.wrappers.by_kind import ByKind
-from moa_mcp.providers.wrappers.circuit_breaker import Cooling
-from moa_mcp.providers.wrappers.concurrency_limit import Limited
-from moa_mcp.providers.wrappers.key_redaction import Redacting
-from moa_mcp.providers.wrappers.pricing import Metered
-from moa_mcp.providers.wrappers.timeouts import Patience, Timed
+from moa_mcp.providers.wrappers.by_kind import KindRouter
+from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
+from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
+from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
+from moa_mcp.providers.wrappers.pricing import Pricing
+from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
 
-LOCAL_SECONDS = 0.5
+LOCAL_TIMEOUT_SECONDS = 0.5
 """How long a local endpoint may take to list its models: one that is there answers at once."""
 
 
@@ -47,7 +47,7 @@ class Registry:
         self,
         endpoints: Mapping[str, Endpoint],
         environ: Mapping[str, str],
-        patience: Patience | None = None,
+        timeouts: TimeoutSettings | None = None,
         *,
         use_proxy_env: bool = False,
     ) -> None:
@@ -55,7 +55,7 @@ class Registry:
         """What this process listens on itself: no call may go there."""
         self._endpoints = endpoints
         self._environ = environ
-        self._patience = patience
+        self._timeouts = timeouts
         self._use_proxy_env = use_proxy_env
         self._sandbox = SandboxProvider()
         self._providers: dict[str, Provider] = {}
@@ -82,11 +82,11 @@ class Registry:
             return None
         return endpoint.api_key_env
 
-    def usable(self, model: str) -> bool:
+    def is_usable(self, model: str) -> bool:
         """Whether the model could be asked: its endpoint is known, and has the key that it needs."""
         return split_model(model)[0] in self._endpoints and self.missing_key(model) is None
 
-    def check(self, models: Iterable[str]) -> None:
+    def check_usable(self, models: Iterable[str]) -> None:
         """Make sure that all these models could be asked.
 
         Raises:
@@ -99,7 +99,7 @@ class Registry:
             if name not in self._endpoints:
                 raise InvalidRequest(self._unknown(name, model))
             if is_own(self._endpoints[name].base_url, self.listening):
-                raise InvalidRequest(_asks_itself(name))
+                raise InvalidRequest(_own_address_error(name))
             if variable := self.missing_key(model):
                 wanting.setdefault(variable, model)
         if wanting:
@@ -109,9 +109,9 @@ class Registry:
         """The endpoint's own names of the models it offers now; none if it does not answer at once."""
         body: object = None
         client = self._client(self._endpoints[provider])  # what it takes to load one is not the server's time
-        with anyio.move_on_after(LOCAL_SECONDS), suppress(ProviderError):
+        with anyio.move_on_after(LOCAL_TIMEOUT_SECONDS), suppress(ProviderError):
             body = await client.get("/models")
-        ids = (one_line(words(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
+        ids = (one_line(string(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
         return [model for model in ids if model]
 
     def rates(self, model: str) -> Rates | None:
@@ -138,23 +138,23 @@ class Registry:
         A call's time runs from its turn on, and whether the route rests is looked up when its turn has come:
         what waited in the queue behind the first refusal is not sent after it.
         """
-        timed = Timed(Metered(self._masked(endpoint), endpoint), self._patience)
-        return Limited(Cooling(timed), endpoint.max_concurrency)
+        timed = Timeouts(Pricing(self._with_key_redaction(endpoint), endpoint), self._timeouts)
+        return ConcurrencyLimit(CircuitBreaker(timed), endpoint.max_concurrency)
 
-    def _masked(self, endpoint: Endpoint) -> Provider:
+    def _with_key_redaction(self, endpoint: Endpoint) -> Provider:
         adapter = self._adapter(endpoint)
         key = keys.key_of(endpoint, self._environ)
-        return Redacting(adapter, key) if key else adapter
+        return KeyRedaction(adapter, key) if key else adapter
 
     def _adapter(self, endpoint: Endpoint) -> Provider:
         match endpoint.dialect:
             case "openai":
                 http = self._client(endpoint)
-                return ByKind(openai.OpenAIProvider(endpoint, http), EmbeddingsProvider(http))
+                return KindRouter(openai.OpenAIProvider(endpoint, http), EmbeddingsProvider(http))
             case "anthropic":
-                return ByKind(anthropic.AnthropicProvider(self._client(endpoint)), None)
+                return KindRouter(anthropic.AnthropicProvider(self._client(endpoint)), None)
             case "demo":
-                return ByKind(DemoProvider(), None)
+                return KindRouter(DemoProvider(), None)
 
     def _client(self, endpoint: Endpoint) -> Http:
         if endpoint.name not in self._clients:
@@ -170,12 +170,12 @@ class Registry:
     def _unknown(self, name: str, model: str) -> str:
         return (
             f"There is no provider {name!r}, which the model id {model!r} begins with. "
-            f"Known, nearest first: {', '.join(nearest(name, self._endpoints))}. "
+            f"Known, nearest first: {', '.join(sort_by_closeness(name, self._endpoints))}. "
             "Correct the id, or declare the provider in the configuration file."
         )
 
 
-def _asks_itself(name: str) -> str:
+def _own_address_error(name: str) -> str:
     return (
         f"The base_url of provider {name!r} leads to this very server, which would ask itself without end. "
         "Correct it in the configuration file."

@@ -8,37 +8,37 @@ from moa_mcp.domain.model import Call, Run
 from moa_mcp.providers.base import Day, Provider
 from moa_mcp.providers.budget import Budget, Drawn, Reservation
 from moa_mcp.providers.prices import Rates
-from moa_mcp.providers.usage import Account
-from moa_mcp.providers.wrappers.budgeted import Budgeted
-from moa_mcp.providers.wrappers.keep_partial import Salvaging
-from moa_mcp.providers.wrappers.retrying import Allowance, Retrying
-from moa_mcp.providers.wrappers.unsupported_settings import Adapting, Refusals
+from moa_mcp.providers.usage import UsageTracker
+from moa_mcp.providers.wrappers.budgeted import BudgetLimit
+from moa_mcp.providers.wrappers.keep_partial import KeepPartial
+from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
+from moa_mcp.providers.wrappers.unsupported_settings import DropUnsupportedSettings, UnsupportedSettings
 
 
-class PerRun:
+class RunProviderFactory:
     """Makes the provider of each run out of the one of the process.
 
-    `rates` knows what a model costs per token; `draw` gives numbers from 0 up to 1 for the jitter. What models
+    `rates` knows what a model costs per token; `random` gives numbers from 0 up to 1 for the jitter. What models
     were found to refuse is remembered over all runs.
     """
 
-    def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], draw: Callable[[], float]) -> None:
+    def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], random: Callable[[], float]) -> None:
         self._inner = inner
         self._rates = rates
-        self._draw = draw
-        self._refusals = Refusals()
+        self._random = random
+        self._unsupported = UnsupportedSettings()
 
     def __call__(self, run: Run) -> RunProvider:
         """The provider of a run; the calls that it has made already count against its ceilings."""
         drawn = Drawn(run.calls_left)
-        budget, account = Budget(run.limits, drawn), Account()
-        allowance = Allowance.of(run.planned_calls, run.limits.max_calls)
+        budget, account = Budget(run.limits, drawn), UsageTracker()
+        allowance = RetryBudget.for_plan(run.planned_calls, run.limits.max_calls)
         for record in run.sent:
-            budget.book(record)
-            allowance.book(record)
-        paid = Budgeted(self._inner, budget, account, self._rates)
-        adapting = Adapting(Salvaging(paid), self._refusals, run.task.nonce, allowance)
-        return RunProvider(Retrying(adapting, allowance, self._draw), account, budget, drawn, paid.wanted)
+            budget.count_resumed(record)
+            allowance.count_resumed(record)
+        paid = BudgetLimit(self._inner, budget, account, self._rates)
+        adapting = DropUnsupportedSettings(KeepPartial(paid), self._unsupported, run.task.nonce, allowance)
+        return RunProvider(Retrying(adapting, allowance, self._random), account, budget, drawn, paid.wanted)
 
 
 class RunProvider:
@@ -47,7 +47,7 @@ class RunProvider:
     def __init__(
         self,
         first: Provider,
-        account: Account,
+        account: UsageTracker,
         budget: Budget,
         drawn: Drawn,
         wanted: Callable[[Call], Reservation],

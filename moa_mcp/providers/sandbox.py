@@ -19,10 +19,10 @@ import anyio.to_thread
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Usage
-from moa_mcp.domain.statements import assigned, statements
-from moa_mcp.domain.text import one_line, repair
+from moa_mcp.domain.statements import assigned_names, split_statements
+from moa_mcp.domain.text import fix_surrogates, one_line
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.json_access import count, mapping, words
+from moa_mcp.providers.dialects.json_access import count, mapping, string
 
 if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits
@@ -32,11 +32,11 @@ STATEMENT_SECONDS = 2.0
 PROGRAM_SECONDS = 10.0
 """How long one call may take in all, before its process is ended."""
 MEMORY_BYTES = 32 * 1024 * 1024
-MOST_STATE_BYTES = 256 * 1024
+MAX_STATE_BYTES = 256 * 1024
 """A program whose variables take more cannot be kept in a journal."""
-LONGEST_VALUE = 2_000
-LONGEST_ANSWER = 20_000
-AT_ONCE = 2
+MAX_VALUE_CHARS = 2_000
+MAX_ANSWER_CHARS = 20_000
+MAX_PROCESSES = 2
 """Programs that run at the same time."""
 
 MISSING = "no program can be run here: the extra 'code' is not installed (pip install 'moa-mcp[code]')"
@@ -62,13 +62,13 @@ class SandboxProvider:
         except ValueError:
             raise ProviderError(Reason.MALFORMED, "a code call without a program") from None
         # Whoever leaves need not wait: the process ends by its own time limit, and the thread with it.
-        told = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
-        return Draft(json.dumps(told), call.model, "stop", Usage(0, 0, 0.0))
+        report = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
+        return Draft(json.dumps(report), call.model, "stop", Usage(0, 0, 0.0))
 
 
 @cache
 def _limiter() -> anyio.CapacityLimiter:
-    return anyio.CapacityLimiter(AT_ONCE)
+    return anyio.CapacityLimiter(MAX_PROCESSES)
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,13 +83,13 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
             program = _Program(request)
             with pool.checkout(limits=_LIMITS, os_policy={"sleep": "zero", "random_start": {"seed": 0}}) as session:
                 return program.proceed(session, pool.checkout(limits=_LIMITS))
-    except _Unreadable as error:
+    except _NotRunnable as error:
         return {"status": "error", "error": str(error)}
     except (MontyError, RuntimeError, OSError, TimeoutError) as error:
         return {"status": "lost", "error": f"the sandbox broke: {one_line(str(error))}"}
 
 
-class _Unreadable(Exception):
+class _NotRunnable(Exception):
     """The program as a whole cannot be run."""
 
 
@@ -98,11 +98,11 @@ class _Program:
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._request = request
-        self._statements = _statements(words(request.get("program")))
+        self._statements = _statements(string(request.get("program")))
         self._at = count(request.get("at")) or 0
         self._left = count(request.get("steps")) or 0
         self._pauses = bool(request.get("pauses"))
-        self._state = words(request.get("state"))
+        self._state = string(request.get("state"))
         self._steps = 0
 
     def proceed(self, session: MontySession, spare: MontySession) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class _Program:
 
     def _first(self, session: MontySession) -> dict[str, Any] | None:
         """Restore where the program stands, and finish the statement that waits for a value, if one does."""
-        if snapshot := words(self._request.get("snapshot")):
+        if snapshot := string(self._request.get("snapshot")):
             from pydantic_monty import CollectString
 
             waiting = session.load_snapshot(base64.b64decode(snapshot), print_callback=CollectString())
@@ -139,12 +139,12 @@ class _Program:
         from pydantic_monty import CollectString
 
         while self._at < len(self._statements):
-            self._state = _kept(session.dump())
+            self._state = _keep_state(session.dump())
             self._step()
             if waits := self._drive(session.feed_start(self._current(), print_callback=CollectString())):
                 return waits
             self._at += 1
-        self._state = _kept(session.dump())
+        self._state = _keep_state(session.dump())
         return _answer(session)
 
     def _drive(self, snapshot: Any) -> dict[str, Any] | None:
@@ -155,9 +155,9 @@ class _Program:
             if isinstance(snapshot, FunctionSnapshot) and snapshot.is_os_function:
                 snapshot = snapshot.resume_not_handled()
             elif not isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
-                raise _Unreadable("it waits for itself: asynchronous code is not run here")
+                raise _NotRunnable("it waits for itself: asynchronous code is not run here")
             elif self._pauses:
-                return {"status": "paused", "wanted": _wanted(snapshot), "snapshot": _kept(snapshot.dump())}
+                return {"status": "paused", "wanted": _wanted(snapshot), "snapshot": _keep_state(snapshot.dump())}
             elif isinstance(snapshot, FunctionSnapshot):
                 missing = NameError(f"name {snapshot.function_name!r} is not defined")
                 snapshot = snapshot.resume({"exception": missing})
@@ -167,7 +167,7 @@ class _Program:
 
     def _step(self) -> None:
         if self._steps >= self._left:
-            raise _Unreadable("it takes more steps than it may")
+            raise _NotRunnable("it takes more steps than it may")
         self._steps += 1
 
     def _current(self) -> str:
@@ -178,16 +178,16 @@ class _Program:
         if not self._state:
             return ""
         session.load_session(base64.b64decode(self._state))
-        names = dict.fromkeys(name for one in self._statements for name in assigned(one))
+        names = dict.fromkeys(name for one in self._statements for name in assigned_names(one))
         shown = ((name, _value(session, name)) for name in names)
         return "\n".join(f"{name} = {value}" for name, value in shown if value is not None)
 
 
 def _statements(program: str) -> list[str]:
     try:
-        return statements(program)
+        return split_statements(program)
     except ValueError as error:
-        raise _Unreadable(f"it is not Python: {one_line(str(error), 120)}") from None
+        raise _NotRunnable(f"it is not Python: {one_line(str(error), 120)}") from None
 
 
 def _answered(snapshot: Any, value: Any) -> Any:
@@ -203,23 +203,23 @@ def _wanted(snapshot: Any) -> str:
     if name := getattr(snapshot, "variable_name", None):
         return str(name)
     given = [*map(_text, snapshot.args), *(f"{key}={_text(value)}" for key, value in snapshot.kwargs.items())]
-    return f"{snapshot.function_name}({', '.join(given)})"[:LONGEST_VALUE]
+    return f"{snapshot.function_name}({', '.join(given)})"[:MAX_VALUE_CHARS]
 
 
 def _answer(session: MontySession) -> dict[str, Any]:
-    shown = _value(session, "answer", LONGEST_ANSWER)
+    shown = _value(session, "answer", MAX_ANSWER_CHARS)
     if shown is None:
         return {"status": "error", "error": "it ended without setting `answer`"}
     return {"status": "done", "answer": shown}
 
 
-def _value(session: MontySession, name: str, longest: int = LONGEST_VALUE) -> str | None:
+def _value(session: MontySession, name: str, max_chars: int = MAX_VALUE_CHARS) -> str | None:
     """A variable as text, None if it is not set."""
     from pydantic_monty import MontyError
 
     with suppress(MontyError):
         value = session.feed_run(name, external_lookup={})
-        return repair(value if isinstance(value, str) and name == "answer" else _text(value))[:longest]
+        return fix_surrogates(value if isinstance(value, str) and name == "answer" else _text(value))[:max_chars]
     return None
 
 
@@ -230,7 +230,7 @@ def _text(value: Any) -> str:
         return f"a {type(value).__name__} too large to show"
 
 
-def _kept(dump: bytes) -> str:
-    if len(dump) > MOST_STATE_BYTES:
-        raise _Unreadable("its variables take too much room")
+def _keep_state(dump: bytes) -> str:
+    if len(dump) > MAX_STATE_BYTES:
+        raise _NotRunnable("its variables take too much room")
     return base64.b64encode(dump).decode()

@@ -9,7 +9,7 @@ from moa_mcp.domain.model import Call, Usage
 NOT_SENT = Usage(attempts=0)
 
 
-class Account:
+class UsageTracker:
     """Lives for one run, in which no two calls have the same id."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Account:
     def add(self, call: Call, used: Usage) -> Usage:
         """Count a try of a call, and return what the call came to by now."""
         before = self._usages.get(call.id)
-        self._usages[call.id] = total = used if before is None else _together(before, used)
+        self._usages[call.id] = total = used if before is None else _sum(before, used)
         return total
 
     def usage_of(self, call: Call) -> Usage:
@@ -26,7 +26,7 @@ class Account:
         return self._usages.get(call.id) or NOT_SENT
 
 
-def _together(one: Usage, other: Usage) -> Usage:
+def _sum(one: Usage, other: Usage) -> Usage:
     """Both usages as one. A try that reached no model adds nothing; a price that is not known makes none known."""
     attempts = one.attempts + other.attempts
     paid = [used for used in (one, other) if replace(used, attempts=0) != NOT_SENT]

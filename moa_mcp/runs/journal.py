@@ -17,17 +17,17 @@ from moa_mcp.domain.errors import MoAError, ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import Booking, Outlay, Provider
-from moa_mcp.store.daily_budget import Hold
+from moa_mcp.store.daily_budget import DayReservation
 
-Write = Callable[[Sequence[CallRecord], Hold, Spend], Awaitable[Hold | None]]
+Write = Callable[[Sequence[CallRecord], DayReservation, Spend], Awaitable[DayReservation | None]]
 """Writes records down, and books the hold's `sent` in a hold that grows to so much, all or none; it is safe once it
 returns. None: the run is another server's by now."""
 
-Tell = Callable[[CallRecord], None]
+OnWritten = Callable[[CallRecord], None]
 """Hears of each record in the order of their ends. Must not block."""
 
 
-class TakenOver(MoAError):
+class RunTakenOver(MoAError):
     """The run that the journal is of goes on in another server."""
 
 
@@ -42,15 +42,15 @@ class StoredJournal:
     def __init__(
         self,
         known: Mapping[str, CallRecord],
-        hold: Hold,
+        reservation: DayReservation,
         write: Write,
-        tell: Tell,
+        on_written: OnWritten,
         soon: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:
         self.known = known
-        self.hold = hold
+        self.hold = reservation
         self._write = write
-        self._tell = tell
+        self._on_written = on_written
         self._soon = soon
         self._turn = anyio.Lock(fast_acquire=True)
         self._pending: list[CallRecord] = []
@@ -88,11 +88,11 @@ class StoredJournal:
         """Take a record."""
         self._pending.append(record)
 
-    async def safe(self) -> None:
+    async def wait_written(self) -> None:
         """Wait until all that was added is written down. Raises TakenOver: the calls to come are another server's."""
         await self.write()
         if not self._ours:
-            raise TakenOver("Another server went on with this run, because this one was silent for too long.")
+            raise RunTakenOver("Another server went on with this run, because this one was silent for too long.")
 
     async def book(self) -> None:
         """Wait until all is booked that is about to be sent. Raises ProviderError: it is another server's to send."""
@@ -111,22 +111,22 @@ class StoredJournal:
         Cancelled, it leaves what is not safe to whoever writes next.
         """
         async with self._turn:
-            records, hold, amount = self.pending, self.hold, self.amount
+            records, reservation, amount = self.pending, self.hold, self.amount
             if self._outlay is not None:
-                hold, amount = replace(hold, sent=self._outlay.sent), self._outlay.wanted()
-            if records or not self.sent.covers(hold.sent) or not self.amount.covers(amount):
-                written = await self._write(records, hold, amount)
+                reservation, amount = replace(reservation, sent=self._outlay.sent), self._outlay.wanted()
+            if records or not self.sent.covers(reservation.sent) or not self.amount.covers(amount):
+                written = await self._write(records, reservation, amount)
                 self._ours = written is not None
                 self.hold = written or self.hold
                 self.exhausted = not self.hold.amount.covers(amount)
-                self._tell_of(len(records))
+                self._report_written(len(records))
 
     def close(self) -> None:
         """Tell of what could not be written down in time: it was paid for, safe or not."""
-        self._tell_of(len(self._pending))
+        self._report_written(len(self._pending))
         self._outlay = None
 
-    def _tell_of(self, count: int) -> None:
+    def _report_written(self, count: int) -> None:
         for record in self._pending[:count]:
-            self._tell(record)
+            self._on_written(record)
         del self._pending[:count]

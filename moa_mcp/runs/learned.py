@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-MOST_TEXTS = 16
+MAX_TEXTS = 16
 """Of one owner. They are written down with each of the owner's runs, so there are few."""
 
-MOST_OWNERS = 256
+MAX_OWNERS = 256
 
 
-class Memory:
+class LearnedTexts:
     """Texts by owner and key."""
 
     def __init__(self) -> None:
         self._texts: dict[str, dict[str, str]] = {}
 
-    def of(self, owner: str) -> Mapping[str, str]:
+    def known_to(self, owner: str) -> Mapping[str, str]:
         """What is known for an owner, by key; nobody else's."""
         return dict(self._texts.get(owner, {}))
 
@@ -28,6 +28,6 @@ class Memory:
         if not texts:
             return
         known = {**self._texts.pop(owner, {}), **texts}
-        self._texts[owner] = dict(list(known.items())[-MOST_TEXTS:])
-        if len(self._texts) > MOST_OWNERS:
+        self._texts[owner] = dict(list(known.items())[-MAX_TEXTS:])
+        if len(self._texts) > MAX_OWNERS:
             del self._texts[next(iter(self._texts))]

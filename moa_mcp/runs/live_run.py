@@ -12,49 +12,49 @@ from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
 from moa_mcp.runs.endings import CANCEL, Stop
 from moa_mcp.runs.journal import StoredJournal
-from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, Listener, RunPlanned
+from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, EventHandler, RunPlanned
 
 
 @dataclass(slots=True)
 class LiveRun:
     """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
 
-    `handed_back` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
+    `detached` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
     was; `final` what it came to, once it is `done`.
     """
 
-    begun: Run
+    initial: Run
     journal: StoredJournal
     records: list[CallRecord] = field(default_factory=list[CallRecord])
     stopped: Stop | None = None
     final: Run | None = None
-    listeners: list[Listener] = field(default_factory=list[Listener])
+    handlers: list[EventHandler] = field(default_factory=list[EventHandler])
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
-    attached: int = 0
-    handed_back: bool = False
+    waiters: int = 0
+    detached: bool = False
     started: float = field(default_factory=anyio.current_time)
-    taken_before: float = 0.0
+    elapsed_before_resume: float = 0.0
 
     @property
     def run(self) -> Run:
         """The run with all that has ended by now."""
-        return self.final or self.begun.with_records(self.records)
+        return self.final or self.initial.with_records(self.records)
 
-    def now(self) -> Run:
+    def snapshot(self) -> Run:
         """The run as it is at this moment, with the seconds it has taken so far."""
-        return self.final or replace(self.run, seconds=self.seconds())
+        return self.final or replace(self.run, seconds=self.elapsed_seconds())
 
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
-        return self.taken_before + anyio.current_time() - self.started
+        return self.elapsed_before_resume + anyio.current_time() - self.started
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event into the run's state and pass it on."""
         if isinstance(event, CallEnded | BranchEnded):
             self.records.append(event.record)
-        for listener in tuple(self.listeners):
-            listener(event)
+        for handler in tuple(self.handlers):
+            handler(event)
 
     def stop(self, stop: Stop) -> None:
         """End its calls. Only a cancel takes the place of an earlier reason."""
@@ -73,16 +73,16 @@ class LiveRun:
         return Spend.on((*self.records, *self.journal.pending))
 
     @contextmanager
-    def heard_by(self, listener: Listener | None) -> Generator[None]:
-        """Let `listener` hear of the run while the block lasts, of the calls that ended before first."""
-        if listener is None:
+    def handled_by(self, handler: EventHandler | None) -> Generator[None]:
+        """Let `handler` hear of the run while the block lasts, of the calls that ended before first."""
+        if handler is None:
             yield
             return
-        listener(RunPlanned(self.begun.planned_calls))
+        handler(RunPlanned(self.initial.planned_calls))
         for record in self.run.calls:
-            listener(CallEnded(record, replayed=True))
-        self.listeners.append(listener)
+            handler(CallEnded(record, replayed=True))
+        self.handlers.append(handler)
         try:
             yield
         finally:
-            self.listeners.remove(listener)
+            self.handlers.remove(handler)

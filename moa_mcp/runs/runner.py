@@ -20,7 +20,7 @@ from moa_mcp.providers.base import Provider, usage_of
 logger = logging.getLogger(__name__)
 
 
-GATHER_SECONDS = 0.005
+WRITE_DELAY_SECONDS = 0.005
 """How long a call that has ended waits for others to be written down with: a commit each would hold up the layer."""
 
 
@@ -68,13 +68,13 @@ class BranchEnded:
     record: CallRecord
 
 
-def ended(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
+def end_event(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
     """The event of the end of a call, or of a flow in a call's place."""
     return BranchEnded(record) if record.call.kind == "panel" else CallEnded(record, replayed)
 
 
 Event: TypeAlias = RunPlanned | BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
-Listener = Callable[[Event], None]
+EventHandler = Callable[[Event], None]
 """Hears of each event at once; must not block."""
 
 
@@ -98,7 +98,7 @@ class Journal(Protocol):
         """Write down what was added."""
         ...
 
-    async def safe(self) -> None:
+    async def wait_written(self) -> None:
         """Wait until all that was added is written down; no batch starts before."""
         ...
 
@@ -108,7 +108,7 @@ class Runner:
     """Drives flows over a provider, within a time, and keeps a journal of what they finish."""
 
     provider: Provider
-    listen: Listener
+    on_event: EventHandler
     journal: Journal
     deadline_seconds: float
 
@@ -127,7 +127,7 @@ class Runner:
         """`drive`, with the batches' shares of time taken of the time from `start` to `end`."""
         batch = next(flow)
         while True:
-            self.listen(BatchStarted(batch))
+            self.on_event(BatchStarted(batch))
             outcomes = await _Fanout(self, batch, start + (end - start) * batch.until).run()
             try:
                 batch = flow.send(outcomes)
@@ -135,7 +135,7 @@ class Runner:
                 answer: Answer = stop.value
                 return answer
             self.journal.announce(first_calls(batch, self.journal.known))
-            await self.journal.safe()
+            await self.journal.wait_written()
 
 
 def first_calls(batch: Batch, known: Collection[str] = ()) -> Iterator[Call]:
@@ -152,24 +152,24 @@ class _Fanout:
     def __init__(self, runner: Runner, batch: Batch, deadline: float) -> None:
         self._runner = runner
         self._batch = batch
-        self._asked = batch.asked
+        self._calls = batch.all_calls
         self._outcomes: dict[str, Outcome] = {}
         self._scope = anyio.CancelScope(deadline=deadline)
         self._given_up = Reason.DEADLINE
         self._complete = anyio.Event()
-        self._gathering = False
+        self._writing_soon = False
 
     async def run(self) -> list[Outcome]:
         with self._scope:
             async with anyio.create_task_group() as group:
                 for call in self._batch.calls:
-                    group.start_soon(self._one, call, name=f"call {call.id}")
+                    group.start_soon(self._run_call, call, name=f"call {call.id}")
                 for branch in self._batch.branches:
-                    group.start_soon(self._branch, branch, name=f"branch {branch.id}")
-        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._asked]
+                    group.start_soon(self._run_branch, branch, name=f"branch {branch.id}")
+        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._calls]
 
-    async def _branch(self, branch: Branch) -> None:
-        if self._was_left_behind(branch):
+    async def _run_branch(self, branch: Branch) -> None:
+        if self._was_skipped_before(branch):
             return
         started = anyio.current_time()
         try:
@@ -178,11 +178,11 @@ class _Fanout:
         except MoAError as error:
             outcome = Failure(Reason.PANEL, one_line(str(error)))
         except anyio.get_cancelled_exc_class():
-            self._left(branch.call, started)
+            self._record_cut_off(branch.call, started)
             raise
-        await self._ended(CallRecord(branch.call, outcome, anyio.current_time() - started))
+        await self._record(CallRecord(branch.call, outcome, anyio.current_time() - started))
 
-    def _was_left_behind(self, branch: Branch) -> bool:
+    def _was_skipped_before(self, branch: Branch) -> bool:
         """Whether the layer went on without a branch before the run was resumed: then it does so again."""
         known = self._runner.journal.known
         record = known.get(branch.id)
@@ -190,56 +190,56 @@ class _Fanout:
             return False
         inner = (one for one in known.values() if one.call.id.startswith(f"{branch.id}/"))
         for one in (*inner, record):
-            self._runner.listen(ended(one, replayed=True))
+            self._runner.on_event(end_event(one, replayed=True))
         self._settle(branch.call, record.outcome)
         return True
 
-    async def _one(self, call: Call) -> None:
+    async def _run_call(self, call: Call) -> None:
         if known := self._runner.journal.known.get(call.id):
-            self._runner.listen(ended(known, replayed=True))
+            self._runner.on_event(end_event(known, replayed=True))
             self._settle(call, known.outcome)
             return
-        self._runner.listen(CallStarted(call))
+        self._runner.on_event(CallStarted(call))
         started = anyio.current_time()
         try:
             outcome = await self._outcome_of(call)
         except anyio.get_cancelled_exc_class():
-            self._left(call, started)
+            self._record_cut_off(call, started)
             raise
-        await self._ended(CallRecord(call, outcome, anyio.current_time() - started))
+        await self._record(CallRecord(call, outcome, anyio.current_time() - started))
 
-    async def _ended(self, record: CallRecord) -> None:
+    async def _record(self, record: CallRecord) -> None:
         self._settle(record.call, record.outcome)
         self._runner.journal.add(record)
-        if len(self._outcomes) == len(self._asked):
+        if len(self._outcomes) == len(self._calls):
             self._complete.set()  # what is not written down yet will be with what comes of it
-        elif not self._gathering:  # else whoever is waiting takes it along
-            await self._gather()
+        elif not self._writing_soon:  # else whoever is waiting takes it along
+            await self._write_soon()
 
-    async def _gather(self) -> None:
+    async def _write_soon(self) -> None:
         """Write down what ends within a moment, unless that is all there is to end."""
-        self._gathering = True
-        with anyio.move_on_after(GATHER_SECONDS):
+        self._writing_soon = True
+        with anyio.move_on_after(WRITE_DELAY_SECONDS):
             await self._complete.wait()
             return
-        self._gathering = False
+        self._writing_soon = False
         await self._runner.journal.write()
 
-    def _left(self, call: Call, started: float) -> None:
+    def _record_cut_off(self, call: Call, started: float) -> None:
         """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
         seconds, used = anyio.current_time() - started, usage_of(self._runner.provider, call)
         if self._time_is_up():
             self._runner.journal.add(CallRecord(call, Failure(self._given_up, usage=used), seconds))
         else:
-            self._runner.listen(ended(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
+            self._runner.on_event(end_event(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
 
     async def _outcome_of(self, call: Call) -> Outcome:
-        def hear(piece: str) -> None:
+        def on_text(piece: str) -> None:
             if piece:
-                self._runner.listen(TextArrived(call, piece))
+                self._runner.on_event(TextArrived(call, piece))
 
         try:
-            return await self._runner.provider.complete(call, hear)
+            return await self._runner.provider.complete(call, on_text)
         except ProviderError as error:
             return Failure.of(error)
         except Exception as error:
@@ -249,15 +249,15 @@ class _Fanout:
 
     def _settle(self, call: Call, outcome: Outcome) -> None:
         self._outcomes[call.id] = outcome
-        if self._batch.grace_seconds is not None and self._only_stragglers_are_left():
+        if self._batch.grace_seconds is not None and self._is_only_waiting_for_stragglers():
             closing = anyio.current_time() + self._batch.grace_seconds
             if closing < self._scope.deadline:
                 self._scope.deadline = closing
                 self._given_up = Reason.STRAGGLER
 
-    def _only_stragglers_are_left(self) -> bool:
-        waiting = len(self._asked) - len(self._outcomes)
-        if not 0 < waiting <= max(1, len(self._asked) // 5):
+    def _is_only_waiting_for_stragglers(self) -> bool:
+        waiting = len(self._calls) - len(self._outcomes)
+        if not 0 < waiting <= max(1, len(self._calls) // 5):
             return False
         return sum(isinstance(outcome, Draft) for outcome in self._outcomes.values()) >= self._batch.enough
 

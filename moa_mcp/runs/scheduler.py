@@ -1,4 +1,4 @@
-"""The desk: it owns the runs that are going on, so that a run belongs to the server and not to a call.
+"""The scheduler owns the runs that are going on, so that a run belongs to the server and not to a call.
 
 Who may ask what is decided before (service.py); how calls are made is the runner's.
 """
@@ -15,31 +15,31 @@ from types import MappingProxyType
 import anyio
 from anyio.abc import TaskGroup
 
-from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, in_plain_words
+from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_reason
 from moa_mcp.domain.model import Answer, CallRecord, Failure, Run
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
 from moa_mcp.runs.journal import StoredJournal
-from moa_mcp.runs.learned import Memory
+from moa_mcp.runs.learned import LearnedTexts
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, Listener, Runner, ended
+from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, EventHandler, Runner, end_event
 from moa_mcp.runs.upstream_gate import IsSent, UpstreamGate
-from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.daily_budget import Hold, Wanted
+from moa_mcp.store.base import AdmittedRun, RunStore
+from moa_mcp.store.daily_budget import DayReservation, ReservationRequest
 
 logger = logging.getLogger(__name__)
 
-WAITING_ROOM = 16
-"""How many runs may wait for their turn; one more is told that the desk is busy."""
+MAX_QUEUED_RUNS = 16
+"""How many runs may wait for their turn; one more is told that the scheduler is busy."""
 
-DEADLINE = 300.0
+DEFAULT_DEADLINE_SECONDS = 300.0
 """Seconds that a run may take where no limit says otherwise."""
 
-HEARTBEAT = 5.0
+HEARTBEAT_SECONDS = 5.0
 """Seconds between two signs of life to the other servers on the same store."""
 
-PRUNE = 3600.0
+PRUNE_INTERVAL_SECONDS = 3600.0
 """Seconds between two clearances of the store."""
 
 _NOTHING: Mapping[str, CallRecord] = MappingProxyType({})
@@ -48,16 +48,16 @@ _NOTHING: Mapping[str, CallRecord] = MappingProxyType({})
 ProviderFor = Callable[[Run], Provider]
 """Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
 
-Watcher = Callable[[Run, CallRecord | None], None]
+RunHandler = Callable[[Run, CallRecord | None], None]
 """Hears of every run as it began, with each call or branch that ends; and of how it began and ended, with None.
 
 Must not block."""
 
 
-class Desk:
-    """Starts runs, waits on them, stops them. Use it through `open_desk`.
+class RunScheduler:
+    """Starts runs, waits on them, stops them. Use it through `open_scheduler`.
 
-    `memory` has what completed runs learned for their owners' next ones. `gate` is what requests to models go through.
+    `learned` has what completed runs learned for their owners' next ones. `gate` is what requests to models go through.
     """
 
     def __init__(
@@ -75,29 +75,30 @@ class Desk:
         self._turns = anyio.CapacityLimiter(max_concurrent_runs)
         self._live: dict[str, LiveRun] = {}
         self._arriving = 0
-        self._door = anyio.Lock()
-        self._watchers: list[Watcher] = []
+        self._start_lock = anyio.Lock()
+        self._handlers: list[RunHandler] = []
         self._latest_watchers: list[Callable[[Run], None]] = []
-        self.memory = Memory()
+        self.learned = LearnedTexts()
 
-    def watch(self, watcher: Watcher) -> None:
-        """Let `watcher` hear of every run, whoever asked for it, for as long as the desk is open."""
-        self._watchers.append(watcher)
+    def add_handler(self, handler: RunHandler) -> None:
+        """Let `handler` hear of every run, whoever asked for it, for as long as the scheduler is open."""
+        self._handlers.append(handler)
 
-    def watch_latest(self, watcher: Callable[[Run], None]) -> None:
-        """Let `watcher` know each run that becomes its owner's latest because they are given its answer."""
-        self._latest_watchers.append(watcher)
+    def watch_latest(self, handler: Callable[[Run], None]) -> None:
+        """Let `handler` know each run that becomes its owner's latest because they are given its answer."""
+        self._latest_watchers.append(handler)
 
     async def hand_over(self, run: Run) -> Run:
         """The run, for its owner. If it has been completed, it is their latest from now on."""
         if run.status == "completed":
             await self._store.make_latest(run.owner, run.run_id)
-            for watcher in self._latest_watchers:
-                watcher(run)
+            for handler in self._latest_watchers:
+                handler(run)
         return run
 
-    async def start(self, run: Run, wanted: Wanted, since: float | None = None) -> LiveRun | Run:
-        """Begin a run that is the desk's from here on, or return what stands for it in the store (see its `admit`).
+    async def start(self, run: Run, request: ReservationRequest, since: float | None = None) -> LiveRun | Run:
+        """Begin a run that is the scheduler's from here on, or return what stands for it in the store (see its
+        `admit`).
 
         Raises:
             Busy: nothing stands for it, and as many runs as may wait for their turn are waiting already.
@@ -105,33 +106,33 @@ class Desk:
         """
         if not self._has_room and since is not None and (before := await self._store.find(run.owner, run.key, since)):
             return before
-        with self._arrival():
-            match await self._store.admit(run, wanted, since):
-                case Admitted(admitted, hold):
-                    return self._take(admitted, hold)
+        with self._reserve_place():
+            match await self._store.admit(run, request, since):
+                case AdmittedRun(admitted, hold):
+                    return self._launch(admitted, hold)
                 case before:
                     return before
 
-    async def resume(self, owner: str, run_id: str, wanted: Wanted) -> LiveRun | None:
+    async def resume(self, owner: str, run_id: str, request: ReservationRequest) -> LiveRun | None:
         """Go on with an interrupted run where it stopped: what it had paid for is replayed, the rest is called.
 
         None if there is no such run, or somebody else has taken it over. Raises as `start` does.
         """
-        with self._arrival():
-            claimed = await self._store.claim(owner, run_id, wanted)
+        with self._reserve_place():
+            claimed = await self._store.claim(owner, run_id, request)
             if claimed is None:
                 return None
             known = {record.call.id: record for record in (*claimed.run.calls, *claimed.run.panels)}
-            return self._take(claimed.run, claimed.hold, known)
+            return self._launch(claimed.run, claimed.reservation, known)
 
     @contextmanager
-    def _arrival(self) -> Generator[None]:
+    def _reserve_place(self) -> Generator[None]:
         """Keep a place for a run while the store takes it in, which is seen through: else it would be left lying.
 
         Raises Busy where there is no place.
         """
         if not self._has_room:
-            raise Busy(f"{WAITING_ROOM} runs are waiting already. Ask again when one of them is done.")
+            raise Busy(f"{MAX_QUEUED_RUNS} runs are waiting already. Ask again when one of them is done.")
         self._arriving += 1
         try:
             with anyio.CancelScope(shield=True):
@@ -139,15 +140,17 @@ class Desk:
         finally:
             self._arriving -= 1
 
-    def _take(self, run: Run, hold: Hold, known: Mapping[str, CallRecord] = _NOTHING) -> LiveRun:
-        def tell(record: CallRecord) -> None:
-            self._hear(live, ended(record))
+    def _launch(self, run: Run, reservation: DayReservation, known: Mapping[str, CallRecord] = _NOTHING) -> LiveRun:
+        def on_written(record: CallRecord) -> None:
+            self._on_event(live, end_event(record))
 
         write = partial(self._store.write_ahead, run.run_id)
-        live = LiveRun(run, StoredJournal(known, hold, write, tell, self._do_soon), taken_before=run.seconds)
+        live = LiveRun(
+            run, StoredJournal(known, reservation, write, on_written, self._do_soon), elapsed_before_resume=run.seconds
+        )
         self._live[run.run_id] = live
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
-        self._tell(run)
+        self._notify(run)
         return live
 
     def _do_soon(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -159,35 +162,35 @@ class Desk:
 
         self._tasks.start_soon(done)
 
-    async def same(self, owner: str, key: str) -> LiveRun | None:
+    async def find_by_key(self, owner: str, key: str) -> LiveRun | None:
         """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
         for live in tuple(self._live.values()):
-            if (live.begun.owner, live.begun.key) == (owner, key) and await live.goes_on():
+            if (live.initial.owner, live.initial.key) == (owner, key) and await live.goes_on():
                 return live
         return None
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
         """The owner's run of that id, if it is going on."""
         live = self._live.get(run_id)
-        return live if live and live.begun.owner == owner else None
+        return live if live and live.initial.owner == owner else None
 
-    async def wait(self, live: LiveRun, seconds: float | None, listener: Listener | None = None) -> Run:
+    async def wait(self, live: LiveRun, seconds: float | None, handler: EventHandler | None = None) -> Run:
         """Wait for a run's end, at most `seconds` (None: as long as it takes), and return its state then.
 
         A run whose only waiting call is cancelled is interrupted, unless it was handed back before.
         """
-        live.attached += 1
+        live.waiters += 1
         try:
-            with live.heard_by(listener), anyio.move_on_after(seconds):
+            with live.handled_by(handler), anyio.move_on_after(seconds):
                 await live.done.wait()
         except anyio.get_cancelled_exc_class():
-            if live.attached == 1 and not live.handed_back:
+            if live.waiters == 1 and not live.detached:
                 live.stop(DROP)
             raise
         finally:
-            live.attached -= 1
-        live.handed_back = live.handed_back or not live.done.is_set()
-        return live.now()
+            live.waiters -= 1
+        live.detached = live.detached or not live.done.is_set()
+        return live.snapshot()
 
     async def stop(self, live: LiveRun) -> Run:
         """Cancel a run, with its calls, and return what it came to."""
@@ -195,67 +198,67 @@ class Desk:
         await live.done.wait()
         return live.run
 
-    async def collect(self, owner: str, run_id: str) -> Run:
+    async def get_run(self, owner: str, run_id: str) -> Run:
         """The present state of a run, going on or ended.
 
         Raises:
             UnknownRun: the owner has no run of that id.
         """
         if live := self.find(owner, run_id):
-            return live.now()
+            return live.snapshot()
         if run := await self._store.get(owner, run_id):
             return run
         raise UnknownRun(run_id)
 
-    async def keep_house(self) -> None:
+    async def maintain(self) -> None:
         """Tell the other servers, as long as runs go on, that theirs they are not; and clear the store meanwhile."""
         async with anyio.create_task_group() as clearances:
             clear_at = anyio.current_time()
             while True:
-                await anyio.sleep(HEARTBEAT)
+                await anyio.sleep(HEARTBEAT_SECONDS)
                 if not self._live:
                     continue
-                await self._store.beat()
+                await self._store.heartbeat()
                 if anyio.current_time() >= clear_at:
-                    clear_at = anyio.current_time() + PRUNE
+                    clear_at = anyio.current_time() + PRUNE_INTERVAL_SECONDS
                     clearances.start_soon(self._store.prune, name="clearing the store")
 
     @property
     def _has_room(self) -> bool:
-        return len(self._live) + self._arriving < self._turns.total_tokens + WAITING_ROOM
+        return len(self._live) + self._arriving < self._turns.total_tokens + MAX_QUEUED_RUNS
 
-    def _tell(self, run: Run, record: CallRecord | None = None) -> None:
-        for watcher in self._watchers:
-            watcher(run, record)
+    def _notify(self, run: Run, record: CallRecord | None = None) -> None:
+        for handler in self._handlers:
+            handler(run, record)
 
-    def _hear(self, live: LiveRun, event: Event) -> None:
+    def _on_event(self, live: LiveRun, event: Event) -> None:
         match event:
             case CallEnded(record) | BranchEnded(record) if record.call.id in live.journal.known:
                 pass  # replayed: it has been part of the run since that was resumed
             case CallEnded(record) | BranchEnded(record):
-                live.hear(event)
-                self._tell(live.begun, record)
+                live.on_event(event)
+                self._notify(live.initial, record)
             case _:
-                live.hear(event)
+                live.on_event(event)
 
     async def _play(self, live: LiveRun) -> None:
-        final = live.begun
+        final = live.initial
         try:
             final = await self._outcome(live)
         except anyio.get_cancelled_exc_class():
             final = stopped(live.run, live.stopped or SERVER_END)
             raise
         finally:
-            final = replace(final.with_records(live.journal.pending), seconds=live.seconds())
+            final = replace(final.with_records(live.journal.pending), seconds=live.elapsed_seconds())
             with anyio.move_on_after(2, shield=True):
                 await self._close(live, final)
             live.journal.close()
-            if trouble := self._store.trouble():
-                final = replace(final, notes=(*final.notes, trouble))
+            if warning := self._store.take_warning():
+                final = replace(final, notes=(*final.notes, warning))
             live.final = final
             del self._live[final.run_id]
             live.done.set()
-            self._tell(final)
+            self._notify(final)
 
     async def _close(self, live: LiveRun, final: Run) -> None:
         try:
@@ -263,51 +266,51 @@ class Desk:
                 writes.start_soon(live.journal.write)
                 writes.start_soon(self._store.finish, final)
                 if final.status == "cancelled":  # nobody will ask these calls again, so they are part of the account
-                    writes.start_soon(self._store.add_records, final.run_id, _cut_off(final))
+                    writes.start_soon(self._store.add_records, final.run_id, _cut_off_calls(final))
                 writes.start_soon(self._store.settle, live.journal.hold, live.spent())
-                if live.attached:
+                if live.waiters:
                     writes.start_soon(self.hand_over, final)
         except Exception:
             # The answer is there all the same, and the other runs go on.
-            logger.exception("How run %s ended could not be written down", live.begun.run_id)
+            logger.exception("How run %s ended could not be written down", live.initial.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
             with live.scope:
                 async with self._turns:
-                    await self._pass_the_door()
+                    await self._stagger_start()
                     answer = await self._answer(live)
                     return completed(live.run, answer)
         except MoAError as error:
             return replace(live.run, status="failed", error=str(error))
         except Exception:
             # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
-            logger.exception("Run %s broke", live.begun.run_id)
-            return replace(live.run, status="failed", error=in_plain_words(Reason.INTERNAL))
+            logger.exception("Run %s broke", live.initial.run_id)
+            return replace(live.run, status="failed", error=describe_reason(Reason.INTERNAL))
         return stopped(live.run, live.stopped or SERVER_END)
 
-    async def _pass_the_door(self) -> None:
+    async def _stagger_start(self) -> None:
         """Let runs that came together begin one after another.
 
         In step they would all send, wait and read at the same moments, each for as long as all of them take: with
         the store in memory, a hundred at once were a fifth slower.
         """
-        async with self._door:
+        async with self._start_lock:
             pass
 
     async def _answer(self, live: LiveRun) -> Answer:
-        deadline = live.begun.limits.deadline_seconds or DEADLINE
+        deadline = live.initial.limits.deadline_seconds or DEFAULT_DEADLINE_SECONDS
         paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
-        provider = self._provider_for(replace(live.begun, calls=tuple(paid)))
+        provider = self._provider_for(replace(live.initial, calls=tuple(paid)))
         live.journal.keep_for(provider)
         provider = self.gate.guard(provider, partial(live.stop, SERVER_END))
-        runner = Runner(provider, partial(self._hear, live), live.journal, deadline)
-        answer = await runner.drive(mixture(live.begun.task, live.begun.plan))
-        self.memory.learn(live.begun.owner, answer.learned)
+        runner = Runner(provider, partial(self._on_event, live), live.journal, deadline)
+        answer = await runner.drive(mixture(live.initial.task, live.initial.plan))
+        self.learned.learn(live.initial.owner, answer.learned)
         return answer
 
 
-def _cut_off(run: Run) -> list[CallRecord]:
+def _cut_off_calls(run: Run) -> list[CallRecord]:
     """The calls that ended with their run: no journal has them."""
     return [
         record
@@ -317,20 +320,20 @@ def _cut_off(run: Run) -> list[CallRecord]:
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_scheduler(
     provider_for: ProviderFor,
     store: RunStore,
     max_concurrent_runs: int = 4,
     is_sent: IsSent = lambda call: True,
-) -> AsyncGenerator[Desk]:
-    """A desk for as long as the block lasts; leaving it stops the runs that are going on."""
+) -> AsyncGenerator[RunScheduler]:
+    """A scheduler for as long as the block lasts; leaving it stops the runs that are going on."""
     error: Exception | None = None
     async with anyio.create_task_group() as housekeeping:
         async with anyio.create_task_group() as tasks:
-            desk = Desk(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
-            housekeeping.start_soon(desk.keep_house)
+            scheduler = RunScheduler(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
+            housekeeping.start_soon(scheduler.maintain)
             try:
-                yield desk
+                yield scheduler
             except Exception as raised:  # raised again below: leaving the groups, it would come out wrapped
                 error = raised
             tasks.cancel_scope.cancel()

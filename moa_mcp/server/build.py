@@ -12,7 +12,7 @@ from mcp.types import CallToolRequestParams, NotificationParams
 
 import moa_mcp
 from moa_mcp.server.completions import Completions
-from moa_mcp.server.errors import with_plain_errors
+from moa_mcp.server.errors import with_readable_errors
 from moa_mcp.server.prompts import Prompts
 from moa_mcp.server.resources.routes import Resources
 from moa_mcp.server.resources.updates import Updates
@@ -71,9 +71,9 @@ def build_server(service: Service) -> MoAServer:
     tools, resources = Tools(service), Resources(service)
     prompts, completions = Prompts(service), Completions(service)
     updates = Updates()
-    service.desk.watch(updates.hear)
-    service.desk.watch_latest(updates.latest_changed)
-    service.watch_presets(updates.presets_changed)
+    service.scheduler.add_handler(updates.on_run_change)
+    service.scheduler.watch_latest(updates.latest_changed)
+    service.add_preset_handler(updates.presets_changed)
     server = MoAServer(
         updates,
         "moa-mcp",
@@ -89,16 +89,16 @@ def build_server(service: Service) -> MoAServer:
         on_list_tools=tools.list,
         on_list_resources=resources.list,
         on_list_resource_templates=resources.templates,
-        on_read_resource=with_plain_errors(resources.read),
-        on_subscribe_resource=with_plain_errors(updates.subscribe),
+        on_read_resource=with_readable_errors(resources.read),
+        on_subscribe_resource=with_readable_errors(updates.subscribe),
         on_unsubscribe_resource=updates.unsubscribe,
         on_subscriptions_listen=updates.listen,
         on_list_prompts=prompts.list,
-        on_get_prompt=with_plain_errors(prompts.get),
-        on_completion=with_plain_errors(completions.complete),
+        on_get_prompt=with_readable_errors(prompts.get),
+        on_completion=with_readable_errors(completions.complete),
     )
     # Not as `on_call_tool`: that knows no tasks.
-    server.add_request_handler("tools/call", CallToolRequestParams, with_plain_errors(tools.call))
+    server.add_request_handler("tools/call", CallToolRequestParams, with_readable_errors(tools.call))
     Tasks(service).serve_on(server)
     server.add_notification_handler("notifications/initialized", NotificationParams, updates.connected)
     return server

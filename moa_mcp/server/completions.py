@@ -9,7 +9,7 @@ from mcp.types import CompleteRequestParams, CompleteResult, Completion
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.service.service import Service
 
-MOST = 100
+MAX_VALUES = 100
 """How many values the protocol lets a completion have."""
 
 
@@ -24,7 +24,7 @@ class Completions:
         known = await self._known(params.argument.name, owner_of(context))
         fitting = [value for value in known if value.startswith(params.argument.value)]
         return CompleteResult(
-            completion=Completion(values=fitting[:MOST], total=len(fitting), has_more=len(fitting) > MOST)
+            completion=Completion(values=fitting[:MAX_VALUES], total=len(fitting), has_more=len(fitting) > MAX_VALUES)
         )
 
     async def _known(self, argument: str, owner: str) -> Sequence[str]:

@@ -13,8 +13,8 @@ from typing import TypeVar
 from mcp.shared.exceptions import MCPError
 from mcp.types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
 
-from moa_mcp.domain.errors import MoAError, Reason, UserError, in_plain_words
-from moa_mcp.domain.text import clean, repair
+from moa_mcp.domain.errors import MoAError, Reason, UserError, describe_reason
+from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.server.context import Context
 from moa_mcp.server.wire import text
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 Handler = Callable[[Context, Params], Awaitable[Result]]
 
 
-def with_plain_errors(handler: Handler[Params, Result]) -> Handler[Params, Result]:
+def with_readable_errors(handler: Handler[Params, Result]) -> Handler[Params, Result]:
     """A handler whose errors are JSON-RPC errors. The SDK alone would send the text of any exception."""
 
     @wraps(handler)
@@ -35,22 +35,22 @@ def with_plain_errors(handler: Handler[Params, Result]) -> Handler[Params, Resul
         except MCPError:
             raise
         except UserError as error:
-            raise MCPError(INVALID_PARAMS, clean(repair(str(error)))) from None
+            raise MCPError(INVALID_PARAMS, strip_invisible(fix_surrogates(str(error)))) from None
         except Exception as error:
-            raise MCPError(INTERNAL_ERROR, _told(error, context.method)) from None
+            raise MCPError(INTERNAL_ERROR, _error_text(error, context.method)) from None
 
     return plain
 
 
-def refusal(error: Exception, tool: str) -> CallToolResult:
+def error_result(error: Exception, tool: str) -> CallToolResult:
     """The result of a tool that raised `error`."""
-    return CallToolResult(content=[text(_told(error, tool))], is_error=True)
+    return CallToolResult(content=[text(_error_text(error, tool))], is_error=True)
 
 
-def _told(error: Exception, where: str) -> str:
+def _error_text(error: Exception, where: str) -> str:
     """What the client is told; of an error that nobody foresaw, the log has the traceback."""
     if isinstance(error, MoAError):
         logger.info("%s refused: %s", where, type(error).__name__)
-        return clean(repair(str(error)))
+        return strip_invisible(fix_surrogates(str(error)))
     logger.error("%s broke", where, exc_info=error)
-    return f"{in_plain_words(Reason.INTERNAL)}."
+    return f"{describe_reason(Reason.INTERNAL)}."

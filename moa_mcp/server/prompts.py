@@ -55,7 +55,7 @@ async def _ask(service: Service, owner: str, given: Mapping[str, str]) -> str:
 
 
 async def _compare(service: Service, owner: str, given: Mapping[str, str]) -> str:
-    run = await service.desk.collect(owner, given["run_id"])
+    run = await service.scheduler.get_run(owner, given["run_id"])
     shown = await rendered(run, lambda: run_view.as_markdown(run, drafts=True))
     return (
         "Compare the drafts of this run of a Mixture-of-Agents: where they agree, where they contradict each "

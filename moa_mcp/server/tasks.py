@@ -20,8 +20,8 @@ from pydantic import ConfigDict, Field
 
 from moa_mcp.domain.model import Run
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.errors import with_plain_errors
-from moa_mcp.server.tools.results import changed_at, rendered, run_reply
+from moa_mcp.server.errors import with_readable_errors
+from moa_mcp.server.tools.results import changed_at, rendered, run_result
 from moa_mcp.service.service import Service
 
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -69,7 +69,7 @@ class Tasks:
         """Add the extension to a server, and say so to its clients."""
         server.extensions[EXTENSION] = {}
         for method, handler in (("get", self.get), ("update", self.update), ("cancel", self.cancel)):
-            server.add_request_handler(f"tasks/{method}", TaskParams, with_plain_errors(_for_declarers(handler)))
+            server.add_request_handler(f"tasks/{method}", TaskParams, with_readable_errors(_for_declarers(handler)))
 
     async def get(self, context: Context, params: TaskParams) -> HandlerResult:
         """How a task stands, and once it is done, its result; a run that was interrupted goes on."""
@@ -77,13 +77,13 @@ class Tasks:
         state = _state(self._service, run, params.task_id)
         if state["status"] == "completed":
             drafts = params.task_id.endswith(WITH_DRAFTS)
-            reply = await rendered(run, lambda: run_reply(run, drafts=drafts))
+            reply = await rendered(run, lambda: run_result(run, drafts=drafts))
             state["result"] = reply.model_dump(by_alias=True, mode="json", exclude_none=True)
         return state
 
     async def update(self, context: Context, params: TaskParams) -> HandlerResult:
         """Take answers to a task's questions; a run has none, so there is nothing to do with them."""
-        await self._service.desk.collect(owner_of(context), _run_id(params))
+        await self._service.scheduler.get_run(owner_of(context), _run_id(params))
         return {}
 
     async def cancel(self, context: Context, params: TaskParams) -> HandlerResult:

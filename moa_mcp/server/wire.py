@@ -7,17 +7,19 @@ from typing import Any, cast
 
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
-from moa_mcp.domain.text import cleaned, repair
+from moa_mcp.domain.text import cleaned, fix_surrogates
 
 
-def repaired(value: Any) -> Any:
+def fix_json_surrogates(value: Any) -> Any:
     """JSON with half an emoji in any text of it replaced: one of these, on its way out, would end a server on stdio."""
     if isinstance(value, str):
-        return repair(value)
+        return fix_surrogates(value)
     if isinstance(value, Mapping):
-        return {repair(key): repaired(item) for key, item in cast("Mapping[str, Any]", value).items()}
+        return {
+            fix_surrogates(key): fix_json_surrogates(item) for key, item in cast("Mapping[str, Any]", value).items()
+        }
     if isinstance(value, list | tuple):
-        return [repaired(item) for item in cast("Sequence[Any]", value)]
+        return [fix_json_surrogates(item) for item in cast("Sequence[Any]", value)]
     return value
 
 
@@ -26,7 +28,7 @@ def text(words: str) -> TextContent:
     return TextContent(text=cleaned(words))
 
 
-def told(
+def tool_result(
     words: str, facts: Mapping[str, Any], links: Sequence[ResourceLink] = (), *, is_error: bool = False
 ) -> CallToolResult:
     """A tool's result: the same in words and as facts, since some clients show a model only the one or the other."""

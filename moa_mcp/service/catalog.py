@@ -14,16 +14,16 @@ from moa_mcp.config.yamlfile import Document
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import UnknownPreset, UserError
 from moa_mcp.domain.model import Task
-from moa_mcp.domain.preset import Nested, Preset, Slot
+from moa_mcp.domain.preset import NestedPreset, Preset, Slot
 from moa_mcp.domain.stages import PanelSlot
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.call_bounds import reach
-from moa_mcp.flows.planning.dry_run import Bounds, Rehearsal, rehearse
-from moa_mcp.presets.auto import AutoPreset, panel
+from moa_mcp.flows.planning.call_bounds import call_bounds
+from moa_mcp.flows.planning.dry_run import Bounds, DryRun, dry_run
+from moa_mcp.presets.auto import AutoPreset, choose_panel
 from moa_mcp.presets.library import PresetLibrary, Source
 from moa_mcp.providers.prices import Rates, rates
 
-DEEPEST = 3
+MAX_NESTING = 3
 """How many presets may stand inside one another."""
 
 _SOME_QUESTION = Task("Which of these answers is right, and what is wrong with each of the others? " * 6)
@@ -33,7 +33,7 @@ _SOME_QUESTION = Task("Which of these answers is right, and what is wrong with e
 class Models(Protocol):
     """Who knows which models can be called."""
 
-    def usable(self, model: str) -> bool:
+    def is_usable(self, model: str) -> bool:
         """Whether a call to `model` can be made: its provider is declared and has the key it needs."""
         ...
 
@@ -99,13 +99,13 @@ class Catalog:
         except UnknownPreset as error:
             raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 
-    async def completed(self, preset: Preset, document: Document) -> Preset:
+    async def resolve_slots(self, preset: Preset, document: Document) -> Preset:
         """A preset made outside the library, of `document`, its slots looked up; raises as `resolve` does."""
         return await _Lookup(self._library, self._choose).within(preset, (preset.name,), lambda: document)
 
     def bounds(self, preset: Preset) -> Bounds:
         """Between what and what the calls and rounds of a preset are, whatever it is asked."""
-        return reach(preset, replace(_SOME_QUESTION, embeddings=self._settings().embeddings))
+        return call_bounds(preset, replace(_SOME_QUESTION, embeddings=self._settings().embeddings))
 
     def names(self) -> list[str]:
         """The names of all presets, in order."""
@@ -125,10 +125,10 @@ class Catalog:
         default = name == self._settings().default_preset
         try:
             preset, notes = await self.resolve(name)
-            rehearsal = rehearse(mixture(_SOME_QUESTION, preset))
+            planned = dry_run(mixture(_SOME_QUESTION, preset))
         except UserError as error:
             return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
-        unusable = [model for model in preset.required_models if not await self._answers(model)]
+        unusable = [model for model in preset.required_models if not await self._is_available(model)]
         keys = (self._models.missing_key(model) for model in unusable)
         return PresetEntry(
             name=name,
@@ -138,48 +138,48 @@ class Catalog:
             usable=not unusable,
             missing=tuple(sorted({key for key in keys if key is not None})),
             layers=preset.layers,
-            proposers=tuple(map(_shown, preset.slots)) if preset.layers > 1 else (),
+            proposers=tuple(map(_slot_label, preset.slots)) if preset.layers > 1 else (),
             aggregator=preset.aggregator.model,
-            calls=rehearsal.calls,
-            serial_rounds=rehearsal.rounds,
-            estimated_cost_usd=self.estimated_cost(rehearsal),
+            calls=planned.calls,
+            serial_rounds=planned.rounds,
+            estimated_cost_usd=self.estimated_cost(planned),
             default=default,
             problem=f"These models cannot be called now: {', '.join(unusable)}." if unusable else None,
         )
 
-    def estimated_cost(self, rehearsal: Rehearsal) -> float | None:
-        """About what the rehearsed calls cost in USD; None as soon as the price of one is unknown."""
+    def estimated_cost(self, dry_run: DryRun) -> float | None:
+        """About what the planned calls cost in USD; None as soon as the price of one is unknown."""
         total = 0.0
-        for call in rehearsal.asked:
+        for call in dry_run.planned_calls:
             if (known := self._rates(call.model)) is None:
                 return None
             price = known.at(call.input_tokens)
             total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
         return total
 
-    async def _answers(self, model: str) -> bool:
+    async def _is_available(self, model: str) -> bool:
         """Whether a model can be called; of a local server, whether it is there and has the model."""
         provider, name = split_model(model)
-        if not self._models.usable(model) or provider not in self._servers():
-            return self._models.usable(model)
+        if not self._models.is_usable(model) or provider not in self._local_servers():
+            return self._models.is_usable(model)
         return bool({name, f"{name}:latest"}.intersection(await self._models.local_models(provider)))
 
-    def _servers(self) -> list[str]:
+    def _local_servers(self) -> list[str]:
         """The providers that are programs on this computer, which may run or not."""
         return [name for name, endpoint in self._settings().endpoints.items() if endpoint.local and endpoint.base_url]
 
     async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
         local: Mapping[str, list[str]] = {}
-        if not auto.reachable(self._models.usable):
-            local = {name: await self._models.local_models(name) for name in self._servers()}
-        return panel(auto, self._models.usable, local)
+        if not auto.reachable(self._models.is_usable):
+            local = {name: await self._models.local_models(name) for name in self._local_servers()}
+        return choose_panel(auto, self._models.is_usable, local)
 
 
-class _TooDeep(Exception):
+class _NestedTooDeep(Exception):
     """A preset stands too deep in another; the message names all between them."""
 
 
-def _misfit(document: Document, place: int, problem: str, expected: str) -> UserError:
+def _file_error(document: Document, place: int, problem: str, expected: str) -> UserError:
     return document.error(problem, ("proposers", place, "preset"), expected)
 
 
@@ -203,8 +203,8 @@ class _Lookup:
         if name in self._found:
             return self._found[name]
         trail = (*above, name)
-        if name in above or len(above) >= DEEPEST:
-            raise _TooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
+        if name in above or len(above) >= MAX_NESTING:
+            raise _NestedTooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
         preset = await self._read(name)
         self._found[name] = await self.within(preset, trail, lambda: self._library.document(name))
         return self._found[name]
@@ -220,11 +220,13 @@ class _Lookup:
                 slots.append(await self._slot(slot, trail))
             except UnknownPreset as error:
                 expected = f"one of, nearest first, {', '.join(error.known)}"
-                raise _misfit(document(), place, f"there is no preset {error.name!r}", expected) from None
-            except _TooDeep as error:
+                raise _file_error(document(), place, f"there is no preset {error.name!r}", expected) from None
+            except _NestedTooDeep as error:
                 if len(trail) > 1:  # the first of the trail can be mended, however it goes on
                     raise
-                raise _misfit(document(), place, str(error), f"at most {DEEPEST} levels and no circle") from None
+                raise _file_error(
+                    document(), place, str(error), f"at most {MAX_NESTING} levels and no circle"
+                ) from None
         return preset.model_copy(update={"proposers": tuple(slots)})
 
     async def _read(self, name: str) -> Preset:
@@ -237,9 +239,9 @@ class _Lookup:
 
     async def _slot(self, slot: Slot, trail: tuple[str, ...]) -> Slot:
         if isinstance(slot, PanelSlot):
-            return Nested(preset=slot.preset, plan=await self._complete(slot.preset, trail))
+            return NestedPreset(preset=slot.preset, plan=await self._complete(slot.preset, trail))
         return slot
 
 
-def _shown(slot: Slot) -> str:
+def _slot_label(slot: Slot) -> str:
     return f"panel/{slot.preset}" if isinstance(slot, PanelSlot) else slot.model

@@ -1,6 +1,6 @@
 """The service: what a caller can ask of moa-mcp, whoever carries the request here.
 
-It checks a request, plans it, and hands it to the desk. No MCP, no terminal, no files.
+It checks a request, plans it, and hands it to the scheduler. No MCP, no terminal, no files.
 """
 
 from __future__ import annotations
@@ -19,43 +19,44 @@ import anyio
 import anyio.to_thread
 
 from moa_mcp.config.settings import LiveSettings
-from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused
+from moa_mcp.domain.errors import InvalidRequest, MissingKey
 from moa_mcp.domain.model import Message, Output, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.domain.text import clean, repair
+from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import Rehearsal, rehearse
+from moa_mcp.flows.planning.dry_run import DryRun, dry_run
 from moa_mcp.prompts.panel import with_context
 from moa_mcp.providers.budget import Drawn, Reservation
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.wrappers.retrying import Allowance
+from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.runner import Listener
-from moa_mcp.runs.scheduler import Desk
+from moa_mcp.runs.runner import EventHandler
+from moa_mcp.runs.scheduler import RunScheduler
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, Changes
+from moa_mcp.service.ceilings import check_plan
+from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, ConfigEditor
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.store.daily_budget import ReservationRequest
 
 LOCAL = "local"
 """The owner of everything where there is only one person: the terminal, stdio, Python."""
 
-LONGEST_QUESTION = 1024 * 1024
+MAX_QUESTION_BYTES = 1024 * 1024
 """Bytes of UTF-8 that a question with its context may have."""
 
-REMEMBERED_SECONDS = 600.0
+REUSE_ANSWER_SECONDS = 600.0
 """How long the same question gets the same answer without being paid for again."""
 
-WAITED_DEADLINES = 8
+MAX_WAITED_DEADLINES = 8
 """A run's reservation holds for as many of its deadlines: it may have to wait for its turn first."""
 
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 """How often a run of another server is looked at while somebody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class AskRequest:
     """What is asked.
 
     `preset` is a name, a Preset made by hand, or None for the default. Ceilings may only lower the settings'.
@@ -89,7 +90,7 @@ class Plan:
     task: Task
     limits: Limits
     notes: tuple[str, ...]
-    rehearsal: Rehearsal
+    dry_run: DryRun
     cost_usd: float | None
     missing: MissingKey | None = None
 
@@ -100,14 +101,14 @@ class Service:
 
     settings: LiveSettings
     catalog: Catalog
-    changes: Changes
+    editor: ConfigEditor
     registry: Registry
     store: RunStore
-    desk: Desk
+    scheduler: RunScheduler
     starting: dict[str, anyio.Lock] = field(default_factory=dict[str, anyio.Lock])
-    preset_watchers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
+    preset_handlers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
-    async def plan(self, request: Request, owner: str = LOCAL) -> Plan:
+    async def plan(self, request: AskRequest, owner: str = LOCAL) -> Plan:
         """Check a request and lay out its calls; nothing is sent, so no key is needed.
 
         Raises:
@@ -117,26 +118,26 @@ class Service:
         task = await self._task(request, owner)
         missing = self._missing_key(preset)
         ceilings = (self.settings().limits.per_run, preset.limits, request.limits)
-        rehearsal = rehearse(mixture(task, preset))
-        cost = self.catalog.estimated_cost(rehearsal)
-        _check_plan(preset, rehearsal, cost, ceilings)
+        planned = dry_run(mixture(task, preset))
+        cost = self.catalog.estimated_cost(planned)
+        check_plan(preset, planned, cost, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
-        return Plan(preset, task, limits, (*self._warnings(), *notes), rehearsal, cost, missing)
+        return Plan(preset, task, limits, (*self._warnings(), *notes), planned, cost, missing)
 
     def _missing_key(self, preset: Preset) -> MissingKey | None:
         try:
-            self.registry.check(preset.required_models)
+            self.registry.check_usable(preset.required_models)
         except MissingKey as error:
             return error
         return None
 
     async def ask(
         self,
-        request: Request,
+        request: AskRequest,
         *,
         owner: str = LOCAL,
         wait_seconds: float | None = None,
-        listener: Listener | None = None,
+        handler: EventHandler | None = None,
     ) -> Run:
         """Ask and wait for the end, or for `wait_seconds`: then the run comes back as it is and goes on.
 
@@ -147,26 +148,26 @@ class Service:
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        found = await self._found_or_started(_run_of(plan, owner), plan, fresh=request.fresh)
+        found = await self._find_or_start(_run_of(plan, owner), plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
-            return await self.desk.wait(found, wait_seconds, listener)
+            return await self.scheduler.wait(found, wait_seconds, handler)
         if found.status == "completed":
-            return replace(await self.desk.hand_over(found), cached=True)
-        return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, listener=listener)
+            return replace(await self.scheduler.hand_over(found), cached=True)
+        return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, handler=handler)
 
-    async def _found_or_started(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
+    async def _find_or_start(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
         """The run, started, or (unless it is to be `fresh`) the one that stands for it, wherever that goes on."""
-        needs = _needs(plan.rehearsal, plan.cost_usd, plan.rehearsal.calls)
-        wanted = self._wanted(run, needs, self._first(plan), is_free=plan.cost_usd == 0)
+        needs = _needed(plan.dry_run, plan.cost_usd, plan.dry_run.calls)
+        wanted = self._reservation_request(run, needs, self._first(plan), is_free=plan.cost_usd == 0)
         # One of a kind at a time: whoever asks the same a moment later joins the run of the first.
-        async with self._turn_to_start(run.key):
+        async with self._start_lock(run.key):
             if fresh:
-                return await self.desk.start(run, wanted)
-            live = await self.desk.same(run.owner, run.key)
-            return live or await self.desk.start(run, wanted, run.created_at - REMEMBERED_SECONDS)
+                return await self.scheduler.start(run, wanted)
+            live = await self.scheduler.find_by_key(run.owner, run.key)
+            return live or await self.scheduler.start(run, wanted, run.created_at - REUSE_ANSWER_SECONDS)
 
     @asynccontextmanager
-    async def _turn_to_start(self, key: str) -> AsyncGenerator[None]:
+    async def _start_lock(self, key: str) -> AsyncGenerator[None]:
         lock = self.starting.setdefault(key, anyio.Lock(fast_acquire=True))
         try:
             async with lock:
@@ -177,12 +178,14 @@ class Service:
 
     def _first(self, plan: Plan) -> Drawn:
         """What the calls of a plan draw on the day that are sent at once."""
-        drawn = Drawn(plan.rehearsal.calls)
-        first = (call for call in plan.rehearsal.first if call.kind != "code")
-        drawn.announce(Reservation.wanted_by(call, self.registry.rates(call.model)) for call in first)
+        drawn = Drawn(plan.dry_run.calls)
+        first = (call for call in plan.dry_run.first if call.kind != "code")
+        drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
         return drawn
 
-    def _wanted(self, run: Run, needs: Spend, first: Drawn, *, is_free: bool = False) -> Wanted:
+    def _reservation_request(
+        self, run: Run, needs: Spend, first: Drawn, *, is_free: bool = False
+    ) -> ReservationRequest:
         """What a run asks of the day: its plan, with what may be asked again; it asks for more when it needs that.
 
         Of what its plan does not tell, it asks for as much as its ceiling is.
@@ -195,14 +198,14 @@ class Service:
         )
         most = most.beyond(Spend.on(run.sent))
         planned = max(1, needs.calls)
-        share = 1 + Allowance.of(planned).left / planned
+        share = 1 + RetryBudget.for_plan(planned).left / planned
         tokens, usd = ceil(needs.tokens * share), needs.usd * share
         likely = Spend(ceil(planned * share), tokens or most.tokens, usd or most.usd)
         at_most = likely.at_least(first.wanted()).at_most(most)
         cap = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
         # A run may have to wait for its turn behind all the others, each of which has its deadline.
-        until = time.time() + WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
-        return Wanted(run.owner, run.run_id, needs, at_most, cap, until, first.sent)
+        until = time.time() + MAX_WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
+        return ReservationRequest(run.owner, run.run_id, needs, at_most, cap, until, first.sent)
 
     async def collect(
         self,
@@ -210,7 +213,7 @@ class Service:
         *,
         owner: str = LOCAL,
         wait_seconds: float | None = None,
-        listener: Listener | None = None,
+        handler: EventHandler | None = None,
     ) -> Run:
         """The run of that id: waited on as in `ask` while it goes on, resumed if it was interrupted.
 
@@ -222,39 +225,41 @@ class Service:
         """
         end = None if wait_seconds is None else anyio.current_time() + wait_seconds
         while True:
-            live = self.desk.find(owner, run_id)
+            live = self.scheduler.find(owner, run_id)
             if live is None or not await live.goes_on():
-                live = await self._resumed(owner, run_id)
+                live = await self._resume(owner, run_id)
             left = None if end is None else max(0.0, end - anyio.current_time())
             if live is not None:
-                return await self.desk.wait(live, left, listener)
-            run = await self.desk.collect(owner, run_id)
+                return await self.scheduler.wait(live, left, handler)
+            run = await self.scheduler.get_run(owner, run_id)
             if run.status != "running":  # if it is interrupted, the store would not give it to us
-                return await self.desk.hand_over(run)
-            run = await self._of_a_sibling(run_id, owner, left)
+                return await self.scheduler.hand_over(run)
+            run = await self._wait_elsewhere(run_id, owner, left)
             if run.status != "interrupted" or left == 0:
-                return await self.desk.hand_over(run)
+                return await self.scheduler.hand_over(run)
 
-    async def _resumed(self, owner: str, run_id: str) -> LiveRun | None:
+    async def _resume(self, owner: str, run_id: str) -> LiveRun | None:
         """The run, going on again, if it was interrupted and nobody else has taken it over."""
-        async with self._turn_to_start(run_id):
-            run = await self.desk.collect(owner, run_id)
+        async with self._start_lock(run_id):
+            run = await self.scheduler.get_run(owner, run_id)
             if run.status != "interrupted":
-                return self.desk.find(owner, run_id)
-            rehearsal = rehearse(mixture(run.task, run.plan))
-            cost = self.catalog.estimated_cost(rehearsal)
-            left = max(1, rehearsal.calls - replace(run, abandoned=()).calls_made)
-            needs = _needs(rehearsal, cost, left)
-            return await self.desk.resume(owner, run_id, self._wanted(run, needs, Drawn(left), is_free=cost == 0))
+                return self.scheduler.find(owner, run_id)
+            planned = dry_run(mixture(run.task, run.plan))
+            cost = self.catalog.estimated_cost(planned)
+            left = max(1, planned.calls - replace(run, abandoned=()).calls_made)
+            needs = _needed(planned, cost, left)
+            return await self.scheduler.resume(
+                owner, run_id, self._reservation_request(run, needs, Drawn(left), is_free=cost == 0)
+            )
 
-    async def _of_a_sibling(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
+    async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """A run that is ended, or goes on in another server on the same store: there it can only be looked at."""
         with anyio.move_on_after(wait_seconds):
             # No event reaches us from another process.
-            while (run := await self.desk.collect(owner, run_id)).status == "running":  # noqa: ASYNC110
-                await anyio.sleep(LOOK_SECONDS)
+            while (run := await self.scheduler.get_run(owner, run_id)).status == "running":  # noqa: ASYNC110
+                await anyio.sleep(POLL_SECONDS)
             return run
-        return await self.desk.collect(owner, run_id)
+        return await self.scheduler.get_run(owner, run_id)
 
     async def cancel(self, run_id: str, *, owner: str = LOCAL) -> Run:
         """Stop a run with all its calls; one that has ended stays as it is.
@@ -263,8 +268,8 @@ class Service:
             UnknownRun: the owner has none of that id.
             InvalidRequest: it goes on in another server.
         """
-        live = self.desk.find(owner, run_id)
-        run = await self.desk.stop(live) if live else await self.desk.collect(owner, run_id)
+        live = self.scheduler.find(owner, run_id)
+        run = await self.scheduler.stop(live) if live else await self.scheduler.get_run(owner, run_id)
         if run.status == "running":
             raise InvalidRequest(
                 f"Run {run_id} goes on in another server on this machine, and only that one can stop it. "
@@ -273,41 +278,43 @@ class Service:
         if run.status != "interrupted":
             return run
         await self.store.cancel(owner, run_id)
-        return await self.desk.collect(owner, run_id)
+        return await self.scheduler.get_run(owner, run_id)
 
     async def runs(self, *, owner: str = LOCAL) -> Sequence[Run]:
         """The owner's runs, newest first."""
-        return [self._as_it_is(run) for run in await self.store.list(owner)]
+        return [self._with_warnings(run) for run in await self.store.list(owner)]
 
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
         """The run that the owner began, resumed or was given last, or None before there is one."""
         run = await self.store.latest(owner)
-        return None if run is None else self._as_it_is(run)
+        return None if run is None else self._with_warnings(run)
 
     async def remove(self, run_id: str, *, owner: str = LOCAL) -> None:
         """Forget a run with its drafts. Raises UnknownRun, and InvalidRequest while it goes on."""
-        if (await self.desk.collect(owner, run_id)).status == "running":
+        if (await self.scheduler.get_run(owner, run_id)).status == "running":
             raise InvalidRequest(f"Run {run_id} is going on. Cancel it first, or wait for its end.")
         await self.store.remove(owner, run_id)
 
-    def watch_presets(self, watcher: Callable[[], None]) -> None:
-        """Let `watcher` hear of every change that is made from here to presets or settings."""
-        self.preset_watchers.append(watcher)
+    def add_preset_handler(self, handler: Callable[[], None]) -> None:
+        """Let `handler` hear of every change that is made from here to presets or settings."""
+        self.preset_handlers.append(handler)
 
     async def propose(self, request: ChangeRequest) -> Change:
-        """`Changes.propose` in a thread: other servers may have to be waited for, and runs must not wait with us."""
-        return await anyio.to_thread.run_sync(self.changes.propose, request)
+        """`ConfigEditor.propose` in a thread: other servers may have to be waited for, and runs must not wait with
+        us.
+        """
+        return await anyio.to_thread.run_sync(self.editor.propose, request)
 
     async def apply(self, change: Change) -> ChangeResult:
-        """`Changes.apply` in a thread, for the same reason; then whoever watches is told."""
-        result = await anyio.to_thread.run_sync(self.changes.apply, change)
-        for watcher in self.preset_watchers:
-            watcher()
+        """`ConfigEditor.apply` in a thread, for the same reason; then whoever watches is told."""
+        result = await anyio.to_thread.run_sync(self.editor.apply, change)
+        for handler in self.preset_handlers:
+            handler()
         return result
 
-    def _as_it_is(self, run: Run) -> Run:
-        live = self.desk.find(run.owner, run.run_id)
-        return live.now() if live else run
+    def _with_warnings(self, run: Run) -> Run:
+        live = self.scheduler.find(run.owner, run.run_id)
+        return live.snapshot() if live else run
 
     def _warnings(self) -> tuple[str, ...]:
         problem = self.settings.problem
@@ -316,29 +323,29 @@ class Service:
     async def _preset(self, wanted: str | Preset | None) -> tuple[Preset, Sequence[str]]:
         return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted)
 
-    async def _task(self, request: Request, owner: str) -> Task:
+    async def _task(self, request: AskRequest, owner: str) -> Task:
         if not request.question.strip():
             raise InvalidRequest("The question is empty. Say what the panel should answer.")
-        question = repair(with_context(request.question, request.context))
-        if len(question.encode("utf-8", "replace")) > LONGEST_QUESTION:
+        question = fix_surrogates(with_context(request.question, request.context))
+        if len(question.encode("utf-8", "replace")) > MAX_QUESTION_BYTES:
             raise InvalidRequest(
-                f"The question with its context is longer than {LONGEST_QUESTION:,} bytes. "
+                f"The question with its context is longer than {MAX_QUESTION_BYTES:,} bytes. "
                 "Shorten it, or ask about one part at a time."
             )
-        own = (Message(turn.speaker, repair(turn.text)) for turn in request.history)
-        history = (*await self._continued(request.continue_from, owner), *own)
+        own = (Message(turn.speaker, fix_surrogates(turn.text)) for turn in request.history)
+        history = (*await self._earlier_turns(request.continue_from, owner), *own)
         seed = secrets.randbits(64)
-        system = repair(request.system) if request.system else None
-        known = self.desk.memory.of(owner)
+        system = fix_surrogates(request.system) if request.system else None
+        known = self.scheduler.learned.known_to(owner)
         return Task(question, system, history, request.output, seed, known, self.settings().embeddings)
 
-    async def _continued(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
+    async def _earlier_turns(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:
             return ()
-        before = await self.desk.collect(owner, run_id)
+        before = await self.scheduler.get_run(owner, run_id)
         if before.answer is None:
             raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {before.status}).")
-        turns = (Message("user", before.task.question), Message("assistant", clean(before.answer)))
+        turns = (Message("user", before.task.question), Message("assistant", strip_invisible(before.answer)))
         return (*before.task.history, *turns)
 
 
@@ -353,14 +360,14 @@ def _run_of(plan: Plan, owner: str) -> Run:
         owner=owner,
         key=_key(plan),
         limits=plan.limits,
-        planned_calls=plan.rehearsal.calls,
+        planned_calls=plan.dry_run.calls,
     )
 
 
-def _needs(rehearsal: Rehearsal, cost_usd: float | None, calls: int) -> Spend:
-    """What so many of the rehearsed calls come to; no dollars where their price is not known."""
-    share = calls / max(1, rehearsal.calls)
-    tokens = ceil((rehearsal.input_tokens + rehearsal.output_tokens) * share)
+def _needed(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:
+    """What so many of the planned calls come to; no dollars where their price is not known."""
+    share = calls / max(1, planned.calls)
+    tokens = ceil((planned.input_tokens + planned.output_tokens) * share)
     return Spend(calls, tokens, (cost_usd or 0.0) * share)
 
 
@@ -370,27 +377,3 @@ def _key(plan: Plan) -> str:
     asked = [task.question, task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
     text = json.dumps([*asked, plan.preset.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-_WHOSE = ("in the configuration file", "of the preset", "of the request")
-"""Where the ceilings of a run come from, in the order in which they are combined."""
-
-
-def _check_plan(preset: Preset, rehearsal: Rehearsal, cost_usd: float | None, ceilings: Sequence[Limits]) -> None:
-    """Make sure that a plan fits all its ceilings. Raises PlanRefused, with the arithmetic."""
-    read, written = rehearsal.input_tokens, rehearsal.output_tokens
-    for limits, whose in zip(ceilings, _WHOSE, strict=True):
-        if limits.max_calls is not None and rehearsal.calls > limits.max_calls:
-            raise _refused(preset, f"{rehearsal.calls} calls", f"{limits.max_calls}", f"max_calls {whose}")
-        if limits.max_tokens is not None and read + written > limits.max_tokens:
-            needs = f"about {read:,} tokens in and {written:,} out over {rehearsal.calls} calls"
-            raise _refused(preset, needs, f"{limits.max_tokens:,}", f"max_tokens {whose}")
-        if limits.max_cost_usd is not None and cost_usd is not None and cost_usd > limits.max_cost_usd:
-            needs = f"about ${cost_usd:.4f} ({rehearsal.calls} calls, {read:,} tokens in and {written:,} out)"
-            raise _refused(preset, needs, f"${limits.max_cost_usd:g}", f"max_cost_usd {whose}")
-
-
-def _refused(preset: Preset, needs: str, most: str, limit: str) -> PlanRefused:
-    return PlanRefused(
-        f"Preset {preset.name} needs {needs}, and {most} is the limit. Choose a smaller preset, or raise {limit}."
-    )

@@ -8,15 +8,15 @@ from typing import Protocol
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.daily_budget import DayLedger, Hold, Wanted
+from moa_mcp.store.daily_budget import DailyBudget, DayReservation, ReservationRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
-    """A run that is written down and may start: `hold` is what is set aside for it of its owner's day."""
+class AdmittedRun:
+    """A run that is written down and may start: `reservation` is what is set aside for it of its owner's day."""
 
     run: Run
-    hold: Hold
+    reservation: DayReservation
 
 
 CANCELLED = "The run was cancelled."
@@ -36,11 +36,11 @@ def dates_since(since: float, now: float) -> tuple[float, float]:
     return since, now + (now - since)
 
 
-STANDING = frozenset({"completed", "running", "interrupted"})
+REUSABLE = frozenset({"completed", "running", "interrupted"})
 """The states of a run that stands for its question: asked again, it is collected and not paid for anew."""
 
 
-class RunStore(DayLedger, Protocol):
+class RunStore(DailyBudget, Protocol):
     """Keeps runs and the journals of their calls, and what their owners spend in a day.
 
     A run that is `running` belongs to the server that began it; once that server is gone it reads as
@@ -50,7 +50,7 @@ class RunStore(DayLedger, Protocol):
     a run may be wrong. The latest run is the one that was begun, resumed or given to its owner last.
     """
 
-    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+    async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         """Write down a run that is about to start, and set aside what it may come to: both, or neither.
 
         Or return the run that stands for it already, as `find` has it with `since` (Unix seconds; None: none
@@ -68,11 +68,14 @@ class RunStore(DayLedger, Protocol):
         """
         ...
 
-    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
-        """As `add_records`; and book `hold.sent` before it is sent, in a hold that grows to `amount`: all or none.
+    async def write_ahead(
+        self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
+    ) -> DayReservation | None:
+        """As `add_records`; and book `reservation.sent` before it is sent, in a hold that grows to `amount`: all or
+        none.
 
         Returns the hold, which has grown as far as the day has room; None if the run is another server's by now.
-        A server that dies leaves at least `hold.sent` booked, as far as that is within the hold.
+        A server that dies leaves at least `reservation.sent` booked, as far as that is within the hold.
         """
         ...
 
@@ -84,7 +87,7 @@ class RunStore(DayLedger, Protocol):
         """Let an interrupted run be a cancelled one, which nobody goes on with; any other stays as it is."""
         ...
 
-    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+    async def claim(self, owner: str, run_id: str, wanted: ReservationRequest) -> AdmittedRun | None:
         """Take over an interrupted run, with its journal, and set aside what it may still come to.
 
         None if it is not there or not interrupted. Raises OverBudget as `admit` does; it stays interrupted then.
@@ -119,7 +122,7 @@ class RunStore(DayLedger, Protocol):
         """Forget what is older or more than the store is to keep; returns how many runs went."""
         ...
 
-    async def beat(self) -> None:
+    async def heartbeat(self) -> None:
         """Tell the other servers on the same store that this one is alive."""
         ...
 
@@ -127,6 +130,6 @@ class RunStore(DayLedger, Protocol):
         """Let go of what the store holds open."""
         ...
 
-    def trouble(self) -> str | None:
+    def take_warning(self) -> str | None:
         """Why runs are not kept as they should be, once; None when all is well or it was told before."""
         ...

@@ -23,7 +23,7 @@ class OverBudget(PlanRefused):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ReservationRequest:
     """What a run asks of its owner's day: it `needs` so much, and gets up to `at_most` if there is that much.
 
     `first` is what it sends at once, which is booked with the reservation. `cap` is the day's ceiling (None: none).
@@ -40,7 +40,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
+class DayReservation:
     """A reservation: `amount` is what the run may come to, within the day's ceiling `cap` (None: none).
 
     `sent` is what is booked of it as sent: what its calls came to, and those under way or about to be at an
@@ -55,13 +55,13 @@ class Hold:
     sent: Spend = Spend()
 
 
-class DayLedger(Protocol):
+class DailyBudget(Protocol):
     """Keeps what each owner has spent and reserved of a day.
 
     A reservation is part of a run's admission, and grows with its journal (base.py).
     """
 
-    async def settle(self, hold: Hold, actual: Spend) -> None:
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
         """Book what a run came to, and give the rest of its hold back. A second time it changes nothing."""
         ...
 
@@ -75,32 +75,32 @@ def day_of(now: float) -> int:
     return int(now // DAY_SECONDS)
 
 
-def granted(wanted: Wanted, spent: Spend, reserved: Spend) -> Spend:
+def grant(request: ReservationRequest, spent: Spend, reserved: Spend) -> Spend:
     """What a run gets of a day of which so much is spent and reserved. Raises OverBudget."""
-    if wanted.cap is None:
-        return wanted.at_most
-    left = wanted.cap.beyond(spent + reserved)
-    needs, most = wanted.needs, wanted.at_most
+    if request.cap is None:
+        return request.at_most
+    left = request.cap.beyond(spent + reserved)
+    needs, most = request.needs, request.at_most
     if left.usd < needs.usd or (left.usd <= 0 < most.usd):
-        day = _Day("max_cost_usd_per_day", wanted.cap.usd, spent.usd, reserved.usd, left.usd)
+        day = _Day("max_cost_usd_per_day", request.cap.usd, spent.usd, reserved.usd, left.usd)
         raise day.refused(needs.usd) if needs.usd else day.refused_without_price(most.usd)
     if left.calls < max(needs.calls, 1):
-        day = _Day("max_calls_per_day", wanted.cap.calls, spent.calls, reserved.calls, left.calls)
+        day = _Day("max_calls_per_day", request.cap.calls, spent.calls, reserved.calls, left.calls)
         raise day.refused(max(needs.calls, 1))
     if left.tokens < max(needs.tokens, 1):
-        day = _Day("max_tokens_per_day", wanted.cap.tokens, spent.tokens, reserved.tokens, left.tokens)
+        day = _Day("max_tokens_per_day", request.cap.tokens, spent.tokens, reserved.tokens, left.tokens)
         raise day.refused(max(needs.tokens, 1))
     return most.at_most(left)
 
 
-def enlarged(hold: Hold, amount: Spend, spent: Spend, reserved: Spend) -> Spend:
+def enlarged(reservation: DayReservation, amount: Spend, spent: Spend, reserved: Spend) -> Spend:
     """What a hold comes to that is to grow to `amount`: no more than the day has room for, and no less than it was.
 
     `reserved` is what the other holds of the day come to.
     """
-    if hold.cap is not None:
-        amount = amount.at_most(hold.cap.beyond(spent + reserved))
-    return hold.amount.at_least(amount)
+    if reservation.cap is not None:
+        amount = amount.at_most(reservation.cap.beyond(spent + reserved))
+    return reservation.amount.at_least(amount)
 
 
 @dataclass(frozen=True, slots=True)

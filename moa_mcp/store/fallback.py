@@ -17,20 +17,20 @@ import anyio.to_thread
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.daily_budget import Hold, Wanted, day_of
+from moa_mcp.store.base import AdmittedRun, RunStore
+from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite.database import Damaged, Newer
+from moa_mcp.store.sqlite.database import DamagedDatabase, NewerSchema
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Work = Callable[[RunStore], Awaitable[Result]]
 
-_BROKEN = (Damaged, Newer, sqlite3.Error, OSError, ValueError)
+_BROKEN = (DamagedDatabase, NewerSchema, sqlite3.Error, OSError, ValueError)
 
 
-class ResilientStore:
+class FallbackStore:
     """Uses what `open_store` opens on `file`, and memory for what that cannot take.
 
     A damaged file is set aside next to itself and a new one begun. A full or read-only disk is tried again
@@ -44,8 +44,8 @@ class ResilientStore:
         self._booked: dict[tuple[str, int], Spend] = {}
         self._store: RunStore | None = None
         self._opening = anyio.Lock()
-        self._troubles: list[str] = []
-        self._told: set[str] = set()
+        self._warnings: list[str] = []
+        self._warned: set[str] = set()
         self._latest_in_memory: set[str] = set()
 
     async def _opened(self) -> RunStore:
@@ -61,64 +61,68 @@ class ResilientStore:
     def _open_or_go_without(self) -> RunStore:
         try:
             store = self._open()
-            if trouble := store.trouble():
-                self._tell(trouble)
+            if warning := store.take_warning():
+                self._add_warning(warning)
             return store
-        except Damaged as error:
+        except DamagedDatabase as error:
             return self._fresh(error)
         except _BROKEN as error:
             name = self._file.name
-            self._tell(f"Runs are kept in memory only: the store {name} cannot be opened ({_words(error)}).")
+            self._add_warning(
+                f"Runs are kept in memory only: the store {name} cannot be opened ({_error_text(error)})."
+            )
             return self._memory
 
-    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
-        found = await self._guarded(lambda store: store.admit(run, wanted, since))
+    async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
+        found = await self._on_disk(lambda store: store.admit(run, wanted, since))
         found = found or await self._memory.admit(run, self._without_booked(wanted), since)
-        if isinstance(found, Admitted):
+        if isinstance(found, AdmittedRun):
             self._note_latest(run.owner, run.run_id)
         return found
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         return await self._write(run_id, lambda store: store.add_records(run_id, records))
 
-    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
-        return await self._write(run_id, lambda store: store.write_ahead(run_id, records, hold, amount))
+    async def write_ahead(
+        self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
+    ) -> DayReservation | None:
+        return await self._write(run_id, lambda store: store.write_ahead(run_id, records, reservation, amount))
 
     async def finish(self, run: Run) -> None:
         await self._write(run.run_id, lambda store: store.finish(run))
 
     async def cancel(self, owner: str, run_id: str) -> None:
         await self._memory.cancel(owner, run_id)
-        await self._guarded(lambda store: store.cancel(owner, run_id))
+        await self._on_disk(lambda store: store.cancel(owner, run_id))
 
-    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
-        claimed = await self._either(lambda store: store.claim(owner, run_id, wanted))
+    async def claim(self, owner: str, run_id: str, wanted: ReservationRequest) -> AdmittedRun | None:
+        claimed = await self._on_disk_or_in_memory(lambda store: store.claim(owner, run_id, wanted))
         if claimed is not None:
             self._note_latest(owner, run_id)
         return claimed
 
     async def get(self, owner: str, run_id: str) -> Run | None:
-        return await self._either(lambda store: store.get(owner, run_id))
+        return await self._on_disk_or_in_memory(lambda store: store.get(owner, run_id))
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        return await self._either(lambda store: store.find(owner, key, since))
+        return await self._on_disk_or_in_memory(lambda store: store.find(owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
         in_memory = await self._memory.latest(owner)
         if in_memory is not None and owner in self._latest_in_memory:
             return in_memory
-        kept = await self._guarded(lambda store: store.latest(owner))
+        kept = await self._on_disk(lambda store: store.latest(owner))
         return in_memory if kept is None else await self._memory.get(owner, kept.run_id) or kept
 
     async def make_latest(self, owner: str, run_id: str) -> None:
         await self._memory.make_latest(owner, run_id)
-        if not self._memory.holds(run_id):
-            await self._guarded(lambda store: store.make_latest(owner, run_id))
+        if not self._memory.has_run(run_id):
+            await self._on_disk(lambda store: store.make_latest(owner, run_id))
         self._note_latest(owner, run_id)
 
     def _note_latest(self, owner: str, run_id: str) -> None:
         """Remember in which of the two stores the owner's latest run is."""
-        if self._memory.holds(run_id):
+        if self._memory.has_run(run_id):
             self._latest_in_memory.add(owner)
         else:
             self._latest_in_memory.discard(owner)
@@ -127,25 +131,25 @@ class ResilientStore:
         in_memory = await self._memory.list(owner, limit)
         if await self._opened() is self._memory:
             return in_memory
-        kept = await self._guarded(lambda store: store.list(owner, limit)) or ()
-        on_disk = (run for run in kept if not self._memory.holds(run.run_id))
+        kept = await self._on_disk(lambda store: store.list(owner, limit)) or ()
+        on_disk = (run for run in kept if not self._memory.has_run(run.run_id))
         return [*islice(merge(in_memory, on_disk, key=_date, reverse=True), limit)]
 
     async def remove(self, owner: str, run_id: str) -> bool:
-        return bool(await self._either(lambda store: _true_or_none(store, owner, run_id)))
+        return bool(await self._on_disk_or_in_memory(lambda store: _found_or_none(store, owner, run_id)))
 
     async def prune(self) -> int:
-        return await self._guarded(lambda store: store.prune()) or 0
+        return await self._on_disk(lambda store: store.prune()) or 0
 
-    async def settle(self, hold: Hold, actual: Spend) -> None:
-        if self._memory.has_hold(hold):
-            await self._memory.settle(hold, actual)
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
+        if self._memory.has_reservation(reservation):
+            await self._memory.settle(reservation, actual)
             return
-        day = (hold.owner, hold.day)
+        day = (reservation.owner, reservation.day)
         self._booked[day] = self._booked.get(day, Spend()) + actual
-        await self._guarded(lambda store: store.settle(hold, actual))
+        await self._on_disk(lambda store: store.settle(reservation, actual))
 
-    def _without_booked(self, wanted: Wanted) -> Wanted:
+    def _without_booked(self, wanted: ReservationRequest) -> ReservationRequest:
         """What memory may grant of a day: what was booked on disk from here is spent, though it cannot be read now."""
         booked = self._booked.get((wanted.owner, day_of(time.time())), Spend())
         return replace(wanted, cap=wanted.cap and wanted.cap.beyond(booked))
@@ -154,32 +158,32 @@ class ResilientStore:
         spent = await self._memory.spent(owner)
         if await self._opened() is self._memory:
             return spent
-        return spent + (await self._guarded(lambda store: store.spent(owner)) or Spend())
+        return spent + (await self._on_disk(lambda store: store.spent(owner)) or Spend())
 
-    async def beat(self) -> None:
-        await self._guarded(lambda store: store.beat())
+    async def heartbeat(self) -> None:
+        await self._on_disk(lambda store: store.heartbeat())
 
     async def aclose(self) -> None:
         if self._store is not None:
             await self._store.aclose()
 
-    def trouble(self) -> str | None:
+    def take_warning(self) -> str | None:
         """What is wrong with the store: told once, to whoever asks first."""
-        told, self._troubles = self._troubles, []
-        return " ".join(told) or None
+        warnings, self._warnings = self._warnings, []
+        return " ".join(warnings) or None
 
     async def _write(self, run_id: str, work: Work[Result]) -> Result:
-        if not self._memory.holds(run_id) and (done := await self._guarded(_done(work))):
+        if not self._memory.has_run(run_id) and (done := await self._on_disk(_in_tuple(work))):
             return done[0]
         return await work(self._memory)
 
-    async def _either(self, work: Work[Result | None]) -> Result | None:
+    async def _on_disk_or_in_memory(self, work: Work[Result | None]) -> Result | None:
         found = await work(self._memory)
         if found is not None or await self._opened() is self._memory:
             return found
-        return await self._guarded(work)
+        return await self._on_disk(work)
 
-    async def _guarded(self, work: Work[Result]) -> Result | None:
+    async def _on_disk(self, work: Work[Result]) -> Result | None:
         store = await self._opened()
         try:
             return await work(store)
@@ -188,7 +192,9 @@ class ResilientStore:
                 await self._replace(store, error)
             else:
                 name = self._file.name
-                self._tell(f"Runs are kept in memory only: the store {name} cannot be used ({_words(error)}).")
+                self._add_warning(
+                    f"Runs are kept in memory only: the store {name} cannot be used ({_error_text(error)})."
+                )
             return None
 
     async def _replace(self, damaged: RunStore, error: Exception) -> None:
@@ -202,20 +208,22 @@ class ResilientStore:
     def _fresh(self, damage: Exception) -> RunStore:
         try:
             aside = _set_aside(self._file)
-            self._tell(f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun.")
+            self._add_warning(
+                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
+            )
             return self._open()
         except _BROKEN as error:
-            self._tell(f"Runs are kept in memory only: no new store could be begun ({_words(error)}).")
+            self._add_warning(f"Runs are kept in memory only: no new store could be begun ({_error_text(error)}).")
             return self._memory
 
-    def _tell(self, trouble: str) -> None:
-        if trouble not in self._told:
-            logger.warning(trouble)
-            self._told.add(trouble)
-            self._troubles.append(trouble)
+    def _add_warning(self, warning: str) -> None:
+        if warning not in self._warned:
+            logger.warning(warning)
+            self._warned.add(warning)
+            self._warnings.append(warning)
 
 
-def _done(work: Work[Result]) -> Work[tuple[Result]]:
+def _in_tuple(work: Work[Result]) -> Work[tuple[Result]]:
     """`work`, with its result in a tuple: so None is a result, too."""
 
     async def and_say_so(store: RunStore) -> tuple[Result]:
@@ -224,7 +232,7 @@ def _done(work: Work[Result]) -> Work[tuple[Result]]:
     return and_say_so
 
 
-async def _true_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
+async def _found_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
     return await store.remove(owner, run_id) or None
 
 
@@ -233,14 +241,14 @@ def _date(run: Run) -> float:
     return run.created_at if run.created_at <= time.time() else 0.0
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """What went wrong, without the place of the file: clients are told this, and it is none of their business."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 def _is_damage(error: Exception) -> bool:
     """Damage shows as a plain DatabaseError; a busy, full or read-only file as one of its subclasses."""
-    return isinstance(error, Damaged) or type(error) is sqlite3.DatabaseError
+    return isinstance(error, DamagedDatabase) or type(error) is sqlite3.DatabaseError
 
 
 def _set_aside(file: Path) -> Path:

@@ -9,35 +9,35 @@ from uuid import uuid4
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.base import CANCELLED, STANDING, Admitted, dates_since
-from moa_mcp.store.daily_budget import Hold, Wanted, day_of, enlarged, granted
+from moa_mcp.store.base import CANCELLED, REUSABLE, AdmittedRun, dates_since
+from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of, enlarged, grant
 
 
 class MemoryStore:
     """Keeps the newest `most` runs of all owners together."""
 
-    def __init__(self, most: int = 200, clock: Callable[[], float] = time.time) -> None:
-        self._most = most
+    def __init__(self, max_runs: int = 200, clock: Callable[[], float] = time.time) -> None:
+        self._max_runs = max_runs
         self._clock = clock
         self._runs: dict[str, Run] = {}
         self._given: dict[str, str] = {}
         self._days: dict[tuple[str, int], Spend] = {}
-        self._holds: dict[str, Hold] = {}
+        self._reservations: dict[str, DayReservation] = {}
         self._reserved: dict[tuple[str, int], Spend] = {}
 
-    def holds(self, run_id: str) -> bool:
+    def has_run(self, run_id: str) -> bool:
         """Whether a run of that id is here, whoever owns it."""
         return run_id in self._runs
 
-    def has_hold(self, hold: Hold) -> bool:
+    def has_reservation(self, reservation: DayReservation) -> bool:
         """Whether a reservation was made here and is not settled yet."""
-        return hold.id in self._holds
+        return reservation.id in self._reservations
 
-    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+    async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         before = None if since is None else await self.find(run.owner, run.key, since)
         if before is not None:
             return before
-        admitted = Admitted(run, self._reserve(wanted))
+        admitted = AdmittedRun(run, self._reserve(wanted))
         self._runs[run.run_id] = run
         self._given.pop(run.owner, None)
         await self.prune()
@@ -49,17 +49,19 @@ class MemoryStore:
             self._runs[run_id] = replace(run, calls=(), panels=()).with_records(by_id.values())
         return True
 
-    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+    async def write_ahead(
+        self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
+    ) -> DayReservation | None:
         await self.add_records(run_id, records)
-        if (held := self._holds.get(hold.id)) is None:
-            return hold
+        if (held := self._reservations.get(reservation.id)) is None:
+            return reservation
         grown = held.amount
         if not grown.covers(amount):
             place = (held.owner, held.day)
             reserved = self._reserved.get(place, Spend()).beyond(grown)
             grown = enlarged(held, amount, self._days.get(place, Spend()), reserved)
             self._reserved[place] = reserved + grown
-        self._holds[hold.id] = held = replace(held, amount=grown, sent=hold.sent)
+        self._reservations[reservation.id] = held = replace(held, amount=grown, sent=reservation.sent)
         return held
 
     async def finish(self, run: Run) -> None:
@@ -71,11 +73,11 @@ class MemoryStore:
         if run is not None and run.status == "interrupted":
             self._runs[run_id] = replace(run, status="cancelled", error=CANCELLED)
 
-    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
+    async def claim(self, owner: str, run_id: str, wanted: ReservationRequest) -> AdmittedRun | None:
         run = await self.get(owner, run_id)
         if run is None or run.status != "interrupted":
             return None
-        claimed = Admitted(replace(run, status="running", error=None), self._reserve(wanted))
+        claimed = AdmittedRun(replace(run, status="running", error=None), self._reserve(wanted))
         self._runs[run_id] = claimed.run
         self._given[owner] = run_id
         return claimed
@@ -85,10 +87,10 @@ class MemoryStore:
         return run if run and run.owner == owner else None
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        own = await self.list(owner, limit=self._most)
+        own = await self.list(owner, limit=self._max_runs)
         earliest, last = dates_since(since, self._clock())
         newest = next((run for run in own if run.key == key and earliest <= run.created_at <= last), None)
-        return newest if newest and newest.status in STANDING else None
+        return newest if newest and newest.status in REUSABLE else None
 
     async def latest(self, owner: str) -> Run | None:
         given = await self.get(owner, self._given.get(owner, ""))
@@ -110,13 +112,13 @@ class MemoryStore:
 
     async def prune(self) -> int:
         ended = [run_id for run_id, run in self._runs.items() if run.status != "running"]
-        oldest = ended[: max(0, len(self._runs) - self._most)]
+        oldest = ended[: max(0, len(self._runs) - self._max_runs)]
         for run_id in oldest:
             del self._runs[run_id]
         return len(oldest)
 
-    async def settle(self, hold: Hold, actual: Spend) -> None:
-        if held := self._holds.pop(hold.id, None):
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
+        if held := self._reservations.pop(reservation.id, None):
             place = (held.owner, held.day)
             self._days[place] = self._days.get(place, Spend()) + actual
             self._reserved[place] = self._reserved.get(place, Spend()).beyond(held.amount)
@@ -124,24 +126,24 @@ class MemoryStore:
     async def spent(self, owner: str) -> Spend:
         return self._days.get((owner, day_of(self._clock())), Spend())
 
-    async def beat(self) -> None:
+    async def heartbeat(self) -> None:
         """Nobody else can see this store."""
 
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def trouble(self) -> str | None:
+    def take_warning(self) -> str | None:
         return None
 
-    def _reserve(self, wanted: Wanted) -> Hold:
+    def _reserve(self, wanted: ReservationRequest) -> DayReservation:
         today = day_of(self._clock())
         for kept in (self._days, self._reserved):
             for past in [place for place in kept if place[1] < today - 1]:
                 del kept[past]
         place = (wanted.owner, today)
         reserved = self._reserved.get(place, Spend())
-        amount = granted(wanted, self._days.get(place, Spend()), reserved)
+        amount = grant(wanted, self._days.get(place, Spend()), reserved)
         self._reserved[place] = reserved + amount
-        hold = Hold(uuid4().hex, wanted.owner, today, amount, wanted.cap, wanted.first)
-        self._holds[hold.id] = hold
-        return hold
+        reservation = DayReservation(uuid4().hex, wanted.owner, today, amount, wanted.cap, wanted.first)
+        self._reservations[reservation.id] = reservation
+        return reservation

@@ -27,7 +27,7 @@ _FORM = re.compile(r'\{"[a-z_]+": .*\}', re.DOTALL)
 _LETTERED = re.compile(r"^<<[a-z]+ ([A-Z]{1,2})[ :]", re.MULTILINE)
 
 
-def obliging(request: Request) -> Reply:
+def fill_forms(request: Request) -> Reply:
     """What the prompt asks for: a program, a reply in its form, or else a draft like no other."""
     asked = request.question
     if "short Python program" in asked:

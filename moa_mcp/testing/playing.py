@@ -24,7 +24,7 @@ class Played:
         return tuple(call for batch in self.batches for call in batch.calls)
 
 
-def play(flow: Flow, reply: Reply) -> Played:
+def drive(flow: Flow, reply: Reply) -> Played:
     """Play `flow` with the words of `reply` until it answers. What the flow raises passes through."""
     batches: list[Batch] = []
     batch = next(flow)

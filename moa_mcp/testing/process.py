@@ -30,7 +30,7 @@ class UpstreamProcess:
         return self.base_url
 
     def ledger(self, *, bodies: bool = False) -> dict[str, Any]:
-        """Ask what it has seen: `Ledger.summary` as it is now. Asking leaves no trace in it."""
+        """Ask what it has seen: `ChangeLog.summary` as it is now. Asking leaves no trace in it."""
         connection = http.client.HTTPConnection(urlsplit(self.base_url).netloc)
         try:
             connection.request("GET", f"/ledger?bodies={bodies:d}")

@@ -33,7 +33,7 @@ class ScriptedProvider:
         return draft
 
 
-class Gate:
+class HoldingProvider:
     """A provider around a provider that holds the calls it is told to hold until they are let through.
 
     `held` is set once a held call has arrived; `cancelled` lists calls that were cancelled while held.

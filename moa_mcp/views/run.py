@@ -9,11 +9,11 @@ from typing import Any, NotRequired, TypeVar
 
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
-from moa_mcp.domain.links import inert
+from moa_mcp.domain.links import neutralize_links
 from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, Draft, Run, RunStatus
 from moa_mcp.domain.text import one_line
 
-DRAFTS_SHOWN = 40_000
+MAX_DRAFTS_BYTES = 40_000
 """How many characters of drafts a tool result holds at most; a client cuts longer results without a word."""
 
 CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
@@ -92,15 +92,15 @@ class Extent:
 
 def whole(run: Run) -> Extent:
     """All of it."""
-    return Extent(in_order(run), list(run.notes), run.method, run.error)
+    return Extent(calls_in_order(run), list(run.notes), run.method, run.error)
 
 
 def brief(run: Run) -> Extent:
     """What fits beside an answer: the call that wrote it, those that failed, others; and a note on what is left out."""
-    where, calls = f"moa://runs/{run.run_id}", in_order(run)
+    where, calls = f"moa://runs/{run.run_id}", calls_in_order(run)
     telling = sorted(calls, key=lambda record: (record.call.role != AGGREGATOR, record.status == "ok"))
-    shown = {id(record) for record in _fitting(telling, CALLS_SHOWN, call_facts)}
-    notes = list(_fitting((one_line(note, 400) for note in run.notes), NOTES_SHOWN, str))
+    shown = {id(record) for record in _take_fitting(telling, CALLS_SHOWN, call_facts)}
+    notes = list(_take_fitting((one_line(note, 400) for note in run.notes), NOTES_SHOWN, str))
     left = [(len(calls) - len(shown), "calls"), (len(run.notes) - len(notes), "notes")]
     if not (method := _size(run.method) <= METHOD_SHOWN):
         left.append((len(run.method), "facts of the method"))
@@ -113,7 +113,9 @@ def brief(run: Run) -> Extent:
 
 
 def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> RunResult:
-    """The facts of a run (by default all), and if they are asked for its drafts, `DRAFTS_SHOWN` characters at most."""
+    """The facts of a run (by default all), and if they are asked for its drafts, `MAX_DRAFTS_BYTES` characters at
+    most.
+    """
     extent = extent or whole(run)
     facts: RunResult = {
         "run_id": run.run_id,
@@ -128,14 +130,14 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
         "calls_made": run.calls_made,
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
-        "cost_usd": rounded(run.cost_usd),
+        "cost_usd": round_cost(run.cost_usd),
         "seconds": round(run.seconds, 3),
         "resources": {"run": f"moa://runs/{run.run_id}", "drafts": f"moa://runs/{run.run_id}/drafts"},
         "error": extent.error,
         "cached": run.cached,
     }
     if drafts:
-        facts["drafts"] = _capped([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
+        facts["drafts"] = _cap_drafts([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
     return facts
 
 
@@ -155,16 +157,16 @@ def call_facts(record: CallRecord) -> CallFacts:
         "seconds": round(record.seconds, 3),
         "input_tokens": outcome.usage.input_tokens,
         "output_tokens": outcome.usage.output_tokens,
-        "cost_usd": rounded(outcome.usage.cost_usd),
+        "cost_usd": round_cost(outcome.usage.cost_usd),
     }
 
 
 def answer_text(run: Run) -> str | None:
     """The answer, with nothing in it that a reader's program would fetch or open without being asked to."""
-    return None if run.answer is None else inert(run.answer, _asked(run))
+    return None if run.answer is None else neutralize_links(run.answer, _caller_text(run))
 
 
-def _asked(run: Run) -> str:
+def _caller_text(run: Run) -> str:
     """All that the caller wrote, and so may be led back to."""
     task = run.task
     return "\n".join((task.question, task.system or "", *(m.text for m in task.history if m.speaker == "user")))
@@ -172,7 +174,7 @@ def _asked(run: Run) -> str:
 
 def draft_text(record: CallRecord, run: Run) -> DraftText:
     """One draft of a run in full, made inert as the answer is."""
-    text = inert(record.outcome.text, _asked(run)) if isinstance(record.outcome, Draft) else None
+    text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
     call = record.call
     return {
         "layer": call.layer,
@@ -183,7 +185,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
     }
 
 
-def in_order(run: Run) -> list[CallRecord]:
+def calls_in_order(run: Run) -> list[CallRecord]:
     """The calls to models in the order of layer and slot, whatever order they finished in."""
     asked = (record for record in run.sent if record.call.kind != "code")
     return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
@@ -196,17 +198,17 @@ def as_markdown(run: Run, *, drafts: bool = False, extent: Extent | None = None)
     if drafts:
         shown = result(run, drafts=True).get("drafts", [])
         parts += [f"### Draft {d['layer']}.{d['slot']} — {d['model']}\n\n{d['text'] or d['status']}" for d in shown]
-    parts.append(account(run, extent))
+    parts.append(format_calls(run, extent))
     return "\n\n".join(parts)
 
 
-def account(run: Run, extent: Extent | None = None, drafts_at: str | None = None) -> str:
+def format_calls(run: Run, extent: Extent | None = None, drafts_at: str | None = None) -> str:
     """Who said what at what cost, one line per call (by default all), the notes, and where the drafts are read."""
     extent = extent or whole(run)
     facts = (
         f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)}",
-        f"{counted(run.layers, 'layer')} · {counted(run.calls_made, 'call')}",
-        f"{tokens(run.input_tokens)} in, {tokens(run.output_tokens)} out · {dollars(run.cost_usd)}",
+        f"{pluralize(run.layers, 'layer')} · {pluralize(run.calls_made, 'call')}",
+        f"{format_tokens(run.input_tokens)} in, {format_tokens(run.output_tokens)} out · {format_cost(run.cost_usd)}",
         f"{run.seconds:.1f} s",
     )
     lines = [" · ".join(facts)]
@@ -225,8 +227,8 @@ def call_line(record: CallRecord) -> str:
     parts = [
         f"{call.role} {call.layer}.{call.slot} {model}: {record.status}",
         f"{record.seconds:.1f} s",
-        f"{tokens(outcome.usage.input_tokens)} in, {tokens(outcome.usage.output_tokens)} out",
-        dollars(outcome.usage.cost_usd) + (" (estimated)" if outcome.usage.estimated else ""),
+        f"{format_tokens(outcome.usage.input_tokens)} in, {format_tokens(outcome.usage.output_tokens)} out",
+        format_cost(outcome.usage.cost_usd) + (" (estimated)" if outcome.usage.estimated else ""),
     ]
     parts += [f"finish {outcome.finish_reason}"] if outcome.finish_reason not in (None, "stop") else []
     parts += [f"{outcome.usage.retries} retries"] if outcome.usage.retries else []
@@ -240,22 +242,22 @@ def draft_markdown(record: CallRecord, run: Run) -> str:
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
-def counted(count: int | None, noun: str) -> str:
+def pluralize(count: int | None, noun: str) -> str:
     """A number of things: `1 call`, `2 calls`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def tokens(count: int | None) -> str:
+def format_tokens(count: int | None) -> str:
     """A token count for people."""
     return "unknown" if count is None else f"{count:,}"
 
 
-def dollars(cost: float | None) -> str:
+def format_cost(cost: float | None) -> str:
     """A price for people; an unknown one is said to be unknown."""
     return "price unknown" if cost is None else f"${cost:.4f}"
 
 
-def rounded(cost: float | None) -> float | None:
+def round_cost(cost: float | None) -> float | None:
     """A price to the hundred-thousandth of a cent: no float dust, nothing lost."""
     return None if cost is None else round(cost, 7)
 
@@ -269,13 +271,13 @@ def _headline(run: Run, extent: Extent) -> str:
         return answer
     if run.status == "running":
         return (
-            f"The run goes on; done so far: {counted(run.calls_made, 'call')}. "
+            f"The run goes on; done so far: {pluralize(run.calls_made, 'call')}. "
             f'Call moa_ask with run_id="{run.run_id}" to wait for its answer, or add cancel=true to stop it.'
         )
     return extent.error or f"The run was {run.status} and has no answer."
 
 
-def _fitting(items: Iterable[Item], room: int, facts: Callable[[Item], Any]) -> Iterator[Item]:
+def _take_fitting(items: Iterable[Item], room: int, facts: Callable[[Item], Any]) -> Iterator[Item]:
     """The items that fit into `room` bytes, the earlier ones first."""
     for item in items:
         size = _size(facts(item)) + 2
@@ -288,8 +290,8 @@ def _size(facts: Any) -> int:
     return len(json.dumps(facts, ensure_ascii=False, default=str).encode("utf-8", "replace"))
 
 
-def _capped(drafts: list[DraftText], where: str) -> list[DraftText]:
-    room = DRAFTS_SHOWN
+def _cap_drafts(drafts: list[DraftText], where: str) -> list[DraftText]:
+    room = MAX_DRAFTS_BYTES
     shown: list[DraftText] = []
     for draft in drafts:
         text = draft["text"]

@@ -91,7 +91,7 @@ def test_every_flag_of_serve_has_a_twin_in_the_environment() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (InvalidRequest("The question is empty."), 2, "moa-mcp: The question is empty.\n"),
         (RunFailed("Nobody answered:", ["p1 is down"]), 1, "moa-mcp: Nobody answered:\n- p1 is down\n"),
@@ -106,7 +106,7 @@ def test_every_flag_of_serve_has_a_twin_in_the_environment() -> None:
     ],
 )
 def test_each_kind_of_error_has_its_exit_code_and_its_words(
-    error: BaseException, code: int, said: str, capsys: Capture
+    error: BaseException, code: int, message: str, capsys: Capture
 ) -> None:
     @click.command()
     def broken() -> None:
@@ -115,7 +115,7 @@ def test_each_kind_of_error_has_its_exit_code_and_its_words(
     assert run([], broken) == code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(said)
+    assert err.startswith(message)
     assert "secret" not in err
 
 
@@ -129,11 +129,11 @@ def test_a_reader_that_leaves_early_gets_no_traceback() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read()
+        message = process.stderr.read()
 
     assert process.returncode == 1
-    assert b"Traceback" not in told
-    assert b"BrokenPipe" not in told
+    assert b"Traceback" not in message
+    assert b"BrokenPipe" not in message
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no file that is always full")

@@ -7,7 +7,7 @@ import click
 import pytest
 
 from moa_mcp.cli.inputs import context_of, question_of
-from moa_mcp.service.service import LONGEST_QUESTION
+from moa_mcp.service.service import MAX_QUESTION_BYTES
 
 
 class Typed(io.TextIOWrapper):
@@ -82,7 +82,7 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_longer_than_a_question_may_be_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "long.txt").write_bytes(b"x" * (LONGEST_QUESTION + 1))
+    (tmp_path / "long.txt").write_bytes(b"x" * (MAX_QUESTION_BYTES + 1))
 
     with pytest.raises(click.UsageError, match="longer than"):
         context_of((str(tmp_path / "long.txt"),), NOBODY)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from moa_mcp.config.settings import (
-    Home,
     LiveSettings,
+    Paths,
     Settings,
     load_settings,
     load_settings_or_defaults,
@@ -51,7 +51,7 @@ def test_the_example_of_the_documentation_is_read() -> None:
 
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
-    settings = load_settings(Home.at(tmp_path))
+    settings = load_settings(Paths.in_folder(tmp_path))
 
     assert settings == Settings()
     assert settings.limits.per_run == Limits(max_calls=40, max_tokens=2_000_000, max_cost_usd=1.0, deadline_seconds=300)
@@ -103,15 +103,15 @@ def test_a_server_on_this_computer_that_needs_no_key_is_local() -> None:
     ],
 )
 def test_a_base_url_that_calls_should_not_go_to_is_refused(url: str, problem: str) -> None:
-    said = refusal(f'providers:\n  lab:\n    base_url: "{url}"\n')
+    message = refusal(f'providers:\n  lab:\n    base_url: "{url}"\n')
 
-    assert said.startswith("config.yaml, line 3: providers.lab.base_url: ")
-    assert problem in said
-    assert "secret" not in said
+    assert message.startswith("config.yaml, line 3: providers.lab.base_url: ")
+    assert problem in message
+    assert "secret" not in message
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("providers:\n  lab: {}", "line 2: providers.lab: this provider is not built in and has no base_url"),
         (
@@ -156,16 +156,16 @@ def test_a_base_url_that_calls_should_not_go_to_is_refused(url: str, problem: st
         ),
     ],
 )
-def test_a_fault_is_told_with_file_line_and_key(text: str, said: str) -> None:
-    assert refusal(text).startswith(f"config.yaml, {said}")
+def test_a_fault_is_told_with_file_line_and_key(text: str, message: str) -> None:
+    assert refusal(text).startswith(f"config.yaml, {message}")
 
 
 @pytest.mark.parametrize("name", ["sk-live-secret", "lab_key", "1KEY", "KEY NAME", "KÉY", "$KEY"])
 def test_what_is_no_variable_is_refused_and_not_repeated(name: str) -> None:
-    said = refusal(f'providers:\n  lab:\n    base_url: https://lab.example\n    api_key_env: "{name}"\n')
+    message = refusal(f'providers:\n  lab:\n    base_url: https://lab.example\n    api_key_env: "{name}"\n')
 
-    assert said.startswith("config.yaml, line 4: providers.lab.api_key_env: this is the name of a variable")
-    assert name not in said
+    assert message.startswith("config.yaml, line 4: providers.lab.api_key_env: this is the name of a variable")
+    assert name not in message
 
 
 def test_the_key_of_a_built_in_provider_goes_elsewhere_only_if_it_is_named_again() -> None:
@@ -179,14 +179,14 @@ def test_the_key_of_a_built_in_provider_goes_elsewhere_only_if_it_is_named_again
 
 def test_of_a_broken_file_the_defaults_hold_and_the_problem_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("limits:\n  max_call: 3\n", encoding="utf-8")
-    settings, problem = load_settings_or_defaults(Home.at(tmp_path))
+    settings, problem = load_settings_or_defaults(Paths.in_folder(tmp_path))
 
     assert settings == Settings()
     assert str(problem).startswith("config.yaml, line 2: limits.max_call: ")
 
 
 def test_settings_follow_the_file_and_outlive_its_breaking(tmp_path: Path) -> None:
-    home = Home.at(tmp_path)
+    home = Paths.in_folder(tmp_path)
     live = LiveSettings(home)
     assert live() == Settings()
 
@@ -203,14 +203,14 @@ def test_settings_follow_the_file_and_outlive_its_breaking(tmp_path: Path) -> No
 
 
 def test_one_variable_names_the_folder_of_everything(tmp_path: Path) -> None:
-    home = Home.from_environ({"MOA_MCP_HOME": str(tmp_path)})
+    home = Paths.from_environ({"MOA_MCP_HOME": str(tmp_path)})
 
-    assert home == Home(tmp_path / "config.yaml", tmp_path / "presets", tmp_path)
+    assert home == Paths(tmp_path / "config.yaml", tmp_path / "presets", tmp_path)
 
 
 def test_without_it_the_folders_of_the_platform_are_used() -> None:
     for environ in ({}, {"MOA_MCP_HOME": ""}):
-        home = Home.from_environ(environ)
+        home = Paths.from_environ(environ)
 
         assert home.config_file.is_absolute()
         assert "moa-mcp" in home.presets_folder.parts
@@ -219,7 +219,7 @@ def test_without_it_the_folders_of_the_platform_are_used() -> None:
 
 def test_a_relative_folder_is_refused() -> None:
     with pytest.raises(InvalidConfig, match="MOA_MCP_HOME: this folder is relative"):
-        Home.from_environ({"MOA_MCP_HOME": "moa"})
+        Paths.from_environ({"MOA_MCP_HOME": "moa"})
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from moa_mcp.domain.preset import Preset
 PANEL = "aggregator: lab/agg\nproposers: [lab/a, lab/b]\n"
 
 
-def told(text: str) -> str:
+def problem_of(text: str) -> str:
     with pytest.raises(InvalidPreset) as refused:
         yamlfile.parse(text, "lab.yaml", InvalidPreset).into(Preset)
     return str(refused.value)
@@ -41,23 +41,23 @@ def test_an_unknown_key_is_named_with_the_nearest_key_known_there(
 ) -> None:
     name = key.rpartition(".")[2]
 
-    assert told(text).startswith(
+    assert problem_of(text).startswith(
         f"lab.yaml, {place}: {key}: unknown key {name!r} (did you mean {nearest!r}?). Expected one of "
     )
 
 
 def test_only_the_keys_of_the_chosen_kind_are_offered() -> None:
-    said = told(PANEL + "conclude: {by: windows, widow: 3}")
+    message = problem_of(PANEL + "conclude: {by: windows, widow: 3}")
 
-    assert "'window'?). Expected one of by, reserved, window." in said
+    assert "'window'?). Expected one of by, reserved, window." in message
 
 
 def test_a_misspelled_key_is_told_before_the_key_that_is_then_missing() -> None:
-    assert "did you mean 'aggregator'?" in told("agregator: lab/agg\nproposers: [lab/a]")
+    assert "did you mean 'aggregator'?" in problem_of("agregator: lab/agg\nproposers: [lab/a]")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("proposers: [lab/a]", "lab.yaml: aggregator: this key is missing."),
         (PANEL + "layers: 11", "line 3: layers: this value does not fit. Expected less than or equal to 10."),
@@ -123,8 +123,8 @@ def test_a_misspelled_key_is_told_before_the_key_that_is_then_missing() -> None:
         ),
     ],
 )
-def test_a_value_that_does_not_fit_is_told_with_what_would(text: str, said: str) -> None:
-    assert said in told(text)
+def test_a_value_that_does_not_fit_is_told_with_what_would(text: str, message: str) -> None:
+    assert message in problem_of(text)
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_a_value_that_does_not_fit_is_told_with_what_would(text: str, said: str)
     ],
 )
 def test_a_value_is_never_repeated(text: str) -> None:
-    assert "secret" not in told(text)
+    assert "secret" not in problem_of(text)

@@ -119,7 +119,7 @@ def test_what_a_configuration_does_not_need_is_refused_with_its_line(
 
 
 def test_more_than_256_kib_is_refused() -> None:
-    assert "at most 256 KiB" in str(refusal(f"a: {'x' * yamlfile.MOST_BYTES}"))
+    assert "at most 256 KiB" in str(refusal(f"a: {'x' * yamlfile.MAX_BYTES}"))
 
 
 @pytest.mark.parametrize("text", ["a: " + "[" * 2000, "a: " + "{b: " * 30, "a: " + "[" * 20 + "1" + "]" * 20])
@@ -154,7 +154,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_the_line(tmp_path: Path) -> No
 
 def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
-    path.write_bytes(b"#" * (yamlfile.MOST_BYTES + 1))
+    path.write_bytes(b"#" * (yamlfile.MAX_BYTES + 1))
 
     with pytest.raises(InvalidPreset, match="at most 256 KiB"):
         yamlfile.read(path, "large", InvalidPreset)

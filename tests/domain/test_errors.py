@@ -14,8 +14,8 @@ from moa_mcp.domain.errors import (
     RunFailed,
     UnknownPreset,
     UnknownRun,
-    in_plain_words,
-    nearest,
+    describe_reason,
+    sort_by_closeness,
 )
 
 
@@ -29,7 +29,7 @@ def test_the_tree_in_the_docstring_names_every_public_error() -> None:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_plain_words_of_its_own(reason: Reason) -> None:
-    assert [in_plain_words(other) for other in Reason].count(in_plain_words(reason)) == 1
+    assert [describe_reason(other) for other in Reason].count(describe_reason(reason)) == 1
 
 
 def test_an_unknown_preset_names_the_known_ones_nearest_first() -> None:
@@ -37,7 +37,7 @@ def test_an_unknown_preset_names_the_known_ones_nearest_first() -> None:
 
 
 def test_names_nothing_like_the_wrong_one_come_in_order() -> None:
-    assert nearest("xyz", ["b", "a"]) == ["a", "b"]
+    assert sort_by_closeness("xyz", ["b", "a"]) == ["a", "b"]
 
 
 def test_a_missing_key_is_named_with_what_wants_it() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from moa_mcp.domain.links import inert
+from moa_mcp.domain.links import neutralize_links
 
 QUESTION = "What does https://docs.python.org/3/ say, and what example.com? Ask jane@mail.example."
 
@@ -76,7 +76,7 @@ QUESTION = "What does https://docs.python.org/3/ say, and what example.com? Ask 
     ],
 )
 def test_what_leads_elsewhere_is_shown_as_code(text: str, shown: str) -> None:
-    assert inert(text, QUESTION) == shown
+    assert neutralize_links(text, QUESTION) == shown
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_what_leads_elsewhere_is_shown_as_code(text: str, shown: str) -> None:
     ],
 )
 def test_what_was_asked_about_and_what_is_code_stays(text: str) -> None:
-    assert inert(text, QUESTION) == text
+    assert neutralize_links(text, QUESTION) == text
 
 
 hostile = st.text("[]()!<>\\ \n:/.ae#|\"'`@w-", max_size=60)
@@ -106,14 +106,14 @@ hostile = st.text("[]()!<>\\ \n:/.ae#|\"'`@w-", max_size=60)
 @given(hostile, hostile)
 def test_nothing_is_taken_away(before: str, after: str) -> None:
     text = f"{before}[x](https://evil.example/q){after}"
-    left = iter(inert(text, ""))
+    left = iter(neutralize_links(text, ""))
 
     assert all(character in left for character in text)
 
 
 @given(hostile, hostile)
 def test_no_marks_around_a_picture_keep_it_from_being_found(before: str, after: str) -> None:
-    assert "](https://evil" not in inert(f"{before.replace('`', '')}![x](https://evil.example/q){after}", "")
+    assert "](https://evil" not in neutralize_links(f"{before.replace('`', '')}![x](https://evil.example/q){after}", "")
 
 
 MARKS = [
@@ -137,6 +137,6 @@ def leads(tokens: Iterable[Token]) -> Iterator[str]:
 
 @given(marks)
 def test_a_reader_of_markdown_finds_no_way_to_another_host(text: str) -> None:
-    away = [to for to in leads(MARKDOWN.parse(inert(text, ""))) if "//" in to.partition("%60")[0]]
+    away = [to for to in leads(MARKDOWN.parse(neutralize_links(text, ""))) if "//" in to.partition("%60")[0]]
 
     assert not [to for to in away if to.startswith(("//", "http"))]

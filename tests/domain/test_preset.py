@@ -23,7 +23,7 @@ def test_samples_are_slots_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"proposers": []}, "needs proposers"),
         ({"min_drafts": 3}, "only 2 slots"),
@@ -41,11 +41,11 @@ def test_samples_are_slots_of_their_own() -> None:
         ({"limits": {"max_cost_usd": float("inf")}}, "finite"),
     ],
 )
-def test_what_is_impossible_is_refused(changes: dict[str, Any], told: str) -> None:
+def test_what_is_impossible_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as refused:
         preset(**changes)
 
-    assert told in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_an_error_does_not_repeat_what_was_written() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.domain.regex import MAX_TEXT, safe
+from moa_mcp.domain.regex import MAX_TEXT, compile_linear
 
 ATOMS = st.sampled_from(["a", "b", "c", ".", "[ab]", "[^c]", r"\w", r"\b"])
 REPEATS = st.sampled_from(["", "*", "+", "?", "{2}", "{1,2}", "{2,}"])
@@ -34,7 +34,7 @@ def test_a_pattern_finds_what_re_finds(pattern: str, text: str) -> None:
     found = re.search(pattern, text)
     group = found and (found[1] if found.re.groups else found[0])
 
-    assert safe(pattern).answer(text) == ((group or "").strip() or None)
+    assert compile_linear(pattern).find_answer(text) == ((group or "").strip() or None)
 
 
 @pytest.mark.parametrize(
@@ -66,21 +66,21 @@ def test_a_pattern_finds_what_re_finds(pattern: str, text: str) -> None:
 def test_the_first_group_of_the_last_line_that_has_one_is_the_answer(
     pattern: str, text: str, answer: str | None
 ) -> None:
-    assert safe(pattern).answer(text) == answer
+    assert compile_linear(pattern).find_answer(text) == answer
 
 
 @pytest.mark.parametrize("pattern", ["(a+)+$", "(a|a)*b", "(a*)*b", "a?" * 50 + "a" * 50 + "b", "(.*)(.*)(.*)x"])
 def test_no_pattern_hangs(pattern: str) -> None:
-    assert safe(pattern).answer("a" * MAX_TEXT + "c") is None
+    assert compile_linear(pattern).find_answer("a" * MAX_TEXT + "c") is None
 
 
 def test_only_the_end_of_a_long_text_is_searched() -> None:
-    assert safe("(here)").answer("here" + "." * MAX_TEXT) is None
-    assert safe("(here)").answer("." * MAX_TEXT + "here") == "here"
+    assert compile_linear("(here)").find_answer("here" + "." * MAX_TEXT) is None
+    assert compile_linear("(here)").find_answer("." * MAX_TEXT + "here") == "here"
 
 
 @pytest.mark.parametrize(
-    ("pattern", "told"),
+    ("pattern", "message"),
     [
         ("(", "no regular expression"),
         ("[", "no regular expression"),
@@ -98,29 +98,29 @@ def test_only_the_end_of_a_long_text_is_searched() -> None:
         ("(" * 2_000 + "a" + ")" * 2_000, "no regular expression"),
     ],
 )
-def test_what_cannot_be_searched_safely_is_refused(pattern: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        safe(pattern)
+def test_what_cannot_be_searched_safely_is_refused(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compile_linear(pattern)
 
 
 def test_without_the_engine_a_pattern_is_refused_and_the_rest_works() -> None:
     program = """
 import sys
 sys.modules["re2"] = None
-from moa_mcp.domain.regex import safe
+from moa_mcp.domain.regex import compile_linear
 import moa_mcp.service.service
 try:
-    safe("a")
+    compile_linear("a")
 except ValueError as error:
     print(error)
 """
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    message = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert "pip install google-re2" in told.stdout
+    assert "pip install google-re2" in message.stdout
 
 
 def test_a_refused_pattern_writes_nothing_but_its_error() -> None:
-    program = "from moa_mcp.domain.regex import safe\ntry: safe('(?=a)')\nexcept ValueError: pass"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    program = "from moa_mcp.domain.regex import compile_linear\ntry: compile_linear('(?=a)')\nexcept ValueError: pass"
+    message = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert (told.stdout, told.stderr) == ("", "")
+    assert (message.stdout, message.stderr) == ("", "")

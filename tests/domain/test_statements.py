@@ -2,7 +2,7 @@
 
 import pytest
 
-from moa_mcp.domain.statements import assigned, constants, statements
+from moa_mcp.domain.statements import assigned_names, constant_values, split_statements
 
 
 @pytest.mark.parametrize(
@@ -19,13 +19,13 @@ from moa_mcp.domain.statements import assigned, constants, statements
     ],
 )
 def test_what_is_no_python_stands_alone_between_the_statements_around_it(program: str, parts: list[str]) -> None:
-    assert statements(program) == parts
+    assert split_statements(program) == parts
 
 
 @pytest.mark.parametrize("program", ["def (", "for each word: count it", "go to the shop\nbuy some milk\nx = 1", "\0"])
 def test_what_is_less_than_half_python_is_no_program(program: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        statements(program)
+        split_statements(program)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_what_is_less_than_half_python_is_no_program(program: str) -> None:
     ],
 )
 def test_the_names_that_a_statement_sets_are_found(statement: str, names: list[str]) -> None:
-    assert sorted(assigned(statement)) == sorted(names)
+    assert sorted(assigned_names(statement)) == sorted(names)
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_the_names_that_a_statement_sets_are_found(statement: str, names: list[s
     ],
 )
 def test_plain_values_are_read_without_running_anything(statement: str, sets: dict[str, object] | None) -> None:
-    assert constants(statement) == sets
+    assert constant_values(statement) == sets

@@ -16,9 +16,9 @@ from moa_mcp.domain.model import CallRecord, Failure, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.providers.prices import FREE, Rates
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.run_provider import PerRun
-from moa_mcp.runs.runner import Listener
-from moa_mcp.runs.scheduler import Desk, open_desk
+from moa_mcp.providers.run_provider import RunProviderFactory
+from moa_mcp.runs.runner import EventHandler
+from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Reply, Upstream, by_model, echo
 from moa_mcp.testing.scripts import Answer, Script
@@ -34,13 +34,13 @@ LONG = "One sentence of the answer follows the other until all is said. " * 8
 class Lab:
     """A desk whose models are all at one upstream."""
 
-    desk: Desk
+    scheduler: RunScheduler
     upstream: Upstream
     preset: Preset
     _asked: int = field(default=0)
 
     async def ask(
-        self, question: str = "Why is the sky blue?", limits: Limits | None = None, listener: Listener | None = None
+        self, question: str = "Why is the sky blue?", limits: Limits | None = None, handler: EventHandler | None = None
     ) -> Run:
         """Ask a panel and wait for the end of the run."""
         self._asked += 1
@@ -52,7 +52,7 @@ class Lab:
             limits=limits or Limits(),
             planned_calls=planned(self.preset),
         )
-        return await self.desk.wait(await started(self.desk, run), None, listener)
+        return await self.scheduler.wait(await started(self.scheduler, run), None, handler)
 
     def hits(self, model: str) -> int:
         """How many requests a model got."""
@@ -95,10 +95,10 @@ async def open_lab(
     async with Upstream(by_model(answers or {}, otherwise)) as upstream:
         endpoint = Endpoint("lab", base_url or upstream.base_url, dialect, "LAB_KEY", max_concurrency=64)
         registry = Registry({"lab": endpoint}, {"LAB_KEY": KEY})
-        provider_for = PerRun(registry, lambda model: rates, lambda: draw)
+        provider_for = RunProviderFactory(registry, lambda model: rates, lambda: draw)
         try:
-            async with open_desk(provider_for, MemoryStore(), 64) as desk:
-                yield Lab(desk, upstream, preset or panel())
+            async with open_scheduler(provider_for, MemoryStore(), 64) as scheduler:
+                yield Lab(scheduler, upstream, preset or panel())
         finally:
             await registry.aclose()
 

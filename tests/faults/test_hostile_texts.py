@@ -57,17 +57,17 @@ async def test_a_picture_or_link_to_a_host_that_was_not_asked_about_is_inert_in_
 
 
 async def test_what_cannot_be_seen_is_stored_and_reaches_no_reader() -> None:
-    told = "\x1b]0;owned\x07\x1b[2Jred \x9b31m\u202eevil\u2066 \U000e0041\u200btag \u2764\ufe0f\r\nend"
+    shown = "\x1b]0;owned\x07\x1b[2Jred \x9b31m\u202eevil\u2066 \U000e0041\u200btag \u2764\ufe0f\r\nend"
     seen = "red 31mevil tag \u2764\ufe0f\nend"
-    async with open_lab({"chief": Reply(told), "p1": Reply(told)}) as lab:
+    async with open_lab({"chief": Reply(shown), "p1": Reply(shown)}) as lab:
         run = await lab.ask()
-        stored = await lab.desk.collect(run.owner, run.run_id)
+        stored = await lab.scheduler.get_run(run.owner, run.run_id)
     [asked] = [request for request in lab.upstream.requests if request.model == "chief"]
     result = run_view.result(stored, drafts=True)
 
     [draft] = [record.outcome for record in stored.drafts if record.call.slot == 1]
 
     assert isinstance(draft, Draft)
-    assert (stored.answer, draft.text) == (told, told)
+    assert (stored.answer, draft.text) == (shown, shown)
     assert f"\n{seen}\n<<end of draft 1" in asked.question
     assert result["answer"] == result.get("drafts", [])[0]["text"] == seen

@@ -12,9 +12,9 @@ from moa_mcp.domain.model import Failure, Run, Task
 from moa_mcp.domain.preset import Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.prices import Rates
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.testing import Fault, Reply, in_turn
-from moa_mcp.views.run import account, result
+from moa_mcp.views.run import format_calls, result
 from tests import clock
 from tests.admission import started
 from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
@@ -43,7 +43,7 @@ async def test_a_judges_second_try_never_takes_the_call_that_writes_the_answer()
     preset = panel(3, conclude={"by": "analysis", "model": "lab/analyst"})
     run = Run("r1", "panel", preset, Task("Why?", seed=1), limits=limits(max_calls=5), planned_calls=5)
     async with open_lab({"analyst": Reply("This is no JSON.")}, preset) as lab:
-        run = await lab.desk.wait(await started(lab.desk, run), None)
+        run = await lab.scheduler.wait(await started(lab.scheduler, run), None)
 
     assert (lab.hits("analyst"), lab.hits("chief")) == (1, 1)
     assert any("needed for the rest of the plan" in note for note in run.notes)
@@ -74,7 +74,7 @@ async def test_a_call_that_a_ceiling_refused_was_never_made_and_is_told_apart_fr
     assert [record.status for record in run.drafts] == ["ok", "ok", "refused"]
     assert run.calls_made == len(lab.upstream.requests) == Spend.on(run.calls).calls == 2
     assert [call["status"] for call in result(run)["calls"]] == ["ok", "ok", "refused", "refused"]
-    assert "2 calls" in account(run)
+    assert "2 calls" in format_calls(run)
 
 
 async def test_a_call_that_the_budget_cut_midway_was_made() -> None:
@@ -182,7 +182,7 @@ async def test_a_plan_that_cannot_fit_is_refused_with_its_arithmetic_before_any_
     (tmp_path / "config.yaml").write_text(f"limits: {{{ceilings}}}\n", encoding="utf-8")
     async with open_service({"MOA_MCP_HOME": str(tmp_path), "OPENAI_API_KEY": "sk-1"}) as service:
         with pytest.raises(PlanRefused) as refused:
-            await service.ask(Request("Why is the sky blue?", preset=preset))
+            await service.ask(AskRequest("Why is the sky blue?", preset=preset))
 
     assert arithmetic in str(refused.value)
     assert ceilings.partition(":")[0] in str(refused.value)
@@ -190,6 +190,6 @@ async def test_a_plan_that_cannot_fit_is_refused_with_its_arithmetic_before_any_
 
 async def test_a_run_of_the_demonstration_costs_nothing_and_is_known_to() -> None:
     async with open_service() as service:
-        plan = await service.plan(Request("Why?", preset="demo"))
+        plan = await service.plan(AskRequest("Why?", preset="demo"))
 
     assert plan.cost_usd == 0.0

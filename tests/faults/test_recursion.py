@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import InvalidRequest
-from moa_mcp.providers.loop_guard import DEPTH_HEADER, is_own, refusal
+from moa_mcp.providers.loop_guard import DEPTH_HEADER, is_own, loop_problem
 from moa_mcp.providers.registry import Registry
 from tests.faults.fixtures import open_lab
 
@@ -16,17 +16,17 @@ async def test_every_call_says_that_it_comes_from_a_panel_and_a_server_of_ours_r
         await lab.ask()
 
     assert {request.headers[DEPTH_HEADER] for request in lab.upstream.requests} == {"1"}
-    assert "ask itself without end" in (refusal(lab.upstream.requests[0].headers) or "")
+    assert "ask itself without end" in (loop_problem(lab.upstream.requests[0].headers) or "")
 
 
 @pytest.mark.parametrize("headers", [{}, {DEPTH_HEADER: "0"}, {DEPTH_HEADER: ""}])
 def test_a_request_of_anybody_else_is_served(headers: dict[str, str]) -> None:
-    assert refusal(headers) is None
+    assert loop_problem(headers) is None
 
 
 @pytest.mark.parametrize("depth", ["1", "2", "many", "-1"])
 def test_any_other_depth_is_refused(depth: str) -> None:
-    assert refusal({DEPTH_HEADER: depth}) is not None
+    assert loop_problem({DEPTH_HEADER: depth}) is not None
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_a_panel_whose_provider_is_this_server_is_refused_before_any_call() -> N
     registry.listening = [("127.0.0.1", 8000)]
 
     with pytest.raises(InvalidRequest, match="this very server"):
-        registry.check(["lab/owl"])
+        registry.check_usable(["lab/owl"])

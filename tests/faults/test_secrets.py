@@ -15,14 +15,14 @@ from urllib.parse import quote
 import pytest
 
 from moa_mcp.api import open_service
-from moa_mcp.cli.logs import Masking
+from moa_mcp.cli.logs import SecretMasking
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import Call, Message, Run
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.runs.runner import Event, TextArrived
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
 from moa_mcp.views import run as run_view
 from tests.faults.fixtures import KEY, LONG, open_lab
@@ -86,7 +86,7 @@ async def test_a_key_that_a_provider_repeats_is_in_no_result_event_or_log(
             pieces.append(event.piece)
 
     async with open_lab({"p1": answer, "chief": answer}) as lab:
-        run = await lab.ask(listener=listen)
+        run = await lab.ask(handler=listen)
         assert KEY in lab.upstream.requests[0].headers["authorization"]
 
     assert leaks(shown(run)) == []
@@ -134,7 +134,7 @@ async def test_no_file_of_a_run_holds_a_key(tmp_path: Path, name: str) -> None:
         (home / "presets").mkdir()
         (home / "presets" / "two.yaml").write_text(json.dumps(preset), encoding="utf-8")
         async with open_service({"MOA_MCP_HOME": str(home), "LAB_KEY": KEY}) as service:
-            run = await service.ask(Request("Why?", preset="two"))
+            run = await service.ask(AskRequest("Why?", preset="two"))
 
     assert run.status == "completed"
     written = b"".join(file.read_bytes() for file in home.rglob("*") if file.is_file())
@@ -160,13 +160,15 @@ async def test_a_value_that_is_no_key_is_never_sent_and_never_shown(value: str) 
         await registry.aclose()
 
         assert upstream.connections == []
-    told = "".join(traceback.format_exception(caught.value))
-    assert leaks(told) == []
+    shown = "".join(traceback.format_exception(caught.value))
+    assert leaks(shown) == []
     assert "LAB_KEY" in str(caught.value)
 
 
 def test_a_log_of_ours_masks_every_form_of_every_key_even_in_a_traceback() -> None:
-    masking = Masking("%(levelname)s %(message)s", {"LAB_API_KEY": KEY, "OTHER_TOKEN": "tok-12345678", "PATH": "/bin"})
+    masking = SecretMasking(
+        "%(levelname)s %(message)s", {"LAB_API_KEY": KEY, "OTHER_TOKEN": "tok-12345678", "PATH": "/bin"}
+    )
     try:
         raise ValueError(f"Illegal header value b'Bearer {KEY}'")
     except ValueError as error:
@@ -189,7 +191,7 @@ def test_a_log_of_ours_masks_every_form_of_every_key_even_in_a_traceback() -> No
 
 @pytest.mark.parametrize("session", ["0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"])
 def test_a_log_shows_the_beginning_of_a_session_and_the_whole_of_a_run(session: str) -> None:
-    masking = Masking("%(message)s", {})
+    masking = SecretMasking("%(message)s", {})
     lines = [
         masking.format(logging.LogRecord(name, logging.WARNING, "x", 1, "No %s here", (session,), None))
         for name in ("mcp.server.sse", "moa_mcp.runs.scheduler")

@@ -56,12 +56,12 @@ anyio.run(main, sys.argv[1])
 )
 async def test_a_hostile_body_costs_less_than_30_mb(fault: Fault, reason: Reason) -> None:
     async with Upstream(in_turn(Reply(), fault)) as upstream:
-        told = await anyio.to_thread.run_sync(
+        message = await anyio.to_thread.run_sync(
             lambda: subprocess.check_output(
                 [sys.executable, "-c", _READER, upstream.base_url], cwd=Path(__file__).parents[2], timeout=60
             )
         )
-    found = json.loads(told)
+    found = json.loads(message)
 
     assert found["reason"] == reason
     assert found["grown"] < MOST_GROWTH_MB

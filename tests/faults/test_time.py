@@ -138,13 +138,13 @@ async def cancelled_at(event: int) -> tuple[int, int, str]:
     async with open_lab(preset=panel(3, layers=3), otherwise=reply) as lab, anyio.create_task_group() as tasks:
 
         async def watch() -> None:
-            await lab.ask(listener=listen)
+            await lab.ask(handler=listen)
             reached.set()
 
         tasks.start_soon(watch)
         await reached.wait()
-        live = lab.desk.find("local", "run1")
-        run = await lab.desk.stop(live) if live else await lab.desk.collect("local", "run1")
+        live = lab.scheduler.find("local", "run1")
+        run = await lab.scheduler.stop(live) if live else await lab.scheduler.get_run("local", "run1")
         before = len(lab.upstream.requests)
         await lab.upstream.until(lambda seen: seen.open == 0)
         await anyio.wait_all_tasks_blocked()

@@ -10,22 +10,22 @@ from typing import Any, TypeAlias
 from moa_mcp.domain.model import Call, Draft, Failure, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.testing.playing import Played, Reply, play
+from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.panel import MERGED, TASK, draft_of
 
-Said: TypeAlias = str | Draft | Failure
-Judge: TypeAlias = Callable[[Call], Said]
+FakeReply: TypeAlias = str | Draft | Failure
+Judge: TypeAlias = Callable[[Call], FakeReply]
 
 
 def judged(judge: Judge, preset: Preset, task: Task = TASK) -> Played:
     """A panel of the known words, played to its end with what `judge` says."""
-    return play(mixture(task, preset), with_judge(judge))
+    return drive(mixture(task, preset), with_judge(judge))
 
 
 def with_judge(judge: Judge) -> Reply:
     """Proposers and aggregator say the known words; whoever else is asked says what `judge` says."""
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "proposer":
             return draft_of(call.slot)
         return MERGED if call.role == "aggregator" else judge(call)
@@ -44,6 +44,6 @@ def letter_of(call: Call, number: int) -> str:
     return {text: letter for letter, text in candidates(call).items()}[draft_of(number)]
 
 
-def told(**fields: Any) -> str:
+def as_json(**fields: Any) -> str:
     """A reply in good form."""
     return json.dumps(fields)

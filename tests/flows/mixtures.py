@@ -11,12 +11,12 @@ from typing import Any, TypeAlias, get_args
 from hypothesis import strategies as st
 
 from moa_mcp.domain import stages
-from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.fields import StrictModel
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.preset import Preset, Proposer
 
 Keys: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
-Stages: TypeAlias = Mapping[type[Entry], Callable[[int], Keys]]
+Stages: TypeAlias = Mapping[type[StrictModel], Callable[[int], Keys]]
 """From a stage to what its keys may be in a panel of so many slots."""
 
 _models = st.sampled_from(["lab/a", "lab/b", "lab/c", "lab/d"])
@@ -43,7 +43,7 @@ SCREENS: Stages = {
     stages.ClusterScreen: lambda slots: {"margin": _shares},
 }
 STOPS: Stages = {
-    stages.CalmStop: lambda slots: {"layers": _few},
+    stages.NoChangeStop: lambda slots: {"layers": _few},
     stages.AgreementStop: lambda slots: {"agree": _shares},
 }
 ENDS: Stages = {
@@ -120,7 +120,7 @@ def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
     layers = 2 if end is stages.Windows else draw(st.integers(1, 4))
     proposers = [draw(_slot(nesting, alone=end is stages.Take)) for _ in range(1 if end is stages.Take else draw(_few))]
     slots = sum(slot.get("samples", 1) for slot in proposers)
-    said = draw(_stages(slots, layers))
+    reply = draw(_stages(slots, layers))
     return Preset.model_validate(
         {
             "proposers": proposers,
@@ -130,7 +130,7 @@ def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
             "straggler_grace_seconds": draw(st.sampled_from([None, 20])),
             "prompt_style": draw(st.sampled_from(["fenced", "paper"])),
             "conclude": draw(_entry(end, ENDS, slots)),
-            **{name: entry for name, entry in said.items() if entry is not None},
+            **{name: entry for name, entry in reply.items() if entry is not None},
         }
     )
 
@@ -150,7 +150,7 @@ def _stages(draw: st.DrawFn, slots: int, layers: int) -> dict[str, Any]:
     """The stages between question and end; None where there is none."""
     residual = draw(st.none() | _entry(stages.Residual, ALONE, slots))
     routes = [stage for stage in ROUTES if stage is not stages.Gate or layers > 1]
-    stops = [stage for stage in STOPS if stage is not stages.CalmStop or residual is not None]
+    stops = [stage for stage in STOPS if stage is not stages.NoChangeStop or residual is not None]
     return {
         "roles": draw(st.none() | _entry(stages.Roles, ALONE, slots)),
         "route": draw(st.none() | _any_of(routes, ROUTES, slots)),
@@ -169,11 +169,11 @@ def _slot(nesting: int, *, alone: bool) -> st.SearchStrategy[Any]:
     return slots.map(lambda slot: {**slot, "samples": 1} if "samples" in slot else slot) if alone else slots
 
 
-def _any_of(kinds: list[type[Entry]], table: Stages, slots: int) -> st.SearchStrategy[Any]:
+def _any_of(kinds: list[type[StrictModel]], table: Stages, slots: int) -> st.SearchStrategy[Any]:
     return st.sampled_from(kinds).flatmap(lambda stage: _entry(stage, table, slots))
 
 
-def _entry(stage: type[Entry], table: Stages, slots: int) -> st.SearchStrategy[dict[str, Any]]:
+def _entry(stage: type[StrictModel], table: Stages, slots: int) -> st.SearchStrategy[dict[str, Any]]:
     """What a file may say of `stage`: the keys it has to have, and any of the others."""
     keys = table[stage](slots)
     # What is kept unless a preset says otherwise may be more than its few slots.
@@ -184,11 +184,11 @@ def _entry(stage: type[Entry], table: Stages, slots: int) -> st.SearchStrategy[d
     )
 
 
-def _named(stage: type[Entry]) -> Keys:
+def _named(stage: type[StrictModel]) -> Keys:
     """The key by which a stage is told from its kind, with its one value."""
     words = {key: get_args(field.annotation) for key, field in _fields(stage).items() if key in ("by", "method")}
     return {key: st.just(word) for key, (word,) in words.items()}
 
 
-def _fields(stage: type[Entry]) -> Mapping[str, Any]:
+def _fields(stage: type[StrictModel]) -> Mapping[str, Any]:
     return {field.alias or name: field for name, field in stage.model_fields.items()}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from moa_mcp.domain.model import Answer, Batch, Call, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.call_bounds import reach
-from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.flows.planning.call_bounds import call_bounds
+from moa_mcp.flows.planning.dry_run import dry_run
 from tests.flows.fake_drafts import Reply, models, played, sound_models
 from tests.flows.mixtures import presets, tasks, undrawn
 
@@ -36,7 +36,7 @@ def test_any_mixture_ends_with_an_answer_or_an_error_that_names_causes(
     found = played(mixture(task, preset), reply, batches)
 
     assert isinstance(found, Answer) or "\n- " in found
-    assert all(batch.asked and 0 < batch.until <= 1 for batch in batches)
+    assert all(batch.all_calls and 0 < batch.until <= 1 for batch in batches)
 
 
 @settings(max_examples=60, deadline=None)
@@ -45,7 +45,7 @@ def test_no_run_makes_more_calls_than_its_bound(task: Task, preset: Preset, repl
     batches: list[Batch] = []
     played(mixture(task, preset), reply, batches)
 
-    assert paid_for(batches) <= reach(preset, task).most_calls
+    assert paid_for(batches) <= call_bounds(preset, task).most_calls
 
 
 @settings(max_examples=40, deadline=None)
@@ -56,14 +56,14 @@ def test_a_run_in_which_nothing_fails_makes_no_fewer_calls_than_its_bound(
     batches: list[Batch] = []
     played(mixture(task, preset), reply, batches)
 
-    assert paid_for(batches) >= reach(preset, task).least_calls
+    assert paid_for(batches) >= call_bounds(preset, task).least_calls
 
 
 @settings(max_examples=40, deadline=None)
 @given(tasks, presets())
 def test_what_is_planned_lies_within_the_bounds(task: Task, preset: Preset) -> None:
-    planned = rehearse(mixture(task, preset))
-    found = reach(preset, task)
+    planned = dry_run(mixture(task, preset))
+    found = call_bounds(preset, task)
 
     assert found.least_calls <= planned.calls <= found.most_calls
     assert found.least_rounds <= planned.rounds <= found.most_rounds

@@ -5,11 +5,11 @@ from collections.abc import Generator, Sequence
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.fields import Sampling
+from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Batch, Call, Draft, Failure, Message, Outcome
 from moa_mcp.domain.preset import Aggregator, Preset
-from moa_mcp.flows.structured_reply import Asked, ask, ask_each, json_object, judge_call
-from moa_mcp.prompts.judge import AGAIN
+from moa_mcp.flows.structured_reply import FormReply, ask_form, ask_forms, json_object, judge_call
+from moa_mcp.prompts.judge import REPEAT_REQUEST
 
 PRESET = Preset(layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3))
 QUESTION = (Message("user", "How many?"),)
@@ -24,12 +24,12 @@ def a_word(text: str) -> int | None:
     return {"three": 3}.get(text)
 
 
-def asked_with(*said: str | Failure) -> tuple[Asked[int], list[Call]]:
+def asked_with(*reply: str | Failure) -> tuple[FormReply[int], list[Call]]:
     """Ask one call that says these things, one after another: what was read, and the calls that it took."""
     calls: list[Call] = []
-    asking: Generator[Batch, Sequence[Outcome], Asked[int]] = ask(CALL, number, a_word, until=0.7)
+    asking: Generator[Batch, Sequence[Outcome], FormReply[int]] = ask_form(CALL, number, a_word, until=0.7)
     batch = next(asking)
-    for words in said:
+    for words in reply:
         assert batch.until == 0.7
         calls.extend(batch.calls)
         try:
@@ -42,19 +42,19 @@ def asked_with(*said: str | Failure) -> tuple[Asked[int], list[Call]]:
 def test_a_reply_in_good_form_takes_one_call() -> None:
     asked, calls = asked_with("3")
 
-    assert asked == Asked(3, "first try")
+    assert asked == FormReply(3, "first try")
     assert calls == [CALL]
 
 
 def test_a_reply_that_can_be_read_loosely_is_not_asked_for_again() -> None:
     asked, calls = asked_with("three")
 
-    assert asked == Asked(3, "first try, read loosely")
+    assert asked == FormReply(3, "first try, read loosely")
     assert len(calls) == 1
 
 
 def test_an_object_out_of_form_is_not_read_loosely() -> None:
-    asking = ask(CALL, lambda text: None, lambda text: 3)
+    asking = ask_form(CALL, lambda text: None, lambda text: 3)
     next(asking)
 
     assert asking.send([Draft('{"reason": "three", "number": []}')]).calls[0].id == "2.judge.again"
@@ -63,15 +63,15 @@ def test_an_object_out_of_form_is_not_read_loosely() -> None:
 def test_a_reply_out_of_form_is_asked_for_once_more_in_the_same_conversation() -> None:
     asked, calls = asked_with("well…", "3")
 
-    assert asked == Asked(3, "second try")
+    assert asked == FormReply(3, "second try")
     assert calls[1].id == "2.judge.again"
-    assert calls[1].messages == (*QUESTION, Message("assistant", "well…"), Message("user", AGAIN))
+    assert calls[1].messages == (*QUESTION, Message("assistant", "well…"), Message("user", REPEAT_REQUEST))
 
 
 def test_two_replies_out_of_form_are_given_up_on() -> None:
     asked, calls = asked_with("well…", "hm")
 
-    assert asked == Asked(None, "out of form")
+    assert asked == FormReply(None, "out of form")
     assert len(calls) == 2
 
 
@@ -79,7 +79,7 @@ def test_a_failure_is_not_asked_again_and_is_told_in_plain_words() -> None:
     asked, calls = asked_with(Failure(Reason.AUTH))
 
     assert asked.value is None
-    assert "refused the key" in asked.how
+    assert "refused the key" in asked.outcome
     assert len(calls) == 1
 
 
@@ -87,7 +87,7 @@ def test_a_failure_of_the_second_try_is_told_too() -> None:
     asked, _ = asked_with("well…", Failure(Reason.DEADLINE))
 
     assert asked.value is None
-    assert "deadline" in asked.how
+    assert "deadline" in asked.outcome
 
 
 def test_a_model_that_said_nothing_is_asked_the_same_again_without_an_empty_turn() -> None:
@@ -98,7 +98,7 @@ def test_a_model_that_said_nothing_is_asked_the_same_again_without_an_empty_turn
 
 def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() -> None:
     calls = tuple(judge_call(PRESET, None, QUESTION, "judge", layer=2, place=str(n)) for n in range(4))
-    asking = ask_each(Batch(2, calls), number)
+    asking = ask_forms(Batch(2, calls), number)
     next(asking)
     again = asking.send([Draft("0"), Draft("?"), Failure(Reason.EMPTY), Draft("?")])
     with pytest.raises(StopIteration) as stop:
@@ -110,7 +110,7 @@ def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() 
 
 
 def test_asking_nobody_takes_no_batch() -> None:
-    asking = ask_each(Batch(2, ()), number)
+    asking = ask_forms(Batch(2, ()), number)
 
     with pytest.raises(StopIteration) as stop:
         next(asking)
@@ -123,7 +123,7 @@ def test_without_a_judge_the_aggregator_is_asked_but_not_in_its_role_as_a_writer
 
 
 def test_a_judge_has_its_own_settings_and_role() -> None:
-    judge = Sampling(model="lab/judge", role="You are strict.", max_tokens=100)
+    judge = ModelSettings(model="lab/judge", role="You are strict.", max_tokens=100)
 
     call = judge_call(PRESET, judge, QUESTION, "judge", layer=2)
 

@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.domain.endpoints import BUILTIN, split_model
 from moa_mcp.domain.preset import Preset, Proposer
-from moa_mcp.presets.auto import AutoPreset, Candidate, panel
+from moa_mcp.presets.auto import AutoPreset, Candidate, choose_panel
 from moa_mcp.presets.library import PresetLibrary
 
 AUTO = AutoPreset(
@@ -25,7 +25,7 @@ AUTO = AutoPreset(
 
 
 def chosen(*providers: str, local: Mapping[str, Sequence[str]] | None = None) -> tuple[Preset, str]:
-    return panel(AUTO, lambda model: split_model(model)[0] in providers, local or {})
+    return choose_panel(AUTO, lambda model: split_model(model)[0] in providers, local or {})
 
 
 def models(preset: Preset) -> list[str]:
@@ -59,7 +59,7 @@ def test_the_note_says_what_was_chosen_and_why() -> None:
 
 def test_a_single_usable_model_is_sampled() -> None:
     only = AUTO.model_copy(update={"candidates": AUTO.candidates[:1], "aggregators": ("blue/strong",)})
-    preset, note = panel(only, lambda model: model == "red/strong", {})
+    preset, note = choose_panel(only, lambda model: model == "red/strong", {})
 
     assert models(preset) == ["red/strong"] * 3
     assert preset.aggregator.model == "red/strong"
@@ -98,7 +98,7 @@ KEYED = [name for name, endpoint in BUILTIN.items() if endpoint.api_key_env]
 @pytest.mark.parametrize("keys", [(key,) for key in KEYED] + [("openai", "anthropic"), tuple(KEYED)])
 def test_any_key_gives_a_panel_that_needs_no_other(keys: Collection[str]) -> None:
     assert isinstance(PACKAGED, AutoPreset)
-    preset, _ = panel(PACKAGED, lambda model: split_model(model)[0] in keys, {})
+    preset, _ = choose_panel(PACKAGED, lambda model: split_model(model)[0] in keys, {})
 
     assert {split_model(model)[0] for model in preset.models} <= set(keys)
     assert 2 <= len(preset.slots) <= 4
@@ -106,6 +106,6 @@ def test_any_key_gives_a_panel_that_needs_no_other(keys: Collection[str]) -> Non
 
 def test_several_keys_give_four_families() -> None:
     assert isinstance(PACKAGED, AutoPreset)
-    preset, _ = panel(PACKAGED, lambda model: split_model(model)[0] == "openrouter", {})
+    preset, _ = choose_panel(PACKAGED, lambda model: split_model(model)[0] == "openrouter", {})
 
     assert len({split_model(split_model(model)[1])[0] for model in models(preset)}) == 4

@@ -85,7 +85,7 @@ def test_a_provider_that_is_not_built_in_keeps_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right", "said"),
+    ("wrong", "right", "message"),
     [
         (
             "reasoning_effort: high",
@@ -110,8 +110,8 @@ def test_a_provider_that_is_not_built_in_keeps_its_name() -> None:
         ),
     ],
 )
-def test_faults_are_told_with_their_line(wrong: str, right: str, said: str) -> None:
+def test_faults_are_told_with_their_line(wrong: str, right: str, message: str) -> None:
     with pytest.raises(InvalidPreset) as refused:
         ours(DEFAULT.replace(wrong, right))
 
-    assert said in str(refused.value)
+    assert message in str(refused.value)

@@ -14,9 +14,9 @@ from moa_mcp.api import open_service
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Draft, Run
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.service.service import Request, Service
+from moa_mcp.service.service import AskRequest, Service
 from moa_mcp.testing import Upstream
-from moa_mcp.testing.obliging import obliging
+from moa_mcp.testing.obliging import fill_forms
 
 NAMES = PresetLibrary(None).names()
 QUESTION = "Which of the two proofs holds, and where does the other one break?"
@@ -37,7 +37,7 @@ def write_config(base_url: str) -> None:
 
 @asynccontextmanager
 async def served() -> AsyncGenerator[tuple[Service, Upstream]]:
-    async with Upstream(obliging, models=LOCAL_MODELS) as upstream:
+    async with Upstream(fill_forms, models=LOCAL_MODELS) as upstream:
         write_config(upstream.base_url)
         async with open_service() as service:
             yield service, upstream
@@ -45,7 +45,7 @@ async def served() -> AsyncGenerator[tuple[Service, Upstream]]:
 
 async def asked(service: Service, name: str) -> Run:
     with anyio.fail_after(60):
-        return await service.ask(Request(QUESTION, preset=name))
+        return await service.ask(AskRequest(QUESTION, preset=name))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,7 +14,15 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import Spend
-from moa_mcp.providers.budget import LEAST_OUTPUT, MOST_OUTPUT, STEP, Budget, Drawn, Reservation, tokens_in
+from moa_mcp.providers.budget import (
+    EXTENSION_TOKENS,
+    MAX_OUTPUT_TOKENS,
+    MIN_OUTPUT_TOKENS,
+    Budget,
+    Drawn,
+    Reservation,
+    estimate_tokens,
+)
 from moa_mcp.providers.prices import Rates
 
 CENT = Rates(0.01, 0.01)
@@ -25,12 +33,12 @@ def wanted(read: int, written: int, rates: Rates | None = CENT) -> Reservation:
 
 
 def test_a_call_wants_its_input_and_all_that_it_may_write(make_call: Callable[..., Call]) -> None:
-    open_end = Reservation.wanted_by(make_call(), CENT)
-    limited = Reservation.wanted_by(make_call(max_tokens=7), CENT)
+    open_end = Reservation.for_call(make_call(), CENT)
+    limited = Reservation.for_call(make_call(max_tokens=7), CENT)
 
-    assert (open_end.input_tokens, open_end.output_tokens) == (7, MOST_OUTPUT)
+    assert (open_end.input_tokens, open_end.output_tokens) == (7, MAX_OUTPUT_TOKENS)
     assert limited.cost_usd == pytest.approx(0.14)
-    assert Reservation.wanted_by(make_call(), None).cost_usd == 0
+    assert Reservation.for_call(make_call(), None).cost_usd == 0
 
 
 async def test_a_reservation_takes_what_is_left_once_nobody_can_give_back() -> None:
@@ -44,7 +52,7 @@ async def test_a_reservation_takes_what_is_left_once_nobody_can_give_back() -> N
 async def test_too_little_for_an_answer_is_refused_with_what_is_left() -> None:
     budget = Budget(Limits(max_tokens=1000, max_cost_usd=1))
     with pytest.raises(ProviderError) as caught:
-        await budget.reserve(wanted(10, LEAST_OUTPUT, None))
+        await budget.reserve(wanted(10, MIN_OUTPUT_TOKENS, None))
 
     assert caught.value.reason is Reason.BUDGET
     assert "1,000 tokens and $1.0000 left" in caught.value.detail
@@ -78,17 +86,17 @@ async def test_a_cancelled_wait_gives_its_call_back() -> None:
 
 
 async def test_a_reservation_that_is_outgrown_is_extended_as_long_as_there_is_room() -> None:
-    budget = Budget(Limits(max_tokens=2 * STEP))
+    budget = Budget(Limits(max_tokens=2 * EXTENSION_TOKENS))
     held = wanted(0, 10)
     await budget.reserve(held)
 
-    assert (budget.extend(held), held.output_tokens) == (True, 10 + STEP)
+    assert (budget.extend(held), held.output_tokens) == (True, 10 + EXTENSION_TOKENS)
     assert not budget.extend(held)
 
 
 async def test_what_a_resumed_run_has_paid_counts(make_call: Callable[..., Call]) -> None:
     budget = Budget(Limits(max_calls=2))
-    budget.book(CallRecord(make_call(), Draft("blue", usage=Usage(attempts=2)), 1.0))
+    budget.count_resumed(CallRecord(make_call(), Draft("blue", usage=Usage(attempts=2)), 1.0))
 
     with pytest.raises(ProviderError, match="no calls are left"):
         await budget.reserve(wanted(1, 1))
@@ -100,7 +108,7 @@ async def test_a_resumed_run_counts_no_program_and_no_panel_as_a_call(
 ) -> None:
     budget = Budget(Limits(max_calls=1))
     for _ in range(3):
-        budget.book(CallRecord(make_call(kind=kind), Draft("{}", usage=Usage(0, 0, 0.0)), 1.0))
+        budget.count_resumed(CallRecord(make_call(kind=kind), Draft("{}", usage=Usage(0, 0, 0.0)), 1.0))
     held = wanted(1, 1)
     await budget.reserve(held)
 
@@ -109,7 +117,7 @@ async def test_a_resumed_run_counts_no_program_and_no_panel_as_a_call(
 
 async def test_a_resumed_run_counts_no_call_that_its_budget_had_refused(make_call: Callable[..., Call]) -> None:
     budget = Budget(Limits(max_calls=1))
-    budget.book(CallRecord(make_call(), Failure(Reason.BUDGET, "$0.0000 left", usage=Usage(attempts=0)), 1.0))
+    budget.count_resumed(CallRecord(make_call(), Failure(Reason.BUDGET, "$0.0000 left", usage=Usage(attempts=0)), 1.0))
     held = wanted(1, 1)
     await budget.reserve(held)
 
@@ -220,7 +228,7 @@ async def test_a_call_that_was_not_sent_gives_its_call_back() -> None:
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("Why?!?", 2), ("\u6c49\u5b57", 2), ("Warum \u00fc\u00df", 4)])
 def test_tokens_are_rather_counted_too_many_and_one_for_each_character_beyond_ascii(text: str, tokens: int) -> None:
-    assert tokens_in(text) == tokens
+    assert estimate_tokens(text) == tokens
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 50), st.floats(0, 1)), max_size=30))

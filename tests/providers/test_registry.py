@@ -103,7 +103,7 @@ def test_a_model_is_usable_when_its_provider_is_known_and_its_key_is_set() -> No
     registry = Registry(BUILTIN, {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": " "})
     models = ("openai/owl", "groq/owl", "ollama/owl", "demo/owl", "nowhere/owl")
 
-    assert [registry.usable(model) for model in models] == [True, False, True, True, False]
+    assert [registry.is_usable(model) for model in models] == [True, False, True, True, False]
     assert [registry.missing_key(model) for model in models] == [None, "GROQ_API_KEY", None, None, None]
 
 
@@ -111,18 +111,18 @@ def test_every_missing_key_is_named_at_once() -> None:
     models = ("openai/owl", "groq/a", "groq/b", "mistral/owl", "demo/owl")
 
     with pytest.raises(MissingKey) as caught:
-        Registry(BUILTIN, {"OPENAI_API_KEY": "sk-1"}).check(models)
+        Registry(BUILTIN, {"OPENAI_API_KEY": "sk-1"}).check_usable(models)
 
     assert caught.value.variables == ("GROQ_API_KEY", "MISTRAL_API_KEY")
 
 
 def test_a_provider_that_is_not_declared_is_answered_with_the_nearest() -> None:
     with pytest.raises(InvalidRequest, match=r"'opnrouter'.*nearest first: openrouter, "):
-        Registry(BUILTIN, {}).check(["opnrouter/maker/owl"])
+        Registry(BUILTIN, {}).check_usable(["opnrouter/maker/owl"])
 
 
 def test_models_that_could_all_be_asked_pass() -> None:
-    Registry(BUILTIN, {"GROQ_API_KEY": "sk-1"}).check(["groq/owl", "demo/owl"])
+    Registry(BUILTIN, {"GROQ_API_KEY": "sk-1"}).check_usable(["groq/owl", "demo/owl"])
 
 
 @clock.jumping

@@ -13,8 +13,8 @@ from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Limits, Preset
 from moa_mcp.providers.base import OnText, Provider, ignore_text, usage_of
 from moa_mcp.providers.prices import Rates
-from moa_mcp.providers.run_provider import PerRun
-from moa_mcp.providers.wrappers.concurrency_limit import Limited
+from moa_mcp.providers.run_provider import RunProviderFactory
+from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 from moa_mcp.testing.scripted import ScriptedProvider
 
 CENT = Rates(0.01, 0.01)
@@ -38,7 +38,7 @@ def provider_of(
     """The provider of a run of one planned call."""
     plan = Preset(layers=1, aggregator=Aggregator(model="lab/owl"))
     run = Run("r1", "one", plan, Task("Why?"), calls=before, limits=Limits(max_calls=max_calls), planned_calls=1)
-    return PerRun(inner, lambda _: rates, lambda: 0.0)(run)
+    return RunProviderFactory(inner, lambda _: rates, lambda: 0.0)(run)
 
 
 async def test_a_try_that_was_paid_for_and_retried_is_in_what_the_draft_cost(make_call: Callable[..., Call]) -> None:
@@ -102,7 +102,7 @@ async def test_the_provider_of_a_run_knows_what_a_call_came_to_that_was_cut_off(
 async def test_a_call_that_is_cancelled_while_it_waits_for_its_turn_was_not_sent(
     make_call: Callable[..., Call],
 ) -> None:
-    provider = provider_of(Limited(Unending(), max_concurrency=1))
+    provider = provider_of(ConcurrencyLimit(Unending(), max_concurrency=1))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(provider.complete, make_call(), ignore_text)
         tasks.start_soon(provider.complete, make_call(id="c2"), ignore_text)

@@ -54,7 +54,7 @@ def test_no_file_no_network_no_environment_is_in_reach(program: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "told"),
+    ("program", "message"),
     [
         ("while True:\n    pass", "TimeoutError"),
         ("answer = [0] * 10**9", "MemoryError"),
@@ -66,11 +66,11 @@ def test_no_file_no_network_no_environment_is_in_reach(program: str) -> None:
         ("x = list(range(200000))\nanswer = 1", "too much room"),
     ],
 )
-def test_a_program_that_goes_too_far_is_stopped_and_says_why(program: str, told: str) -> None:
+def test_a_program_that_goes_too_far_is_stopped_and_says_why(program: str, message: str) -> None:
     report = ran(program)
 
     assert report["status"] == "error"
-    assert told in report["error"]
+    assert message in report["error"]
 
 
 def test_an_undefined_function_pauses_with_its_arguments_and_the_variables_before_the_statement() -> None:
@@ -109,8 +109,8 @@ def test_a_program_gives_the_same_each_time() -> None:
 
 
 async def test_the_registry_sends_code_to_the_sandbox_and_nothing_else() -> None:
-    told = json.dumps({"program": "answer = 1", "steps": 9, "pauses": True})
-    call = Call("r", "sandbox", 1, 1, "sandbox/monty", (Message("user", told),), kind="code")
+    message = json.dumps({"program": "answer = 1", "steps": 9, "pauses": True})
+    call = Call("r", "sandbox", 1, 1, "sandbox/monty", (Message("user", message),), kind="code")
     draft = await Registry(BUILTIN, {}).complete(call, ignore_text)
 
     assert json.loads(draft.text) == {"status": "done", "answer": "1", "steps": 1}
@@ -121,10 +121,10 @@ async def test_the_registry_sends_code_to_the_sandbox_and_nothing_else() -> None
 
 
 async def test_whoever_leaves_a_running_program_leaves_at_once(make_call: Callable[..., Call]) -> None:
-    told = json.dumps({"program": "while True:\n    pass", "steps": 9, "pauses": True})
+    message = json.dumps({"program": "while True:\n    pass", "steps": 9, "pauses": True})
     drafts: list[Draft] = []
     with anyio.move_on_after(0.05) as scope:
-        call = make_call(kind="code", messages=(Message("user", told),))
+        call = make_call(kind="code", messages=(Message("user", message),))
         drafts.append(await SandboxProvider().complete(call, ignore_text))
 
     assert scope.cancelled_caught
@@ -144,9 +144,9 @@ def test_without_the_extra_a_program_is_lost_and_the_report_says_why() -> None:
         "from moa_mcp.providers.sandbox import run\n"
         "sys.stdout.write(json.dumps(run({'program': 'answer = 1', 'steps': 9})))"
     )
-    told = subprocess.check_output([sys.executable, "-c", script])
+    message = subprocess.check_output([sys.executable, "-c", script])
 
-    assert json.loads(told) == {"status": "lost", "error": MISSING}
+    assert json.loads(message) == {"status": "lost", "error": MISSING}
 
 
 def test_the_registry_loads_the_sandbox_only_with_the_first_program() -> None:

@@ -10,20 +10,20 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Run, Task
-from moa_mcp.domain.preset import Aggregator, Nested, Preset, Proposer
+from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
-from moa_mcp.runs.scheduler import Desk, open_desk
-from moa_mcp.service.service import Request
+from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
+from moa_mcp.service.service import AskRequest
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests.admission import started, whatever
-from tests.service.fixtures import PRESET, said, service_of
+from tests.service.fixtures import PRESET, reply_to, service_of
 
 NESTED = Preset(
     name="outer",
     layers=3,
-    proposers=(Proposer(model="demo/o"), Nested(preset="three", plan=PRESET)),
+    proposers=(Proposer(model="demo/o"), NestedPreset(preset="three", plan=PRESET)),
     aggregator=Aggregator(model="demo/agg"),
 )
 
@@ -35,17 +35,17 @@ THIRD_IS_SLOW = Preset(
     aggregator=Aggregator(model="demo/agg"),
 )
 PANEL_IS_SLOW = THIRD_IS_SLOW.model_copy(
-    update={"proposers": (Proposer(model="demo/p", samples=2), Nested(preset="three", plan=PRESET))}
+    update={"proposers": (Proposer(model="demo/p", samples=2), NestedPreset(preset="three", plan=PRESET))}
 )
 
 
 async def interrupted(folder: Path, preset: Preset, held: str) -> tuple[str, list[Call]]:
     """Ask in a server that is closed while it waits for call `held`; the run's id, and the calls that were paid for."""
-    provider = ScriptedProvider(said)
-    gate = Gate(provider, lambda call: call.id == held)
+    provider = ScriptedProvider(reply_to)
+    gate = HoldingProvider(provider, lambda call: call.id == held)
     store = SqliteStore(folder / "runs.db")
     async with service_of(folder, gate, store) as service:
-        run = await service.ask(Request("Q?", preset=preset), wait_seconds=0)
+        run = await service.ask(AskRequest("Q?", preset=preset), wait_seconds=0)
         await gate.held.wait()
         await anyio.wait_all_tasks_blocked()
         while len((await service.store.list("local"))[0].calls) < len(provider.calls):
@@ -59,7 +59,7 @@ async def interrupted(folder: Path, preset: Preset, held: str) -> tuple[str, lis
 )
 async def test_only_what_is_missing_is_called(tmp_path: Path, preset: Preset, held: str, planned: int) -> None:
     run_id, paid = await interrupted(tmp_path, preset, held)
-    provider, store = ScriptedProvider(said), SqliteStore(tmp_path / "runs.db")
+    provider, store = ScriptedProvider(reply_to), SqliteStore(tmp_path / "runs.db")
     async with service_of(tmp_path, provider, store) as service:
         run = await service.collect(run_id)
         spent = await store.spent("local")
@@ -78,7 +78,7 @@ async def test_only_what_is_missing_is_called(tmp_path: Path, preset: Preset, he
 async def test_a_resumed_run_took_the_time_before_it_was_interrupted_too(tmp_path: Path) -> None:
     run_id, _ = await interrupted(tmp_path, PRESET, "3.1")
     store = SqliteStore(tmp_path / "runs.db")
-    async with service_of(tmp_path, ScriptedProvider(said), store) as service:
+    async with service_of(tmp_path, ScriptedProvider(reply_to), store) as service:
         before = await store.get("local", run_id)
         run = await service.collect(run_id)
     await store.aclose()
@@ -89,9 +89,9 @@ async def test_a_resumed_run_took_the_time_before_it_was_interrupted_too(tmp_pat
 
 async def test_asking_the_same_again_resumes_the_interrupted_run(tmp_path: Path) -> None:
     run_id, _ = await interrupted(tmp_path, PRESET, "3.1")
-    provider, store = ScriptedProvider(said), SqliteStore(tmp_path / "runs.db")
+    provider, store = ScriptedProvider(reply_to), SqliteStore(tmp_path / "runs.db")
     async with service_of(tmp_path, provider, store) as service:
-        run = await service.ask(Request("Q?", preset=PRESET))
+        run = await service.ask(AskRequest("Q?", preset=PRESET))
     await store.aclose()
 
     assert (run.run_id, run.status) == (run_id, "completed")
@@ -110,7 +110,7 @@ class Asked:
         self._unanswered = frozenset(unanswered)
         self._after = after
         self._answered = defaultdict[str, anyio.Event](anyio.Event)
-        self._inner = ScriptedProvider(said)
+        self._inner = ScriptedProvider(reply_to)
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         assert call.id not in self.prompts
@@ -127,11 +127,11 @@ class Asked:
 
 
 @asynccontextmanager
-async def desk_of(folder: Path, asked: Asked) -> AsyncGenerator[Desk]:
+async def scheduler_of(folder: Path, asked: Asked) -> AsyncGenerator[RunScheduler]:
     store = SqliteStore(folder / "runs.db")
     with anyio.fail_after(20):
-        async with open_desk(lambda run: asked, store) as desk:
-            yield desk
+        async with open_scheduler(lambda run: asked, store) as scheduler:
+            yield scheduler
     await store.aclose()
 
 
@@ -151,15 +151,15 @@ async def test_who_was_left_behind_stays_behind_and_every_later_prompt_is_the_sa
     tmp_path: Path, preset: Preset, slow: tuple[str, ...], after: Mapping[str, str], cut_off: tuple[str, ...]
 ) -> None:
     whole, first, second = Asked(slow, after), Asked(slow + cut_off, after), Asked((), {})
-    async with desk_of(tmp_path / "whole", whole) as desk:
-        straight = await desk.wait(await started(desk, a_run(preset)), None)
-    async with desk_of(tmp_path / "parts", first) as desk:
-        await started(desk, a_run(preset))
+    async with scheduler_of(tmp_path / "whole", whole) as scheduler:
+        straight = await scheduler.wait(await started(scheduler, a_run(preset)), None)
+    async with scheduler_of(tmp_path / "parts", first) as scheduler:
+        await started(scheduler, a_run(preset))
         await first.all_held.wait()
-    async with desk_of(tmp_path / "parts", second) as desk:
-        live = await desk.resume("local", "run1", whatever("local", "run1"))
+    async with scheduler_of(tmp_path / "parts", second) as scheduler:
+        live = await scheduler.resume("local", "run1", whatever("local", "run1"))
         assert live is not None
-        resumed = await desk.wait(live, None)
+        resumed = await scheduler.wait(live, None)
 
     assert (resumed.status, resumed.answer) == (straight.status, straight.answer) == ("completed", "<3.1>")
     assert first.prompts | second.prompts == whole.prompts

@@ -14,28 +14,28 @@ from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
 from moa_mcp.runs.endings import DROP, SERVER_END
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.scheduler import HEARTBEAT, WAITING_ROOM, Desk, open_desk
+from moa_mcp.runs.scheduler import HEARTBEAT_SECONDS, MAX_QUEUED_RUNS, RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests.admission import started, whatever
 from tests.clock import jumping
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
 
-def said(call: Call) -> str:
+def reply_to(call: Call) -> str:
     return f"<{call.id}>"
 
 
 def priced(call: Call) -> Draft:
-    return Draft(said(call), finish_reason="stop", usage=Usage(5, 5, 1.0))
+    return Draft(reply_to(call), finish_reason="stop", usage=Usage(5, 5, 1.0))
 
 
 class Counting:
     """A provider around a provider that knows what a call comes to which is cut off."""
 
-    def __init__(self, inner: Gate) -> None:
+    def __init__(self, inner: HoldingProvider) -> None:
         self.complete = inner.complete
 
     def usage_of(self, call: Call) -> Usage:
@@ -47,44 +47,44 @@ def a_run(number: int = 1, owner: str = "local") -> Run:
 
 
 @asynccontextmanager
-async def held_desk(concurrent: int = 4) -> AsyncGenerator[tuple[Desk, Gate]]:
+async def held_scheduler(concurrent: int = 4) -> AsyncGenerator[tuple[RunScheduler, HoldingProvider]]:
     """A desk whose calls all wait at a gate."""
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(10):
-        async with open_desk(lambda run: gate, MemoryStore(), concurrent) as desk:
-            yield desk, gate
+        async with open_scheduler(lambda run: gate, MemoryStore(), concurrent) as scheduler:
+            yield scheduler, gate
 
 
 async def test_a_run_that_ends_in_time_comes_back_completed() -> None:
-    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
-        run = await desk.wait(await started(desk, a_run()), 5)
+    async with open_scheduler(lambda run: ScriptedProvider(reply_to), MemoryStore()) as scheduler:
+        run = await scheduler.wait(await started(scheduler, a_run()), 5)
 
     assert (run.status, run.answer, run.calls_made) == ("completed", "<2.1>", 3)
 
 
 async def test_a_run_that_is_not_done_comes_back_running_and_goes_on() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
-        early = await desk.wait(live, 0)
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
+        early = await scheduler.wait(live, 0)
         gate.opened.set()
-        late = await desk.wait(live, 5)
+        late = await scheduler.wait(live, 5)
 
     assert (early.status, late.status) == ("running", "completed")
 
 
 async def test_dropping_the_only_waiting_call_stops_the_calls_and_leaves_the_run_interrupted() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
-        await drop(desk, live, gate)
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
+        await drop(scheduler, live, gate)
 
     assert (live.run.status, live.run.error) == (DROP.status, DROP.why) == ("interrupted", DROP.why)
     assert len(gate.cancelled) == 2
 
 
-async def drop(desk: Desk, live: LiveRun, gate: Gate) -> None:
+async def drop(scheduler: RunScheduler, live: LiveRun, gate: HoldingProvider) -> None:
     """Wait for a run, and leave once its calls are held."""
     async with anyio.create_task_group() as group:
-        group.start_soon(desk.wait, live, 60)
+        group.start_soon(scheduler.wait, live, 60)
         await gate.held.wait()
         group.cancel_scope.cancel()
     await live.done.wait()
@@ -95,16 +95,16 @@ async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_a
     tmp_path: Path, kind: str
 ) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
-    gate = Gate(ScriptedProvider(priced), lambda call: call.id == "1.2")
-    async with open_desk(lambda run: Counting(gate), store) as desk:
-        live = await started(desk, a_run())
-        await drop(desk, live, gate)
-        dropped = await desk.collect("local", "run1")
+    gate = HoldingProvider(ScriptedProvider(priced), lambda call: call.id == "1.2")
+    async with open_scheduler(lambda run: Counting(gate), store) as scheduler:
+        live = await started(scheduler, a_run())
+        await drop(scheduler, live, gate)
+        dropped = await scheduler.get_run("local", "run1")
         gate.opened.set()
-        resumed = await desk.resume("local", "run1", whatever("local", "run1"))
+        resumed = await scheduler.resume("local", "run1", whatever("local", "run1"))
         assert resumed is not None
-        run = await desk.wait(resumed, 5)
-        kept, spent = await desk.collect("local", "run1"), await store.spent("local")
+        run = await scheduler.wait(resumed, 5)
+        kept, spent = await scheduler.get_run("local", "run1"), await store.spent("local")
     await store.aclose()
 
     assert [record.call.id for record in dropped.abandoned] == ["1.2"]
@@ -125,24 +125,24 @@ async def test_a_run_that_goes_on_has_its_deadline_anew() -> None:
 
     one_call = PRESET.model_copy(update={"layers": 1, "proposers": ()})
     asked = Run("run1", "one", one_call, Task("Q?"), limits=Limits(deadline_seconds=10))
-    async with open_desk(lambda run: Slow(said), MemoryStore()) as desk:
-        live = await started(desk, asked)
+    async with open_scheduler(lambda run: Slow(reply_to), MemoryStore()) as scheduler:
+        live = await started(scheduler, asked)
         with anyio.move_on_after(6):
-            await desk.wait(live, None)
+            await scheduler.wait(live, None)
         await live.done.wait()
-        resumed = await desk.resume("local", "run1", whatever("local", "run1"))
+        resumed = await scheduler.resume("local", "run1", whatever("local", "run1"))
         assert resumed is not None
-        run = await desk.wait(resumed, None)
+        run = await scheduler.wait(resumed, None)
 
     assert (run.status, round(run.seconds)) == ("completed", 13)
 
 
 async def test_a_cancel_while_a_dropped_run_is_wound_down_is_final() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
         await gate.held.wait()
         live.stop(DROP)
-        run = await desk.stop(live)
+        run = await scheduler.stop(live)
 
     assert (run.status, len(run.calls), run.abandoned) == ("cancelled", 2, ())
 
@@ -152,17 +152,17 @@ async def test_once_the_gate_is_closed_runs_whose_last_call_has_ended_are_comple
         """Closes the gate when the first calls that have ended are written down."""
 
         async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
-            desk.gate.close()
+            scheduler.gate.close()
             return await super().add_records(run_id, records)
 
     one_call = PRESET.model_copy(update={"layers": 1, "proposers": ()})
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     ends = list[Run]()
     for plan in (one_call, PRESET):
-        async with open_desk(lambda run: provider, Closing()) as desk:
+        async with open_scheduler(lambda run: provider, Closing()) as scheduler:
             for number in (1, 2):
-                live = await started(desk, Run(f"run{number}", "any", plan, Task("Q?")))
-                ends.append(await desk.wait(live, 5))
+                live = await started(scheduler, Run(f"run{number}", "any", plan, Task("Q?")))
+                ends.append(await scheduler.wait(live, 5))
 
     assert [run.status for run in ends] == ["completed", "interrupted", "interrupted", "interrupted"]
     assert [call.id for call in provider.calls] == ["1.1", "1.1", "1.2"]
@@ -170,39 +170,41 @@ async def test_once_the_gate_is_closed_runs_whose_last_call_has_ended_are_comple
 
 
 async def test_what_is_not_sent_anywhere_passes_the_closed_gate() -> None:
-    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore(), is_sent=lambda call: False) as desk:
-        desk.gate.close()
-        run = await desk.wait(await started(desk, a_run()), 5)
+    async with open_scheduler(
+        lambda run: ScriptedProvider(reply_to), MemoryStore(), is_sent=lambda call: False
+    ) as scheduler:
+        scheduler.gate.close()
+        run = await scheduler.wait(await started(scheduler, a_run()), 5)
 
     assert (run.status, run.answer) == ("completed", "<2.1>")
 
 
 async def test_a_run_that_was_handed_back_outlives_a_cancelled_wait() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
-        await desk.wait(live, 0)
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
+        await scheduler.wait(live, 0)
         async with anyio.create_task_group() as group:
-            group.start_soon(desk.wait, live, 60)
+            group.start_soon(scheduler.wait, live, 60)
             await gate.held.wait()
             group.cancel_scope.cancel()
         gate.opened.set()
-        run = await desk.wait(live, 5)
+        run = await scheduler.wait(live, 5)
 
     assert run.status == "completed"
 
 
 async def test_a_run_goes_on_while_another_call_still_waits_for_it() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
         ends: list[Run] = []
 
         async def stay() -> None:
-            ends.append(await desk.wait(live, 5))
+            ends.append(await scheduler.wait(live, 5))
 
         async with anyio.create_task_group() as outer:
             outer.start_soon(stay)
             async with anyio.create_task_group() as inner:
-                inner.start_soon(desk.wait, live, 60)
+                inner.start_soon(scheduler.wait, live, 60)
                 await gate.held.wait()
                 inner.cancel_scope.cancel()
             gate.opened.set()
@@ -211,10 +213,10 @@ async def test_a_run_goes_on_while_another_call_still_waits_for_it() -> None:
 
 
 async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
-    async with held_desk() as (desk, gate):
-        live = await started(desk, a_run())
+    async with held_scheduler() as (scheduler, gate):
+        live = await started(scheduler, a_run())
         await gate.held.wait()
-        run = await desk.stop(live)
+        run = await scheduler.stop(live)
 
     assert run.status == "cancelled"
     assert {record.status for record in run.calls} == {"cancelled"}
@@ -222,8 +224,8 @@ async def test_stopping_a_run_says_so_and_keeps_what_was_done() -> None:
 
 async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
     provider = ScriptedProvider(lambda call: ProviderError(Reason.AUTH))
-    async with open_desk(lambda run: provider, MemoryStore()) as desk:
-        run = await desk.wait(await started(desk, a_run()), 5)
+    async with open_scheduler(lambda run: provider, MemoryStore()) as scheduler:
+        run = await scheduler.wait(await started(scheduler, a_run()), 5)
 
     assert run.status == "failed"
     assert run.error is not None
@@ -231,11 +233,11 @@ async def test_a_run_without_an_answer_is_failed_and_names_each_cause() -> None:
 
 
 async def test_runs_beyond_the_limit_wait_for_their_turn() -> None:
-    async with held_desk(concurrent=1) as (desk, gate):
-        first, second = await started(desk, a_run(1)), await started(desk, a_run(2))
+    async with held_scheduler(concurrent=1) as (scheduler, gate):
+        first, second = await started(scheduler, a_run(1)), await started(scheduler, a_run(2))
         await anyio.wait_all_tasks_blocked()
         gate.opened.set()
-        runs = [await desk.wait(first, 5), await desk.wait(second, 5)]
+        runs = [await scheduler.wait(first, 5), await scheduler.wait(second, 5)]
 
     assert [run.status for run in runs] == ["completed", "completed"]
 
@@ -246,34 +248,34 @@ async def test_of_runs_that_come_together_the_first_go_on_before_the_last_begin(
     def provider_for(run: Run) -> ScriptedProvider:
         def reply(call: Call) -> str:
             events.append(f"{run.run_id} is answered")
-            return said(call)
+            return reply_to(call)
 
         events.append(f"{run.run_id} begins")
         return ScriptedProvider(reply)
 
-    async with open_desk(provider_for, MemoryStore(), 8) as desk:
-        crowd = [await started(desk, a_run(number)) for number in range(8)]
+    async with open_scheduler(provider_for, MemoryStore(), 8) as scheduler:
+        crowd = [await started(scheduler, a_run(number)) for number in range(8)]
         for live in crowd:
-            await desk.wait(live, 5)
+            await scheduler.wait(live, 5)
 
     assert events.index("run0 is answered") < events.index("run7 begins")
 
 
 async def test_a_full_waiting_room_is_told_at_once() -> None:
-    async with held_desk(concurrent=1) as (desk, _):
-        for number in range(1 + WAITING_ROOM):
-            await started(desk, a_run(number))
+    async with held_scheduler(concurrent=1) as (scheduler, _):
+        for number in range(1 + MAX_QUEUED_RUNS):
+            await started(scheduler, a_run(number))
             await anyio.wait_all_tasks_blocked()
         with pytest.raises(Busy):
-            await started(desk, a_run(99))
+            await started(scheduler, a_run(99))
 
 
 async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
     store = MemoryStore()
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(5):
-        async with open_desk(lambda run: gate, store) as desk:
-            await started(desk, a_run())
+        async with open_scheduler(lambda run: gate, store) as scheduler:
+            await started(scheduler, a_run())
             await gate.held.wait()
 
     run = await store.get("local", "run1")
@@ -282,18 +284,18 @@ async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
 
 
 async def test_a_foreign_run_looks_like_none() -> None:
-    async with held_desk() as (desk, _):
-        await started(desk, a_run(owner="ann"))
+    async with held_scheduler() as (scheduler, _):
+        await started(scheduler, a_run(owner="ann"))
         for unknown in ("run1", "nope"):
             with pytest.raises(UnknownRun):
-                await desk.collect("bob", unknown)
+                await scheduler.get_run("bob", unknown)
 
 
 async def test_an_ended_run_can_be_collected_later() -> None:
-    async with open_desk(lambda run: ScriptedProvider(said), MemoryStore()) as desk:
-        live: LiveRun = await started(desk, a_run())
-        await desk.wait(live, 5)
-        run = await desk.collect("local", "run1")
+    async with open_scheduler(lambda run: ScriptedProvider(reply_to), MemoryStore()) as scheduler:
+        live: LiveRun = await started(scheduler, a_run())
+        await scheduler.wait(live, 5)
+        run = await scheduler.get_run("local", "run1")
 
     assert run.answer == "<2.1>"
 
@@ -301,43 +303,43 @@ async def test_an_ended_run_can_be_collected_later() -> None:
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_a_run_that_was_stopped_tells_the_same_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
-    gate = Gate(ScriptedProvider(said), lambda call: True)
-    async with open_desk(lambda run: gate, store) as desk:
-        live = await started(desk, a_run())
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
+    async with open_scheduler(lambda run: gate, store) as scheduler:
+        live = await started(scheduler, a_run())
         await gate.held.wait()
-        told = await desk.stop(live)
-        kept = await desk.collect("local", "run1")
+        message = await scheduler.stop(live)
+        kept = await scheduler.get_run("local", "run1")
     await store.aclose()
 
-    assert told.calls_made == kept.calls_made == 2
+    assert message.calls_made == kept.calls_made == 2
 
 
 async def test_what_the_end_of_a_server_cut_off_is_asked_again_by_the_next_on_the_same_memory() -> None:
-    store, gate = MemoryStore(), Gate(ScriptedProvider(said), lambda call: True)
-    async with open_desk(lambda run: gate, store) as desk:
-        await started(desk, a_run())
+    store, gate = MemoryStore(), HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
+    async with open_scheduler(lambda run: gate, store) as scheduler:
+        await started(scheduler, a_run())
         await gate.held.wait()
-    async with open_desk(lambda run: ScriptedProvider(said), store) as desk:
-        live = await desk.resume("local", "run1", whatever("local", "run1"))
+    async with open_scheduler(lambda run: ScriptedProvider(reply_to), store) as scheduler:
+        live = await scheduler.resume("local", "run1", whatever("local", "run1"))
         assert live is not None
-        run = await desk.wait(live, 5)
+        run = await scheduler.wait(live, 5)
 
     assert (run.status, len(run.calls), run.calls_made) == ("completed", 3, 5)
 
 
 async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "runs.db")
-    gate = Gate(ScriptedProvider(said), lambda call: call.role == "aggregator")
-    async with open_desk(lambda run: gate, store) as desk:
-        await started(desk, a_run())
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.role == "aggregator")
+    async with open_scheduler(lambda run: gate, store) as scheduler:
+        await started(scheduler, a_run())
         await gate.held.wait()
-    gate = Gate(ScriptedProvider(said), lambda call: True)
-    async with open_desk(lambda run: gate, store, 1) as desk:
-        await started(desk, a_run(2))
-        live = await desk.resume("local", "run1", whatever("local", "run1"))
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
+    async with open_scheduler(lambda run: gate, store, 1) as scheduler:
+        await started(scheduler, a_run(2))
+        live = await scheduler.resume("local", "run1", whatever("local", "run1"))
         assert live is not None
-        waiting = await desk.wait(live, 0)
-        stopped = await desk.stop(live)
+        waiting = await scheduler.wait(live, 0)
+        stopped = await scheduler.stop(live)
     await store.aclose()
 
     assert (len(waiting.drafts), len(stopped.drafts)) == (2, 2)
@@ -350,18 +352,18 @@ async def test_a_server_tells_the_others_that_it_lives_while_it_clears_the_store
             super().__init__()
             self.is_full, self.beats, self.cleared = False, 0, anyio.Event()
 
-        async def beat(self) -> None:
+        async def heartbeat(self) -> None:
             self.beats += 1
 
         async def prune(self) -> int:
             if self.is_full:
-                await anyio.sleep(10 * HEARTBEAT)
+                await anyio.sleep(10 * HEARTBEAT_SECONDS)
                 self.cleared.set()
             return 0
 
-    store, gate = Slow(), Gate(ScriptedProvider(said), lambda call: True)
-    async with open_desk(lambda run: gate, store) as desk:
-        await started(desk, a_run())
+    store, gate = Slow(), HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
+    async with open_scheduler(lambda run: gate, store) as scheduler:
+        await started(scheduler, a_run())
         store.is_full = True
         await store.cleared.wait()
 

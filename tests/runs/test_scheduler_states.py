@@ -20,10 +20,10 @@ from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.scheduler import WAITING_ROOM, Desk, open_desk
-from moa_mcp.store.daily_budget import Hold
+from moa_mcp.runs.scheduler import MAX_QUEUED_RUNS, RunScheduler, open_scheduler
+from moa_mcp.store.daily_budget import DayReservation
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests.admission import whatever
 from tests.state_machine import Machine, some
 
@@ -34,7 +34,7 @@ OWNERS = ("ann", "bob")
 KEYS = ("k1", "k2")
 CROWD = "k3"
 AT_ONCE = 2
-ROOM = AT_ONCE + WAITING_ROOM
+ROOM = AT_ONCE + MAX_QUEUED_RUNS
 
 TURNS = 20
 """So often every task may go on before it is looked whether all of them wait."""
@@ -45,7 +45,7 @@ class Play:
 
     def __init__(self) -> None:
         self.breaks = False
-        self.drafts, self.answer = (Gate(ScriptedProvider(self._say), lambda call: True) for _ in range(2))
+        self.drafts, self.answer = (HoldingProvider(ScriptedProvider(self._say), lambda call: True) for _ in range(2))
         self.asked: list[str] = []
         self.answered: set[str] = set()
         self.in_flight = 0
@@ -69,12 +69,12 @@ class Books(MemoryStore):
     """A store that writes down all that each hold was settled with."""
 
     def __init__(self) -> None:
-        super().__init__(most=10_000, clock=lambda: 0.0)
+        super().__init__(max_runs=10_000, clock=lambda: 0.0)
         self.settled: dict[str, list[Spend]] = {}
 
-    async def settle(self, hold: Hold, actual: Spend) -> None:
-        self.settled.setdefault(hold.id, []).append(actual)
-        await super().settle(hold, actual)
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
+        self.settled.setdefault(reservation.id, []).append(actual)
+        await super().settle(reservation, actual)
 
 
 @dataclass(slots=True)
@@ -116,12 +116,12 @@ class AtTheDesk(Machine):
         self.at_the_desk = ExitStack()
         self.desk = self.opened()
 
-    def opened(self) -> Desk:
-        desk = self.at_the_desk.enter_context(
-            self.portal.wrap_async_context_manager(open_desk(self.provider_for, self.store, AT_ONCE))
+    def opened(self) -> RunScheduler:
+        scheduler = self.at_the_desk.enter_context(
+            self.portal.wrap_async_context_manager(open_scheduler(self.provider_for, self.store, AT_ONCE))
         )
-        desk.watch(self.hear)
-        return desk
+        scheduler.add_handler(self.hear)
+        return scheduler
 
     def provider_for(self, run: Run) -> Provider:
         play = self.plays[run.run_id] = Play()
@@ -259,7 +259,7 @@ class AtTheDesk(Machine):
         self.ends(run_id, "completed")
 
     @staticmethod
-    def opener(gate: Gate) -> Callable[[], Awaitable[None]]:
+    def opener(gate: HoldingProvider) -> Callable[[], Awaitable[None]]:
         async def opened() -> None:
             gate.opened.set()
 
@@ -336,12 +336,12 @@ class AtTheDesk(Machine):
 
     @invariant()
     def no_draft_is_lost(self) -> None:
-        told, stored = self.do(self.as_told), self.do(self.as_stored)
+        message, stored = self.do(self.as_told), self.do(self.as_stored)
         for run_id, known in self.runs.items():
-            assert (good(told[run_id]), good(stored[run_id])) == (known.drafts, known.drafts)
+            assert (good(message[run_id]), good(stored[run_id])) == (known.drafts, known.drafts)
 
     async def as_told(self) -> dict[str, Run]:
-        return {run_id: await self.desk.collect(known.owner, run_id) for run_id, known in self.runs.items()}
+        return {run_id: await self.desk.get_run(known.owner, run_id) for run_id, known in self.runs.items()}
 
     async def as_stored(self) -> dict[str, Run]:
         stored = {run_id: await self.store.get(known.owner, run_id) for run_id, known in self.runs.items()}
@@ -356,7 +356,7 @@ class AtTheDesk(Machine):
             if run_id not in self.runs or self.runs[run_id].owner != owner:
                 assert self.desk.find(owner, run_id) is None
                 with pytest.raises(UnknownRun) as raised:
-                    await self.desk.collect(owner, run_id)
+                    await self.desk.get_run(owner, run_id)
                 assert str(raised.value) == str(UnknownRun(run_id))
 
     @invariant()

@@ -14,15 +14,15 @@ from jsonschema import Draft202012Validator
 from mcp import Client
 from mcp.types import CallToolResult, ResourceLink, TextContent
 
-from moa_mcp.config.settings import Home, LiveSettings
+from moa_mcp.config.settings import LiveSettings, Paths
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.base import Provider
 from moa_mcp.providers.registry import Registry
-from moa_mcp.runs.scheduler import open_desk
+from moa_mcp.runs.scheduler import open_scheduler
 from moa_mcp.server.build import build_server
 from moa_mcp.server.tools.registry import TOOLS
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.configure.editor import Changes
+from moa_mcp.service.configure.editor import ConfigEditor
 from moa_mcp.service.service import Service
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.memory import MemoryStore
@@ -40,7 +40,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Result:
     """What a tool told: its text, its facts, and the URIs that it links to."""
 
     text: str
@@ -56,11 +56,11 @@ class Served:
     service: Service
     client: Client
 
-    async def call(self, tool: str, **arguments: Any) -> Told:
+    async def call(self, tool: str, **arguments: Any) -> Result:
         """Call a tool; the facts that it tells keep to the schema that it promises."""
         return _told(tool, await self.client.call_tool(tool, arguments))
 
-    async def ask(self, **arguments: Any) -> Told:
+    async def ask(self, **arguments: Any) -> Result:
         """Call moa_ask."""
         return await self.call("moa_ask", **arguments)
 
@@ -75,9 +75,9 @@ def mode(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def home(tmp_path: Path) -> Paths:
     """A configuration with a provider whose key is set (LAB_KEY) and one whose key is missing."""
-    home = Home.at(tmp_path / "home")
+    home = Paths.in_folder(tmp_path / "home")
     home.presets_folder.mkdir(parents=True)
     home.config_file.write_text(CONFIG, encoding="utf-8")
     for name, text in PRESETS.items():
@@ -86,7 +86,7 @@ def home(tmp_path: Path) -> Home:
 
 
 @pytest.fixture
-def serve(home: Home, mode: str) -> Serve:
+def serve(home: Paths, mode: str) -> Serve:
     """Serve runs whose models are `provider`; what else is given goes to the client."""
 
     @asynccontextmanager
@@ -94,22 +94,22 @@ def serve(home: Home, mode: str) -> Serve:
         settings, library = LiveSettings(home), PresetLibrary(home.presets_folder)
         registry = Registry(settings().endpoints, {"LAB_KEY": "sk-canary"})
         catalog = Catalog(library, settings, registry)
-        changes = Changes(home, library, settings, registry)
+        changes = ConfigEditor(home, library, settings, registry)
         store = store or MemoryStore()
         with anyio.fail_after(20):
-            async with aclosing(registry), open_desk(lambda run: provider, store) as desk:
-                service = Service(settings, catalog, changes, registry, store, desk)
+            async with aclosing(registry), open_scheduler(lambda run: provider, store) as scheduler:
+                service = Service(settings, catalog, changes, registry, store, scheduler)
                 async with Client(build_server(service), mode=mode, **options) as client:
                     yield Served(service, client)
 
     return serving
 
 
-def _told(tool: str, result: CallToolResult) -> Told:
+def _told(tool: str, result: CallToolResult) -> Result:
     [text] = [block.text for block in result.content if isinstance(block, TextContent)]
     links = [block.uri for block in result.content if isinstance(block, ResourceLink)]
     facts: dict[str, Any] = result.structured_content or {}
     if facts or not result.is_error:
         schema: Any = Draft202012Validator(TOOLS[tool].listed().output_schema or {})
         schema.validate(facts)
-    return Told(text, facts, links, result.is_error)
+    return Result(text, facts, links, result.is_error)

@@ -16,7 +16,7 @@ from moa_mcp.testing.scripted import ScriptedProvider
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-def said(call: Call) -> str:
+def reply_to(call: Call) -> str:
     return f"said by {call.id}"
 
 
@@ -28,7 +28,7 @@ async def written(client: Client, name: str, **arguments: str) -> str:
 
 
 async def test_the_prompts_say_what_they_are_for_and_what_they_need(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         prompts: list[Prompt] = (await served.client.list_prompts()).prompts
 
     needs = {p.name: [(a.name, a.required) for a in p.arguments or []] for p in prompts}
@@ -40,7 +40,7 @@ async def test_the_prompts_say_what_they_are_for_and_what_they_need(serve: Serve
 
 
 async def test_the_prompt_to_ask_holds_the_question_and_the_preset(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         plain = await written(served.client, "moa", question="Why?")
         with_preset = await written(served.client, "moa", question="Why?", preset="two")
 
@@ -50,7 +50,7 @@ async def test_the_prompt_to_ask_holds_the_question_and_the_preset(serve: Serve)
 
 
 async def test_the_prompt_to_compare_holds_the_drafts_between_marks(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         run_id = (await served.ask(question="Why?")).facts["run_id"]
         words = await written(served.client, "moa_compare", run_id=run_id)
 
@@ -73,7 +73,7 @@ async def test_the_prompt_to_compare_holds_the_drafts_between_marks(serve: Serve
 async def test_a_prompt_that_cannot_be_written_says_why(
     serve: Serve, name: str, arguments: dict[str, str], expected: str
 ) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         with pytest.raises(MCPError, match=expected) as refused:
             await served.client.get_prompt(name, arguments)
 
@@ -81,7 +81,7 @@ async def test_a_prompt_that_cannot_be_written_says_why(
 
 
 async def test_presets_and_runs_are_completed_wherever_they_are_asked_for(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         run_id = (await served.ask(question="Why?")).facts["run_id"]
         found = [
             (await served.client.complete(reference, {"name": argument, "value": typed})).completion.values

@@ -31,17 +31,17 @@ def plain(item: BaseModel) -> dict[str, Any]:
 async def test_what_clients_are_told_is_what_it_was(serve: Serve, name: str) -> None:
     async with serve(ScriptedProvider(str)) as served:
         listed = await getattr(served.client, f"list_{name}")()
-    told = [plain(item) for item in getattr(listed, name)]
+    result = [plain(item) for item in getattr(listed, name)]
     # Which presets there are is not the server's doing: one stands for all.
-    told = [
+    result = [
         item
-        for item in told
+        for item in result
         if not item.get("uri", "moa://presets/two").startswith("moa://presets/")
         or item.get("uri", "moa://presets/two") == "moa://presets/two"
     ]
 
     golden = DATA / f"snapshot.{name}.json"
     if not golden.exists():
-        golden.write_text(json.dumps(told, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        golden.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         pytest.fail(f"{golden.name} was not there and is written now. Look at it, and run the test again.")
-    assert told == json.loads(golden.read_text(encoding="utf-8"))
+    assert result == json.loads(golden.read_text(encoding="utf-8"))

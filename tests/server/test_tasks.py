@@ -16,7 +16,7 @@ from mcp.types import JSONRPCRequest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.server.build import build_server
 from moa_mcp.server.tasks import EXTENSION
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -74,7 +74,7 @@ async def raw(served: Any, extensions: dict[str, Any]) -> AsyncGenerator[Raw]:
 
 
 async def test_a_client_that_declares_tasks_gets_one_at_once_and_its_result_when_it_is_done(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(lambda call: f"said by {call.id}"), lambda call: call.role == "aggregator")
+    gate = HoldingProvider(ScriptedProvider(lambda call: f"said by {call.id}"), lambda call: call.role == "aggregator")
     async with serve(gate) as served, raw(served, {EXTENSION: {}}) as client:
         created = await client.ask(question="Q?")
         await gate.held.wait()
@@ -125,7 +125,7 @@ async def test_a_failed_run_is_a_completed_task_whose_result_is_an_error(serve: 
 
 
 async def test_cancelling_a_task_stops_its_run_and_is_acknowledged_with_nothing(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: True)
     async with serve(gate) as served, raw(served, {EXTENSION: {}}) as client:
         task_id = (await client.ask(question="Q?"))["taskId"]
         await gate.held.wait()
@@ -149,7 +149,7 @@ async def test_a_task_that_is_not_there_is_an_error_of_the_protocol(serve: Serve
 
 
 async def test_a_client_that_does_not_declare_tasks_never_gets_one(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: True)
     async with serve(gate) as served, raw(served, {}) as client:
         answer = await client.ask(question="Q?", wait_seconds=0)
         refused = [await client.say(f"tasks/{name}", taskId="any") for name in ("get", "update", "cancel")]

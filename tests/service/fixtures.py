@@ -6,15 +6,15 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.config.settings import Home, LiveSettings
+from moa_mcp.config.settings import LiveSettings, Paths
 from moa_mcp.domain.model import Call
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.base import Provider
 from moa_mcp.providers.registry import Registry
-from moa_mcp.runs.scheduler import open_desk
+from moa_mcp.runs.scheduler import open_scheduler
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.configure.editor import Changes
+from moa_mcp.service.configure.editor import ConfigEditor
 from moa_mcp.service.service import Service
 from moa_mcp.store.base import RunStore
 
@@ -25,20 +25,20 @@ PRESET = Preset(
 PANEL = "{proposers: [lab/a, lab/b], layers: 2, aggregator: lab/agg}\n"
 
 
-def said(call: Call) -> str:
+def reply_to(call: Call) -> str:
     return f"<{call.id}>"
 
 
 @asynccontextmanager
 async def service_of(folder: Path, provider: Provider, store: RunStore) -> AsyncGenerator[Service]:
     """A service over `provider` and `store`; leaving it is the end of its server."""
-    home = Home.at(folder)
+    home = Paths.in_folder(folder)
     settings, library = LiveSettings(home), PresetLibrary(home.presets_folder)
     registry = Registry(settings().endpoints, {})
     with anyio.fail_after(20):
-        async with aclosing(registry), open_desk(lambda run: provider, store) as desk:
-            catalog, changes = Catalog(library, settings, registry), Changes(home, library, settings, registry)
-            yield Service(settings, catalog, changes, registry, store, desk)
+        async with aclosing(registry), open_scheduler(lambda run: provider, store) as scheduler:
+            catalog, changes = Catalog(library, settings, registry), ConfigEditor(home, library, settings, registry)
+            yield Service(settings, catalog, changes, registry, store, scheduler)
 
 
 def write_panel(folder: Path, base_url: str, config: str = "") -> int:

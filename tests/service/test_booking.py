@@ -10,24 +10,27 @@ import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
-from moa_mcp.domain.preset import Aggregator, Nested, Preset
+from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.providers.prices import FREE
-from moa_mcp.providers.run_provider import PerRun
+from moa_mcp.providers.run_provider import RunProviderFactory
 from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.runner import first_calls
-from moa_mcp.runs.scheduler import open_desk
-from moa_mcp.service.service import Request
-from moa_mcp.store.daily_budget import OverBudget, Wanted
+from moa_mcp.runs.scheduler import open_scheduler
+from moa_mcp.service.service import AskRequest
+from moa_mcp.store.daily_budget import OverBudget, ReservationRequest
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
-from tests.service.fixtures import PRESET, said, service_of
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
+from tests.service.fixtures import PRESET, reply_to, service_of
 
 INNER = Preset.model_validate({"name": "inner", "proposers": ["lab/x", "lab/y"], "aggregator": "lab/z"})
 NESTED = Preset(
-    name="nested", layers=3, proposers=(Nested(preset="inner", plan=INNER),), aggregator=Aggregator(model="lab/agg")
+    name="nested",
+    layers=3,
+    proposers=(NestedPreset(preset="inner", plan=INNER),),
+    aggregator=Aggregator(model="lab/agg"),
 )
 LARGE = Spend(1000, 10**9, 1000.0)
 
@@ -41,8 +44,8 @@ def a_run(preset: Preset, run_id: str = "r1") -> Run:
     return Run(run_id, preset.name, preset, Task("Q?", seed=1), planned_calls=7 if preset is NESTED else 5)
 
 
-def asks(run: Run, at_most: Spend, cap: Spend = LARGE, first: Spend = Spend()) -> Wanted:
-    return Wanted(run.owner, run.run_id, Spend(calls=1), at_most, cap, 1e12, first)
+def asks(run: Run, at_most: Spend, cap: Spend = LARGE, first: Spend = Spend()) -> ReservationRequest:
+    return ReservationRequest(run.owner, run.run_id, Spend(calls=1), at_most, cap, 1e12, first)
 
 
 @pytest.mark.parametrize(("preset", "rounds"), [(PRESET, 3), (NESTED, 5)], ids=["plain", "nested"])
@@ -51,10 +54,12 @@ async def test_booking_takes_no_commit_of_its_own(tmp_path: Path, preset: Preset
     store = SqliteStore(file)
     before = commits(file)
     first = Spend(len(list(first_calls(next(mixture(run.task, preset))))), 10**6)
-    async with open_desk(PerRun(ScriptedProvider(said), lambda _: FREE, lambda: 0.0), store) as desk:
-        live = await desk.start(run, asks(run, LARGE, first=first))
+    async with open_scheduler(
+        RunProviderFactory(ScriptedProvider(reply_to), lambda _: FREE, lambda: 0.0), store
+    ) as scheduler:
+        live = await scheduler.start(run, asks(run, LARGE, first=first))
         assert isinstance(live, LiveRun)
-        ended = await desk.wait(live, None)
+        ended = await scheduler.wait(live, None)
     spent = await store.spent(run.owner)
     await store.aclose()
 
@@ -64,10 +69,12 @@ async def test_booking_takes_no_commit_of_its_own(tmp_path: Path, preset: Preset
 
 async def test_a_hold_that_is_too_small_for_the_run_grows_with_it(tmp_path: Path) -> None:
     store, run = SqliteStore(tmp_path / "runs.db"), a_run(PRESET)
-    async with open_desk(PerRun(ScriptedProvider(said), lambda _: FREE, lambda: 0.0), store) as desk:
-        live = await desk.start(run, asks(run, Spend(calls=1)))
+    async with open_scheduler(
+        RunProviderFactory(ScriptedProvider(reply_to), lambda _: FREE, lambda: 0.0), store
+    ) as scheduler:
+        live = await scheduler.start(run, asks(run, Spend(calls=1)))
         assert isinstance(live, LiveRun)
-        ended = await desk.wait(live, None)
+        ended = await scheduler.wait(live, None)
     spent = await store.spent(run.owner)
     await store.aclose()
 
@@ -77,11 +84,11 @@ async def test_a_hold_that_is_too_small_for_the_run_grows_with_it(tmp_path: Path
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_nothing_is_sent_that_the_day_has_no_room_for(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
-    provider, run = ScriptedProvider(said), a_run(PRESET)
-    async with open_desk(PerRun(provider, lambda _: FREE, lambda: 0.0), store) as desk:
-        live = await desk.start(run, asks(run, Spend(calls=1), replace(LARGE, calls=3)))
+    provider, run = ScriptedProvider(reply_to), a_run(PRESET)
+    async with open_scheduler(RunProviderFactory(provider, lambda _: FREE, lambda: 0.0), store) as scheduler:
+        live = await scheduler.start(run, asks(run, Spend(calls=1), replace(LARGE, calls=3)))
         assert isinstance(live, LiveRun)
-        ended = await desk.wait(live, None)
+        ended = await scheduler.wait(live, None)
     spent = await store.spent(run.owner)
     await store.aclose()
 
@@ -91,13 +98,13 @@ async def test_nothing_is_sent_that_the_day_has_no_room_for(tmp_path: Path, kind
 
 async def test_calls_that_ask_again_leave_room_in_the_day_for_the_plan(tmp_path: Path) -> None:
     def reply(call: Call) -> str | Exception:
-        return ProviderError(Reason.UNAVAILABLE) if call.id == "1.1" else said(call)
+        return ProviderError(Reason.UNAVAILABLE) if call.id == "1.1" else reply_to(call)
 
     provider, run = ScriptedProvider(reply), a_run(PRESET)
-    async with open_desk(PerRun(provider, lambda _: FREE, lambda: 0.0), MemoryStore()) as desk:
-        live = await desk.start(run, asks(run, Spend(calls=5), replace(LARGE, calls=5)))
+    async with open_scheduler(RunProviderFactory(provider, lambda _: FREE, lambda: 0.0), MemoryStore()) as scheduler:
+        live = await scheduler.start(run, asks(run, Spend(calls=5), replace(LARGE, calls=5)))
         assert isinstance(live, LiveRun)
-        ended = await desk.wait(live, None)
+        ended = await scheduler.wait(live, None)
 
     assert [call.id for call in provider.calls if call.id == "1.1"] == ["1.1"]
     assert ended.answer == "<3.1>"
@@ -105,15 +112,15 @@ async def test_calls_that_ask_again_leave_room_in_the_day_for_the_plan(tmp_path:
 
 async def test_each_run_of_a_small_day_sets_aside_what_it_needs_and_not_the_day(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("limits: {max_calls_per_day: 30}\n", encoding="utf-8")
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with service_of(tmp_path, gate, MemoryStore()) as service:
-        going = [await service.ask(Request(f"{number}?", preset=PRESET), wait_seconds=0) for number in range(4)]
+        going = [await service.ask(AskRequest(f"{number}?", preset=PRESET), wait_seconds=0) for number in range(4)]
         with pytest.raises(OverBudget, match="Wait for one of these runs to end"):
-            await service.ask(Request("More?", preset=PRESET))
+            await service.ask(AskRequest("More?", preset=PRESET))
         gate.opened.set()
         for run in going:
             await service.collect(run.run_id)
-        more = await service.ask(Request("More?", preset=PRESET))
+        more = await service.ask(AskRequest("More?", preset=PRESET))
 
     assert more.status == "completed"
 
@@ -129,16 +136,16 @@ async def test_a_server_whose_run_was_taken_over_sends_nothing_more(tmp_path: Pa
             sent.append(call.id)
             held.set()
             await opened.wait()
-            return Draft(said(call))
+            return Draft(reply_to(call))
 
-    async with open_desk(PerRun(Slow(), lambda _: FREE, lambda: 0.0), silent) as desk:
-        live = await desk.start(run, asks(run, Spend(calls=5)))
+    async with open_scheduler(RunProviderFactory(Slow(), lambda _: FREE, lambda: 0.0), silent) as scheduler:
+        live = await scheduler.start(run, asks(run, Spend(calls=5)))
         assert isinstance(live, LiveRun)
         await held.wait()
         now[0] = 1000.0
         taken = await other.claim(run.owner, run.run_id, asks(run, Spend(calls=5)))
         opened.set()
-        ended = await desk.wait(live, None)
+        ended = await scheduler.wait(live, None)
     records: list[CallRecord] = []
     assert taken is not None
     assert await silent.write_ahead(run.run_id, records, live.journal.hold, Spend(calls=9)) is None

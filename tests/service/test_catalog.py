@@ -8,7 +8,7 @@ import pytest
 from moa_mcp.config.settings import Settings
 from moa_mcp.domain.endpoints import BUILTIN, split_model
 from moa_mcp.domain.errors import InvalidPreset, UnknownPreset
-from moa_mcp.domain.preset import Nested, Preset
+from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.prices import Rates
 from moa_mcp.service.catalog import Catalog
@@ -29,7 +29,7 @@ class Hand:
         self._local = local or {}
         self.asked: list[str] = []
 
-    def usable(self, model: str) -> bool:
+    def is_usable(self, model: str) -> bool:
         return split_model(model)[0] in BUILTIN and self.missing_key(model) is None
 
     def missing_key(self, model: str) -> str | None:
@@ -112,28 +112,28 @@ async def test_a_default_that_is_not_there_is_told_with_the_key_that_names_it(tm
 async def test_a_preset_in_a_slot_is_looked_up_with_the_note_of_its_choice(tmp_path: Path) -> None:
     outer = "aggregator: groq/agg\nproposers: [{preset: auto}, {preset: lab}, {preset: auto}, openai/a]\n"
     preset, notes = await catalog(library(tmp_path, outer=outer, lab=PANEL), Hand("groq")).resolve("outer")
-    inner = [slot.plan.name for slot in preset.proposers if isinstance(slot, Nested)]
+    inner = [slot.plan.name for slot in preset.proposers if isinstance(slot, NestedPreset)]
 
     assert inner == ["auto", "lab", "auto"]
     assert [note.partition(":")[0] for note in notes] == ["auto"]
 
 
 @pytest.mark.parametrize(
-    ("one", "two", "said"),
+    ("one", "two", "message"),
     [
         ("{preset: one}", "openai/a", "one > one"),
         ("{preset: two}", "{preset: one}", "one > two > one"),
     ],
 )
 async def test_presets_that_stand_inside_one_another_in_a_circle_are_refused_with_their_place(
-    tmp_path: Path, one: str, two: str, said: str
+    tmp_path: Path, one: str, two: str, message: str
 ) -> None:
     texts = {
         name: f"aggregator: groq/agg\nproposers:\n- openai/a\n- {slot}\n" for name, slot in (("one", one), ("two", two))
     }
     presets = catalog(library(tmp_path, **texts))
 
-    with pytest.raises(InvalidPreset, match=said) as caught:
+    with pytest.raises(InvalidPreset, match=message) as caught:
         await presets.resolve("one")
     error = caught.value
     assert (error.file.endswith("/one.yaml"), error.line, error.key) == (True, 4, "proposers[1].preset")

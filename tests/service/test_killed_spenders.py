@@ -11,7 +11,7 @@ import pytest
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
 from moa_mcp.runs.runner import CallEnded, Event, TextArrived
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import OverBudget
 from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
@@ -38,7 +38,7 @@ async def _ask(home: Path, question: str, pipe: Connection) -> None:
 
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
         try:
-            await service.ask(Request(question), listener=tell)
+            await service.ask(AskRequest(question), handler=tell)
         except OverBudget:
             pipe.send("refused")
 
@@ -46,10 +46,10 @@ async def _ask(home: Path, question: str, pipe: Connection) -> None:
 def killed(home: Path, question: str) -> bool:
     """Ask in a server that is killed once both its proposers have said something; False if it was refused."""
     with child(ask, home, question) as server:
-        heard = {server.hear()}
-        while heard < {"1.1", "1.2"}:
-            heard.add(server.hear())
-        return "refused" not in heard
+        received = {server.receive()}
+        while received < {"1.1", "1.2"}:
+            received.add(server.receive())
+        return "refused" not in received
 
 
 async def booked(home: Path) -> int:

@@ -8,13 +8,13 @@ import anyio
 import pytest
 
 from moa_mcp.api import open_service
-from moa_mcp.config.settings import Home, load_settings
+from moa_mcp.config.settings import Paths, load_settings
 from moa_mcp.domain.errors import NotAllowed
 from moa_mcp.domain.model import Run, Task
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.service.configure.editor import ChangeRequest, Changes
-from moa_mcp.service.configure.log import History
-from moa_mcp.service.service import Request
+from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
+from moa_mcp.service.configure.log import ChangeLogFile
+from moa_mcp.service.service import AskRequest
 from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing import upstream_thread
 from tests.admission import begin
@@ -49,13 +49,13 @@ async def do_everything(number: int, ready: Callable[[], None], home: Path) -> D
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
 
         async def ask(question: str) -> None:
-            done.runs.append(await service.ask(Request(question, preset="panel")))
+            done.runs.append(await service.ask(AskRequest(question, preset="panel")))
 
         async def configure() -> None:
             for request in changes_of(number):
-                done.made.append(insisted(service.changes, request))
+                done.made.append(insisted(service.editor, request))
                 await anyio.lowlevel.checkpoint()
-            if undone := tried(service.changes, ChangeRequest(undo=True, revision=done.made[-1].revision)):
+            if undone := tried(service.editor, ChangeRequest(undo=True, revision=done.made[-1].revision)):
                 done.made.append(undone)
 
         async def clear_up() -> None:
@@ -79,14 +79,14 @@ def changes_of(number: int) -> Iterable[ChangeRequest]:
     yield ChangeRequest(default_preset=own)
 
 
-def insisted(changes: Changes, request: ChangeRequest) -> Made:
+def insisted(changes: ConfigEditor, request: ChangeRequest) -> Made:
     """Ask for a change until it is made, each time at the revision that holds then, as a client does."""
     while True:
         if made := tried(changes, replace(request, revision=changes.current()["revision"])):
             return made
 
 
-def tried(changes: Changes, request: ChangeRequest) -> Made | None:
+def tried(changes: ConfigEditor, request: ChangeRequest) -> Made | None:
     """The change, or None if somebody else was quicker. Any other refusal is raised."""
     try:
         return Made(request, changes.apply(changes.propose(request))["revision"])
@@ -114,13 +114,13 @@ async def kept(file: Path, owner: str) -> dict[str, str | None]:
     return {run.run_id: run.answer for run in runs}
 
 
-Crowd = tuple[Home, list[Done], list[str]]
+Crowd = tuple[Paths, list[Done], list[str]]
 
 
 @pytest.fixture(scope="module")
 def crowd(tmp_path_factory: pytest.TempPathFactory) -> Crowd:
     """The home after eight servers have done everything in it, what they did, and all that they warned of."""
-    home = Home.at(tmp_path_factory.mktemp("crowd"))
+    home = Paths.in_folder(tmp_path_factory.mktemp("crowd"))
     with upstream_thread() as upstream:
         write_panel(home.data_folder, upstream.base_url, BY_HAND)
         anyio.run(fill, home.data_folder / "runs.db")
@@ -154,7 +154,7 @@ def test_each_acknowledged_change_is_a_revision_of_its_own(crowd: Crowd) -> None
     assert [one.revision for one in made] == [(one.request.revision or 0) + 1 for one in made]
     assert revisions == list(range(1, len(revisions) + 1))
     assert len(revisions) >= SERVERS * (VERSIONS + 1)
-    assert History(home.data_folder).read().revision == len(revisions)
+    assert ChangeLogFile(home.data_folder).read().revision == len(revisions)
 
 
 def test_the_files_say_what_the_acknowledged_changes_come_to(crowd: Crowd) -> None:

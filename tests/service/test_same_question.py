@@ -9,7 +9,7 @@ import anyio
 
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.testing import Reply, ThreadedUpstream, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
 from tests.processes import Outcome, child, together
@@ -24,7 +24,7 @@ async def ask_all(number: int, ready: Callable[[], None], home: Path) -> list[Ru
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
 
         async def ask(question: str) -> None:
-            runs[question] = await service.ask(Request(question))
+            runs[question] = await service.ask(AskRequest(question))
 
         await service.latest()  # the store is open
         ready()

@@ -9,27 +9,27 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.config.settings import Home
+from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.preset import Aggregator, Limits, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.service.configure.editor import ChangeRequest, Changes
-from moa_mcp.service.service import Request
-from moa_mcp.store.base import Admitted
-from moa_mcp.store.daily_budget import OverBudget, Wanted
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
+from moa_mcp.service.service import AskRequest
+from moa_mcp.store.base import AdmittedRun
+from moa_mcp.store.daily_budget import OverBudget, ReservationRequest
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
-from tests.service.fixtures import PRESET, said, service_of
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
+from tests.service.fixtures import PRESET, reply_to, service_of
 
-ASK = Request("Q?", preset=PRESET)
+ASK = AskRequest("Q?", preset=PRESET)
 
 
 async def test_two_who_ask_the_same_at_once_share_one_run(tmp_path: Path) -> None:
-    provider, runs = ScriptedProvider(said), list[Run]()
+    provider, runs = ScriptedProvider(reply_to), list[Run]()
     async with service_of(tmp_path, provider, SqliteStore(tmp_path / "runs.db")) as service:
 
         async def ask() -> None:
@@ -45,10 +45,10 @@ async def test_two_who_ask_the_same_at_once_share_one_run(tmp_path: Path) -> Non
 
 
 async def test_the_same_question_a_moment_later_is_cached_and_fresh_asks_anew(tmp_path: Path) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with service_of(tmp_path, provider, MemoryStore()) as service:
         first, again = await service.ask(ASK), await service.ask(ASK)
-        fresh = await service.ask(Request("Q?", preset=PRESET, fresh=True))
+        fresh = await service.ask(AskRequest("Q?", preset=PRESET, fresh=True))
 
     assert (first.cached, again.cached, fresh.cached) == (False, True, False)
     assert (again.run_id == first.run_id, fresh.run_id == first.run_id) == (True, False)
@@ -58,13 +58,13 @@ async def test_the_same_question_a_moment_later_is_cached_and_fresh_asks_anew(tm
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_the_latest_run_is_the_one_whose_answer_was_given_last(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
-    others = Request("Another?", preset=PRESET)
+    others = AskRequest("Another?", preset=PRESET)
 
     async def latest() -> str | None:
         run = await service.latest()
         return run.run_id if run else None
 
-    async with service_of(tmp_path, ScriptedProvider(said), store) as service:
+    async with service_of(tmp_path, ScriptedProvider(reply_to), store) as service:
         first, second = await service.ask(ASK), await service.ask(others)
         seen = [await latest()]
         await service.ask(ASK)
@@ -82,11 +82,11 @@ async def test_the_latest_run_is_the_one_whose_answer_was_given_last(tmp_path: P
 async def test_of_runs_side_by_side_the_one_that_answers_last_is_the_latest_if_somebody_waits_for_it(
     tmp_path: Path, *, waits: bool
 ) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: "Slow?" in call.messages[-1].text)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: "Slow?" in call.messages[-1].text)
     async with service_of(tmp_path, gate, MemoryStore()) as service:
-        slow = await service.ask(Request("Slow?", preset=PRESET), wait_seconds=0)
+        slow = await service.ask(AskRequest("Slow?", preset=PRESET), wait_seconds=0)
         quick = await service.ask(ASK)
-        live = service.desk.find("local", slow.run_id)
+        live = service.scheduler.find("local", slow.run_id)
         assert live is not None
         async with anyio.create_task_group() as group:
             if waits:
@@ -101,7 +101,7 @@ async def test_of_runs_side_by_side_the_one_that_answers_last_is_the_latest_if_s
 
 
 async def test_another_owner_gets_a_run_of_their_own(tmp_path: Path) -> None:
-    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
+    async with service_of(tmp_path, ScriptedProvider(reply_to), MemoryStore()) as service:
         anns, bobs = await service.ask(ASK, owner="ann"), await service.ask(ASK, owner="bob")
         with pytest.raises(UnknownRun):
             await service.collect(anns.run_id, owner="bob")
@@ -111,8 +111,8 @@ async def test_another_owner_gets_a_run_of_their_own(tmp_path: Path) -> None:
 
 
 async def test_a_run_of_another_server_is_waited_for_and_not_bought_again(tmp_path: Path) -> None:
-    file, idle = tmp_path / "runs.db", ScriptedProvider(said)
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    file, idle = tmp_path / "runs.db", ScriptedProvider(reply_to)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     stores = SqliteStore(file), SqliteStore(file)
     async with service_of(tmp_path, gate, stores[0]) as first, service_of(tmp_path, idle, stores[1]) as second:
         going = await first.ask(ASK, wait_seconds=0)
@@ -127,7 +127,10 @@ async def test_a_run_of_another_server_is_waited_for_and_not_bought_again(tmp_pa
 
 
 async def test_a_cancelled_run_looks_the_same_whenever_it_is_looked_at(tmp_path: Path) -> None:
-    store, gate = SqliteStore(tmp_path / "runs.db"), Gate(ScriptedProvider(said), lambda call: call.id == "1.2")
+    store, gate = (
+        SqliteStore(tmp_path / "runs.db"),
+        HoldingProvider(ScriptedProvider(reply_to), lambda call: call.id == "1.2"),
+    )
     async with service_of(tmp_path, gate, store) as service:
         run = await service.ask(ASK, wait_seconds=0)
         await gate.held.wait()
@@ -156,19 +159,19 @@ async def test_a_plan_over_a_limit_is_refused_with_whose_limit_it_is(
         "aggregator": Aggregator(model="openai/gpt-4o"),
     }
     asked = PRESET.model_copy(update={"limits": Limits(**preset), **priced})
-    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
+    async with service_of(tmp_path, ScriptedProvider(reply_to), MemoryStore()) as service:
         with pytest.raises(PlanRefused, match=expected):
-            await service.plan(Request("Q?", preset=asked, max_cost_usd=request_usd))
+            await service.plan(AskRequest("Q?", preset=asked, max_cost_usd=request_usd))
 
 
 async def test_a_plan_needs_no_key_but_tells_which_one_is_missing(tmp_path: Path) -> None:
     preset = PRESET.model_copy(update={"aggregator": Aggregator(model="openai/gpt-4o")})
-    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
-        plan = await service.plan(Request("Q?", preset=preset))
+    async with service_of(tmp_path, ScriptedProvider(reply_to), MemoryStore()) as service:
+        plan = await service.plan(AskRequest("Q?", preset=preset))
         with pytest.raises(MissingKey, match="OPENAI_API_KEY"):
-            await service.ask(Request("Q?", preset=preset))
+            await service.ask(AskRequest("Q?", preset=preset))
 
-    assert plan.rehearsal.calls == 5
+    assert plan.dry_run.calls == 5
     assert plan.missing is not None
     assert plan.missing.variables == ("OPENAI_API_KEY",)
 
@@ -182,8 +185,8 @@ async def test_who_asks_again_while_a_dropped_run_is_wound_down_goes_on_with_it(
             await written.wait()
             await super().finish(run)
 
-    provider = ScriptedProvider(said)
-    gate = Gate(provider, lambda call: call.id == "1.2")
+    provider = ScriptedProvider(reply_to)
+    gate = HoldingProvider(provider, lambda call: call.id == "1.2")
     again = list[Run]()
     async with service_of(tmp_path, gate, Slow()) as service:
 
@@ -208,7 +211,7 @@ async def test_who_asks_again_while_a_dropped_run_is_wound_down_goes_on_with_it(
 
 async def test_a_run_of_another_server_cannot_be_cancelled_from_here_and_that_is_said(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
-    gate, idle = Gate(ScriptedProvider(said), lambda call: True), ScriptedProvider(said)
+    gate, idle = HoldingProvider(ScriptedProvider(reply_to), lambda call: True), ScriptedProvider(reply_to)
     stores = SqliteStore(file), SqliteStore(file)
     async with service_of(tmp_path, gate, stores[0]) as first, service_of(tmp_path, idle, stores[1]) as second:
         going = await first.ask(ASK, wait_seconds=0)
@@ -223,8 +226,8 @@ async def test_a_run_of_another_server_cannot_be_cancelled_from_here_and_that_is
 
 
 async def test_an_interrupted_run_that_is_cancelled_is_not_gone_on_with(tmp_path: Path) -> None:
-    store, provider = SqliteStore(tmp_path / "runs.db"), ScriptedProvider(said)
-    async with service_of(tmp_path, Gate(provider, lambda call: True), store) as service:
+    store, provider = SqliteStore(tmp_path / "runs.db"), ScriptedProvider(reply_to)
+    async with service_of(tmp_path, HoldingProvider(provider, lambda call: True), store) as service:
         run = await service.ask(ASK, wait_seconds=0)
     async with service_of(tmp_path, provider, store) as service:
         cancelled = await service.cancel(run.run_id)
@@ -237,14 +240,14 @@ async def test_an_interrupted_run_that_is_cancelled_is_not_gone_on_with(tmp_path
 async def test_an_interrupted_run_that_cannot_be_gone_on_with_comes_back_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     first = SqliteStore(file)
-    async with service_of(tmp_path, Gate(ScriptedProvider(said), lambda call: True), first) as service:
+    async with service_of(tmp_path, HoldingProvider(ScriptedProvider(reply_to), lambda call: True), first) as service:
         run = await service.ask(ASK, wait_seconds=0)
     await first.aclose()
     with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA user_version = 99")
-    newer = ResilientStore(file, lambda: SqliteStore(file))
+    newer = FallbackStore(file, lambda: SqliteStore(file))
 
-    async with service_of(tmp_path, ScriptedProvider(said), newer) as service:
+    async with service_of(tmp_path, ScriptedProvider(reply_to), newer) as service:
         found = await service.collect(run.run_id)
     await newer.aclose()
 
@@ -252,10 +255,10 @@ async def test_an_interrupted_run_that_cannot_be_gone_on_with_comes_back_as_it_i
 
 
 async def test_one_who_gives_up_waiting_for_the_turn_to_start_does_not_let_another_in(tmp_path: Path) -> None:
-    provider, opened, runs = ScriptedProvider(said), anyio.Event(), list[Run]()
+    provider, opened, runs = ScriptedProvider(reply_to), anyio.Event(), list[Run]()
 
     class Slow(MemoryStore):
-        async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
             await opened.wait()
             return await super().admit(run, wanted, since)
 
@@ -288,24 +291,24 @@ async def test_a_change_that_waits_for_another_server_holds_up_no_run(tmp_path: 
         assert released.wait(10)
         yield
 
-    async with service_of(tmp_path, ScriptedProvider(said), MemoryStore()) as service:
-        home, library = Home.at(tmp_path), PresetLibrary(Home.at(tmp_path).presets_folder)
-        service.changes = Changes(home, library, service.settings, service.registry, once_released)
+    async with service_of(tmp_path, ScriptedProvider(reply_to), MemoryStore()) as service:
+        home, library = Paths.in_folder(tmp_path), PresetLibrary(Paths.in_folder(tmp_path).presets_folder)
+        service.editor = ConfigEditor(home, library, service.settings, service.registry, once_released)
         change = await service.propose(ChangeRequest(default_preset="light"))
         async with anyio.create_task_group() as group:
             group.start_soon(service.apply, change)
             assert (await service.ask(ASK)).status == "completed"
-            assert service.changes.current()["revision"] == 0
+            assert service.editor.current()["revision"] == 0
             released.set()
-        assert service.changes.current()["revision"] == 1
+        assert service.editor.current()["revision"] == 1
 
 
 async def test_a_conversation_carries_questions_and_answers_and_no_drafts(tmp_path: Path) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with service_of(tmp_path, provider, MemoryStore()) as service:
         one = await service.ask(ASK)
-        two = await service.ask(Request("And?", preset=PRESET, continue_from=one.run_id))
-        three = await service.ask(Request("So?", preset=PRESET, continue_from=two.run_id))
+        two = await service.ask(AskRequest("And?", preset=PRESET, continue_from=one.run_id))
+        three = await service.ask(AskRequest("So?", preset=PRESET, continue_from=two.run_id))
 
     turns = [(turn.speaker, turn.text) for turn in three.task.history]
     assert turns == [("user", "Q?"), ("assistant", "<3.1>"), ("user", "And?"), ("assistant", "<3.1>")]
@@ -314,7 +317,7 @@ async def test_a_conversation_carries_questions_and_answers_and_no_drafts(tmp_pa
 async def test_a_continued_answer_is_read_without_what_cannot_be_seen(tmp_path: Path) -> None:
     async with service_of(tmp_path, ScriptedProvider(lambda call: "a\u200b\ufe0fb"), MemoryStore()) as service:
         one = await service.ask(ASK)
-        two = await service.ask(Request("And?", preset=PRESET, continue_from=one.run_id))
+        two = await service.ask(AskRequest("And?", preset=PRESET, continue_from=one.run_id))
 
     assert one.answer == "a\u200b\ufe0fb"
     assert two.task.history[-1].text == "ab"
@@ -322,18 +325,18 @@ async def test_a_continued_answer_is_read_without_what_cannot_be_seen(tmp_path: 
 
 async def test_a_day_has_a_ceiling_and_an_ended_run_is_booked(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("limits: {max_calls_per_day: 8}\n", encoding="utf-8")
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with service_of(tmp_path, provider, MemoryStore()) as service:
         await service.ask(ASK)
         spent = await service.store.spent("local")
         with pytest.raises(OverBudget, match="max_calls_per_day"):
-            await service.ask(Request("Another?", preset=PRESET))
+            await service.ask(AskRequest("Another?", preset=PRESET))
 
     assert (spent, len(provider.calls)) == (Spend(5, 0, 0.0), 5)
 
 
 async def test_a_run_is_not_forgotten_while_it_goes_on(tmp_path: Path) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with service_of(tmp_path, gate, MemoryStore()) as service:
         run = await service.ask(ASK, wait_seconds=0)
         with pytest.raises(InvalidRequest, match="going on"):

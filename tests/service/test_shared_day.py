@@ -10,7 +10,7 @@ import pytest
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import OverBudget
 from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
 from moa_mcp.testing.request import Request as Sent
@@ -36,7 +36,7 @@ async def ask_all(number: int, ready: Callable[[], None], home: Path) -> Done:
 
         async def ask(question: str) -> None:
             try:
-                done.runs.append(await service.ask(Request(question)))
+                done.runs.append(await service.ask(AskRequest(question)))
             except OverBudget as refusal:
                 done.refusals.append(str(refusal))
 

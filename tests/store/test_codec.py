@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.config.settings import Home
+from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Outcome, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
@@ -52,7 +52,7 @@ def names() -> list[str]:
 
 
 def _library() -> PresetLibrary:
-    return PresetLibrary(Home.at(Path("nowhere")).presets_folder)
+    return PresetLibrary(Paths.in_folder(Path("nowhere")).presets_folder)
 
 
 @pytest.mark.parametrize("name", names())

@@ -15,10 +15,17 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, run_s
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.base import Admitted, RunStore
-from moa_mcp.store.daily_budget import DAY_SECONDS, LEASE_SECONDS, Hold, OverBudget, Wanted, day_of
+from moa_mcp.store.base import AdmittedRun, RunStore
+from moa_mcp.store.daily_budget import (
+    DAY_SECONDS,
+    LEASE_SECONDS,
+    DayReservation,
+    OverBudget,
+    ReservationRequest,
+    day_of,
+)
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite.liveness import HEARD_LATELY
+from moa_mcp.store.sqlite.liveness import ALIVE_SECONDS
 from moa_mcp.store.sqlite.store import SqliteStore
 from tests.state_machine import Machine, some
 
@@ -30,17 +37,19 @@ servers = st.integers(0, 2)
 numbers = count()
 
 
-def wanted(usd: float, run_id: str = "r", owner: str = "ann", until: float = 100.0, calls: int = 1) -> Wanted:
+def wanted(
+    usd: float, run_id: str = "r", owner: str = "ann", until: float = 100.0, calls: int = 1
+) -> ReservationRequest:
     amount = Spend(calls, 1, usd)
-    return Wanted(owner, run_id, amount, amount, CAP, until)
+    return ReservationRequest(owner, run_id, amount, amount, CAP, until)
 
 
-async def reserve(store: RunStore, wanted: Wanted) -> Hold:
+async def reserve(store: RunStore, wanted: ReservationRequest) -> DayReservation:
     """What a run of its own gets, that is admitted for it."""
     run_id = f"r{next(numbers)}"
     admitted = await store.admit(Run(run_id, "p", PLAN, Task("Q?"), owner=wanted.owner), replace(wanted, run_id=run_id))
-    assert isinstance(admitted, Admitted)
-    return admitted.hold
+    assert isinstance(admitted, AdmittedRun)
+    return admitted.reservation
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -67,9 +76,9 @@ async def test_calls_are_counted_where_no_price_is_known(store: RunStore) -> Non
 
 
 async def test_what_a_run_did_not_use_is_given_back_and_a_second_settlement_changes_nothing(store: RunStore) -> None:
-    hold = await reserve(store, wanted(9))
-    await store.settle(hold, Spend(1, 1, 2.0))
-    await store.settle(hold, Spend(1, 1, 2.0))
+    reservation = await reserve(store, wanted(9))
+    await store.settle(reservation, Spend(1, 1, 2.0))
+    await store.settle(reservation, Spend(1, 1, 2.0))
 
     assert await store.spent("ann") == Spend(1, 1, 2.0)
     assert (await reserve(store, wanted(8))).amount.usd == 8
@@ -79,9 +88,9 @@ async def test_what_a_run_did_not_use_is_given_back_and_a_second_settlement_chan
 async def test_a_run_gets_what_is_left_if_that_is_enough(store: RunStore) -> None:
     await reserve(store, wanted(9))
 
-    hold = await reserve(store, Wanted("ann", "r2", Spend(1, 1, 0.5), Spend(1, 1, 5.0), CAP, 100.0))
+    reservation = await reserve(store, ReservationRequest("ann", "r2", Spend(1, 1, 0.5), Spend(1, 1, 5.0), CAP, 100.0))
 
-    assert hold.amount.usd == 1
+    assert reservation.amount.usd == 1
     await store.aclose()
 
 
@@ -92,12 +101,12 @@ async def test_one_owners_day_is_not_anothers(store: RunStore) -> None:
     await store.aclose()
 
 
-def asked(needs: Spend, at_most: Spend) -> Wanted:
-    return Wanted("ann", "r2", needs, at_most, CAP, 100.0)
+def asked(needs: Spend, at_most: Spend) -> ReservationRequest:
+    return ReservationRequest("ann", "r2", needs, at_most, CAP, 100.0)
 
 
 @pytest.mark.parametrize(
-    ("spent", "reserved", "needs", "at_most", "told", "untold"),
+    ("spent", "reserved", "needs", "at_most", "message", "untold"),
     [
         (9, 0, 4, 4, r"needs about \$4\.0000\. Left for today: \$1\.0000 .*wait for tomorrow \(UTC\)", "to end"),
         (6, 4, 4, 4, r"\$6\.0000 spent, \$4\.0000 reserved.*Wait for one of these runs to end", "tomorrow"),
@@ -115,14 +124,14 @@ def asked(needs: Spend, at_most: Spend) -> Wanted:
     ],
 )
 async def test_a_refusal_says_what_is_spent_what_is_reserved_and_what_to_wait_for(
-    store: RunStore, spent: int, reserved: int, needs: int, at_most: int, told: str, untold: str
+    store: RunStore, spent: int, reserved: int, needs: int, at_most: int, message: str, untold: str
 ) -> None:
     if spent:
         await store.settle(await reserve(store, wanted(spent)), Spend(1, 1, spent))
     if reserved:
         await reserve(store, wanted(reserved))
 
-    with pytest.raises(OverBudget, match=rf"{told}.*max_cost_usd_per_day") as refused:
+    with pytest.raises(OverBudget, match=rf"{message}.*max_cost_usd_per_day") as refused:
         await reserve(store, asked(Spend(1, 1, needs), Spend(1, 1, at_most)))
     assert not re.search(untold, str(refused.value))
     await store.aclose()
@@ -130,9 +139,9 @@ async def test_a_refusal_says_what_is_spent_what_is_reserved_and_what_to_wait_fo
 
 async def test_a_hold_grows_as_far_as_the_day_has_room(store: RunStore) -> None:
     await reserve(store, wanted(5))
-    hold = await reserve(store, wanted(2))
+    reservation = await reserve(store, wanted(2))
 
-    grown = await store.write_ahead("none", [], hold, Spend(1, 1, 4.0))
+    grown = await store.write_ahead("none", [], reservation, Spend(1, 1, 4.0))
     assert grown is not None
     most = await store.write_ahead("none", [], grown, Spend(1, 1, 9.0))
 
@@ -150,7 +159,7 @@ class Held:
     `over`.
     """
 
-    hold: Hold
+    hold: DayReservation
     run_id: str
     server: int
     until: float
@@ -185,7 +194,7 @@ class Days(Machine):
         self.servers = [SqliteStore(file, clock=lambda: self.now) for _ in range(3)]
         self.looked_at = 0
         self.books = SqliteStore(file, clock=lambda: self.looked_at * DAY_SECONDS)
-        self.heard = [-HEARD_LATELY] * 3
+        self.heard = [-ALIVE_SECONDS] * 3
         self.held: dict[str, Held] = {}
         self.spent: dict[int, Spend] = {}
         self.settled: list[str] = []
@@ -194,18 +203,22 @@ class Days(Machine):
         return [held for held in self.held.values() if held.booked is None and not held.over]
 
     def unsettled(self) -> list[str]:
-        return [hold for hold, held in self.held.items() if not held.over]
+        return [reservation for reservation, held in self.held.items() if not held.over]
 
     def done(self) -> list[str]:
         return self.settled
 
     def left_alone(self) -> list[str]:
         """Holds, settled or not, of runs whose server has fallen silent, with nothing written down since a sweep."""
-        alone = {hold: held for hold, held in self.held.items() if not held.taken_over and not self.lives(held.server)}
-        return [hold for hold, held in alone.items() if held.over or held.booked in {None, held.due}]
+        alone = {
+            reservation: held
+            for reservation, held in self.held.items()
+            if not held.taken_over and not self.lives(held.server)
+        }
+        return [reservation for reservation, held in alone.items() if held.over or held.booked in {None, held.due}]
 
     def lives(self, server: int) -> bool:
-        return self.now - self.heard[server] < HEARD_LATELY
+        return self.now - self.heard[server] < ALIVE_SECONDS
 
     @initialize()
     def each_server_begins_a_run(self) -> None:
@@ -220,21 +233,23 @@ class Days(Machine):
         self.reserved(server, asked, lambda: self.servers[server].admit(run, asked))
 
     @precondition(lambda self: self.left_alone())
-    @rule(hold=some("left_alone"), server=servers, usd=st.integers(1, 24))
-    def go_on(self, hold: str, server: int, usd: int) -> None:
+    @rule(reservation=some("left_alone"), server=servers, usd=st.integers(1, 24))
+    def go_on(self, reservation: str, server: int, usd: int) -> None:
         """Another server takes over the run of one that has fallen silent for good."""
-        held = self.held[hold]
+        held = self.held[reservation]
         if server == held.server:
             return
         asked = self.asked(held.run_id, usd)
         if self.reserved(server, asked, lambda: self.servers[server].claim("ann", held.run_id, asked)):
             held.taken_over = held.over = True
 
-    def asked(self, run_id: str, usd: int) -> Wanted:
+    def asked(self, run_id: str, usd: int) -> ReservationRequest:
         needs = Spend(2, 16, usd / 4)
-        return Wanted("ann", run_id, needs, needs, CAP, self.now + 10)
+        return ReservationRequest("ann", run_id, needs, needs, CAP, self.now + 10)
 
-    def reserved(self, server: int, asked: Wanted, reserve: Callable[[], Awaitable[Admitted | Run | None]]) -> bool:
+    def reserved(
+        self, server: int, asked: ReservationRequest, reserve: Callable[[], Awaitable[AdmittedRun | Run | None]]
+    ) -> bool:
         """What is over is booked first; then the rest of the day must have room, or nothing at all is done."""
         swept = [held for held in self.live() if self.is_over(held, server)]
         booked = sum((held.due for held in swept if held.hold.day == self.today), self.spent_on(self.today))
@@ -245,13 +260,13 @@ class Days(Machine):
                 self.do(reserve)
             return False
         admitted = self.do(reserve)
-        assert isinstance(admitted, Admitted)
-        assert admitted.hold.amount == asked.at_most
+        assert isinstance(admitted, AdmittedRun)
+        assert admitted.reservation.amount == asked.at_most
         self.heard[server] = self.now
         for held in swept:
             held.booked = held.due
             self.book(held.hold.day, held.due)
-        self.held[f"h{next(self.numbers)}"] = Held(admitted.hold, asked.run_id, server, asked.until)
+        self.held[f"h{next(self.numbers)}"] = Held(admitted.reservation, asked.run_id, server, asked.until)
         return True
 
     def is_over(self, held: Held, server: int) -> bool:
@@ -263,8 +278,8 @@ class Days(Machine):
     def a_call_ends_in_each_run(self, number: int, under_way: int) -> None:
         """And is written down with what comes next, though a hold may have been swept by now: then it is held again."""
         spend = quarters(number)
-        for hold in self.unsettled():
-            held, call = self.held[hold], Call(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
+        for reservation in self.unsettled():
+            held, call = self.held[reservation], Call(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
             record = CallRecord(call, Draft("d", usage=Usage(spend.tokens - 3, 3, spend.usd)), 1.0)
             held.journal += spend
             wants = held.journal + quarters(under_way)
@@ -285,36 +300,36 @@ class Days(Machine):
         return before.at_least(wants.at_most(CAP.beyond(sum(others, self.spent_on(day)))))
 
     @precondition(lambda self: self.unsettled())
-    @rule(hold=some("unsettled"), lost=st.integers(0, 2))
-    def settle(self, hold: str, lost: int) -> None:
+    @rule(reservation=some("unsettled"), lost=st.integers(0, 2))
+    def settle(self, reservation: str, lost: int) -> None:
         """Booked is what was spent, with the calls that nobody wrote down: all of it, or what no sweep has booked."""
-        held = self.held[hold]
+        held = self.held[reservation]
         actual = sum((quarters(4) for _ in range(lost)), held.journal)
         self.do(lambda: self.servers[held.server].settle(held.hold, actual))
         held.over = True
-        self.settled.append(hold)
+        self.settled.append(reservation)
         self.book(held.hold.day, actual if held.booked is None else actual.beyond(held.booked))
 
     @rule(server=servers)
     def a_server_ends(self, server: int) -> None:
         """In order: it settles what its runs came to, and others may go on with these."""
-        for hold in self.unsettled():
-            if self.held[hold].server == server:
-                self.settle(hold, 0)
-        self.time_passes(int(HEARD_LATELY), {server})
+        for reservation in self.unsettled():
+            if self.held[reservation].server == server:
+                self.settle(reservation, 0)
+        self.time_passes(int(ALIVE_SECONDS), {server})
 
     @precondition(lambda self: self.settled)
-    @rule(hold=some("done"), server=servers, number=st.integers(0, 8))
-    def settle_again(self, hold: str, server: int, number: int) -> None:
+    @rule(reservation=some("done"), server=servers, number=st.integers(0, 8))
+    def settle_again(self, reservation: str, server: int, number: int) -> None:
         """It changes nothing, whoever does it and whatever they say."""
-        self.do(lambda: self.servers[server].settle(self.held[hold].hold, quarters(number)))
+        self.do(lambda: self.servers[server].settle(self.held[reservation].hold, quarters(number)))
 
-    @rule(seconds=st.sampled_from((5, int(HEARD_LATELY), DAY_SECONDS)), silent=st.sets(servers))
+    @rule(seconds=st.sampled_from((5, int(ALIVE_SECONDS), DAY_SECONDS)), silent=st.sets(servers))
     def time_passes(self, seconds: int, silent: set[int]) -> None:
         """Meanwhile all servers but the silent ones say that they are there."""
         self.now += seconds
         for server in {0, 1, 2} - silent:
-            self.do(self.servers[server].beat)
+            self.do(self.servers[server].heartbeat)
             self.heard[server] = self.now
 
     @precondition(lambda self: self.live())

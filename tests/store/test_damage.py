@@ -10,7 +10,7 @@ import pytest
 from benchmarks.clearing import fill
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.sqlite.database import CHECKED_BYTES
 from moa_mcp.store.sqlite.schema import VERSION
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -32,8 +32,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "home" / "runs.db"
 
 
-def resilient(file: Path) -> ResilientStore:
-    return ResilientStore(file, lambda: SqliteStore(file))
+def resilient(file: Path) -> FallbackStore:
+    return FallbackStore(file, lambda: SqliteStore(file))
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
@@ -45,8 +45,8 @@ async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: byt
     await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
-    assert "set aside" in (store.trouble() or "")
-    assert store.trouble() is None
+    assert "set aside" in (store.take_warning() or "")
+    assert store.take_warning() is None
     assert file.with_name("runs.db.corrupt-1").read_bytes() == damage
     await store.aclose()
 
@@ -64,7 +64,7 @@ async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) 
     again = resilient(file)
     await begin(again, a_run("new"))
 
-    assert "damaged" in (again.trouble() or "")
+    assert "damaged" in (again.take_warning() or "")
     assert await again.get("ann", "new") is not None
     await again.aclose()
 
@@ -79,16 +79,16 @@ async def test_damage_in_a_large_file_is_noticed_when_it_is_read(file: Path) -> 
 
     store = resilient(file)
     await begin(store, a_run())
-    at_first = store.trouble()
+    at_first = store.take_warning()
     await store.list("local", limit=1500)
 
     assert len(content) > CHECKED_BYTES
     assert at_first is None
-    assert "set aside" in (store.trouble() or "")
+    assert "set aside" in (store.take_warning() or "")
     await store.aclose()
 
 
-async def broken(file: Path, *statements: str) -> ResilientStore:
+async def broken(file: Path, *statements: str) -> FallbackStore:
     """The store of a file that had one run, and to which somebody did all that."""
     store = SqliteStore(file)
     await begin(store, a_run("before"))
@@ -106,14 +106,14 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
     await begin(store, a_run("now"))
     await store.add_records("now", [a_record()])
     runs = [(run.run_id, run.answer, len(run.calls)) for run in await store.list("ann")]
-    told = store.trouble()
+    message = store.take_warning()
     await store.aclose()
 
     assert runs == [("now", None, 1), ("before", "yes", 0)]
-    assert told == f"The store runs.db has lost what was in {table}, and goes on without."
+    assert message == f"The store runs.db has lost what was in {table}, and goes on without."
     again = resilient(file)
     assert len(await again.list("ann")) == 2
-    assert again.trouble() is None
+    assert again.take_warning() is None
     await again.aclose()
 
 
@@ -121,7 +121,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
 async def test_a_file_that_lacks_an_index_gets_it_and_nothing_is_said(file: Path, lost: str) -> None:
     store = await broken(file, f"DROP {lost}")
     assert len(await store.list("ann")) == 1
-    assert store.trouble() is None
+    assert store.take_warning() is None
     await store.aclose()
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (lost.split()[1],)).fetchone()
@@ -140,7 +140,7 @@ async def test_a_file_whose_tables_are_not_ours_is_set_aside(file: Path, damage:
     await begin(store, a_run("now"))
 
     assert [run.run_id for run in await store.list("ann")] == ["now"]
-    assert "set aside as runs.db.corrupt-1" in (store.trouble() or "")
+    assert "set aside as runs.db.corrupt-1" in (store.take_warning() or "")
     await store.aclose()
 
 
@@ -165,7 +165,7 @@ async def test_an_empty_file_is_a_new_store(file: Path) -> None:
     store = resilient(file)
     await begin(store, a_run())
 
-    assert store.trouble() is None
+    assert store.take_warning() is None
     await store.aclose()
 
 
@@ -183,6 +183,6 @@ async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) 
 
     assert await newer.get("ann", "before") is not None
     assert await newer.get("ann", "now") is not None
-    assert "newer" in (newer.trouble() or "")
+    assert "newer" in (newer.take_warning() or "")
     assert file.read_bytes() == content
     await newer.aclose()

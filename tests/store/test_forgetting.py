@@ -125,7 +125,7 @@ async def test_pruning_forgets_days_long_past_and_servers_long_gone(tmp_path: Pa
     file, now = tmp_path / "runs.db", DAY
     first = SqliteStore(file, clock=lambda: now)
     await complete(first, a_run("r1", 1))
-    await first.settle((await begin(first, a_run("r2", 1))).hold, Spend(calls=3))
+    await first.settle((await begin(first, a_run("r2", 1))).reservation, Spend(calls=3))
     before = rows_of(file, "days"), rows_of(file, "servers")
     await first.aclose()
 

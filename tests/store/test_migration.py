@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.sqlite.schema import VERSION, version_of
 from moa_mcp.store.sqlite.store import SqliteStore
 from moa_mcp.testing.scripted import ScriptedProvider
-from tests.service.fixtures import said, service_of
+from tests.service.fixtures import reply_to, service_of
 
 VERSION_2 = Path(__file__).parent.parent / "data" / "store.v2.sql"
 """The dump of a store that schema version 2 wrote: a run of five calls that completed, and one whose server was killed
@@ -43,7 +43,7 @@ async def test_the_runs_of_an_older_version_read_as_they_did(file: Path) -> None
 
 
 async def test_an_interrupted_run_of_an_older_version_pays_only_for_what_is_missing(file: Path, tmp_path: Path) -> None:
-    store, provider = SqliteStore(file), ScriptedProvider(said)
+    store, provider = SqliteStore(file), ScriptedProvider(reply_to)
     async with service_of(tmp_path, provider, store) as service:
         run = await service.collect(INTERRUPTED)
     await store.aclose()
@@ -88,10 +88,10 @@ async def test_a_run_that_is_forgotten_is_forgotten_in_the_backup_which_goes_wit
 
 async def test_a_store_for_whose_backup_there_is_no_place_stays_as_it_is(file: Path) -> None:
     file.with_name("runs.db.v2.bak.tmp").mkdir()
-    store = ResilientStore(file, lambda: SqliteStore(file))
+    store = FallbackStore(file, lambda: SqliteStore(file))
     assert await store.list("local") == []
 
-    assert "in memory only" in (store.trouble() or "")
+    assert "in memory only" in (store.take_warning() or "")
     with closing(sqlite3.connect(file)) as db:
         assert version_of(db) == 2
     await store.aclose()

@@ -16,9 +16,9 @@ import pytest
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.base import Admitted
-from moa_mcp.store.daily_budget import OverBudget, Wanted
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.base import AdmittedRun
+from moa_mcp.store.daily_budget import OverBudget, ReservationRequest
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.sqlite.database import Database
 from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin, claim
@@ -40,8 +40,8 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "home" / "runs.db"
 
 
-def resilient(file: Path) -> ResilientStore:
-    return ResilientStore(file, lambda: SqliteStore(file))
+def resilient(file: Path) -> FallbackStore:
+    return FallbackStore(file, lambda: SqliteStore(file))
 
 
 async def test_runs_outlive_the_store_that_wrote_them(file: Path) -> None:
@@ -65,12 +65,12 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "from moa_mcp.domain.model import *\n"
         "from moa_mcp.domain.preset import Preset\n"
         "from moa_mcp.domain.spend import Spend\n"
-        "from moa_mcp.store.daily_budget import Wanted\n"
+        "from moa_mcp.store.daily_budget import ReservationRequest\n"
         "from moa_mcp.store.sqlite.store import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
-        "    nothing = Wanted('ann', 'r1', Spend(), Spend(9, 9), None, 0)\n"
+        "    nothing = ReservationRequest('ann', 'r1', Spend(), Spend(9, 9), None, 0)\n"
         "    await store.admit(Run('r1', 'p', plan, Task('Q?'), owner='ann'), nothing)\n"
         "    call = Call('1.1', 'proposer', 1, 1, 'lab/a', ())\n"
         "    await store.add_records('r1', [CallRecord(call, Draft('paid'), 1.0)])\n"
@@ -136,7 +136,7 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
             db.close()
             self._database._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage] # the only way to fill a disk here
 
-    store = ResilientStore(file, Full)
+    store = FallbackStore(file, Full)
     await begin(store, a_run())
     await store.add_records("r1", [a_record("z" * 1_000_000)])
     await store.finish(replace(a_run(), status="completed", answer="yes", calls=(a_record("z" * 1_000_000),)))
@@ -145,7 +145,7 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
 
     assert run is not None
     assert run.answer == "yes"
-    assert "full" in (store.trouble() or "")
+    assert "full" in (store.take_warning() or "")
     await store.aclose()
 
 
@@ -171,7 +171,7 @@ async def test_a_run_that_only_memory_could_take_is_the_latest_and_the_newest_un
     await store.aclose()
 
 
-async def _latest(store: ResilientStore) -> str | None:
+async def _latest(store: FallbackStore) -> str | None:
     run = await store.latest("ann")
     return run.run_id if run else None
 
@@ -184,7 +184,7 @@ async def test_a_home_that_cannot_be_made_leaves_the_runs_in_memory(tmp_path: Pa
     await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
-    assert "in memory only" in (store.trouble() or "")
+    assert "in memory only" in (store.take_warning() or "")
     await store.aclose()
 
 
@@ -195,14 +195,14 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "from moa_mcp.domain.model import *\n"
         "from moa_mcp.domain.preset import Preset\n"
         "from moa_mcp.domain.spend import Spend\n"
-        "from moa_mcp.store.daily_budget import Wanted\n"
+        "from moa_mcp.store.daily_budget import ReservationRequest\n"
         "from moa_mcp.store.sqlite.store import SqliteStore\n"
         "async def main():\n"
         "    store = SqliteStore(Path(sys.argv[1]))\n"
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    for n in range(20):\n"
         "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann', created_at=time.time())\n"
-        "        await store.admit(run, Wanted('ann', run.run_id, Spend(), Spend(9, 9), None, 0))\n"
+        "        await store.admit(run, ReservationRequest('ann', run.run_id, Spend(), Spend(9, 9), None, 0))\n"
         "        call = Call('1.1', 'proposer', 1, 1, 'a/b', ())\n"
         "        await store.add_records(run.run_id, [CallRecord(call, Draft('d'), 1.0)])\n"
         "    await store.prune()\n"
@@ -223,12 +223,12 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
 async def test_a_write_whose_caller_has_left_takes_no_other_write_along(file: Path) -> None:
     database = Database(file)
     await database.write(lambda db: db.execute("CREATE TABLE said (who TEXT)"))
-    free, told = threading.Event(), list[str]()
+    free, message = threading.Event(), list[str]()
 
     async def write(who: str, scope: anyio.CancelScope) -> None:
         with scope:
             await database.write(lambda db: db.execute("INSERT INTO said VALUES (?)", (who,)))
-            told.append(who)
+            message.append(who)
 
     def hold_up(db: sqlite3.Connection) -> bool:
         return free.wait(5)
@@ -249,9 +249,9 @@ async def test_a_write_whose_caller_has_left_takes_no_other_write_along(file: Pa
     kept = await database.run(lambda db: db.execute("SELECT who FROM said").fetchall())
     await database.aclose()
 
-    assert "third" in told
+    assert "third" in message
     assert ("third",) in kept
-    assert {who for (who,) in kept} >= set(told)
+    assert {who for (who,) in kept} >= set(message)
 
 
 async def test_of_writes_that_are_committed_together_one_that_fails_takes_no_other_along(file: Path) -> None:
@@ -260,7 +260,7 @@ async def test_of_writes_that_are_committed_together_one_that_fails_takes_no_oth
     refused: list[str] = []
 
     async def admit_beyond_the_day() -> None:
-        too_much = Wanted("ann", "r2", Spend(calls=2), Spend(calls=2), Spend(1, 10**6, 1.0), DAY)
+        too_much = ReservationRequest("ann", "r2", Spend(calls=2), Spend(calls=2), Spend(1, 10**6, 1.0), DAY)
         try:
             await store.admit(a_run("r2"), too_much)
         except OverBudget:
@@ -311,10 +311,10 @@ async def test_a_newest_run_that_cannot_be_read_does_not_hide_the_one_before(fil
 
 async def test_what_was_spent_on_disk_is_not_forgotten_while_the_disk_cannot_be_used(file: Path) -> None:
     store, cap = resilient(file), Spend(10, 1000, 1.0)
-    asked = Wanted("ann", "r1", Spend(1, 1, 0.6), Spend(1, 1, 0.6), cap, until=9e9)
+    asked = ReservationRequest("ann", "r1", Spend(1, 1, 0.6), Spend(1, 1, 0.6), cap, until=9e9)
     first = await store.admit(a_run(), asked)
-    assert isinstance(first, Admitted)
-    await store.settle(first.hold, Spend(1, 1, 0.6))
+    assert isinstance(first, AdmittedRun)
+    await store.settle(first.reservation, Spend(1, 1, 0.6))
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("DROP TABLE holds")
 
@@ -328,7 +328,7 @@ async def test_what_a_server_spent_that_is_gone_counts_though_its_run_is_forgott
     now = [1000.0]
     dead, store = (SqliteStore(file, keep_days=1, clock=lambda: now[0]) for _ in range(2))
     cap, usage = Spend(100, 10**6, 10.0), Usage(1, 1, 5.0)
-    wanted = Wanted("ann", "r1", Spend(1, 1, 6.0), Spend(1, 1, 6.0), cap, until=1010.0)
+    wanted = ReservationRequest("ann", "r1", Spend(1, 1, 6.0), Spend(1, 1, 6.0), cap, until=1010.0)
     await dead.admit(a_run(created_at=-2 * DAY), wanted)
     await dead.add_records("r1", [CallRecord(a_record().call, Draft("d", usage=usage), 1.0)])
     await dead.aclose()

@@ -11,7 +11,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.fallback import ResilientStore
+from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import begin, claim
@@ -45,9 +45,9 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case "sqlite":
             opened = SqliteStore(file)
         case _:
-            opened = ResilientStore(file, lambda: SqliteStore(file))
+            opened = FallbackStore(file, lambda: SqliteStore(file))
     yield opened
-    assert opened.trouble() is None
+    assert opened.take_warning() is None
     await opened.aclose()
 
 

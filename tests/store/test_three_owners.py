@@ -11,9 +11,9 @@ from hypothesis.stateful import initialize, invariant, precondition, rule, run_s
 
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, RunStatus, Task, Usage
 from moa_mcp.domain.preset import Preset
-from moa_mcp.store.base import Admitted, RunStore
+from moa_mcp.store.base import AdmittedRun, RunStore
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite.liveness import HEARD_LATELY
+from moa_mcp.store.sqlite.liveness import ALIVE_SECONDS
 from moa_mcp.store.sqlite.store import SqliteStore
 from tests.admission import claim, whatever
 from tests.state_machine import Machine, some
@@ -48,7 +48,7 @@ def a_record(number: int, text: str) -> CallRecord:
 async def admit(server: RunStore, run: Run, since: float | None) -> Run:
     """The run that is found there for it: itself, begun now, or one that was before."""
     found = await server.admit(run, whatever(run.owner, run.run_id), since)
-    return found.run if isinstance(found, Admitted) else found
+    return found.run if isinstance(found, AdmittedRun) else found
 
 
 def plain(run: Run | None) -> Run | None:
@@ -107,7 +107,7 @@ class OwnersOnDisk(Machine):
         return replace(run, status="interrupted", error=SAID)
 
     def lives(self, server: RunStore) -> bool:
-        return server in self.servers or self.now - self.heard[server] < HEARD_LATELY
+        return server in self.servers or self.now - self.heard[server] < ALIVE_SECONDS
 
     def own(self, owner: str) -> list[Run]:
         """What that owner is to find, newest first."""
@@ -264,15 +264,15 @@ class OwnersOnDisk(Machine):
         for run_id in ids:
             del self.runs[run_id]
 
-    @rule(seconds=st.sampled_from((1.0, 20.0, HEARD_LATELY, 100_000.0, -20.0, -100_000.0)))
+    @rule(seconds=st.sampled_from((1.0, 20.0, ALIVE_SECONDS, 100_000.0, -20.0, -100_000.0)))
     def time_passes(self, seconds: float) -> None:
         """Or the clock is set back. And the servers that are there give their signs of life."""
         self.now += seconds
         for server in self.servers:
-            self.do(server.beat)
+            self.do(server.heartbeat)
             self.heard[server] = self.now
 
-    @rule(side=sides, in_order=st.booleans(), seconds=st.sampled_from((0.0, HEARD_LATELY)))
+    @rule(side=sides, in_order=st.booleans(), seconds=st.sampled_from((0.0, ALIVE_SECONDS)))
     def another_server_takes_the_place(self, side: int, seconds: float, *, in_order: bool) -> None:
         """One that ends in order writes its runs down as interrupted; one that dies does not come to that."""
         server = self.servers[side]

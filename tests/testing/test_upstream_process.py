@@ -58,7 +58,7 @@ def test_a_process_serves_and_keeps_a_ledger() -> None:
 
 
 def test_a_process_answers_as_the_function_that_is_named_for_it() -> None:
-    with upstream_process("moa_mcp.testing.obliging:obliging") as upstream:
+    with upstream_process("moa_mcp.testing.obliging:fill_forms") as upstream:
         _, answer = asked(upstream.base_url, "a")
     assert answer["choices"][0]["message"]["content"].startswith("Draft 1 of a:")
 

@@ -3,7 +3,7 @@
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.views.run import DRAFTS_SHOWN, account, as_markdown, result
+from moa_mcp.views.run import MAX_DRAFTS_BYTES, as_markdown, format_calls, result
 
 PRESET = Preset(name="p", proposers=(Proposer(model="lab/m", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
@@ -45,7 +45,7 @@ def test_the_model_that_answered_is_told_beside_the_one_that_was_asked() -> None
     facts = result(a_run(record("1.1", PRICED)))["calls"][0]
 
     assert (facts["model"], facts["served_model"]) == ("lab/m", "m-2026")
-    assert "lab/m (answered by m-2026)" in account(a_run(record("1.1", PRICED)))
+    assert "lab/m (answered by m-2026)" in format_calls(a_run(record("1.1", PRICED)))
 
 
 def test_a_failure_is_told_in_plain_words() -> None:
@@ -62,12 +62,12 @@ def test_drafts_are_shown_only_when_they_are_asked_for() -> None:
 
 
 def test_drafts_that_are_too_long_are_cut_and_say_where_the_rest_is() -> None:
-    long = Draft("x" * (DRAFTS_SHOWN + 1))
+    long = Draft("x" * (MAX_DRAFTS_BYTES + 1))
 
     shown = result(a_run(record("1.1", long), record("1.2", long)), drafts=True).get("drafts", [])
 
     assert all("moa://runs/ID/drafts" in (draft["text"] or "") for draft in shown)
-    assert sum(len(draft["text"] or "") for draft in shown) < DRAFTS_SHOWN + 200
+    assert sum(len(draft["text"] or "") for draft in shown) < MAX_DRAFTS_BYTES + 200
 
 
 def test_text_and_structure_tell_the_same_facts() -> None:
@@ -82,7 +82,7 @@ def test_text_and_structure_tell_the_same_facts() -> None:
 
 
 def test_one_thing_is_counted_as_one() -> None:
-    assert "2 layers · 1 call ·" in account(a_run(record("1.1", PRICED)))
+    assert "2 layers · 1 call ·" in format_calls(a_run(record("1.1", PRICED)))
 
 
 def test_a_run_that_goes_on_says_how_to_collect_it() -> None:

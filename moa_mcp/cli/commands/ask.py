@@ -14,11 +14,11 @@ from moa_mcp.cli.config import valid_settings
 from moa_mcp.cli.group import DONE, INTERRUPTED
 from moa_mcp.cli.inputs import context_of, question_of
 from moa_mcp.cli.logs import log_level
-from moa_mcp.cli.view.answer import Outlet, outlet_for
+from moa_mcp.cli.view.answer import AnswerWriter, writer_for
 from moa_mcp.cli.view.plan import show_plan
 from moa_mcp.cli.view.summary import report
-from moa_mcp.runs.runner import Event, Listener
-from moa_mcp.service.service import Request
+from moa_mcp.runs.runner import Event, EventHandler
+from moa_mcp.service.service import AskRequest
 
 STOPPED = "Interrupted: the calls were stopped."
 
@@ -59,12 +59,14 @@ def ask(
     if len(words) > 1:
         raise click.UsageError("The question came as several words. Put it in quotes.")
     question = words[0] if words else None
-    request = Request(question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh)
+    request = AskRequest(
+        question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh
+    )
     if dry_run:
         anyio.run(show_plan, request, as_json)
         return DONE
     try:
-        anyio.run(_ask, request, outlet_for(as_json=as_json, drafts=drafts))
+        anyio.run(_ask, request, writer_for(as_json=as_json, drafts=drafts))
     except KeyboardInterrupt:
         hint = f" {GOES_ON}" if valid_settings().store.enabled else ""
         click.echo(f"\nmoa-mcp: {STOPPED}{hint}", err=True)
@@ -72,28 +74,28 @@ def ask(
     return DONE
 
 
-async def _ask(request: Request, outlet: Outlet) -> None:
+async def _ask(request: AskRequest, writer: AnswerWriter) -> None:
     settings = valid_settings()
     async with open_service() as service:
-        async with _watched(str(request.preset or settings.default_preset), outlet) as listener:
-            run = await service.ask(request, listener=listener)
-        outlet.finish(run)
+        async with _event_handler(str(request.preset or settings.default_preset), writer) as handler:
+            run = await service.ask(request, handler=handler)
+        writer.finish(run)
     report(run, settings.endpoints)
 
 
 @asynccontextmanager
-async def _watched(title: str, outlet: Outlet) -> AsyncGenerator[Listener]:
+async def _event_handler(title: str, writer: AnswerWriter) -> AsyncGenerator[EventHandler]:
     """What hears of a run's events: the outlet, and on a terminal before it the live view."""
     if not sys.stderr.isatty():
-        yield outlet.hear
+        yield writer.on_event
         return
     # Loads rich, which a pipe has no use for.
     from moa_mcp.cli.view.live import live_view
 
-    async with live_view(title, yields_to=outlet.takes) as view:
+    async with live_view(title, yields_to=writer.writes) as view:
 
         def hear(event: Event) -> None:
-            view.hear(event)
-            outlet.hear(event)
+            view.on_event(event)
+            writer.on_event(event)
 
         yield hear

@@ -11,14 +11,14 @@ import anyio
 import click
 
 from moa_mcp.api import open_service
-from moa_mcp.cli.commands.presets import no_default
+from moa_mcp.cli.commands.presets import default_preset_problem
 from moa_mcp.cli.config import home
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.summary import all_demo
 from moa_mcp.cli.view.table import table
-from moa_mcp.config.settings import Home, Settings, load_settings_or_defaults
+from moa_mcp.config.settings import Paths, Settings, load_settings_or_defaults
 from moa_mcp.domain.errors import InvalidConfig
-from moa_mcp.domain.text import clean
+from moa_mcp.domain.text import strip_invisible
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
@@ -47,13 +47,13 @@ async def _doctor() -> int:
         *_presets(entries),
         *_misnamed(home(), entries),
     ]
-    click.echo(clean("\n".join(table(rows))))
-    fault = str(problem) if problem else _fault(settings, entries)
-    click.echo(clean(f"\n{_verdict(fault, settings, entries)}"))
+    click.echo(strip_invisible("\n".join(table(rows))))
+    fault = str(problem) if problem else _problem(settings, entries)
+    click.echo(strip_invisible(f"\n{_verdict(fault, settings, entries)}"))
     return 2 if fault else 0
 
 
-def _files(at: Home, problem: InvalidConfig | None) -> Rows:
+def _files(at: Paths, problem: InvalidConfig | None) -> Rows:
     yield "configuration", f"{at.config_file} ({_state(at.config_file, problem)})"
     yield "presets folder", f"{at.presets_folder}{_absence(at.presets_folder)}"
     yield "data folder", f"{at.data_folder}{_absence(at.data_folder)}"
@@ -89,8 +89,8 @@ async def _local_servers(service: Service, settings: Settings) -> list[tuple[str
 
 async def _store(service: Service, settings: Settings) -> str:
     await service.store.latest(LOCAL)
-    if trouble := service.store.trouble():
-        return trouble
+    if warning := service.store.take_warning():
+        return warning
     if not settings.store.enabled:
         return "in memory: runs are gone when their process ends"
     return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
@@ -107,19 +107,19 @@ def _presets(entries: Sequence[PresetEntry]) -> Rows:
             yield "default preset", f"{entry.name}: {panel}"
 
 
-def _misnamed(at: Home, entries: Sequence[PresetEntry]) -> Rows:
+def _misnamed(at: Paths, entries: Sequence[PresetEntry]) -> Rows:
     """What lies in the presets folder and is in no list, for its name is not that of a preset."""
-    told = {entry.problem for entry in entries}
+    shown = {entry.problem for entry in entries}
     for problem in map(str, PresetLibrary(at.presets_folder).problems()):
-        if problem not in told:
+        if problem not in shown:
             yield "broken preset", problem
 
 
-def _fault(settings: Settings, entries: Sequence[PresetEntry]) -> str | None:
+def _problem(settings: Settings, entries: Sequence[PresetEntry]) -> str | None:
     """What keeps an ask without further choices from working."""
     default = next((entry for entry in entries if entry.default), None)
     if default is None:
-        return f"{no_default(settings)}."
+        return f"{default_preset_problem(settings)}."
     if default.usable:
         return None
     if default.missing:

@@ -20,13 +20,13 @@ from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
 from moa_mcp.config.validation import KeyPath
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.errors import InvalidPreset, MissingKey, nearest
+from moa_mcp.domain.errors import InvalidPreset, MissingKey, sort_by_closeness
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.text import clean, one_line
+from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.planning.dry_run import Bounds
 from moa_mcp.presets.library import is_name, parse
 from moa_mcp.service.catalog import PresetEntry
-from moa_mcp.views.run import counted
+from moa_mcp.views.run import pluralize
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +56,7 @@ def validate(file: Path) -> None:
     preset = parse(text, file.name, file.stem)
     if isinstance(preset, Preset):
         anyio.run(_check_names, preset, yamlfile.parse(text, file.name, InvalidPreset))
-        click.echo(clean("\n".join(tree(preset))))
+        click.echo(strip_invisible("\n".join(tree(preset))))
     click.echo(f"{file.name} is valid.")
 
 
@@ -64,16 +64,16 @@ async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
     """Make sure that all that the preset names is declared; that a key is not set is no fault of the file."""
     _check_providers(preset, document, valid_settings().endpoints)
     async with open_service() as service:
-        await service.catalog.completed(preset, document)
+        await service.catalog.resolve_slots(preset, document)
         with suppress(MissingKey):
-            service.registry.check(preset.required_models)
+            service.registry.check_usable(preset.required_models)
 
 
 def _check_providers(preset: Preset, document: yamlfile.Document, declared: Collection[str]) -> None:
     """Make sure that every model, the fallbacks too, is of a provider that is declared."""
     for model in preset.models:
         if (provider := split_model(model)[0]) not in declared:
-            known = ", ".join(nearest(provider, declared))
+            known = ", ".join(sort_by_closeness(provider, declared))
             expected = f"one of, nearest first, {known}, or one more that {CONFIG} declares"
             path = next((path for path, leaf in _leaves(document.data) if leaf == model), ())
             raise document.error(f"there is no provider {provider!r}", path, expected)
@@ -96,12 +96,12 @@ async def _list() -> None:
     async with open_service() as service:
         entries = await service.catalog.entries()
     head = ("PRESET", "LAYERS", "PROPOSERS", "AGGREGATOR", "CALLS", "USABLE")
-    click.echo(clean("\n".join(table([head, *map(_row, entries)]))))
-    default = "* is the default" if any(entry.default for entry in entries) else no_default(settings)
+    click.echo(strip_invisible("\n".join(table([head, *map(_row, entries)]))))
+    default = "* is the default" if any(entry.default for entry in entries) else default_preset_problem(settings)
     click.echo(f"{default}. More on one of them: moa-mcp presets show NAME", err=True)
 
 
-def no_default(settings: Settings) -> str:
+def default_preset_problem(settings: Settings) -> str:
     """What is to be said of a default preset that is not among the presets."""
     return f"The default preset, {settings.default_preset}, does not exist: correct default_preset in {CONFIG}"
 
@@ -129,7 +129,7 @@ async def _show(name: str) -> None:
         preset, _ = await service.catalog.resolve(name)
         entry = await service.catalog.entry(name)
         bounds = service.catalog.bounds(preset)
-    click.echo(clean("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
+    click.echo(strip_invisible("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
 
 
 def _title(entry: PresetEntry) -> list[str]:
@@ -141,7 +141,7 @@ def _title(entry: PresetEntry) -> list[str]:
 
 
 def _bounds(bounds: Bounds) -> str:
-    least = f"at least {counted(bounds.least_calls, 'call')} in {counted(bounds.least_rounds, 'round')}"
+    least = f"at least {pluralize(bounds.least_calls, 'call')} in {pluralize(bounds.least_rounds, 'round')}"
     return f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted"
 
 

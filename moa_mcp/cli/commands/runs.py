@@ -15,11 +15,11 @@ from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.table import table
 from moa_mcp.domain.errors import InvalidRequest, UnknownRun
 from moa_mcp.domain.model import Run
-from moa_mcp.domain.text import clean, one_line
+from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.service.service import LOCAL, Service
-from moa_mcp.views.run import account, answer_text, dollars, draft_markdown
+from moa_mcp.views.run import answer_text, draft_markdown, format_calls, format_cost
 
-_QUESTION_SHOWN = 60
+_MAX_QUESTION_CHARS = 60
 
 
 @click.group(invoke_without_command=True)
@@ -70,31 +70,31 @@ async def _list() -> None:
         click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
         return
     head = ("RUN", "WHEN", "STATUS", "PRESET", "CALLS", "COST", "QUESTION")
-    click.echo(clean("\n".join(table([head, *rows]))))
+    click.echo(strip_invisible("\n".join(table([head, *rows]))))
     click.echo("More on one of them: moa-mcp runs show RUN", err=True)
 
 
 def _row(run: Run) -> tuple[str, ...]:
     when = datetime.fromtimestamp(run.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
-    question = one_line(run.task.question, _QUESTION_SHOWN)
-    return run.run_id, when, run.status, run.preset, str(run.calls_made), dollars(run.cost_usd), question
+    question = one_line(run.task.question, _MAX_QUESTION_CHARS)
+    return run.run_id, when, run.status, run.preset, str(run.calls_made), format_cost(run.cost_usd), question
 
 
 async def _show(run_id: str, drafts: bool) -> None:
     async with _service() as service:
-        run = await service.desk.collect(LOCAL, run_id)
-    click.echo(clean(f"Question: {run.task.question}\n"))
+        run = await service.scheduler.get_run(LOCAL, run_id)
+    click.echo(strip_invisible(f"Question: {run.task.question}\n"))
     if drafts:
-        click.echo(clean("\n".join(draft_markdown(record, run) for record in run.drafts)))
-    said = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
-    told = account(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
-    click.echo(clean(f"{said}\n\n{told}"))
+        click.echo(strip_invisible("\n".join(draft_markdown(record, run) for record in run.drafts)))
+    text = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
+    shown = format_calls(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
+    click.echo(strip_invisible(f"{text}\n\n{shown}"))
 
 
 async def _remove(run_id: str) -> None:
     async with _service() as service:
         await service.remove(run_id)
-    click.echo(clean(f"Run {run_id} is forgotten."))
+    click.echo(strip_invisible(f"Run {run_id} is forgotten."))
 
 
 async def _prune() -> None:

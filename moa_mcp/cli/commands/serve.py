@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from moa_mcp.cli.logs import log_level
-from moa_mcp.cli.tune_gc import collect_seldom
+from moa_mcp.cli.tune_gc import tune_gc
 
 if TYPE_CHECKING:
     from moa_mcp.server.transports.http.options import HttpOptions
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 TRANSPORTS = {"stdio": (), "http": ("mcp", "sse"), "streamable-http": ("mcp",), "sse": ("sse",)}
 """The ways to reach the server, and what each serves on its port."""
 
-FOR_A_PERSON = (
+TERMINAL_HINT = (
     "moa-mcp: serving MCP to a program that talks to it over stdin and stdout. You are at a terminal: "
     "Ctrl-C ends it; `moa-mcp ask QUESTION` asks a panel, `moa-mcp --help` shows the rest."
 )
 """Said to whoever starts the server by hand, who would wait in front of nothing."""
 
-OF_STREAMABLE_HTTP = {"json_response", "stateless"}
-OF_A_PORT = {"host", "port", "allowed_host", "allow_configure", "requests_per_minute", *OF_STREAMABLE_HTTP}
+STREAMABLE_HTTP_OPTIONS = {"json_response", "stateless"}
+PORT_OPTIONS = {"host", "port", "allowed_host", "allow_configure", "requests_per_minute", *STREAMABLE_HTTP_OPTIONS}
 
 
 @click.command()
@@ -120,10 +120,10 @@ def serve(
     MOA_MCP_TOKENS, as name=token pairs with commas between them, makes every request over HTTP need one of the
     tokens; the runs of each name are its own.
     """
-    _refuse_what_does_not_fit(ctx, transport)
+    _check_options(ctx, transport)
     if transport == "stdio":
         if sys.stdin.isatty():
-            click.echo(FOR_A_PERSON, err=True)
+            click.echo(TERMINAL_HINT, err=True)
         anyio.run(_serve_stdio)
         return
     # A server on stdio does without a web server.
@@ -144,12 +144,12 @@ def serve(
     anyio.run(_serve_http, options)
 
 
-def _refuse_what_does_not_fit(ctx: click.Context, transport: str) -> None:
+def _check_options(ctx: click.Context, transport: str) -> None:
     """Flags that would have no effect are mistakes; variables may be meant for another server."""
-    fitting = OF_A_PORT if TRANSPORTS[transport] else set[str]()
+    fitting = PORT_OPTIONS if TRANSPORTS[transport] else set[str]()
     if "mcp" not in TRANSPORTS[transport]:
-        fitting = fitting - OF_STREAMABLE_HTTP
-    for name in sorted(OF_A_PORT - fitting):
+        fitting = fitting - STREAMABLE_HTTP_OPTIONS
+    for name in sorted(PORT_OPTIONS - fitting):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
             raise click.UsageError(f"{flag} does not fit --transport {transport}; leave it out.", ctx)
@@ -163,9 +163,9 @@ async def _serve_stdio() -> None:
     from moa_mcp.server.transports.lifecycle import serve as live
     from moa_mcp.server.transports.stdio.serve import serve_stdio
 
-    collect_seldom()
+    tune_gc()
     gc.enable()
-    await live(serve_stdio, _heeded(open_service()), patience=1.0, on_end=partial(_end_by, 1.8))
+    await live(serve_stdio, _log_config_problem(open_service()), grace_seconds=1.0, on_end=partial(_exit_watchdog, 1.8))
 
 
 async def _serve_http(options: HttpOptions) -> None:
@@ -173,13 +173,13 @@ async def _serve_http(options: HttpOptions) -> None:
     from moa_mcp.server.transports.http.serve import HttpTransport
     from moa_mcp.server.transports.lifecycle import serve as live
 
-    collect_seldom()
+    tune_gc()
     transport = HttpTransport(options, announce=partial(click.echo, err=True))
-    await live(transport, _heeded(open_service()), patience=3.5, on_end=partial(_end_by, 4.5))
+    await live(transport, _log_config_problem(open_service()), grace_seconds=3.5, on_end=partial(_exit_watchdog, 4.5))
 
 
 @asynccontextmanager
-async def _heeded(opening: AbstractAsyncContextManager[Service]) -> AsyncGenerator[Service]:
+async def _log_config_problem(opening: AbstractAsyncContextManager[Service]) -> AsyncGenerator[Service]:
     """The service, with what is wrong with its configuration said in the log."""
     async with opening as service:
         if problem := service.settings.problem:
@@ -187,7 +187,7 @@ async def _heeded(opening: AbstractAsyncContextManager[Service]) -> AsyncGenerat
         yield service
 
 
-def _end_by(seconds: float) -> None:
+def _exit_watchdog(seconds: float) -> None:
     """End the process after `seconds`, if anything holds up its end: a name that is looked up, a disk that hangs."""
     watchdog = Timer(seconds, os._exit, args=(0,))
     watchdog.daemon = True

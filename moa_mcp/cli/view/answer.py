@@ -9,19 +9,19 @@ from typing import Protocol
 import click
 
 from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
-from moa_mcp.domain.text import Cleaner, clean, cleaned
+from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
 from moa_mcp.runs.runner import CallEnded, Event, TextArrived
 from moa_mcp.views.run import draft_markdown, draft_text, result
 
 
-class Outlet(Protocol):
+class AnswerWriter(Protocol):
     """A way out for answers."""
 
-    def takes(self, event: Event) -> bool:
+    def writes(self, event: Event) -> bool:
         """Whether it writes to stdout as soon as it hears of `event`."""
         ...
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Write what `event` brings of the answer, if it is time to."""
         ...
 
@@ -30,14 +30,14 @@ class Outlet(Protocol):
         ...
 
 
-def outlet_for(*, as_json: bool, drafts: bool) -> Outlet:
+def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
     """The way out that fits this process's stdout; with `drafts` they follow the answer."""
     if as_json:
-        return AsJson(drafts)
-    return Streamed(drafts) if sys.stdout.isatty() else Alone(drafts)
+        return JsonWriter(drafts)
+    return StreamingWriter(drafts) if sys.stdout.isatty() else PlainWriter(drafts)
 
 
-class Streamed:
+class StreamingWriter:
     """Writes the answer piece by piece to a terminal, which is shown nothing that it would obey."""
 
     def __init__(self, drafts: bool) -> None:
@@ -46,10 +46,10 @@ class Streamed:
         self._written: list[str] = []
         self._cleaner = Cleaner()
 
-    def takes(self, event: Event) -> bool:
+    def writes(self, event: Event) -> bool:
         return isinstance(event, TextArrived) and _writes_the_answer(event.call)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         match event:
             case TextArrived(call, piece) if _writes_the_answer(call):
                 self._turn_to(call)
@@ -68,9 +68,9 @@ class Streamed:
             click.echo()
         elif answer:
             self._revoke("What is above was revised.")
-            click.echo(clean(answer))
+            click.echo(strip_invisible(answer))
         if answer and self._drafts:
-            click.echo(clean(f"\n{_drafts(run)}"))
+            click.echo(strip_invisible(f"\n{_drafts(run)}"))
 
     def _turn_to(self, call: Call) -> None:
         if self._writer not in (None, call.id):
@@ -80,37 +80,37 @@ class Streamed:
     def _revoke(self, why: str) -> None:
         if self._written:
             click.echo(self._cleaner.close())
-            click.echo(f"moa-mcp: {clean(why)} Only what follows counts.", err=True)
+            click.echo(f"moa-mcp: {strip_invisible(why)} Only what follows counts.", err=True)
         self._written.clear()
 
 
-class Alone:
+class PlainWriter:
     """Writes the answer once it is whole: to a pipe, behind which there may be a terminal or a model."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
 
-    def takes(self, event: Event) -> bool:
+    def writes(self, event: Event) -> bool:
         return False
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Nothing is written before the end."""
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
-            write(clean(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
+            write(strip_invisible(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
 
 
-class AsJson:
+class JsonWriter:
     """Writes the structured result, which has an answer or says why not."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
 
-    def takes(self, event: Event) -> bool:
+    def writes(self, event: Event) -> bool:
         return False
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Nothing is written before the end."""
 
     def finish(self, run: Run) -> None:

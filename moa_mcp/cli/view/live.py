@@ -1,4 +1,4 @@
-"""The live view: the board of a run, drawn on a terminal's stderr while the run goes on."""
+"""The live view: the table of a run, drawn on a terminal's stderr while the run goes on."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from moa_mcp.cli.view.progress_table import Board, Row, State, drafts
+from moa_mcp.cli.view.progress_table import ProgressTable, Row, State, drafts
 from moa_mcp.domain.model import PROPOSER
 from moa_mcp.domain.text import one_line
 from moa_mcp.runs.runner import Event
 
-REDRAWN_EVERY = 0.1
+REDRAW_SECONDS = 0.1
 """Seconds between two drawings: often enough for the seconds to run smoothly."""
 
 _WORDS: dict[State, tuple[str, str]] = {
@@ -31,20 +31,20 @@ _WORDS: dict[State, tuple[str, str]] = {
 }
 
 
-class View:
-    """A board that is being shown, until an event that it `yields_to`: then it stays as it last was."""
+class LiveView:
+    """A table that is being shown, until an event that it `yields_to`: then it stays as it last was."""
 
     def __init__(self, title: str, console: Console, yields_to: Callable[[Event], bool]) -> None:
         self._title = title
         self._yields_to = yields_to
         self._console = console
-        self._board = Board(anyio.current_time)
+        self._table = ProgressTable(anyio.current_time)
         self._started = anyio.current_time()
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False)
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event in; it is seen with the next drawing."""
-        self._board.hear(event)
+        self._table.on_event(event)
         if self._yields_to(event):
             self.freeze()
 
@@ -62,17 +62,17 @@ class View:
         self._live.start()
         while True:
             self.redraw()
-            await anyio.sleep(REDRAWN_EVERY)
+            await anyio.sleep(REDRAW_SECONDS)
 
     def _drawing(self) -> RenderableType:
         now = anyio.current_time()
-        return drawing(self._board, self._title, now - self._started, now, room=self._console.height - 1)
+        return drawing(self._table, self._title, now - self._started, now, room=self._console.height - 1)
 
 
 @asynccontextmanager
-async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGenerator[View]:
+async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGenerator[LiveView]:
     """A view on stderr for as long as the block lasts and nobody else wants the terminal."""
-    view = View(title, Console(stderr=True), yields_to)
+    view = LiveView(title, Console(stderr=True), yields_to)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(view.run, name="live view")
@@ -82,16 +82,16 @@ async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGene
         view.freeze()
 
 
-def drawing(board: Board, title: str, seconds: float, now: float, room: int) -> RenderableType:
-    """The board at the moment `now`, `seconds` into the run.
+def drawing(progress: ProgressTable, title: str, seconds: float, now: float, room: int) -> RenderableType:
+    """The table at the moment `now`, `seconds` into the run.
 
     Layers that ended are one line each if `room` lines cannot hold them all.
     """
     table = _grid()
-    table.add_row("", _giving_way(one_line(title), "bold"), "", *_figures(board.rows, seconds))
-    crowded = 1 + len(board.rows) + len(board.layers) > room
-    for layer, rows in board.layers:
-        table.add_row(Text(f"layer {layer}", "bold"), _giving_way(_purpose(rows), "bold"))
+    table.add_row("", _shrinkable(one_line(title), "bold"), "", *_figures(progress.rows, seconds))
+    crowded = 1 + len(progress.rows) + len(progress.layers) > room
+    for layer, rows in progress.layers:
+        table.add_row(Text(f"layer {layer}", "bold"), _shrinkable(_purpose(rows), "bold"))
         if not (crowded and all(row.record for row in rows)):
             for row in rows:
                 table.add_row(*_line(row, now))
@@ -113,7 +113,7 @@ def _grid() -> Table:
     return table
 
 
-def _giving_way(text: str, style: str = "") -> Text:
+def _shrinkable(text: str, style: str = "") -> Text:
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
@@ -128,10 +128,10 @@ def _line(row: Row, now: float) -> tuple[Text, ...]:
     seconds = row.seconds(now)
     return (
         Text(f"  {one_line(row.call.id)}", "dim"),
-        _giving_way(one_line(row.call.model)),
+        _shrinkable(one_line(row.call.model)),
         Text(word, style),
         *_figures((row,), seconds),
-        _giving_way(why, "red"),
+        _shrinkable(why, "red"),
     )
 
 

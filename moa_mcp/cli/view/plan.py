@@ -12,13 +12,13 @@ from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
 from moa_mcp.cli.view.answer import write
 from moa_mcp.cli.view.preset_tree import tree
-from moa_mcp.domain.text import clean, one_line
-from moa_mcp.flows.planning.call_bounds import ends_early, reach
-from moa_mcp.service.service import Plan, Request
-from moa_mcp.views.run import counted, rounded
+from moa_mcp.domain.text import one_line, strip_invisible
+from moa_mcp.flows.planning.call_bounds import call_bounds, early_end_note
+from moa_mcp.service.service import AskRequest, Plan
+from moa_mcp.views.run import pluralize, round_cost
 
 
-async def show_plan(request: Request, as_json: bool) -> None:
+async def show_plan(request: AskRequest, as_json: bool) -> None:
     """Print the plan of a request. Raises what the request would be refused with."""
     valid_settings()
     async with open_service() as service:
@@ -28,17 +28,17 @@ async def show_plan(request: Request, as_json: bool) -> None:
         return
     for note in _notes(plan):
         click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
-    write(clean("\n".join((*tree(plan.preset), *_figures(plan)))))
+    write(strip_invisible("\n".join((*tree(plan.preset), *_figures(plan)))))
 
 
 def _facts(plan: Plan) -> dict[str, Any]:
     return {
         "preset": plan.preset.name,
         "layers": plan.preset.layers,
-        "calls": plan.rehearsal.calls,
-        "serial_rounds": plan.rehearsal.rounds,
+        "calls": plan.dry_run.calls,
+        "serial_rounds": plan.dry_run.rounds,
         "calls_by_model": _by_model(plan),
-        "estimated_cost_usd": rounded(plan.cost_usd),
+        "estimated_cost_usd": round_cost(plan.cost_usd),
         "limits": plan.limits.model_dump(),
         "notes": _notes(plan),
     }
@@ -47,17 +47,17 @@ def _facts(plan: Plan) -> dict[str, Any]:
 def _notes(plan: Plan) -> list[str]:
     """What to know of the plan; above all why it could not be sent now."""
     missing = [str(plan.missing)] if plan.missing else []
-    return [*missing, *plan.notes, *ends_early(reach(plan.preset, plan.task), plan.limits.max_calls)]
+    return [*missing, *plan.notes, *early_end_note(call_bounds(plan.preset, plan.task), plan.limits.max_calls)]
 
 
 def _by_model(plan: Plan) -> dict[str, int]:
-    return dict(Counter(call.model for call in plan.rehearsal.asked))
+    return dict(Counter(call.model for call in plan.dry_run.planned_calls))
 
 
 def _figures(plan: Plan) -> list[str]:
-    read, written = plan.rehearsal.input_tokens, plan.rehearsal.output_tokens
+    read, written = plan.dry_run.input_tokens, plan.dry_run.output_tokens
     return [
-        extent(plan.preset.layers, plan.rehearsal.calls, plan.rehearsal.rounds),
+        extent(plan.preset.layers, plan.dry_run.calls, plan.dry_run.rounds),
         *(f"  {count:>3} × {model}" for model, count in _by_model(plan).items()),
         f"about {read:,} tokens in and {written:,} out; {estimate(plan.cost_usd)}",
         f"limits: {_bounds(plan)}",
@@ -80,7 +80,7 @@ def _bounds(plan: Plan) -> str:
 
 def extent(layers: int | None, calls: int | None, rounds: int | None) -> str:
     """How large a preset is, for people."""
-    return f"{counted(layers, 'layer')} · {counted(calls, 'call')} in {counted(rounds, 'round')}"
+    return f"{pluralize(layers, 'layer')} · {pluralize(calls, 'call')} in {pluralize(rounds, 'round')}"
 
 
 def estimate(cost_usd: float | None) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from moa_mcp.domain.fields import Entry, Sampling
-from moa_mcp.domain.preset import Nested, Preset, Slot
+from moa_mcp.domain.fields import ModelSettings, StrictModel
+from moa_mcp.domain.preset import NestedPreset, Preset, Slot
 from moa_mcp.domain.text import one_line
 
 BEFORE = ("roles", "route")
@@ -48,37 +48,37 @@ def _proposer_layers(preset: Preset) -> Iterator[Node]:
 def _end(preset: Preset) -> Node:
     aggregator = preset.aggregator
     end = preset.conclude
-    how = "" if end.by == "synthesize" else f"{_described(end)}; "
+    how = "" if end.by == "synthesize" else f"{_describe(end)}; "
     settings = _settings(aggregator, leave_out={"model", "fallbacks"})
     fallbacks = [Node(f"if it fails: {model}") for model in aggregator.fallbacks]
     return Node(f"layer {preset.layers}: {how}aggregator {aggregator.model}{settings}", fallbacks)
 
 
 def _slot(slot: Slot) -> Node:
-    if isinstance(slot, Nested):
+    if isinstance(slot, NestedPreset):
         return _panel(f"preset {slot.preset}", slot.plan)
-    if isinstance(slot, Sampling) and type(slot).__name__ == "Proposer":
+    if isinstance(slot, ModelSettings) and type(slot).__name__ == "Proposer":
         return Node(f"{slot.model}{_settings(slot, leave_out={'model'})}")
-    return Node(_described(slot))
+    return Node(_describe(slot))
 
 
 def _stage(preset: Preset, name: str) -> Iterator[Node]:
     stage = getattr(preset, name)
     if stage is not None:
-        yield Node(f"{name}: {_described(stage)}")
+        yield Node(f"{name}: {_describe(stage)}")
 
 
-def _described(entry: Entry) -> str:
+def _describe(entry: StrictModel) -> str:
     """What an entry of a preset says, in the words of its keys."""
-    return ", ".join(_said(entry, leave_out=set())) or "on"
+    return ", ".join(_described_fields(entry, leave_out=set())) or "on"
 
 
-def _settings(entry: Entry, leave_out: set[str]) -> str:
-    said = ", ".join(_said(entry, leave_out))
-    return f"  ({said})" if said else ""
+def _settings(entry: StrictModel, leave_out: set[str]) -> str:
+    text = ", ".join(_described_fields(entry, leave_out))
+    return f"  ({text})" if text else ""
 
 
-def _said(entry: Entry, leave_out: set[str]) -> Iterator[str]:
+def _described_fields(entry: StrictModel, leave_out: set[str]) -> Iterator[str]:
     for name, field in type(entry).model_fields.items():
         value = getattr(entry, name)
         if name not in leave_out and name in entry.model_fields_set and value is not None:
@@ -86,7 +86,7 @@ def _said(entry: Entry, leave_out: set[str]) -> Iterator[str]:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, Sampling):
+    if isinstance(value, ModelSettings):
         return f"{value.model}{_settings(value, leave_out={'model'})}"
     if isinstance(value, tuple):
         return " + ".join(map(_value, cast("Sequence[Any]", value)))

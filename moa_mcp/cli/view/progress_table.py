@@ -1,4 +1,4 @@
-"""The board: where every call of a run stands, kept up to date from the runner's events. It draws nothing."""
+"""The table: where every call of a run stands, kept up to date from the runner's events. It draws nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 from moa_mcp.domain.model import Call, CallRecord, Draft
 from moa_mcp.runs.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, RunPlanned, TextArrived
 
-LETTERS_PER_TOKEN = 4
+CHARS_PER_TOKEN = 4
 """A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
 
 State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled", "refused"]
@@ -18,11 +18,11 @@ State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled
 
 @dataclass(slots=True)
 class Row:
-    """One call on the board; `started` is on the board's clock, `letters` counts what has arrived."""
+    """One call on the table; `started` is on the table's clock, `chars` counts what has arrived."""
 
     call: Call
     started: float | None = None
-    letters: int = 0
+    chars: int = 0
     record: CallRecord | None = None
 
     @property
@@ -31,7 +31,7 @@ class Row:
             return self.record.status
         if self.started is None:
             return "waiting"
-        return "writing" if self.letters else "asked"
+        return "writing" if self.chars else "asked"
 
     def seconds(self, now: float) -> float | None:
         """How long the call took, or has taken until `now`; None before it was sent."""
@@ -45,14 +45,14 @@ class Row:
         usage = self.record.outcome.usage if self.record else None
         if usage and usage.output_tokens is not None:
             return usage.output_tokens, not usage.estimated
-        return self.letters // LETTERS_PER_TOKEN, False
+        return self.chars // CHARS_PER_TOKEN, False
 
     @property
     def cost_usd(self) -> float | None:
         return self.record.outcome.usage.cost_usd if self.record else None
 
 
-class Board:
+class ProgressTable:
     """Hears of a run's events and keeps a row for each call; `clock` is in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -70,7 +70,7 @@ class Board:
         """The rows by layer, in the order in which the layers began."""
         return [(layer, list(rows)) for layer, rows in groupby(self.rows, key=lambda row: row.call.layer)]
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event in."""
         match event:
             case BatchStarted(batch):
@@ -81,11 +81,11 @@ class Board:
             case CallStarted(call):
                 self._row(call).started = self._clock()
             case TextArrived(call, piece):
-                self._row(call).letters += len(piece)
+                self._row(call).chars += len(piece)
             case CallEnded(record) | BranchEnded(record):
                 self._row(record.call).record = record
             case RunPlanned():
-                pass  # the board grows with what begins
+                pass  # the table grows with what begins
 
     def _row(self, call: Call) -> Row:
         return self._rows.setdefault(call.id, Row(call))

@@ -11,7 +11,7 @@ from moa_mcp.domain.endpoints import Endpoint, split_model
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line
-from moa_mcp.views.run import counted, dollars, tokens
+from moa_mcp.views.run import format_cost, format_tokens, pluralize
 
 NO_MODEL = (
     "No model was called: the demo panel answered with canned text. Set the key variable of a provider, "
@@ -28,7 +28,7 @@ def report(run: Run, endpoints: Mapping[str, Endpoint]) -> None:
     for note in _notes(run, endpoints):
         click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
     if sys.stderr.isatty():
-        click.echo(account_line(run), err=True)
+        click.echo(totals_line(run), err=True)
     if run.answer is None:
         raise RunFailed(run.error or f"The run was {run.status} and has no answer.")
 
@@ -42,13 +42,13 @@ def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
         yield from run.notes
 
 
-def account_line(run: Run) -> str:
+def totals_line(run: Run) -> str:
     """What the run took, on one line."""
     return (
-        f"{run.preset} · {run.status}{_marks(run)} · {counted(run.layers, 'layer')} · "
-        f"{counted(run.calls_made, 'call')} · {tokens(run.input_tokens)} tokens in, "
-        f"{tokens(run.output_tokens)} out · "
-        f"{dollars(run.cost_usd)} · {run.seconds:.1f} s"
+        f"{run.preset} · {run.status}{_marks(run)} · {pluralize(run.layers, 'layer')} · "
+        f"{pluralize(run.calls_made, 'call')} · {format_tokens(run.input_tokens)} tokens in, "
+        f"{format_tokens(run.output_tokens)} out · "
+        f"{format_cost(run.cost_usd)} · {run.seconds:.1f} s"
     )
 
 

@@ -14,10 +14,10 @@ from fractions import Fraction
 
 from moa_mcp.domain.regex import Pattern
 
-LONGEST_ANSWER = 200
+MAX_ANSWER_CHARS = 200
 """Characters of an answer; what a longer one says behind them does not count."""
 
-LONGEST_WHOLE = 60
+MAX_WHOLE_CHARS = 60
 """Up to how many characters a text of one line is itself taken for an answer."""
 
 _END = 4_000
@@ -70,25 +70,30 @@ class Tally:
         return len(most) > 1 and most[0] == most[1]
 
 
-def tally(texts: Sequence[str], pattern: Pattern | None = None) -> Tally:
+def tally_answers(texts: Sequence[str], pattern: Pattern | None = None) -> Tally:
     """Extract the answer of each draft."""
-    return Tally(tuple(answer_in(text, pattern) for text in texts))
+    return Tally(tuple(extract_answer(text, pattern) for text in texts))
 
 
-def answer_in(text: str, pattern: Pattern | None = None) -> str | None:
+def extract_answer(text: str, pattern: Pattern | None = None) -> str | None:
     """The short final answer of `text` in its normal form; None if it has none."""
     end = text[-_END:]
-    found = (pattern.answer(end) if pattern else None) or _boxed(end) or _said(end) or _lettered(end)
-    found = found or _last_number(end) or _whole(text)
-    return normal(found) or None if found else None
+    found = (
+        (pattern.find_answer(end) if pattern else None)
+        or _boxed_answer(end)
+        or _stated_answer(end)
+        or _letter_answer(end)
+    )
+    found = found or _last_number(end) or _whole_answer(text)
+    return normalize_answer(found) or None if found else None
 
 
-def normal(answer: str) -> str:
+def normalize_answer(answer: str) -> str:
     """One form for answers that say the same: no markup, no closing full stop, one case, one way to write numbers.
 
     "1,000.0", "$1000" and "**1000**." are all "1000"; "(B) because" is "b".
     """
-    plain = _FRACTION.sub(r"\1/\2", answer[:LONGEST_ANSWER])
+    plain = _FRACTION.sub(r"\1/\2", answer[:MAX_ANSWER_CHARS])
     plain = " ".join(_MARKUP.sub("", plain).split()).casefold().strip(" .,;:!")
     numeric = _NUMERIC.fullmatch(re.sub(r"(?<=\d),(?=\d{3}\b)", "", plain))
     if numeric:
@@ -110,7 +115,7 @@ def _decimal(value: Fraction, places: int) -> str:
     return f"{'-' if value < 0 else ''}{digits[:point]}{'.' if places else ''}{digits[point:]}"
 
 
-def _boxed(text: str) -> str | None:
+def _boxed_answer(text: str) -> str | None:
     """What the last box holds, with the braces in it; None if it never closes."""
     starts = [found.end() for found in _BOX.finditer(text)]
     depth = 1
@@ -121,14 +126,14 @@ def _boxed(text: str) -> str | None:
     return None
 
 
-def _said(text: str) -> str | None:
+def _stated_answer(text: str) -> str | None:
     # Looking for the word is much quicker; only of ASCII are small letters as many as large ones.
     word = text.lower().find("answer")
     found = _SAID.findall(text, max(0, word - _BEFORE) if text.isascii() else 0) if word >= 0 else None
     return "".join(found[-1]).strip() if found else None
 
 
-def _lettered(text: str) -> str | None:
+def _letter_answer(text: str) -> str | None:
     found = _LETTER.findall(text)
     return found[-1] if found else None
 
@@ -138,6 +143,6 @@ def _last_number(text: str) -> str | None:
     return found[-1] if found else None
 
 
-def _whole(text: str) -> str | None:
-    said = text.strip()
-    return said if len(said) <= LONGEST_WHOLE and "\n" not in said else None
+def _whole_answer(text: str) -> str | None:
+    stripped = text.strip()
+    return stripped if len(stripped) <= MAX_WHOLE_CHARS and "\n" not in stripped else None

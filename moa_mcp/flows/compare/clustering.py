@@ -2,7 +2,7 @@
 
 Two groups can be made of any texts, honest ones too: only the distance between them tells whether they mean
 anything. The parting is what k-means with two centres looks for (unit vectors, squared distances), found by
-trying all partings where there are few, so that it needs no seed.
+trying all pairs of clusters where there are few, so that it needs no seed.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from statistics import fmean
 
 from moa_mcp.domain.model import Batch, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.compare.answers import tally
-from moa_mcp.flows.compare.similarity import Kind, Likeness, Matrix, similarities
+from moa_mcp.flows.compare.answers import tally_answers
+from moa_mcp.flows.compare.similarity import Kind, Matrix, Similarities, compare_texts
 
 MARGINS: Mapping[Kind, float] = {"embeddings": 0.15, "lexical": 0.35}
 """How much more alike the larger group has to be within than across, for the groups to stand apart."""
 
-FEWEST = 3
+MIN_TEXTS = 3
 """Of two texts neither is a minority."""
 
-MOST_TRIED = 10
-"""Up to how many texts all partings are tried: 511 of them."""
+MAX_TRIED = 10
+"""Up to how many texts all pairs of clusters are tried: 511 of them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
+class TwoClusters:
     """Two groups of texts by their indices, the larger first, and how far they stand apart.
 
-    `distance` is the mean similarity within the larger group less that across the two; `apart` whether that
+    `distance` is the mean similarity within the larger group less that across the two; `are_apart` whether that
     exceeds the margin. Groups of one size have no larger one: then the first text's comes first.
     """
 
     larger: tuple[int, ...]
     smaller: tuple[int, ...]
     distance: float
-    apart: bool
+    are_apart: bool
 
     @property
     def tied(self) -> bool:
-        return self.apart and len(self.larger) == len(self.smaller)
+        return self.are_apart and len(self.larger) == len(self.smaller)
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -52,71 +52,71 @@ class Parting:
     @property
     def dropped(self) -> tuple[int, ...]:
         """The smaller group if it is dropped, else none."""
-        return self.smaller if self.apart and not self.tied else ()
+        return self.smaller if self.are_apart and not self.tied else ()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Clustering:
     """How texts were told apart: their groups, by what that was, and what the reader should know of it."""
 
-    groups: Parting
+    groups: TwoClusters
     facts: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
-def told_apart(
+def cluster_drafts(
     task: Task,
     preset: Preset,
     texts: Sequence[str],
     *,
     layer: int,
     place: str,
-    by: float | None = None,
+    end_share: float | None = None,
     margin: float | None = None,
-) -> Generator[Batch, Sequence[Outcome], Told]:
+) -> Generator[Batch, Sequence[Outcome], Clustering]:
     """Part texts by their short answers, or, where they have none to go by, by how alike they are.
 
-    Two texts that differ in one number are much alike: so answers come first. `layer`, `place` and `by` are those
-    of the call for embeddings (see `similarities`).
+    Two texts that differ in one number are much alike: so answers come first. `layer`, `place` and `end_share` are
+    those of the call for embeddings (see `similarities`).
     """
-    by_answer = parted_by_answer(texts)
+    by_answer = split_by_answer(texts)
     if by_answer is not None:
-        return Told(by_answer, {"by": "answer"})
-    found = yield from similarities(task, preset, texts, layer=layer, place=place, by=by)
-    return Told(parted(found, margin), found.facts, found.notes)
+        return Clustering(by_answer, {"by": "answer"})
+    found = yield from compare_texts(task, preset, texts, layer=layer, place=place, end_share=end_share)
+    return Clustering(split_in_two(found, margin), found.facts, found.notes)
 
 
-def parted(found: Likeness, margin: float | None = None) -> Parting:
+def split_in_two(found: Similarities, margin: float | None = None) -> TwoClusters:
     """Part texts in two; fewer than three are one group. Without `margin`, that of the kind of similarity holds."""
-    if len(found.matrix) < FEWEST:
-        return Parting(tuple(range(len(found.matrix))), (), 0.0, apart=False)
+    if len(found.matrix) < MIN_TEXTS:
+        return TwoClusters(tuple(range(len(found.matrix))), (), 0.0, are_apart=False)
     best = max(_candidates(found.matrix), key=lambda smaller: _fit(found.matrix, smaller))
     smaller, larger = sorted((best, _others(found.matrix, best)), key=lambda group: (len(group), -group[0]))
     distance = _within(found.matrix, larger) - fmean(found.matrix[a][b] for a, b in product(larger, smaller))
     # Rounded: a distance of exactly the margin must not depend on the last bit of a sum.
     apart = round(distance, 9) > (MARGINS[found.kind] if margin is None else margin)
-    return Parting(larger, smaller, distance, apart)
+    return TwoClusters(larger, smaller, distance, apart)
 
 
-def parted_by_answer(texts: Sequence[str]) -> Parting | None:
+def split_by_answer(texts: Sequence[str]) -> TwoClusters | None:
     """Part texts by the short answer they close with; None where not all have one, or three or more without a majority.
 
     Only the closing paragraph counts: in open texts the last number is mostly none that answers anything.
     """
-    counted = tally([text.strip().rpartition("\n\n")[2] for text in texts])
+    counted = tally_answers([text.strip().rpartition("\n\n")[2] for text in texts])
     votes = list(counted.votes.values())
-    if len(texts) < FEWEST or None in counted.answers or (len(votes) > 2 and 2 * votes[0] <= len(texts)):
+    if len(texts) < MIN_TEXTS or None in counted.answers or (len(votes) > 2 and 2 * votes[0] <= len(texts)):
         return None
     first = counted.answers[counted.first]
     larger = tuple(index for index, answer in enumerate(counted.answers) if answer == first)
     smaller = tuple(index for index, answer in enumerate(counted.answers) if answer != first)
-    return Parting(larger, smaller, distance=1.0 if smaller else 0.0, apart=bool(smaller))
+    return TwoClusters(larger, smaller, distance=1.0 if smaller else 0.0, are_apart=bool(smaller))
 
 
 def _candidates(matrix: Matrix) -> Iterator[tuple[int, ...]]:
-    """Groups that, with what they leave, are partings: all of them, or for many texts one around each text."""
+    """Groups that, with what they leave, are pairs of clusters: all of them, or for many texts one around each text."""
     count = len(matrix)
-    if count <= MOST_TRIED:
+    if count <= MAX_TRIED:
         for size in range(1, count // 2 + 1):
             yield from combinations(range(count), size)
         return

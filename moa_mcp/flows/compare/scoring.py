@@ -6,7 +6,7 @@ import re
 
 from moa_mcp.flows.structured_reply import json_object
 
-HIGHEST = 10
+MAX_SCORE = 10
 
 # All repeats are bounded: what is searched is whatever a model wrote.
 _NUMBER = re.compile(r"\W{0,9}?(-?\d{1,9}(?:\.\d{1,20})?)\s?(?:/\s?10)?\W{0,9}")
@@ -18,7 +18,7 @@ _SCORE = re.compile(
 
 
 def read_score(text: str) -> float | None:
-    """The score of a reply in good form; None where there is none between 0 and `HIGHEST`."""
+    """The score of a reply in good form; None where there is none between 0 and `MAX_SCORE`."""
     reply = json_object(text, "score")
     return _number(str(reply["score"])) if reply else None
 
@@ -34,4 +34,4 @@ def read_score_loosely(text: str) -> float | None:
 def _number(text: str) -> float | None:
     found = _NUMBER.fullmatch(text)
     score = float(found.group(1)) if found else -1.0
-    return score if 0 <= score <= HIGHEST else None
+    return score if 0 <= score <= MAX_SCORE else None

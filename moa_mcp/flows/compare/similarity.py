@@ -18,13 +18,13 @@ from typing import Any, Literal, TypeAlias
 
 from moa_mcp.domain.model import Batch, Call, Failure, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.calls import JUDGES_SHARE, until
+from moa_mcp.flows.calls import JUDGES_SHARE, layer_deadline_share
 from moa_mcp.flows.structured_reply import is_list
 
-LONGEST_EMBEDDED = 20_000
+MAX_EMBEDDED_CHARS = 20_000
 """Characters of a text that are embedded: models read about 8,000 tokens, and refuse more."""
 
-LONGEST_COMPARED = 200_000
+MAX_COMPARED_CHARS = 200_000
 """Characters of a text whose words are compared: of the longest that are let in, all would take seconds."""
 
 EMBEDDING_SHARE = 0.05
@@ -42,7 +42,7 @@ Vector: TypeAlias = Mapping[Any, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
+class Similarities:
     """How alike each two of some texts are: `matrix[a][b]` is their cosine, 1 for the same text.
 
     `lost` says why there are no embeddings where there should be some.
@@ -50,47 +50,47 @@ class Likeness:
 
     kind: Kind
     matrix: Matrix
-    lost: str | None = None
+    failure: str | None = None
 
     @property
     def facts(self) -> dict[str, str]:
         """What the result tells of it."""
-        return {"similarity": self.kind, **({"embeddings_lost": self.lost} if self.lost else {})}
+        return {"similarity": self.kind, **({"embeddings_lost": self.failure} if self.failure else {})}
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the reader should know of it."""
-        return (f"drafts were compared by their words: {self.lost}",) if self.lost else ()
+        return (f"drafts were compared by their words: {self.failure}",) if self.failure else ()
 
 
-Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], Likeness]
+Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], Similarities]
 
 
-def similarities(
-    task: Task, preset: Preset, texts: Sequence[str], *, layer: int, place: str = "", by: float | None = None
+def compare_texts(
+    task: Task, preset: Preset, texts: Sequence[str], *, layer: int, place: str = "", end_share: float | None = None
 ) -> Comparing:
     """Compare `texts`: one call for embeddings if the task names a model for them, else by their words.
 
-    `place` makes the call's id unique where a layer compares more than once; `by` is the share of the run's time
+    `place` makes the call's id unique where a layer compares more than once; `end_share` is the share of the run's time
     by which it has to end. Vectors that fail or cannot be used are replaced by words, which `lost` tells.
     """
     if task.embeddings is None or len(texts) < 2:
-        return Likeness("lexical", lexical(texts))
+        return Similarities("lexical", lexical_similarity(texts))
     identity = f"{layer}.embedder{f'.{place}' if place else ''}"
-    messages = tuple(Message("user", text[:LONGEST_EMBEDDED]) for text in texts)
+    messages = tuple(Message("user", text[:MAX_EMBEDDED_CHARS]) for text in texts)
     call = Call(identity, "embedder", layer, 1, task.embeddings, messages, kind="embedding")
-    (outcome,) = yield Batch(layer, (call,), until=by or _share(layer, preset.layers))
+    (outcome,) = yield Batch(layer, (call,), until=end_share or _end_share(layer, preset.layers))
     if isinstance(outcome, Failure):
-        return Likeness("lexical", lexical(texts), f"the embeddings failed: {outcome}")
+        return Similarities("lexical", lexical_similarity(texts), f"the embeddings failed: {outcome}")
     vectors = read_vectors(outcome.text, len(texts))
     if vectors is None:
-        return Likeness("lexical", lexical(texts), "the embeddings could not be read")
-    return Likeness("embeddings", _cosines([dict(enumerate(vector)) for vector in vectors]))
+        return Similarities("lexical", lexical_similarity(texts), "the embeddings could not be read")
+    return Similarities("embeddings", _cosines([dict(enumerate(vector)) for vector in vectors]))
 
 
-def lexical(texts: Sequence[str]) -> Matrix:
+def lexical_similarity(texts: Sequence[str]) -> Matrix:
     """The TF-IDF cosines of `texts`; what words are rare is told from these texts alone."""
-    counts = [Counter(_words(text[:LONGEST_COMPARED].casefold())) for text in texts]
+    counts = [Counter(_words(text[:MAX_COMPARED_CHARS].casefold())) for text in texts]
     spread = Counter(word for count in counts for word in count)
     rarity = {word: 1 + math.log((1 + len(texts)) / (1 + drafts)) for word, drafts in spread.items()}
     return _cosines([{word: (1 + math.log(times)) * rarity[word] for word, times in one.items()} for one in counts])
@@ -103,24 +103,24 @@ def _words(text: str) -> list[str]:
 def read_vectors(text: str, count: int) -> list[list[float]] | None:
     """The vectors of a reply: `count` of one length, of finite numbers not all 0; None if they are not."""
     try:
-        said: Any = json.loads(text)
+        value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    vectors = [_vector(one) for one in said] if is_list(said) else []
+    vectors = [_vector(one) for one in value] if is_list(value) else []
     good = [vector for vector in vectors if vector]
     alike = len({len(vector) for vector in good}) == 1
     return good if alike and len(good) == len(vectors) == count else None
 
 
-def _vector(said: Any) -> list[float] | None:
+def _vector(value: Any) -> list[float] | None:
     """The numbers of one vector, shortened to length 1 so that none is too large to multiply."""
-    if not is_list(said) or not all(type(number) in (int, float) for number in said):
+    if not is_list(value) or not all(type(number) in (int, float) for number in value):
         return None
     try:
-        length = math.hypot(*said)
+        length = math.hypot(*value)
     except OverflowError:
         return None
-    return [number / length for number in said] if math.isfinite(length) and length > 0 else None
+    return [number / length for number in value] if math.isfinite(length) and length > 0 else None
 
 
 def _cosines(vectors: Sequence[Vector]) -> Matrix:
@@ -139,5 +139,5 @@ def _dot(one: Vector, other: Vector) -> float:
     return math.fsum(map(mul, map(one.__getitem__, common), map(other.__getitem__, common)))
 
 
-def _share(layer: int, layers: int) -> float:
-    return until(layer, layers - 1) + EMBEDDING_SHARE if layer < layers else JUDGES_SHARE
+def _end_share(layer: int, layers: int) -> float:
+    return layer_deadline_share(layer, layers - 1) + EMBEDDING_SHARE if layer < layers else JUDGES_SHARE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moa_mcp.domain.fields import Entry
+from moa_mcp.domain.fields import StrictModel
 from moa_mcp.domain.model import Answer, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import (
@@ -22,7 +22,7 @@ from moa_mcp.domain.stages import (
     Vote,
     Windows,
 )
-from moa_mcp.flows.conclude.advise import advise, can_do_without_drafts
+from moa_mcp.flows.conclude.advise import advise, works_without_drafts
 from moa_mcp.flows.conclude.analysis import analysis
 from moa_mcp.flows.conclude.council import council
 from moa_mcp.flows.conclude.critique import critique
@@ -37,7 +37,7 @@ from moa_mcp.flows.conclude.windows import windows
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import guidance
 
-_ENDS: Mapping[type[Entry], Callable[[Task, Preset, State, Any], Conclusion]] = {
+_ENDS: Mapping[type[StrictModel], Callable[[Task, Preset, State, Any], Conclusion]] = {
     Synthesize: synthesize,
     Take: take,
     Select: select,
@@ -60,5 +60,5 @@ def conclude(task: Task, preset: Preset, state: State) -> Conclusion:
     """
     if task.output == "guidance" and state.references:
         return Answer(guidance(state.texts, task.nonce))
-    end = preset.conclude if state.references or can_do_without_drafts(preset) else Synthesize()
+    end = preset.conclude if state.references or works_without_drafts(preset) else Synthesize()
     return (yield from _ENDS[type(end)](task, preset, state, end))

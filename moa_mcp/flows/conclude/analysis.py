@@ -6,19 +6,19 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Analysis
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows.calls import JUDGES_SHARE
-from moa_mcp.flows.candidates import ballot
-from moa_mcp.flows.conclude.reviewed import Review, reviewed
+from moa_mcp.flows.candidates import label_candidates
+from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.flows.structured_reply import ask, is_list, json_object, judge_call
+from moa_mcp.flows.structured_reply import ask_form, is_list, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
-LONGEST_STATEMENT = 1_000
-MOST_STATEMENTS = 20
+MAX_STATEMENT_CHARS = 1_000
+MAX_STATEMENTS = 20
 """Of each part; a reply may be long, the facts of a run are not."""
 
 Parts: TypeAlias = Mapping[str, list[str]]
@@ -28,17 +28,19 @@ _EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})
 
 def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclusion:
     """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
-    shown = ballot(task, "analysis", state.texts)
-    messages = judge_prompts.analyst(task, shown.shown())
-    call = judge_call(preset, spec.model, messages, "analyst", layer=preset.layers, likely=Likely(_EMPTY, _EMPTY))
-    asked = yield from ask(call, _read, until=JUDGES_SHARE)
-    facts = {"how": asked.how, "letters": shown.naming(state.numbers), **(asked.value or {})}
-    if asked.value is None:
-        lost = f"there is no analysis ({asked.how}); the drafts were merged without one"
-        review = Review(shown, None, {"analysis": facts}, (lost,))
+    shown = label_candidates(task, "analysis", state.texts)
+    messages = judge_prompts.analyst(task, shown.render())
+    call = judge_call(
+        preset, spec.model, messages, "analyst", layer=preset.layers, dry_run_replies=DryRunReplies(_EMPTY, _EMPTY)
+    )
+    reply = yield from ask_form(call, _read, until=JUDGES_SHARE)
+    facts = {"how": reply.outcome, "letters": shown.by_letter(state.numbers), **(reply.value or {})}
+    if reply.value is None:
+        failure = f"there is no analysis ({reply.outcome}); the drafts were merged without one"
+        review = Review(shown, None, {"analysis": facts}, (failure,))
     else:
-        review = Review(shown, judge_prompts.analysed(shown.letters, asked.value), {"analysis": facts})
-    return (yield from reviewed(task, preset, state, review))
+        review = Review(shown, judge_prompts.analysis_note(shown.letters, reply.value), {"analysis": facts})
+    return (yield from answer_with_review(task, preset, state, review))
 
 
 def _read(text: str) -> Parts | None:
@@ -47,10 +49,10 @@ def _read(text: str) -> Parts | None:
     return {part: _statements(reply[part]) for part in judge_prompts.PARTS} if reply else None
 
 
-def _statements(said: Any) -> list[str]:
-    listed = said if is_list(said) else [said]
-    return [one_line(_statement(one), LONGEST_STATEMENT) for one in listed[:MOST_STATEMENTS] if one]
+def _statements(value: Any) -> list[str]:
+    listed = value if is_list(value) else [value]
+    return [one_line(_statement(one), MAX_STATEMENT_CHARS) for one in listed[:MAX_STATEMENTS] if one]
 
 
-def _statement(said: Any) -> str:
-    return said if isinstance(said, str) else json.dumps(said, ensure_ascii=False)
+def _statement(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

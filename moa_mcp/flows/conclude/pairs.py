@@ -12,25 +12,25 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, TypeAlias
 
-from moa_mcp.domain.model import Batch, Call, Likely, Outcome, Task
+from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Pairs
 from moa_mcp.flows.calls import JUDGES_SHARE, PROPOSERS_SHARE
-from moa_mcp.flows.candidates import Ballot, shuffled
-from moa_mcp.flows.conclude.synthesize import fused
-from moa_mcp.flows.conclude.verbatim import first_whole, verbatim
+from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
+from moa_mcp.flows.conclude.synthesize import synthesize_after
+from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.flows.structured_reply import ask_each, json_object, judge_call
+from moa_mcp.flows.structured_reply import ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import compare
 
-_LIKELY = Likely('{"better": "A"}', '{"better": "A"}')
+_DRY_RUN_REPLIES = DryRunReplies('{"better": "A"}', '{"better": "A"}')
 _TIE = re.compile(r"\b(?:tie|tied|draw|none|neither|equal|equally|both)\b", re.IGNORECASE)
-_TWO = Ballot((0, 1), ("", ""), "")
+_TWO = LabelledCandidates((0, 1), ("", ""), "")
 """For reading verdicts: A is the draft shown first, B the other."""
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class Comparison:
     """Two drafts that were compared in both orders. `points` go to the first: 1, or 0, or 0.5 for a tie.
 
     `read` is how many of the two verdicts could be read; one that could not counts as a tie.
@@ -43,10 +43,10 @@ class Met:
 
     def __str__(self) -> str:
         sign = {1.0: ">", 0.0: "<"}.get(self.points, "=")
-        return f"{self.first.seat.number}{sign}{self.second.seat.number}"
+        return f"{self.first.participant.number}{sign}{self.second.participant.number}"
 
 
-Meeting: TypeAlias = Generator[Batch, Sequence[Outcome], list[Met]]
+Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], list[Comparison]]
 
 
 def pairs(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
@@ -55,77 +55,81 @@ def pairs(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
 
 
 def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
-    met = yield from _meet(task, preset, spec, list(combinations(state.references, 2)), JUDGES_SHARE)
+    comparisons = yield from _compare(task, preset, spec, list(combinations(state.references, 2)), JUDGES_SHARE)
     points = dict.fromkeys(state.numbers, 0.0)
-    for one in met:
-        points[one.first.seat.number] += one.points
-        points[one.second.seat.number] += 1 - one.points
+    for one in comparisons:
+        points[one.first.participant.number] += one.points
+        points[one.second.participant.number] += 1 - one.points
     ranking = sorted(points, key=lambda number: -points[number])
-    lost = "no comparison could be read, so all drafts were merged" if _unread(met) else None
-    kept = ranking if lost else ranking[: spec.top]
+    failure = "no comparison could be read, so all drafts were merged" if _count_unread(comparisons) else None
+    kept = ranking if failure else ranking[: spec.top]
     # In an order that tells nothing of the rank.
-    order = [state.references[index] for index in shuffled(task.seed, "pairs", len(points))]
-    merged = tuple(reference for reference in order if reference.seat.number in kept)
+    order = [state.references[index] for index in shuffled_order(task.seed, "pairs", len(points))]
+    merged = tuple(reference for reference in order if reference.participant.number in kept)
     facts = {
         "points": {str(number): points[number] for number in ranking},
         "kept": kept,
         "dropped": [number for number in ranking if number not in kept],
-        "order": [reference.seat.number for reference in merged],
-        **_facts(met),
+        "order": [reference.participant.number for reference in merged],
+        **_facts(comparisons),
     }
-    answer = yield from fused(task, preset, replace(state, references=merged), JUDGES_SHARE)
-    notes = (*_notes(met), *((lost,) if lost else ()), *answer.notes)
-    return replace(answer, degraded=answer.degraded or bool(lost), notes=notes, method={"pairs": facts})
+    answer = yield from synthesize_after(task, preset, replace(state, references=merged), JUDGES_SHARE)
+    notes = (*_notes(comparisons), *((failure,) if failure else ()), *answer.notes)
+    return replace(answer, degraded=answer.degraded or bool(failure), notes=notes, method={"pairs": facts})
 
 
 def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
-    order = [state.references[index] for index in shuffled(task.seed, "pairs", len(state.references))]
+    order = [state.references[index] for index in shuffled_order(task.seed, "pairs", len(state.references))]
     best, *others = order
-    met: list[Met] = []
+    comparisons: list[Comparison] = []
     for step, other in enumerate(others, start=1):
         until = PROPOSERS_SHARE + (1 - PROPOSERS_SHARE) * step / len(others)
-        met += yield from _meet(task, preset, spec, [(best, other)], until)
-        best = other if met[-1].points == 0 else best
-    lost = "no comparison could be read; the first whole draft is the answer" if _unread(met) else None
-    best = first_whole(state.references) if lost else best
-    facts = {"order": [one.seat.number for one in order], "chosen": best.seat.number, **_facts(met)}
-    answer = verbatim(best, {"pairs": facts}, lost)
-    return replace(answer, notes=(*_notes(met), *answer.notes))
+        comparisons += yield from _compare(task, preset, spec, [(best, other)], until)
+        best = other if comparisons[-1].points == 0 else best
+    failure = "no comparison could be read; the first whole draft is the answer" if _count_unread(comparisons) else None
+    best = first_complete(state.references) if failure else best
+    facts = {
+        "order": [one.participant.number for one in order],
+        "chosen": best.participant.number,
+        **_facts(comparisons),
+    }
+    answer = draft_as_answer(best, {"pairs": facts}, failure)
+    return replace(answer, notes=(*_notes(comparisons), *answer.notes))
 
 
-def _meet(
+def _compare(
     task: Task, preset: Preset, spec: Pairs, drawn: Sequence[tuple[Reference, Reference]], until: float
-) -> Meeting:
+) -> Comparing:
     """Compare each of the pairs in both orders, all side by side."""
     if not drawn:
         return []
     calls = tuple(
         _call(task, preset, spec, *order) for first, second in drawn for order in ((first, second), (second, first))
     )
-    asked = yield from ask_each(Batch(preset.layers, calls, until=until), _read, _read_loosely)
-    verdicts = [one.value for one in asked]
-    return [_met(*met) for met in zip(drawn, verdicts[::2], verdicts[1::2], strict=True)]
+    replies = yield from ask_forms(Batch(preset.layers, calls, until=until), _read, _read_loosely)
+    verdicts = [one.value for one in replies]
+    return [_comparison(*comparisons) for comparisons in zip(drawn, verdicts[::2], verdicts[1::2], strict=True)]
 
 
-def _met(pair: tuple[Reference, Reference], forth: float | None, back: float | None) -> Met:
+def _comparison(pair: tuple[Reference, Reference], forth: float | None, back: float | None) -> Comparison:
     """`forth` and `back` are the points of the draft that was shown first, in the one order and the other."""
     known = [verdict for verdict in (forth, back) if verdict is not None]
     agreed = len(known) == 2 and sum(known) == 1
-    return Met(*pair, known[0] if agreed else 0.5, len(known))
+    return Comparison(*pair, known[0] if agreed else 0.5, len(known))
 
 
 def _call(task: Task, preset: Preset, spec: Pairs, first: Reference, second: Reference) -> Call:
     """The call that shows `first` as candidate A and `second` as B; its id has both numbers so."""
-    messages = compare(task, Ballot((0, 1), (first.text, second.text), task.nonce).shown())
+    messages = compare(task, LabelledCandidates((0, 1), (first.text, second.text), task.nonce).render())
     return judge_call(
         preset,
         spec.model,
         messages,
         "judge",
         layer=preset.layers,
-        slot=first.seat.number,
-        place=f"{first.seat.number}-{second.seat.number}",
-        likely=_LIKELY,
+        slot=first.participant.number,
+        place=f"{first.participant.number}-{second.participant.number}",
+        dry_run_replies=_DRY_RUN_REPLIES,
     )
 
 
@@ -133,34 +137,34 @@ def _read(text: str) -> float | None:
     reply = json_object(text, "better")
     if reply is None:
         return None
-    said = str(reply["better"])
-    return _points(_TWO.index(said), said)
+    choice = str(reply["better"])
+    return _points(_TWO.index(choice), choice)
 
 
 def _read_loosely(text: str) -> float | None:
-    return _points(_TWO.meant(text), text)
+    return _points(_TWO.find_choice(text), text)
 
 
-def _points(better: int | None, said: str) -> float | None:
+def _points(better: int | None, choice: str) -> float | None:
     """The points of candidate A where a verdict finds `better` the better one; `said` may call it a tie."""
     if better is not None:
         return 1.0 - better
-    return 0.5 if _TIE.search(said) else None
+    return 0.5 if _TIE.search(choice) else None
 
 
-def _unread(met: Sequence[Met]) -> bool:
-    return bool(met) and not any(one.read for one in met)
+def _count_unread(comparisons: Sequence[Comparison]) -> bool:
+    return bool(comparisons) and not any(one.read for one in comparisons)
 
 
-def _facts(met: Sequence[Met]) -> dict[str, Any]:
+def _facts(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     return {
-        "results": [str(one) for one in met],
-        "ties": sum(one.points == 0.5 for one in met),
-        "unread": sum(2 - one.read for one in met),
+        "results": [str(one) for one in comparisons],
+        "ties": sum(one.points == 0.5 for one in comparisons),
+        "unread": sum(2 - one.read for one in comparisons),
     }
 
 
-def _notes(met: Sequence[Met]) -> tuple[str, ...]:
-    unread = sum(2 - one.read for one in met)
-    total = 2 * len(met)
+def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    unread = sum(2 - one.read for one in comparisons)
+    total = 2 * len(comparisons)
     return (f"{unread} of {total} comparisons could not be read and count as ties",) if unread else ()

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from moa_mcp.domain.model import Batch, Call, Likely, Task
+from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Rate
-from moa_mcp.flows.candidates import ballot
+from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
-from moa_mcp.flows.conclude.verbatim import first_whole, verbatim
+from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.flows.structured_reply import ask_each, judge_call
+from moa_mcp.flows.structured_reply import ask_forms, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
-_LIKELY = Likely('{"score": 5}', '{"score": 5}')
+_DRY_RUN_REPLIES = DryRunReplies('{"score": 5}', '{"score": 5}')
 
 
 def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
@@ -23,26 +23,26 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
     A rating that cannot be read leaves its draft out; without any, the first whole draft is the answer.
     """
     calls = tuple(_call(task, preset, spec, reference) for reference in state.references)
-    asked = yield from ask_each(Batch(preset.layers, calls), read_score, read_score_loosely)
-    rated = dict(zip(state.numbers, asked, strict=True))
+    reply = yield from ask_forms(Batch(preset.layers, calls), read_score, read_score_loosely)
+    rated = dict(zip(state.numbers, reply, strict=True))
     facts: dict[str, Any] = {
         "scores": {str(number): one.value for number, one in rated.items()},
-        "unread": {str(number): one.how for number, one in rated.items() if one.value is None},
+        "unread": {str(number): one.outcome for number, one in rated.items() if one.value is None},
     }
     scores = {number: one.value for number, one in rated.items() if one.value is not None}
     if scores:
         best = max(scores, key=lambda number: scores[number])
-        chosen = next(reference for reference in state.references if reference.seat.number == best)
-        lost = None
+        chosen = next(reference for reference in state.references if reference.participant.number == best)
+        failure = None
     else:
-        chosen = first_whole(state.references)
-        lost = "no rating could be read; the first whole draft is the answer"
-    return verbatim(chosen, {"rate": {"chosen": chosen.seat.number, **facts}}, lost)
+        chosen = first_complete(state.references)
+        failure = "no rating could be read; the first whole draft is the answer"
+    return draft_as_answer(chosen, {"rate": {"chosen": chosen.participant.number, **facts}}, failure)
 
 
 def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
-    number = reference.seat.number
-    messages = judge_prompts.rate(task, ballot(task, "rate", [reference.text]).shown())
+    number = reference.participant.number
+    messages = judge_prompts.rate(task, label_candidates(task, "rate", [reference.text]).render())
     return judge_call(
         preset,
         spec.model,
@@ -51,5 +51,5 @@ def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
         layer=preset.layers,
         slot=number,
         place=str(number),
-        likely=_LIKELY,
+        dry_run_replies=_DRY_RUN_REPLIES,
     )

@@ -9,8 +9,8 @@ from typing import Any
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.calls import JUDGES_SHARE
-from moa_mcp.flows.candidates import Ballot
-from moa_mcp.flows.conclude.synthesize import fused
+from moa_mcp.flows.candidates import LabelledCandidates
+from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, State
 
 
@@ -21,13 +21,13 @@ class Review:
     `method` are the facts of it, `notes` what the reader should know.
     """
 
-    shown: Ballot
+    shown: LabelledCandidates
     remarks: str | None
     method: Mapping[str, Any]
     notes: tuple[str, ...] = ()
 
 
-def reviewed(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
+def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
     """Let the aggregator write the answer from the drafts in the judges' order and the review of them.
 
     Without remarks it writes from the drafts alone, and the answer is marked as degraded.
@@ -36,7 +36,7 @@ def reviewed(task: Task, preset: Preset, state: State, review: Review) -> Conclu
     references = tuple(state.references[index] for index in review.shown.order)
     if review.remarks is not None:
         state = replace(state, references=references, extra=extra)
-    answer = yield from fused(task, preset, state, JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
     return replace(
         answer,
         degraded=answer.degraded or review.remarks is None,

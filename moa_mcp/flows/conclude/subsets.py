@@ -14,13 +14,13 @@ from typing import Any, TypeAlias
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Subsets
-from moa_mcp.domain.text import clean, one_line
-from moa_mcp.flows.calls import JUDGES_SHARE, call_to, remarks
-from moa_mcp.flows.candidates import drawn, shuffled
-from moa_mcp.flows.compare.answers import tally
-from moa_mcp.flows.compare.clustering import Parting, parted, told_apart
-from moa_mcp.flows.compare.similarity import similarities
-from moa_mcp.flows.conclude.synthesize import fused, written
+from moa_mcp.domain.text import one_line, strip_invisible
+from moa_mcp.flows.calls import JUDGES_SHARE, call_notes, make_call
+from moa_mcp.flows.candidates import draw_number, shuffled_order
+from moa_mcp.flows.compare.answers import tally_answers
+from moa_mcp.flows.compare.clustering import TwoClusters, cluster_drafts, split_in_two
+from moa_mcp.flows.compare.similarity import compare_texts
+from moa_mcp.flows.conclude.synthesize import synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
@@ -44,52 +44,52 @@ class Variants:
     """The aggregations that came, which subsets' did not, and what the reader should know of them."""
 
     made: tuple[Variant, ...] = ()
-    lost: tuple[Subset, ...] = ()
+    failed: tuple[Subset, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
     def texts(self) -> list[str]:
-        return [clean(variant.draft.text) for variant in self.made]
+        return [strip_invisible(variant.draft.text) for variant in self.made]
 
 
 def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusion:
     """Aggregate the subsets and end as `mode` says; with one draft, or no subset's output, as without them."""
     alone = spec.mode == "leave-one-out"
     count = len(state.references)
-    chosen = one_left_out(count, spec.most, task.seed) if alone else drawn_subsets(count, spec.most, task.seed)
-    made = yield from _aggregated(task, preset, state, chosen if count > 1 else ())
+    chosen = leave_one_out(count, spec.most, task.seed) if alone else draw_subsets(count, spec.most, task.seed)
+    made = yield from _aggregate_each(task, preset, state, chosen if count > 1 else ())
     if not made.made:
         return (yield from _plain(task, preset, state, made, "no subset could be aggregated" if count > 1 else None))
-    end = {"leave-one-out": _flips, "vote": _vote, "cluster": _cluster}[spec.mode]
+    end = {"leave-one-out": _leave_one_out, "vote": _vote, "cluster": _cluster}[spec.mode]
     answer = yield from end(task, preset, state, made)
-    lost = [[state.numbers[index] for index in subset] for subset in made.lost]
-    facts = {"mode": spec.mode, "subsets": len(chosen), "lost": lost, **answer.method.get("subsets", {})}
+    failed = [[state.numbers[index] for index in subset] for subset in made.failed]
+    facts = {"mode": spec.mode, "subsets": len(chosen), "lost": failed, **answer.method.get("subsets", {})}
     return replace(answer, notes=(*made.notes, *answer.notes), method={**answer.method, "subsets": facts})
 
 
-def drawn_subsets(count: int, most: int, seed: int) -> tuple[Subset, ...]:
+def draw_subsets(count: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:
     """All non-empty subsets of `count` drafts, or `most` different ones of them that the seed draws."""
     possible = 2**count - 1
-    chosen = range(1, possible + 1) if possible <= most else sorted(_drawn(possible, most, seed))
+    chosen = range(1, possible + 1) if possible <= max_subsets else sorted(_draw(possible, max_subsets, seed))
     return tuple(tuple(index for index in range(count) if number >> index & 1) for number in chosen)
 
 
-def _drawn(possible: int, most: int, seed: int) -> set[int]:
+def _draw(possible: int, max_subsets: int, seed: int) -> set[int]:
     numbers: set[int] = set()
     tries = 0
-    while len(numbers) < most:
-        numbers.add(1 + int(drawn(seed, f"subset/{tries}") * possible))
+    while len(numbers) < max_subsets:
+        numbers.add(1 + int(draw_number(seed, f"subset/{tries}") * possible))
         tries += 1
     return numbers
 
 
-def one_left_out(count: int, most: int, seed: int) -> tuple[Subset, ...]:
+def leave_one_out(count: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:
     """Each set of `count` drafts that lacks one of them; where there are more than `most`, the seed draws which."""
-    without = sorted(shuffled(seed, "left out", count)[:most])
-    return tuple(tuple(index for index in range(count) if index != gone) for gone in without)
+    without = sorted(shuffled_order(seed, "left out", count)[:max_subsets])
+    return tuple(tuple(index for index in range(count) if index != left_out) for left_out in without)
 
 
-def _aggregated(
+def _aggregate_each(
     task: Task, preset: Preset, state: State, chosen: Sequence[Subset]
 ) -> Generator[Batch, Sequence[Outcome], Variants]:
     if not chosen:
@@ -99,29 +99,29 @@ def _aggregated(
     pairs = list(zip(chosen, outcomes, strict=True))
     whole = tuple(Variant(subset, one) for subset, one in pairs if isinstance(one, Draft) and not one.cut)
     known = {variant.subset for variant in whole}
-    return Variants(whole, tuple(one for one in chosen if one not in known), tuple(remarks(calls, outcomes)))
+    return Variants(whole, tuple(one for one in chosen if one not in known), tuple(call_notes(calls, outcomes)))
 
 
 def _call(task: Task, preset: Preset, state: State, subset: Subset, number: int) -> Call:
     part = replace(state, references=tuple(state.references[index] for index in subset))
-    messages = messages_for(task, part.texts, preset.prompt_style, preset.aggregator.role, part.beside)
+    messages = messages_for(task, part.texts, preset.prompt_style, preset.aggregator.role, part.reader_notes)
     identity = f"{preset.layers}.variant.{number}"
-    return call_to(preset.aggregator, messages, identity, "variant", layer=preset.layers, slot=number)
+    return make_call(preset.aggregator, messages, identity, "variant", layer=preset.layers, slot=number)
 
 
-def _plain(task: Task, preset: Preset, state: State, made: Variants, lost: str | None) -> Conclusion:
-    answer = yield from fused(task, preset, state, JUDGES_SHARE)
-    notes = (*made.notes, *((f"{lost}: the drafts were merged without",) if lost else ()), *answer.notes)
-    return replace(answer, degraded=answer.degraded or lost is not None, notes=notes)
+def _plain(task: Task, preset: Preset, state: State, made: Variants, failed: str | None) -> Conclusion:
+    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
+    notes = (*made.notes, *((f"{failed}: the drafts were merged without",) if failed else ()), *answer.notes)
+    return replace(answer, degraded=answer.degraded or failed is not None, notes=notes)
 
 
-def _flips(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
+def _leave_one_out(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Aggregate all drafts, and tell without which of them the answer would be another."""
-    answer = yield from fused(task, preset, state, JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
     other, facts = yield from _others(task, preset, answer.text, made)
-    gone = [_gone(state, made.made[index].subset) for index in other]
-    notes = [f"without the draft of slot {number} the answer would be another" for number in gone]
-    method = {**answer.method, "subsets": {"flips": gone, **facts}}
+    left_out = [_left_out(state, made.made[index].subset) for index in other]
+    notes = [f"without the draft of slot {number} the answer would be another" for number in left_out]
+    method = {**answer.method, "subsets": {"flips": left_out, **facts}}
     return replace(answer, notes=(*answer.notes, *notes), method=method)
 
 
@@ -130,63 +130,65 @@ def _others(
 ) -> Generator[Batch, Sequence[Outcome], tuple[list[int], Mapping[str, Any]]]:
     """The variants that say another thing than the answer: by short answers if most share one, else by likeness."""
     texts = [answer, *made.texts]
-    counted = tally(texts)
+    counted = tally_answers(texts)
     # Open texts hold stray numbers too: answers are told apart only where most texts have the same one.
     if 2 * max(counted.votes.values(), default=0) > len(texts):
         own, *others = counted.answers
         return [index for index, one in enumerate(others) if one != own], {"by": "answer"}
-    found = yield from similarities(task, preset, texts, layer=preset.layers, place="flips", by=1.0)
-    groups = parted(found)
+    found = yield from compare_texts(task, preset, texts, layer=preset.layers, place="flips", end_share=1.0)
+    groups = split_in_two(found)
     mine = groups.larger if 0 in groups.larger else groups.smaller
     alike = {"by": "similarity", "least_alike": round(min(found.matrix[0]), 4), **found.facts}
-    return [index for index in range(len(made.made)) if groups.apart and index + 1 not in mine], alike
+    return [index for index in range(len(made.made)) if groups.are_apart and index + 1 not in mine], alike
 
 
-def _gone(state: State, subset: Subset) -> int:
+def _left_out(state: State, subset: Subset) -> int:
     return next(number for index, number in enumerate(state.numbers) if index not in subset)
 
 
 def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Answer with what most subsets come to; ties are drawn by the seed. Open texts vote by likeness."""
-    counted = tally(made.texts)
+    counted = tally_answers(made.texts)
     if counted.is_open:
-        found = yield from similarities(task, preset, made.texts, layer=preset.layers, place="vote", by=1.0)
+        found = yield from compare_texts(task, preset, made.texts, layer=preset.layers, place="vote", end_share=1.0)
         scores = [round(sum(row), 9) for row in found.matrix]
-        said = "most subsets come to no short answer: the output that is most like the others is the answer"
-        return _voted(
-            state, made.made[scores.index(max(scores))], {"by": "similarity", **found.facts}, said, *found.notes
+        note = "most subsets come to no short answer: the output that is most like the others is the answer"
+        return _vote_result(
+            state, made.made[scores.index(max(scores))], {"by": "similarity", **found.facts}, note, *found.notes
         )
-    most = [one for one, votes in counted.votes.items() if votes == max(counted.votes.values())]
-    winner = most[shuffled(task.seed, "subset vote", len(most))[0]]
+    winners = [one for one, votes in counted.votes.items() if votes == max(counted.votes.values())]
+    winner = winners[shuffled_order(task.seed, "subset vote", len(winners))[0]]
     votes = [{"answer": one_line(one), "votes": votes} for one, votes in counted.votes.items()]
-    facts = {"by": "answer", "votes": votes, "tie": len(most) > 1}
-    return _voted(state, made.made[counted.answers.index(winner)], facts)
+    facts = {"by": "answer", "votes": votes, "tie": len(winners) > 1}
+    return _vote_result(state, made.made[counted.answers.index(winner)], facts)
 
 
-def _voted(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
+def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
     slots = [state.numbers[index] for index in chosen.subset]
     return Answer(chosen.draft.text, chosen.draft.cut, notes, {"subsets": {"chosen": slots, **facts}})
 
 
 def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Aggregate the outputs of the subsets, without those of a minority that stands apart."""
-    told = yield from told_apart(task, preset, made.texts, layer=preset.layers, place="cluster", by=JUDGES_SHARE)
-    groups = told.groups
+    clusters = yield from cluster_drafts(
+        task, preset, made.texts, layer=preset.layers, place="cluster", end_share=JUDGES_SHARE
+    )
+    groups = clusters.groups
     facts = {
         "dropped": [[state.numbers[index] for index in made.made[place].subset] for place in groups.dropped],
         "distance": round(groups.distance, 4),
         "tie": groups.tied,
-        **told.facts,
+        **clusters.facts,
     }
     drafts = [made.made[place].draft for place in groups.kept]
-    texts = [clean(draft.text) for draft in drafts]
+    texts = [strip_invisible(draft.text) for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
-    answer = yield from written(preset, messages, drafts, spent=JUDGES_SHARE)
-    notes = (*told.notes, *_told(groups), *answer.notes)
+    answer = yield from write_answer(preset, messages, drafts, time_used=JUDGES_SHARE)
+    notes = (*clusters.notes, *_notes_on(groups), *answer.notes)
     return replace(answer, notes=notes, method={**answer.method, "subsets": facts})
 
 
-def _told(groups: Parting) -> list[str]:
+def _notes_on(groups: TwoClusters) -> list[str]:
     """What the reader should know of two groups of aggregations."""
     every = len(groups.larger) + len(groups.smaller)
     if groups.tied:

@@ -8,68 +8,70 @@ from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Synthesize
-from moa_mcp.domain.text import clean
-from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
+from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.calls import PROPOSERS_SHARE, call_notes, make_call
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
 
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
     """Let the aggregator write the answer from the references and what the method has to say of them."""
-    return (yield from fused(task, preset, state))
+    return (yield from synthesize_after(task, preset, state))
 
 
-def fused(task: Task, preset: Preset, state: State, spent: float = PROPOSERS_SHARE) -> Conclusion:
-    """`synthesize` for ends that do something first, which may have `spent` that share of the time."""
-    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.beside)
-    drafts = [state.standing] if state.standing else [reference.draft for reference in state.references]
-    return (yield from written(preset, messages, drafts, spent=spent))
+def synthesize_after(task: Task, preset: Preset, state: State, time_used: float = PROPOSERS_SHARE) -> Conclusion:
+    """`synthesize` for ends that do something first, which may have `time_used` that share of the time."""
+    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.reader_notes)
+    drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
+    return (yield from write_answer(preset, messages, drafts, time_used=time_used))
 
 
-def written(
+def write_answer(
     preset: Preset,
     messages: Sequence[Message],
     drafts: Sequence[Draft],
-    identity: str | None = None,
+    call_id: str | None = None,
     *,
-    spent: float = PROPOSERS_SHARE,
+    time_used: float = PROPOSERS_SHARE,
 ) -> Conclusion:
     """The answer to `messages` of the aggregator, or its fallbacks; failing these, the best of `drafts`.
 
     A cut answer is only taken once nobody else could write a whole one.
 
-    `spent` is the share of the run's time that making the drafts, if there are any, may have taken.
+    `time_used` is the share of the run's time that making the drafts, if there are any, may have taken.
 
     Raises:
         RunFailed: nobody could write one and there is no draft to fall back on.
     """
-    asked = preset.aggregator
-    identity = identity or f"{preset.layers}.1"
+    aggregator = preset.aggregator
+    call_id = call_id or f"{preset.layers}.1"
     causes: list[str] = []
     parts: list[Draft] = []
-    models = (asked.model, *asked.fallbacks)
-    spent = spent if drafts else 0.0
+    models = (aggregator.model, *aggregator.fallbacks)
+    time_used = time_used if drafts else 0.0
     for attempt, model in enumerate(models):
-        call = call_to(
-            asked.model_copy(update={"model": model}),
+        call = make_call(
+            aggregator.model_copy(update={"model": model}),
             messages,
-            identity if attempt == 0 else f"{identity}.fallback{attempt}",
+            call_id if attempt == 0 else f"{call_id}.fallback{attempt}",
             AGGREGATOR,
             layer=preset.layers,
         )
-        share = spent + (1 - spent) * (attempt + 1) / len(models)
+        share = time_used + (1 - time_used) * (attempt + 1) / len(models)
         (outcome,) = yield Batch(preset.layers, (call,), until=share)
-        causes.extend(remarks((call,), (outcome,)))
+        causes.extend(call_notes((call,), (outcome,)))
         if isinstance(outcome, Draft) and not outcome.cut:
             return Answer(outcome.text, notes=tuple(causes))
         parts += [outcome] if isinstance(outcome, Draft) else []
     if parts:
-        return Answer(best(parts).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one"))
+        return Answer(
+            best_draft(parts).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
+        )
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
-    return Answer(best(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
+    return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
 
 
-def best(drafts: Sequence[Draft]) -> Draft:
+def best_draft(drafts: Sequence[Draft]) -> Draft:
     """The draft that stands in for an answer: a whole one before a truncated one, then the longest."""
-    return max(drafts, key=lambda draft: (not draft.truncated, len(clean(draft.text))))
+    return max(drafts, key=lambda draft: (not draft.truncated, len(strip_invisible(draft.text))))

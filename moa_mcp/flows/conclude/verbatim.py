@@ -9,12 +9,12 @@ from moa_mcp.domain.model import Answer
 from moa_mcp.flows.state import Reference
 
 
-def verbatim(chosen: Reference, method: Mapping[str, Any], lost: str | None = None) -> Answer:
+def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `lost` says why it could not be chosen as the method would."""
-    notes = () if lost is None else (lost,)
-    return Answer(chosen.draft.text, chosen.draft.cut or lost is not None, notes, method)
+    notes = () if failure is None else (failure,)
+    return Answer(chosen.draft.text, chosen.draft.cut or failure is not None, notes, method)
 
 
-def first_whole(references: Sequence[Reference]) -> Reference:
+def first_complete(references: Sequence[Reference]) -> Reference:
     """What stands in where nothing could be chosen: the first draft that is whole, or else the first."""
     return next((one for one in references if not one.draft.truncated), references[0])

@@ -10,12 +10,12 @@ from typing import Any
 
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.regex import safe
+from moa_mcp.domain.regex import compile_linear
 from moa_mcp.domain.stages import Vote
 from moa_mcp.domain.text import one_line
-from moa_mcp.flows.compare.answers import Tally, tally
-from moa_mcp.flows.compare.similarity import similarities
-from moa_mcp.flows.conclude.verbatim import verbatim
+from moa_mcp.flows.compare.answers import Tally, tally_answers
+from moa_mcp.flows.compare.similarity import compare_texts
+from moa_mcp.flows.conclude.verbatim import draft_as_answer
 from moa_mcp.flows.state import Conclusion, State
 
 
@@ -24,13 +24,13 @@ def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
 
     Where more than half of the drafts have no short answer, the draft that is most like the others wins.
     """
-    counted = tally(state.texts, safe(spec.pattern) if spec.pattern else None)
+    counted = tally_answers(state.texts, compile_linear(spec.pattern) if spec.pattern else None)
     if counted.is_open:
-        return (yield from _alike(task, preset, state, counted))
-    return verbatim(state.references[counted.first], {"vote": _told(state, counted)})
+        return (yield from _by_similarity(task, preset, state, counted))
+    return draft_as_answer(state.references[counted.first], {"vote": _by_answers(state, counted)})
 
 
-def _told(state: State, counted: Tally) -> dict[str, Any]:
+def _by_answers(state: State, counted: Tally) -> dict[str, Any]:
     answers = {
         str(number): one_line(answer) if answer else None
         for number, answer in zip(state.numbers, counted.answers, strict=True)
@@ -40,8 +40,8 @@ def _told(state: State, counted: Tally) -> dict[str, Any]:
     return {"by": "answer", "chosen": chosen, "tie": counted.tied, "votes": votes, "answers": answers}
 
 
-def _alike(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusion:
-    found = yield from similarities(task, preset, state.texts, layer=preset.layers)
+def _by_similarity(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusion:
+    found = yield from compare_texts(task, preset, state.texts, layer=preset.layers)
     scores = [sum(row) - row[index] for index, row in enumerate(found.matrix)]
     best = max(scores)
     facts = {
@@ -52,6 +52,6 @@ def _alike(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusi
         "scores": {str(number): round(score, 4) for number, score in zip(state.numbers, scores, strict=True)},
         "unread": counted.answers.count(None),
     }
-    said = "most drafts have no short answer to count: the one that is most like the others is the answer"
-    answer = verbatim(state.references[scores.index(best)], {"vote": facts})
-    return replace(answer, notes=(*answer.notes, said, *found.notes))
+    text = "most drafts have no short answer to count: the one that is most like the others is the answer"
+    answer = draft_as_answer(state.references[scores.index(best)], {"vote": facts})
+    return replace(answer, notes=(*answer.notes, text, *found.notes))

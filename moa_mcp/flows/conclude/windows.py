@@ -13,9 +13,9 @@ from typing import TypeAlias
 from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Windows
-from moa_mcp.flows.calls import PROPOSERS_SHARE, call_to, remarks
-from moa_mcp.flows.conclude.synthesize import best, written
-from moa_mcp.flows.state import Conclusion, Reference, State, is_weighed
+from moa_mcp.flows.calls import PROPOSERS_SHARE, call_notes, make_call
+from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
+from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import messages_for
 
 
@@ -25,17 +25,17 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     A window that cannot be aggregated leaves the best so far as it is (of the first, its best draft), and the
     answer is marked as degraded.
     """
-    *earlier, last = plan(len(state.references), spec.window, spec.reserved)
-    folded = _Folded()
+    *earlier, last = window_slices(len(state.references), spec.window, spec.reserved)
+    folded = _Progress()
     for number, fresh in enumerate(earlier, start=1):
         drafts = [one.draft for one in state.references[fresh]]
-        until = _share(number, len(earlier) + 1)
-        messages = _told(task, preset, _window(state, fresh, folded.best, spec.reserved))
-        folded = yield from _fold(preset, folded, messages, drafts, number, until)
+        until = _end_share(number, len(earlier) + 1)
+        messages = _window_messages(task, preset, _window(state, fresh, folded.best, spec.reserved))
+        folded = yield from _aggregate_window(preset, folded, messages, drafts, number, until)
     drafts = [one.draft for one in state.references[last]]
-    messages = _told(task, preset, _window(state, last, folded.best, spec.reserved))
+    messages = _window_messages(task, preset, _window(state, last, folded.best, spec.reserved))
     fallback = [folded.best] if folded.best else drafts
-    answer = yield from written(preset, messages, fallback, spent=_share(len(earlier), len(earlier) + 1))
+    answer = yield from write_answer(preset, messages, fallback, time_used=_end_share(len(earlier), len(earlier) + 1))
     facts = {
         "sizes": [len(state.references[fresh]) for fresh in (*earlier, last)],
         "lost": list(folded.lost),
@@ -49,14 +49,14 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     )
 
 
-def plan(count: int, window: int, reserved: int) -> list[slice]:
+def window_slices(count: int, window: int, reserved: int) -> list[slice]:
     """The windows of `count` drafts, each as the slice of those that are new in it; no draft is in two."""
     starts = [0, *range(window, count, window - reserved)]
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
-class _Folded:
+class _Progress:
     """What the windows so far came to: the best text, the numbers of windows that were lost, and why."""
 
     best: Draft | None = None
@@ -64,26 +64,26 @@ class _Folded:
     notes: tuple[str, ...] = ()
 
 
-_Fold: TypeAlias = Generator[Batch, Sequence[Outcome], _Folded]
+_Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
-def _fold(
+def _aggregate_window(
     preset: Preset,
-    folded: _Folded,
+    folded: _Progress,
     messages: Sequence[Message],
     drafts: Sequence[Draft],
     number: int,
     until: float,
-) -> _Fold:
+) -> _Aggregating:
     """Aggregate one window but the last. Its writer is no "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
-    call = call_to(preset.aggregator, messages, identity, "windower", layer=preset.layers, slot=number)
+    call = make_call(preset.aggregator, messages, identity, "windower", layer=preset.layers, slot=number)
     (outcome,) = yield Batch(preset.layers, (call,), until=until)
-    told = remarks((call,), (outcome,))
+    noted = call_notes((call,), (outcome,))
     if isinstance(outcome, Draft) and not outcome.cut:
-        return replace(folded, best=outcome, notes=(*folded.notes, *told))
-    notes = (*folded.notes, *told, f"window {number} could not be aggregated; the best so far was kept")
-    return _Folded(folded.best or best(drafts), (*folded.lost, number), notes)
+        return replace(folded, best=outcome, notes=(*folded.notes, *noted))
+    notes = (*folded.notes, *noted, f"window {number} could not be aggregated; the best so far was kept")
+    return _Progress(folded.best or best_draft(drafts), (*folded.lost, number), notes)
 
 
 def _window(state: State, fresh: slice, best: Draft | None, reserved: int) -> State:
@@ -93,16 +93,16 @@ def _window(state: State, fresh: slice, best: Draft | None, reserved: int) -> St
     """
     if best is None:
         return replace(state, references=state.references[fresh])
-    made_from = [reference.seat for reference in state.references[: fresh.start]]
-    weight = sum(seat.weight or 0.0 for seat in made_from) / reserved if is_weighed(made_from) else None
+    made_from = [reference.participant for reference in state.references[: fresh.start]]
+    weight = sum(participant.weight or 0.0 for participant in made_from) / reserved if has_weights(made_from) else None
     carried = Reference(replace(made_from[0], weight=weight), best)
     return replace(state, references=(*(carried,) * reserved, *state.references[fresh]))
 
 
-def _told(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:
-    return messages_for(task, window.texts, preset.prompt_style, preset.aggregator.role, window.beside)
+def _window_messages(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:
+    return messages_for(task, window.texts, preset.prompt_style, preset.aggregator.role, window.reader_notes)
 
 
-def _share(done: int, windows: int) -> float:
+def _end_share(done: int, windows: int) -> float:
     """The share of the run's time by which so many of the windows are done."""
     return PROPOSERS_SHARE + (1 - PROPOSERS_SHARE) * done / windows

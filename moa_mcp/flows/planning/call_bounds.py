@@ -1,6 +1,6 @@
 """Between what and what the calls and rounds of a preset lie, whatever it is asked.
 
-A model that routes is played in every world of a rehearsal. Where the words of the question themselves route,
+A model that routes is played in every scenario of a dry run. Where the words of the question themselves route,
 the preset is played with questions that lead each way; where a gate chooses among slots, also with those first
 that need the fewest calls.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from moa_mcp.domain.model import Task
-from moa_mcp.domain.preset import Aggregator, Nested, Preset, Proposer, Slot
+from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer, Slot
 from moa_mcp.domain.stages import Difficulty, Gate, Take
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.planning.dry_run import Bounds, bounds
@@ -23,7 +23,7 @@ HARD = "Prove it step by step: is 2 + 2 more than 3? Compare both answers. Which
 _ANY = Task(HARD)
 
 
-def reach(preset: Preset, asked: Task = _ANY) -> Bounds:
+def call_bounds(preset: Preset, asked: Task = _ANY) -> Bounds:
     """The bounds over all questions, each asked as `asked` is: for the same output, with the same embeddings.
 
     Raises:
@@ -31,7 +31,7 @@ def reach(preset: Preset, asked: Task = _ANY) -> Bounds:
     """
     tasks = [replace(asked, question=question) for question in (HARD, *_others(preset))]
     shapes = dict.fromkeys((preset, _cheapest_first(preset, asked)))
-    found = [_for(task, shape) for task in tasks for shape in shapes]
+    found = [_bounds_for(task, shape) for task in tasks for shape in shapes]
     return Bounds(
         min(one.least_calls for one in found),
         max(one.most_calls for one in found),
@@ -40,15 +40,15 @@ def reach(preset: Preset, asked: Task = _ANY) -> Bounds:
     )
 
 
-def ends_early(found: Bounds, most_calls: int | None) -> tuple[str, ...]:
+def early_end_note(found: Bounds, most_calls: int | None) -> tuple[str, ...]:
     """What to know before a run whose limit is `most_calls` (None: there is none): a note, if it may end there."""
     if most_calls is None or found.most_calls <= most_calls:
         return ()
-    told = f"if models fail or answer out of form, a run may come to {found.most_calls} calls, and the limit is "
-    return (f"{told}{most_calls}: there it ends, with the best it has by then",)
+    note = f"if models fail or answer out of form, a run may come to {found.most_calls} calls, and the limit is "
+    return (f"{note}{most_calls}: there it ends, with the best it has by then",)
 
 
-def _for(task: Task, preset: Preset) -> Bounds:
+def _bounds_for(task: Task, preset: Preset) -> Bounds:
     return bounds(lambda: mixture(task, preset))
 
 
@@ -60,31 +60,31 @@ def _others(preset: Preset) -> Iterator[str]:
         yield from dict.fromkeys((EASY, *(f"{', '.join(one)}?" for one in skills if one)))
 
 
-def _cheapest_first(preset: Preset, asked: Task) -> Preset:
+def _cheapest_first(preset: Preset, task: Task) -> Preset:
     """The preset with the slots in the order in which a gate would choose them for the fewest calls."""
-    slots = [_inner_cheapest_first(slot, asked) for slot in preset.proposers]
+    slots = [_inner_cheapest_first(slot, task) for slot in preset.proposers]
     if isinstance(preset.route, Gate):
-        slots.sort(key=lambda slot: _calls_of(slot, asked))
+        slots.sort(key=lambda slot: _calls_of(slot, task))
     return preset.model_copy(update={"proposers": tuple(slots)})
 
 
-def _inner_cheapest_first(slot: Slot, asked: Task) -> Slot:
-    if not isinstance(slot, Nested):
+def _inner_cheapest_first(slot: Slot, task: Task) -> Slot:
+    if not isinstance(slot, NestedPreset):
         return slot
-    return slot.model_copy(update={"plan": _cheapest_first(slot.plan, asked)})
+    return slot.model_copy(update={"plan": _cheapest_first(slot.plan, task)})
 
 
-def _calls_of(slot: Slot, asked: Task) -> int:
+def _calls_of(slot: Slot, task: Task) -> int:
     """How few calls one slot alone can come to: one for a model, for a method what a panel of it shows."""
     if isinstance(slot, Proposer):
         return 1
     alone = Preset(proposers=(slot,), aggregator=Aggregator(model="a/a"), conclude=Take(by="take"))
-    return _for(asked, alone).least_calls
+    return _bounds_for(task, alone).least_calls
 
 
 def _plans(preset: Preset) -> Iterator[Preset]:
     """The preset and all that stand in its slots."""
     yield preset
     for slot in preset.proposers:
-        if isinstance(slot, Nested):
+        if isinstance(slot, NestedPreset):
             yield from _plans(slot.plan)

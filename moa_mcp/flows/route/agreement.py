@@ -13,11 +13,17 @@ from typing import TypeAlias
 from moa_mcp.domain.model import Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Agreement
-from moa_mcp.domain.text import clean
-from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.compare.answers import tally
-from moa_mcp.flows.compare.similarity import similarities
-from moa_mcp.flows.route.short_circuit import EASY_SHARE, SAMPLER, outright, question_for, reference_of
+from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.compare.answers import tally_answers
+from moa_mcp.flows.compare.similarity import compare_texts
+from moa_mcp.flows.route.short_circuit import (
+    EASY_SHARE,
+    SAMPLER,
+    answer_directly,
+    messages_for_solo,
+    reference_without_slot,
+)
 from moa_mcp.flows.state import Stage, State
 
 COMPARING_SHARE = 0.3
@@ -32,18 +38,18 @@ def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stag
     """
     calls = tuple(_call(task, preset, spec, number) for number in range(1, spec.samples + 1))
     outcomes = yield Batch(1, calls, until=EASY_SHARE)
-    state = state.noting(*remarks(calls, outcomes))
+    state = state.with_notes(*call_notes(calls, outcomes))
     drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.truncated]
     if not drafts:
         told = {"by": "agreement", "samples": 0, "to": "panel"}
-        return state.noting("no sample of the small model is whole: the panel answers").telling(route=told)
-    opinion = yield from _opinion(task, preset, [clean(draft.text) for draft in drafts], spec)
-    best = reference_of(spec.easy, drafts[opinion.index])
+        return state.with_notes("no sample of the small model is whole: the panel answers").with_facts(route=told)
+    opinion = yield from _opinion(task, preset, [strip_invisible(draft.text) for draft in drafts], spec)
+    best = reference_without_slot(spec.easy, drafts[opinion.index])
     agreed = opinion.share >= spec.agree - 1e-9
     facts = {"by": "agreement", "samples": len(drafts), "agreement": round(opinion.share, 4), **opinion.facts}
-    state = state.noting(*opinion.notes).telling(route={**facts, "to": spec.easy.model if agreed else "panel"})
+    state = state.with_notes(*opinion.notes).with_facts(route={**facts, "to": spec.easy.model if agreed else "panel"})
     if agreed:
-        return outright(task, state, best, "the samples of the small model agree")
+        return answer_directly(task, state, best, "the samples of the small model agree")
     return replace(state, references=(best,))
 
 
@@ -57,14 +63,14 @@ class _Opinion:
     notes: tuple[str, ...] = ()
 
 
-_Opining: TypeAlias = Generator[Batch, Sequence[Outcome], _Opinion]
+_Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], _Opinion]
 
 
-def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) -> _Opining:
-    counted = tally(texts)
+def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) -> _Comparing:
+    counted = tally_answers(texts)
     if not counted.is_open:
         return _Opinion(counted.first, max(counted.votes.values()) / spec.samples, {"of": "answers"})
-    found = yield from similarities(task, preset, texts, layer=1, place="samples", by=COMPARING_SHARE)
+    found = yield from compare_texts(task, preset, texts, layer=1, place="samples", end_share=COMPARING_SHARE)
     alike = [found.matrix[a][b] for a, b in combinations(range(len(texts)), 2)]
     # A lost sample is like nobody: its pairs count as 0.
     pairs = spec.samples * (spec.samples - 1) // 2
@@ -73,5 +79,5 @@ def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) 
 
 
 def _call(task: Task, preset: Preset, spec: Agreement, number: int) -> Call:
-    messages = question_for(task, preset, spec.easy)
-    return call_to(spec.easy, messages, f"1.sample.{number}", SAMPLER, layer=1, slot=number)
+    messages = messages_for_solo(task, preset, spec.easy)
+    return make_call(spec.easy, messages, f"1.sample.{number}", SAMPLER, layer=1, slot=number)

@@ -8,21 +8,27 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Sequence
 
-from moa_mcp.domain.model import Batch, Draft, Likely, Outcome, Task
+from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Difficulty
-from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.route.short_circuit import EASY_SHARE, outright, question_for, reference_of, writer
+from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.route.short_circuit import (
+    EASY_SHARE,
+    answer_directly,
+    messages_for_solo,
+    reference_without_slot,
+    solo_role,
+)
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import Asked, ask, json_object, judge_call
+from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, judge_call
 from moa_mcp.prompts.router import difficulty as told
 
 ROUTERS_SHARE = 0.1
 """How much of a run's time telling the difficulty may take."""
 
-HARDEST = 5
+MAX_DIFFICULTY = 5
 
-_LIKELY = Likely('{"difficulty": 1}', '{"difficulty": 5}')
+_DRY_RUN_REPLIES = DryRunReplies('{"difficulty": 1}', '{"difficulty": 5}')
 _LEVEL = re.compile(
     r"\b(?:difficulty|level|rating)\b[^\d\n]{0,20}([1-5])\b(?![.,]\d)|^\W{0,9}([1-5])\b(?:\s?/\s?5)?\W{0,9}$",
     re.IGNORECASE,
@@ -53,18 +59,20 @@ _SIGNS = {
 def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> Stage:
     """Answer with the easy model below `hard_from`; else, or if that one fails, leave it to the panel."""
     level, facts = yield from _level(task, preset, spec)
-    state = state.telling(route={"by": "difficulty", **facts, "to": "panel"})
+    state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
-        return state.noting(f"the difficulty could not be told ({facts['how']}): the panel answers")
+        return state.with_notes(f"the difficulty could not be told ({facts['how']}): the panel answers")
     if level >= spec.hard_from:
         return state
-    call = call_to(spec.easy, question_for(task, preset, spec.easy), "1.easy", writer(task), layer=1)
+    call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)
     (outcome,) = yield Batch(1, (call,), until=EASY_SHARE)
-    state = state.noting(*remarks((call,), (outcome,)))
+    state = state.with_notes(*call_notes((call,), (outcome,)))
     if not isinstance(outcome, Draft) or outcome.truncated:
-        return state.noting("the question looked easy, but its model gave no whole answer: the panel answers")
-    state = state.telling(route={"by": "difficulty", **facts, "to": spec.easy.model})
-    return outright(task, state, reference_of(spec.easy, outcome), f"of difficulty {level}: one model answers")
+        return state.with_notes("the question looked easy, but its model gave no whole answer: the panel answers")
+    state = state.with_facts(route={"by": "difficulty", **facts, "to": spec.easy.model})
+    return answer_directly(
+        task, state, reference_without_slot(spec.easy, outcome), f"of difficulty {level}: one model answers"
+    )
 
 
 def signs_of_difficulty(question: str) -> list[str]:
@@ -78,11 +86,11 @@ def _level(
 ) -> Generator[Batch, Sequence[Outcome], tuple[int | None, dict[str, object]]]:
     if spec.model is None:
         signs = signs_of_difficulty(task.question[:20_000])
-        level = min(HARDEST, 1 + len(signs))
+        level = min(MAX_DIFFICULTY, 1 + len(signs))
         return level, {"difficulty": level, "how": "by length and form", "signs": signs}
-    call = judge_call(preset, spec.model, told(task), "router", layer=1, likely=_LIKELY)
-    asked: Asked[int] = yield from ask(call, _read, _read_loosely, until=ROUTERS_SHARE)
-    return asked.value, {"difficulty": asked.value, "how": asked.how}
+    call = judge_call(preset, spec.model, told(task), "router", layer=1, dry_run_replies=_DRY_RUN_REPLIES)
+    reply: FormReply[int] = yield from ask_form(call, _read, _read_loosely, until=ROUTERS_SHARE)
+    return reply.value, {"difficulty": reply.value, "how": reply.outcome}
 
 
 def _read(text: str) -> int | None:

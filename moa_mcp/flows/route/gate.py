@@ -14,24 +14,24 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moa_mcp.domain.model import Batch, Likely, Outcome, Task
+from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Gate
 from moa_mcp.domain.text import one_line
-from moa_mcp.flows.candidates import Ballot, ballot
-from moa_mcp.flows.state import Seat, Stage, State
-from moa_mcp.flows.structured_reply import Asked, ask, is_list, is_object, json_object, judge_call
+from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
+from moa_mcp.flows.state import Participant, Stage, State
+from moa_mcp.flows.structured_reply import FormReply, ask_form, is_list, is_object, json_object, judge_call
 from moa_mcp.prompts.router import gate as told
 
 GATES_SHARE = 0.15
 """How much of a run's time the gate may take."""
 
-HIGHEST = 10.0
+MAX_SCORE = 10.0
 
 PER_SKILL = 3.0
 """What a slot scores for each of its skills that the question speaks of."""
 
-LONGEST_INSTRUCTION = 600
+MAX_INSTRUCTION_CHARS = 600
 ANALOGUE = "an analogue of DMoE at the level of whole models, not DMoE, which is a trained network"
 
 
@@ -44,16 +44,18 @@ class Scores:
 
 
 def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
-    """Seat the slots that the question chooses, the heaviest first; the others that may be woken wait in line.
+    """Participant the slots that the question chooses, the heaviest first; the others that may be woken wait in line.
 
     If the gate says nothing usable, all slots take part, as without a gate.
     """
-    scored = yield from _scored(task, preset, state, spec)
-    facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.how}
+    scored = yield from _ask_gate(task, preset, state, spec)
+    facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.outcome}
     if scored.value is None:
-        everyone = state.telling(route={**facts, "chosen": [seat.number for seat in state.seats]})
-        return everyone.noting(f"the gate chose nobody ({scored.how}): all slots take part")
-    return _seated(state, spec, scored.value, facts)
+        everyone = state.with_facts(
+            route={**facts, "chosen": [participant.number for participant in state.participants]}
+        )
+        return everyone.with_notes(f"the gate chose nobody ({scored.outcome}): all slots take part")
+    return _select_participants(state, spec, scored.value, facts)
 
 
 def probabilities(scores: Sequence[float], sharpness: float) -> list[float]:
@@ -63,120 +65,126 @@ def probabilities(scores: Sequence[float], sharpness: float) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-def prefix(shares: Sequence[float], spec: Gate) -> int:
+def count_to_share(shares: Sequence[float], spec: Gate) -> int:
     """How many of `shares`, which fall, it takes to reach `spec.share`, within what the gate allows."""
     reached = 0.0
     count = 0
     while count < len(shares) and reached < spec.share - 1e-9:
         reached += shares[count]
         count += 1
-    return min(max(count, spec.at_least), _most(spec, len(shares)))
+    return min(max(count, spec.at_least), _max_participants(spec, len(shares)))
 
 
-def _seated(state: State, spec: Gate, scored: Scores, facts: Mapping[str, Any]) -> State:
+def _select_participants(state: State, spec: Gate, scored: Scores, facts: Mapping[str, Any]) -> State:
     weights = probabilities(scored.scores, spec.sharpness)
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
-    line = [_told(state.seats[index], scored.instructions[index], weights[index]) for index in order]
-    count = prefix([weights[index] for index in order], spec)
-    chosen, waiting = line[:count], line[count : _most(spec, len(line))]
-    by_slot = {str(seat.number): one_line(seat.instruction) for seat in chosen if seat.instruction}
+    line = [_with_instruction(state.participants[index], scored.instructions[index], weights[index]) for index in order]
+    count = count_to_share([weights[index] for index in order], spec)
+    chosen, reserve = line[:count], line[count : _max_participants(spec, len(line))]
+    by_slot = {
+        str(participant.number): one_line(participant.instruction) for participant in chosen if participant.instruction
+    }
     facts = {
         **facts,
-        "chosen": [seat.number for seat in chosen],
-        "waiting": [seat.number for seat in waiting],
-        "weights": {str(seat.number): round(seat.weight or 0.0, 4) for seat in line},
+        "chosen": [participant.number for participant in chosen],
+        "waiting": [participant.number for participant in reserve],
+        "weights": {str(participant.number): round(participant.weight or 0.0, 4) for participant in line},
         "instructions": by_slot,
     }
-    return replace(state, seats=tuple(chosen), waiting=tuple(waiting)).telling(route=facts)
+    return replace(state, participants=tuple(chosen), reserve=tuple(reserve)).with_facts(route=facts)
 
 
-def _told(seat: Seat, instruction: str, weight: float) -> Seat:
-    return replace(seat.told(instruction), weight=weight)
+def _with_instruction(participant: Participant, instruction: str, weight: float) -> Participant:
+    return replace(participant.with_instruction(instruction), weight=weight)
 
 
-def _most(spec: Gate, slots: int) -> int:
+def _max_participants(spec: Gate, slots: int) -> int:
     return min(spec.at_most or slots, slots)
 
 
-def _scored(task: Task, preset: Preset, state: State, spec: Gate) -> Generator[Batch, Sequence[Outcome], Asked[Scores]]:
+def _ask_gate(
+    task: Task, preset: Preset, state: State, spec: Gate
+) -> Generator[Batch, Sequence[Outcome], FormReply[Scores]]:
     if spec.model is None:
-        return _by_skills(task, state)
-    shown = ballot(task, "gate", [_description(seat) for seat in state.seats])
-    call = judge_call(preset, spec.model, told(task, shown.shown()), "router", layer=1, likely=_likely(shown))
-    return (yield from ask(call, lambda text: _read(shown, text), until=GATES_SHARE))
+        return _score_by_skills(task, state)
+    shown = label_candidates(task, "gate", [_description(participant) for participant in state.participants])
+    call = judge_call(
+        preset, spec.model, told(task, shown.render()), "router", layer=1, dry_run_replies=_dry_run_replies(shown)
+    )
+    return (yield from ask_form(call, lambda text: _read(shown, text), until=GATES_SHARE))
 
 
-def _by_skills(task: Task, state: State) -> Asked[Scores]:
+def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:
     spoken = _words(task.question)
-    fitting = [sum(_speaks_of(spoken, skill) for skill in _skills(seat)) for seat in state.seats]
+    fitting = [sum(_mentions(spoken, skill) for skill in _skills(participant)) for participant in state.participants]
     if not any(fitting):
-        return Asked(None, "no slot has a skill that the question speaks of")
-    scores = tuple(min(HIGHEST, PER_SKILL * count) for count in fitting)
-    return Asked(Scores(scores, ("",) * len(scores)), "by skills")
+        return FormReply(None, "no slot has a skill that the question speaks of")
+    scores = tuple(min(MAX_SCORE, PER_SKILL * count) for count in fitting)
+    return FormReply(Scores(scores, ("",) * len(scores)), "by skills")
 
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.casefold()))
 
 
-def _speaks_of(spoken: frozenset[str], skill: str) -> bool:
+def _mentions(spoken: frozenset[str], skill: str) -> bool:
     """Whether all words of a skill are among the spoken ones, endings aside: "proofs" is in "a proof"."""
     words = _words(skill)
-    return bool(words) and all(any(_alike(word, other) for other in spoken) for word in words)
+    return bool(words) and all(any(_same_stem(word, other) for other in spoken) for word in words)
 
 
-def _alike(word: str, other: str) -> bool:
+def _same_stem(word: str, other: str) -> bool:
     short, long = sorted((word, other), key=len)
     return word == other or (len(short) > 3 and len(long) - len(short) < 4 and long.startswith(short))
 
 
-def _skills(seat: Seat) -> tuple[str, ...]:
-    return getattr(seat.slot, "skills", ())
+def _skills(participant: Participant) -> tuple[str, ...]:
+    return getattr(participant.slot, "skills", ())
 
 
-def _description(seat: Seat) -> str:
+def _description(participant: Participant) -> str:
     """What a gate is told of a slot: its model, and what the preset says it is for."""
-    slot = seat.slot
+    slot = participant.slot
     name = getattr(slot, "model", None) or f"the panel {getattr(slot, 'preset', '')}"
     role = one_line(getattr(slot, "role", None) or "")
     method = getattr(slot, "method", "")
     parts = (f"model: {name}", method and f"method: {method}", role and f"role: {role}")
-    skills = ", ".join(_skills(seat))
+    skills = ", ".join(_skills(participant))
     return "\n".join(part for part in (*parts, skills and f"skills: {skills}") if part)
 
 
-def _read(shown: Ballot, text: str) -> Scores | None:
+def _read(shown: LabelledCandidates, text: str) -> Scores | None:
     """Letters that are not scored have 0; a reply that scores none, or something unknown, is none."""
     reply = json_object(text, "slots")
     entries = _entries(reply["slots"]) if reply else {}
     scores, instructions = [0.0] * len(shown.order), [""] * len(shown.order)
-    for label, said in entries.items():
-        index, score = shown.index(label), _score(said.get("score"))
+    for label, value in entries.items():
+        index, score = shown.index(label), _score(value.get("score"))
         if index is None or score is None:
             return None
         scores[index] = score
-        instructions[index] = one_line(str(said.get("instruction") or ""), LONGEST_INSTRUCTION)
+        instructions[index] = one_line(str(value.get("instruction") or ""), MAX_INSTRUCTION_CHARS)
     return Scores(tuple(scores), tuple(instructions)) if entries else None
 
 
-def _entries(said: Any) -> dict[str, dict[str, Any]]:
+def _entries(value: Any) -> dict[str, dict[str, Any]]:
     """What is said of each letter, whether as {"A": {…}}, {"A": 7} or [{"slot": "A", …}]."""
-    if is_list(said):
-        listed = [one for one in said if is_object(one)]
+    if is_list(value):
+        listed = [one for one in value if is_object(one)]
         return {str(one.get("slot") or one.get("letter") or ""): one for one in listed}
-    if not is_object(said):
+    if not is_object(value):
         return {}
-    return {str(label): one if is_object(one) else {"score": one} for label, one in said.items()}
+    return {str(label): one if is_object(one) else {"score": one} for label, one in value.items()}
 
 
-def _score(said: Any) -> float | None:
+def _score(value: Any) -> float | None:
     """A score within its bounds; a truth value or what is no number is none."""
-    found = re.fullmatch(r"(-?\d{1,9}(?:\.\d{1,20})?)(?:\s?/\s?10)?", str(said).strip())
-    return min(HIGHEST, max(0.0, float(found[1]))) if found else None
+    found = re.fullmatch(r"(-?\d{1,9}(?:\.\d{1,20})?)(?:\s?/\s?10)?", str(value).strip())
+    return min(MAX_SCORE, max(0.0, float(found[1]))) if found else None
 
 
-def _likely(shown: Ballot) -> Likely:
+def _dry_run_replies(shown: LabelledCandidates) -> DryRunReplies:
     """Of two gates, the one that is sure of the first slot, and the one that makes no difference."""
-    sure = {label: {"score": 0 if index else HIGHEST} for label, index in shown.mapping.items()}
+    sure = {label: {"score": 0 if index else MAX_SCORE} for label, index in shown.mapping.items()}
     alike = {label: {"score": 5} for label in shown.letters}
-    return Likely(least=json.dumps({"slots": sure}), most=json.dumps({"slots": alike}))
+    return DryRunReplies(least=json.dumps({"slots": sure}), most=json.dumps({"slots": alike}))

@@ -9,102 +9,106 @@ from typing import TypeAlias
 from moa_mcp.domain.model import Batch, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Gate
-from moa_mcp.flows.calls import remarks, until
-from moa_mcp.flows.compare.similarity import Comparing, Likeness, similarities
-from moa_mcp.flows.route.short_circuit import outright
-from moa_mcp.flows.stages.draft_warnings import LONG_ENOUGH
-from moa_mcp.flows.state import Reference, State, is_weighed
+from moa_mcp.flows.calls import call_notes, layer_deadline_share
+from moa_mcp.flows.compare.similarity import Comparing, Similarities, compare_texts
+from moa_mcp.flows.route.short_circuit import answer_directly
+from moa_mcp.flows.stages.draft_warnings import MIN_COMPARED_CHARS
+from moa_mcp.flows.state import Reference, State, has_weights
 
 Proposals: TypeAlias = Callable[[Task, Preset, State], Batch]
 """Makes the batch of one layer; handed down by the panel, which imports this."""
 
-Woken: TypeAlias = Generator[Batch, Sequence[Outcome], tuple[State, tuple[Reference, ...]]]
+Replacing: TypeAlias = Generator[Batch, Sequence[Outcome], tuple[State, tuple[Reference, ...]]]
 
-WAKING_SHARE = 0.1
+REPLACEMENT_SHARE = 0.1
 """How much of a run's time, behind their layer's own, all that are woken have together."""
 
 
-def wake(task: Task, preset: Preset, state: State, drafted: tuple[Reference, ...], proposals: Proposals) -> Woken:
+def replace_duplicates(
+    task: Task, preset: Preset, state: State, drafts: tuple[Reference, ...], proposals: Proposals
+) -> Replacing:
     """Of the first layer's drafts, leave out each that is nearly a heavier one, and wake another slot for it.
 
     One slot is woken at a time, and also where nobody wrote a draft. The only draft of a gate that chose one
     slot alone is the answer. Without a gate, or behind the first layer, nothing happens.
     """
-    if not isinstance(preset.route, Gate) or state.layer != 1 or not is_weighed(state.seats):
-        return state, drafted
-    woken = 0
+    if not isinstance(preset.route, Gate) or state.layer != 1 or not has_weights(state.participants):
+        return state, drafts
+    replaced = 0
     while True:
-        likeness = yield from _likeness(task, preset, drafted, woken)
-        copies = _copies(drafted, likeness, preset.route.near_copy)
-        state, drafted = _without(_comparing(state, likeness), drafted, copies)
-        enough = len(drafted) >= min(preset.min_drafts, len(state.seats))
-        if not state.waiting or (enough and not copies):
+        similarities = yield from _similarities(task, preset, drafts, replaced)
+        copies = _duplicates(drafts, similarities, preset.route.near_copy)
+        state, drafts = _remove_duplicates(_comparing(state, similarities), drafts, copies)
+        enough = len(drafts) >= min(preset.min_drafts, len(state.participants))
+        if not state.reserve or (enough and not copies):
             break
-        woken += 1
-        state, more = yield from _next(task, preset, state, proposals, woken)
-        drafted = (*drafted, *more)
-    if len(state.seats) == len(drafted) == 1 and woken == 0 and not copies and not drafted[0].draft.truncated:
-        state = outright(task, state, drafted[0], "the gate chose one slot alone")
-    return state, drafted
+        replaced += 1
+        state, more = yield from _ask_next(task, preset, state, proposals, replaced)
+        drafts = (*drafts, *more)
+    if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.truncated:
+        state = answer_directly(task, state, drafts[0], "the gate chose one slot alone")
+    return state, drafts
 
 
-def _next(task: Task, preset: Preset, state: State, proposals: Proposals, woken: int) -> Woken:
+def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, replaced: int) -> Replacing:
     """Ask the first that waits in line."""
-    seat, *waiting = state.waiting
-    share = _last(preset) - WAKING_SHARE / (woken + 1)
-    batch = replace(proposals(task, preset, replace(state, seats=(seat,))), until=share)
+    participant, *reserve = state.reserve
+    share = _last(preset) - REPLACEMENT_SHARE / (replaced + 1)
+    batch = replace(proposals(task, preset, replace(state, participants=(participant,))), until=share)
     (outcome,) = yield batch
-    state = replace(state, seats=(*state.seats, seat), waiting=tuple(waiting))
-    route = {**state.facts["route"], "woken": [*state.facts["route"].get("woken", ()), seat.number]}
-    state = state.noting(*remarks(batch.asked, (outcome,))).telling(route=route)
-    return state, (Reference(seat, outcome),) if isinstance(outcome, Draft) else ()
+    state = replace(state, participants=(*state.participants, participant), reserve=tuple(reserve))
+    route = {**state.facts["route"], "woken": [*state.facts["route"].get("woken", ()), participant.number]}
+    state = state.with_notes(*call_notes(batch.all_calls, (outcome,))).with_facts(route=route)
+    return state, (Reference(participant, outcome),) if isinstance(outcome, Draft) else ()
 
 
-def _likeness(task: Task, preset: Preset, drafted: Sequence[Reference], woken: int) -> Comparing:
+def _similarities(task: Task, preset: Preset, drafted: Sequence[Reference], replaced: int) -> Comparing:
     texts = [one.text for one in drafted]
-    return (yield from similarities(task, preset, texts, layer=1, place=f"copies.{woken}", by=_last(preset)))
+    return (yield from compare_texts(task, preset, texts, layer=1, place=f"copies.{replaced}", end_share=_last(preset)))
 
 
-def _comparing(state: State, likeness: Likeness) -> State:
+def _comparing(state: State, similarities: Similarities) -> State:
     """Tell by what drafts were compared, once however often they were."""
-    told = state.telling(route={**state.facts["route"], **likeness.facts})
-    return told.noting(*(note for note in likeness.notes if note not in state.notes))
+    noted = state.with_facts(route={**state.facts["route"], **similarities.facts})
+    return noted.with_notes(*(note for note in similarities.notes if note not in state.notes))
 
 
-def _copies(drafted: Sequence[Reference], likeness: Likeness, near_copy: float) -> dict[int, int]:
-    """The numbers of the seats whose drafts are nearly those of heavier ones, and the numbers of these.
+def _duplicates(drafted: Sequence[Reference], similarities: Similarities, near_copy: float) -> dict[int, int]:
+    """The numbers of the participants whose drafts are nearly those of heavier ones, and the numbers of these.
 
     Short drafts are no copies: that several write "42" is not repetition but agreement.
     """
     copies: dict[int, int] = {}
     for index, one in enumerate(drafted):
         heavier = (
-            other.seat.number
+            other.participant.number
             for place, other in enumerate(drafted[:index])
-            if other.seat.number not in copies
-            and min(len(one.text), len(other.text)) >= LONG_ENOUGH
-            and likeness.matrix[index][place] >= near_copy
+            if other.participant.number not in copies
+            and min(len(one.text), len(other.text)) >= MIN_COMPARED_CHARS
+            and similarities.matrix[index][place] >= near_copy
         )
         if (original := next(heavier, None)) is not None:
-            copies[one.seat.number] = original
+            copies[one.participant.number] = original
     return copies
 
 
-def _without(
+def _remove_duplicates(
     state: State, drafted: tuple[Reference, ...], copies: Mapping[int, int]
 ) -> tuple[State, tuple[Reference, ...]]:
-    """Take the seats of near-copies out of the panel; their drafts are told of and not passed on."""
+    """Take the participants of near-copies out of the panel; their drafts are told of and not passed on."""
     if not copies:
         return state, drafted
     route = state.facts["route"]
-    told = {str(number): original for number, original in copies.items()}
-    state = state.telling(route={**route, "copies": {**route.get("copies", {}), **told}})
+    copied = {str(number): original for number, original in copies.items()}
+    state = state.with_facts(route={**route, "copies": {**route.get("copies", {}), **copied}})
     for number, original in copies.items():
-        state = state.noting(f"the draft of slot {number} is nearly that of slot {original} and was left out")
-    seats = tuple(seat for seat in state.seats if seat.number not in copies)
-    return replace(state, seats=seats), tuple(one for one in drafted if one.seat.number not in copies)
+        state = state.with_notes(f"the draft of slot {number} is nearly that of slot {original} and was left out")
+    participants = tuple(participant for participant in state.participants if participant.number not in copies)
+    return replace(state, participants=participants), tuple(
+        one for one in drafted if one.participant.number not in copies
+    )
 
 
 def _last(preset: Preset) -> float:
     """The share of the run's time by which the last that was woken is done."""
-    return until(1, preset.layers - 1) + WAKING_SHARE
+    return layer_deadline_share(1, preset.layers - 1) + REPLACEMENT_SHARE

@@ -12,19 +12,23 @@ from dataclasses import replace
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ClusterScreen
-from moa_mcp.flows.compare.clustering import FEWEST, Parting, told_apart
+from moa_mcp.flows.compare.clustering import MIN_TEXTS, TwoClusters, cluster_drafts
 from moa_mcp.flows.state import Stage, State
 
 
-def clustered(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
+def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
     """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
-    if len(state.references) < FEWEST:
-        return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"})
-    told = yield from told_apart(task, preset, state.texts, layer=state.layer, place="screen", margin=spec.margin)
-    return _kept(state.noting(*told.notes), told.groups, told.facts)
+    if len(state.references) < MIN_TEXTS:
+        return state.with_log_entry(
+            "screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
+        )
+    clusters = yield from cluster_drafts(
+        task, preset, state.texts, layer=state.layer, place="screen", margin=spec.margin
+    )
+    return _keep(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
 
 
-def _kept(state: State, groups: Parting, how: Mapping[str, str]) -> State:
+def _keep(state: State, groups: TwoClusters, how: Mapping[str, str]) -> State:
     entry = {
         "layer": state.layer,
         "kept": [state.numbers[index] for index in groups.kept],
@@ -35,15 +39,15 @@ def _kept(state: State, groups: Parting, how: Mapping[str, str]) -> State:
         **how,
     }
     kept = tuple(state.references[index] for index in groups.kept)
-    return replace(state, references=kept).noting(*_notes(state, groups)).logging("screen", entry)
+    return replace(state, references=kept).with_notes(*_notes(state, groups)).with_log_entry("screen", entry)
 
 
-def _notes(state: State, groups: Parting) -> list[str]:
+def _notes(state: State, groups: TwoClusters) -> list[str]:
     names = [", ".join(str(state.numbers[index]) for index in group) for group in (groups.larger, groups.smaller)]
     if groups.tied:
         halves = " and ".join(f"slots {name}" for name in names)
         return [f"the drafts of layer {state.layer} fall into two groups of one size, {halves}: all were kept"]
-    if not groups.apart:
+    if not groups.are_apart:
         return []
     slots = f"slots {names[1]} were" if len(groups.smaller) > 1 else f"slot {names[1]} was"
     return [f"in layer {state.layer} {slots} set aside: what is said there stands apart from the others"]

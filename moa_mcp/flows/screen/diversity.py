@@ -8,16 +8,16 @@ from statistics import fmean
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import DiverseScreen
-from moa_mcp.flows.compare.similarity import Matrix, similarities
+from moa_mcp.flows.compare.similarity import Matrix, compare_texts
 from moa_mcp.flows.state import Stage, State
 
 
-def diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:
+def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:
     """Keep the `keep` drafts that differ most, in the order of their slots; with no more than that, all."""
     if spec.keep >= len(state.references):
-        return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
-    found = yield from similarities(task, preset, state.texts, layer=state.layer, place="screen")
-    kept = greedy(found.matrix, spec.keep)
+        return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
+    found = yield from compare_texts(task, preset, state.texts, layer=state.layer, place="screen")
+    kept = select_diverse(found.matrix, spec.keep)
     entry = {
         "layer": state.layer,
         "kept": [state.numbers[index] for index in kept],
@@ -25,10 +25,10 @@ def diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> St
         **found.facts,
     }
     references = tuple(state.references[index] for index in kept)
-    return replace(state, references=references).noting(*found.notes).logging("screen", entry)
+    return replace(state, references=references).with_notes(*found.notes).with_log_entry("screen", entry)
 
 
-def greedy(matrix: Matrix, keep: int) -> list[int]:
+def select_diverse(matrix: Matrix, keep: int) -> list[int]:
     """The indices of `keep` texts, in order: first the one least like all, then always the least like any chosen.
 
     Of equal ones the lowest index is taken. `keep` is at least 1; more than there are texts keeps all.

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import JudgedScreen
-from moa_mcp.flows.calls import until
-from moa_mcp.flows.candidates import Ballot, ballot
+from moa_mcp.flows.calls import layer_deadline_share
+from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import Asked, ask, json_object, judge_call, reason
+from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import moderator
 
 MODERATORS_SHARE = 0.05
@@ -27,7 +27,7 @@ class Verdict:
     reason: str = ""
 
 
-def judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) -> Stage:
+def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) -> Stage:
     """Keep the drafts that the moderator names, end the layers if it says so; an unusable verdict keeps all.
 
     It is not asked where nothing depends on it: all are kept anyway, and there is no later layer to spare.
@@ -35,56 +35,61 @@ def judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) -> Stag
     keep = min(spec.keep, len(state.references))
     may_stop = spec.may_stop and state.layer < preset.layers - 1
     if keep == len(state.references) and not may_stop:
-        return state.logging("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
-    shown = ballot(task, f"screen/{state.layer}", state.texts)
-    messages = moderator(task, shown.shown(), keep, may_stop=may_stop)
+        return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
+    shown = label_candidates(task, f"screen/{state.layer}", state.texts)
+    messages = moderator(task, shown.render(), keep, may_stop=may_stop)
     call = judge_call(
-        preset, spec.model, messages, "moderator", layer=state.layer, likely=_likely(shown.letters[:keep])
+        preset,
+        spec.model,
+        messages,
+        "moderator",
+        layer=state.layer,
+        dry_run_replies=_dry_run_replies(shown.letters[:keep]),
     )
-    asked = yield from ask(
+    reply = yield from ask_form(
         call,
         lambda text: _read(shown, keep, text),
         lambda text: _read_loosely(shown, keep, text),
-        until=until(state.layer, preset.layers - 1) + MODERATORS_SHARE,
+        until=layer_deadline_share(state.layer, preset.layers - 1) + MODERATORS_SHARE,
     )
-    return _obeyed(state, shown, asked, may_stop=may_stop)
+    return _apply_verdict(state, shown, reply, may_stop=may_stop)
 
 
-def _obeyed(state: State, shown: Ballot, asked: Asked[Verdict], *, may_stop: bool) -> State:
-    verdict = asked.value or Verdict(frozenset(shown.order))
+def _apply_verdict(state: State, shown: LabelledCandidates, reply: FormReply[Verdict], *, may_stop: bool) -> State:
+    verdict = reply.value or Verdict(frozenset(shown.order))
     kept = tuple(one for index, one in enumerate(state.references) if index in verdict.kept)
     ends = may_stop and verdict.ends
     entry = {
         "layer": state.layer,
-        "kept": [one.seat.number for one in kept],
+        "kept": [one.participant.number for one in kept],
         "dropped": [number for index, number in enumerate(state.numbers) if index not in verdict.kept],
         "ended": ends,
         "why": verdict.reason,
-        "how": asked.how,
-        "letters": shown.naming(state.numbers),
+        "how": reply.outcome,
+        "letters": shown.by_letter(state.numbers),
     }
-    if asked.value is None:
-        state = state.noting(f"the moderator of layer {state.layer} kept all drafts: {asked.how}")
+    if reply.value is None:
+        state = state.with_notes(f"the moderator of layer {state.layer} kept all drafts: {reply.outcome}")
     if ends:
-        state = replace(state, ended=f"the moderator saw consensus in layer {state.layer}")
-    return replace(state, references=kept).logging("screen", entry)
+        state = replace(state, stop_reason=f"the moderator saw consensus in layer {state.layer}")
+    return replace(state, references=kept).with_log_entry("screen", entry)
 
 
-def _read(shown: Ballot, keep: int, text: str) -> Verdict | None:
+def _read(shown: LabelledCandidates, keep: int, text: str) -> Verdict | None:
     """Of too many letters the first count; too few, or one that means no draft, are no verdict."""
     reply = json_object(text, "keep")
-    kept = shown.listed(reply["keep"]) if reply else None
+    kept = shown.indices(reply["keep"]) if reply else None
     if reply is None or kept is None or len(kept) < keep:
         return None
     ends = str(reply.get("end", False)).strip().lower() in ("true", "yes")
-    return Verdict(frozenset(kept[:keep]), ends, reason(reply))
+    return Verdict(frozenset(kept[:keep]), ends, reason_of(reply))
 
 
-def _read_loosely(shown: Ballot, keep: int, text: str) -> Verdict | None:
-    kept = frozenset(shown.mentioned(text))
+def _read_loosely(shown: LabelledCandidates, keep: int, text: str) -> Verdict | None:
+    kept = frozenset(shown.find_mentions(text))
     return Verdict(kept) if len(kept) == keep else None
 
 
-def _likely(letters: tuple[str, ...]) -> Likely:
+def _dry_run_replies(letters: tuple[str, ...]) -> DryRunReplies:
     ends, goes_on = (json.dumps({"keep": letters, "end": end}) for end in (True, False))
-    return Likely(least=ends, most=goes_on)
+    return DryRunReplies(least=ends, most=goes_on)

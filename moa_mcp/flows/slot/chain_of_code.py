@@ -14,31 +14,31 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from moa_mcp.domain.errors import RunFailed
-from moa_mcp.domain.fields import Sampling
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import ChainOfCode
-from moa_mcp.domain.statements import constants, statements
-from moa_mcp.domain.text import clean
-from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.slot.execution import Machine, Ran
+from moa_mcp.domain.statements import constant_values, split_statements
+from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.slot.execution import Execution, SandboxSession
 from moa_mcp.flows.state import State
-from moa_mcp.flows.structured_reply import Read, ask, is_object, json_object
+from moa_mcp.flows.structured_reply import ReadForm, ask_form, is_object, json_object
 from moa_mcp.prompts import solver as solver_prompts
 
 RUNNING_SHARE = 0.8
 """Of the time of its place, what the program and its emulation may use; the rest is for the words."""
 
 REPAIRS = 2
-LONGEST_PROGRAM = 20_000
+MAX_PROGRAM_CHARS = 20_000
 """Characters; a longer one is no short program, and is emulated instead of run."""
-LONGEST_VALUE = 2_000
+MAX_VALUE_CHARS = 2_000
 
 _FENCED = re.compile(
     r"```[ \t]*(?:(?:python|py)[ \t]*)?\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
 )
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
-_VALUE = Likely('{"value": true}', '{"value": true}')
-_SETS = Likely('{"set": {}}', '{"set": {}}')
+_VALUE = DryRunReplies('{"value": true}', '{"value": true}')
+_SETS = DryRunReplies('{"set": {}}', '{"set": {}}')
 
 _Found = Generator[Batch, Sequence[Outcome], str | None]
 
@@ -78,23 +78,23 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     Raises:
         RunFailed: there is no program, or nobody could say what it comes to.
     """
-    messages = solver_prompts.asked(task, spec, state.texts, state.extra)
-    call = call_to(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
+    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
+    call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
     if isinstance(outcome, Failure):
-        raise RunFailed("Nobody wrote a program:", remarks((call,), (outcome,)))
-    code = program_in(clean(outcome.text))
+        raise RunFailed("Nobody wrote a program:", call_notes((call,), (outcome,)))
+    code = extract_program(strip_invisible(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
         return Answer(outcome.text, outcome.cut, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
     chain = _Chain(task, spec, code, spec.emulations)
-    result = yield from (_interwoven(chain) if spec.mode == "interweave" else _whole(chain))
+    result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:
         raise RunFailed("The program came to no result:", chain.notes)
-    return (yield from _worded(chain, messages, result))
+    return (yield from _write_reply(chain, messages, result))
 
 
-def program_in(text: str) -> str | None:
+def extract_program(text: str) -> str | None:
     """The program in a reply: its last fenced block, or all of it if it sets `answer`; None without one."""
     blocks: list[str] = [block.strip() for block in _FENCED.findall(text)]
     if any(blocks):
@@ -102,122 +102,126 @@ def program_in(text: str) -> str | None:
     return text.strip() if _BARE.search(text) else None
 
 
-def _interwoven(chain: _Chain) -> _Found:
-    machine = Machine(chain.spec.steps, pauses=True, until=RUNNING_SHARE)
-    ran = Ran(error="the program is too long to be run")
-    if len(chain.program) <= LONGEST_PROGRAM:
-        ran = yield from machine.start(chain.program)
+def _run_with_emulation(chain: _Chain) -> _Found:
+    session = SandboxSession(chain.spec.steps, pauses=True, until=RUNNING_SHARE)
+    ran = Execution(error="the program is too long to be run")
+    if len(chain.program) <= MAX_PROGRAM_CHARS:
+        ran = yield from session.start(chain.program)
     if ran.status == "lost":
-        return (yield from _by_hand(chain, ran))
-    while ran.status in ("paused", "error") and chain.left > 1 and machine.steps > 0:
+        return (yield from _emulate_each_statement(chain, ran))
+    while ran.status in ("paused", "error") and chain.left > 1 and session.steps > 0:
         if ran.status == "error" and not ran.statement:
             break  # not a statement failed, but the program as such, or its end
-        emulate = _called if ran.status == "paused" else _set
-        said = yield from emulate(chain, ran)
-        if said is None:
+        emulate = _emulate_call if ran.status == "paused" else _emulate_statement
+        value = yield from emulate(chain, ran)
+        if value is None:
             break
-        step = machine.resume if ran.status == "paused" else machine.skip
-        ran = yield from step(chain.program, ran, said["value"])
-    return ran.answer if ran.status == "done" else (yield from _imagined(chain, ran))
+        step = session.resume if ran.status == "paused" else session.skip
+        ran = yield from step(chain.program, ran, value["value"])
+    return ran.answer if ran.status == "done" else (yield from _emulate_program(chain, ran))
 
 
-def _by_hand(chain: _Chain, lost: Ran) -> _Found:
+def _emulate_each_statement(chain: _Chain, failed: Execution) -> _Found:
     """Let the model emulate one statement after the other, where nothing can be run; plain values need no model."""
     variables: dict[str, Any] = {}
-    for statement in _parts(chain):
-        sets = constants(statement)
+    for statement in _program_statements(chain):
+        sets = constant_values(statement)
         if sets is None:
-            told = replace(lost, statement=statement, variables=_listed(variables))
-            said = (yield from _set(chain, told)) if chain.left > 1 else None
-            if said is None:
-                return (yield from _imagined(chain, lost))
-            sets = said["value"]
+            noted = replace(failed, statement=statement, variables=_format_variables(variables))
+            value = (yield from _emulate_statement(chain, noted)) if chain.left > 1 else None
+            if value is None:
+                return (yield from _emulate_program(chain, failed))
+            sets = value["value"]
         variables |= sets
     if "answer" not in variables:
-        return (yield from _imagined(chain, lost))
-    chain.make_up(f"the model emulated every statement: {lost.error}", "worked out by a model, line by line")
+        return (yield from _emulate_program(chain, failed))
+    chain.make_up(f"the model emulated every statement: {failed.error}", "worked out by a model, line by line")
     return _plain(variables["answer"])
 
 
-def _parts(chain: _Chain) -> list[str]:
+def _program_statements(chain: _Chain) -> list[str]:
     """The statements of the program; none if it is no program, or has more than it may have steps."""
     try:
-        parts = statements(chain.program)
+        parts = split_statements(chain.program)
     except ValueError:
         return []
     return parts if len(parts) <= chain.spec.steps else []
 
 
-def _listed(variables: Mapping[str, Any]) -> str:
+def _format_variables(variables: Mapping[str, Any]) -> str:
     """Variables as an emulator is shown them, one per line."""
-    return "\n".join(f"{name} = {repr(value)[:LONGEST_VALUE]}" for name, value in variables.items())
+    return "\n".join(f"{name} = {repr(value)[:MAX_VALUE_CHARS]}" for name, value in variables.items())
 
 
-def _whole(chain: _Chain) -> _Found:
-    machine = Machine(chain.spec.steps, pauses=False, until=RUNNING_SHARE)
-    ran = yield from machine.start(chain.program)
+def _run_or_emulate(chain: _Chain) -> _Found:
+    session = SandboxSession(chain.spec.steps, pauses=False, until=RUNNING_SHARE)
+    ran = yield from session.start(chain.program)
     while ran.status == "error" and chain.repairs < REPAIRS:
         chain.repairs += 1
         identity = f"repair.{chain.repairs}"
-        messages = solver_prompts.repair(chain.task, chain.program, ran.error)
-        call = call_to(_exact(chain.spec), messages, identity, "repairer", layer=1)
+        messages = solver_prompts.repair_program(chain.task, chain.program, ran.error)
+        call = make_call(_exact(chain.spec), messages, identity, "repairer", layer=1)
         (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
-        code = program_in(clean(outcome.text)) if isinstance(outcome, Draft) else None
+        code = extract_program(strip_invisible(outcome.text)) if isinstance(outcome, Draft) else None
         if code is None:
             break
         chain.program = code
-        machine.steps = chain.spec.steps
-        ran = yield from machine.start(code)
-    return ran.answer if ran.status == "done" else (yield from _imagined(chain, ran))
+        session.steps = chain.spec.steps
+        ran = yield from session.start(code)
+    return ran.answer if ran.status == "done" else (yield from _emulate_program(chain, ran))
 
 
 _Said = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
 
 
-def _called(chain: _Chain, ran: Ran) -> _Said:
+def _emulate_call(chain: _Chain, ran: Execution) -> _Said:
     """What the model says an undefined function or name gives."""
     messages = solver_prompts.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
-    return (yield from _emulated(chain, messages, ran.wanted, _read_value, _VALUE))
+    return (yield from _ask_emulator(chain, messages, ran.wanted, _read_value, _VALUE))
 
 
-def _set(chain: _Chain, ran: Ran) -> _Said:
+def _emulate_statement(chain: _Chain, ran: Execution) -> _Said:
     """Which variables the model says a failed statement would have set."""
     messages = solver_prompts.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
-    return (yield from _emulated(chain, messages, ran.statement, _read_sets, _SETS))
+    return (yield from _ask_emulator(chain, messages, ran.statement, _read_sets, _SETS))
 
 
-def _imagined(chain: _Chain, ran: Ran) -> _Found:
+def _emulate_program(chain: _Chain, ran: Execution) -> _Found:
     """What the model says the whole program comes to: the last resort."""
     why = ran.error or "it did not come to its end in the sandbox"
     chain.make_up(f"the model emulated the whole program: {why}", "worked out by a model")
     messages = solver_prompts.emulate_program(chain.task, chain.program)
-    said = yield from _emulated(chain, messages, "the whole program", _read_value, _VALUE)
-    return None if said is None else _plain(said["value"])
+    value = yield from _ask_emulator(chain, messages, "the whole program", _read_value, _VALUE)
+    return None if value is None else _plain(value["value"])
 
 
-def _emulated(
-    chain: _Chain, messages: Sequence[Message], what: str, read: Read[dict[str, Any]], likely: Likely
+def _ask_emulator(
+    chain: _Chain,
+    messages: Sequence[Message],
+    what: str,
+    read: ReadForm[dict[str, Any]],
+    dry_run_replies: DryRunReplies,
 ) -> _Said:
     chain.left -= 1
     chain.emulated.append(what.splitlines()[0][:80] if what else "")
     identity = f"emulate.{len(chain.emulated)}"
-    call: Call = call_to(_exact(chain.spec), messages, identity, "emulator", layer=1, likely=likely)
-    asked = yield from ask(call, read, until=RUNNING_SHARE)
-    if asked.value is None:
-        chain.notes.append(f"emulation {len(chain.emulated)} gave nothing: {asked.how}")
-    return asked.value
+    call: Call = make_call(_exact(chain.spec), messages, identity, "emulator", layer=1, dry_run_replies=dry_run_replies)
+    reply = yield from ask_form(call, read, until=RUNNING_SHARE)
+    if reply.value is None:
+        chain.notes.append(f"emulation {len(chain.emulated)} gave nothing: {reply.outcome}")
+    return reply.value
 
 
-def _worded(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
+def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
     """The reply that rests on the result, marked with where that came from."""
-    told = solver_prompts.word(chain.task, messages, chain.program, result)
-    call = call_to(chain.spec, told, "words", "writer", layer=1)
+    noted = solver_prompts.write_reply(chain.task, messages, chain.program, result)
+    call = make_call(chain.spec, noted, "words", "writer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=0.95)
     source = chain.source
     if chain.emulated and not chain.made_up:
         source += ", with steps that a model emulated"
     text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
-    chain.notes.extend(remarks((call,), (outcome,)))
+    chain.notes.extend(call_notes((call,), (outcome,)))
     return Answer(
         f"{text}Result: {result} ({source}).",
         chain.made_up,
@@ -226,9 +230,9 @@ def _worded(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
     )
 
 
-def _exact(spec: ChainOfCode) -> Sampling:
+def _exact(spec: ChainOfCode) -> ModelSettings:
     """The model as an interpreter: without a role, and without chance."""
-    return Sampling(
+    return ModelSettings(
         model=spec.model,
         temperature=0.0,
         max_tokens=spec.max_tokens,

@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from moa_mcp.domain.model import Batch, Call, Draft, Likely, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Message, Outcome
 from moa_mcp.flows.structured_reply import json_object
 
 SANDBOX = "sandbox/monty"
@@ -21,7 +21,7 @@ _PAUSED = '{"status": "paused", "wanted": "step()", "state": "", "snapshot": ""}
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class Execution:
     """How far a program came.
 
     `done`: its `answer` is there. `paused`: it waits for the value of `wanted`; `snapshot` is where. `error`:
@@ -41,20 +41,20 @@ class Ran:
     error: str = ""
 
     @classmethod
-    def read(cls, outcome: Outcome) -> Ran:
+    def read(cls, outcome: Outcome) -> Execution:
         """What a code call came to; one that failed is lost."""
         if not isinstance(outcome, Draft):
             return cls(error=str(outcome))
-        told = json_object(outcome.text, "status") or {"error": "the sandbox told nothing"}
+        report = json_object(outcome.text, "status") or {"error": "the sandbox told nothing"}
         known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in told.items() if key in known})
+        return cls(**{key: value for key, value in report.items() if key in known})
 
 
-Running = Generator[Batch, Sequence[Outcome], Ran]
+Running = Generator[Batch, Sequence[Outcome], Execution]
 
 
 @dataclass(slots=True)
-class Machine:
+class SandboxSession:
     """The sandbox as one flow uses it: numbers its calls and bounds the steps of the whole program.
 
     `pauses`: an undefined function or name is asked for instead of being an error.
@@ -69,22 +69,22 @@ class Machine:
         """Run a program from its beginning."""
         return (yield from self._run({"program": program}))
 
-    def resume(self, program: str, ran: Ran, value: Any) -> Running:
+    def resume(self, program: str, ran: Execution, value: Any) -> Running:
         """Go on where `ran` paused, with the value that it waits for."""
-        told = {"at": ran.at, "state": ran.state, "snapshot": ran.snapshot, "value": value}
-        return (yield from self._run({"program": program, **told}))
+        noted = {"at": ran.at, "state": ran.state, "snapshot": ran.snapshot, "value": value}
+        return (yield from self._run({"program": program, **noted}))
 
-    def skip(self, program: str, ran: Ran, variables: Mapping[str, Any]) -> Running:
+    def skip(self, program: str, ran: Execution, variables: Mapping[str, Any]) -> Running:
         """Go on behind the statement that failed, with the variables that it would have set."""
         return (yield from self._run({"program": program, "at": ran.at + 1, "state": ran.state, "set": variables}))
 
-    def _run(self, told: Mapping[str, Any]) -> Running:
+    def _run(self, extra: Mapping[str, Any]) -> Running:
         self.calls += 1
-        request = json.dumps({**told, "steps": self.steps, "pauses": self.pauses})
+        request = json.dumps({**extra, "steps": self.steps, "pauses": self.pauses})
         messages = (Message("user", request),)
-        likely = Likely(_DONE, _PAUSED if self.pauses else '{"status": "error", "error": "it failed"}')
-        call = Call(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages, kind="code", likely=likely)
+        example = DryRunReplies(_DONE, _PAUSED if self.pauses else '{"status": "error", "error": "it failed"}')
+        call = Call(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages, kind="code", dry_run_replies=example)
         (outcome,) = yield Batch(1, (call,), until=self.until)
-        ran = Ran.read(outcome)
+        ran = Execution.read(outcome)
         self.steps = max(0, self.steps - ran.steps)
         return ran

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.fields import Sampling
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Likely, Message, Outcome, Task
+from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import TreeSearch
-from moa_mcp.flows.calls import call_to, remarks
-from moa_mcp.flows.candidates import ballot
-from moa_mcp.flows.compare.scoring import HIGHEST, read_score, read_score_loosely
+from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.candidates import label_candidates
+from moa_mcp.flows.compare.scoring import MAX_SCORE, read_score, read_score_loosely
 from moa_mcp.flows.state import State
-from moa_mcp.flows.structured_reply import Asked, ask, json_object, reason
+from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, reason_of
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.prompts import solver as solver_prompts
 
@@ -32,7 +32,7 @@ GOOD_ENOUGH = 0.95
 SEARCH_SHARE = 0.95
 """Of the time of its place, what the search may use: what it has found by then must still be handed in."""
 
-_LIKELY = Likely('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')
+_DRY_RUN_REPLIES = DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +75,7 @@ class _Search:
             return False
         return len(node.below) < self.spec.width or any(map(self.room, node.below))
 
-    def promising(self) -> _Node:
+    def select_node(self) -> _Node:
         """The node to refine next: down from the root, by upper confidence bounds, to where there is room."""
         node = self.nodes[0]
         while len(node.below) >= self.spec.width:
@@ -91,7 +91,7 @@ class _Search:
         return max(self.nodes, key=lambda node: (-1 if node.value is None else node.value, node.visits))
 
     @property
-    def good(self) -> int:
+    def is_good_enough(self) -> int:
         return sum(node.value is not None and node.value >= GOOD_ENOUGH for node in self.nodes)
 
     def facts(self) -> dict[str, Any]:
@@ -115,15 +115,15 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     Raises:
         RunFailed: there is not even a first reply.
     """
-    messages = solver_prompts.asked(task, spec, state.texts, state.extra)
+    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     search = _Search(task, spec, messages)
-    root = call_to(spec, messages, "root", "searcher", layer=1)
+    root = make_call(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=SEARCH_SHARE)
     if isinstance(outcome, Failure):
-        raise RunFailed("The tree search has no first reply:", remarks((root,), (outcome,)))
-    yield from _grow(search, outcome, None)
+        raise RunFailed("The tree search has no first reply:", call_notes((root,), (outcome,)))
+    yield from _add_node(search, outcome, None)
     for number in range(1, spec.simulations + 1):
-        if search.ended is None and search.good >= 2:
+        if search.ended is None and search.is_good_enough >= 2:
             search.ended = "two replies were good enough"
         if search.ended is None and not search.room(search.nodes[0]):
             search.ended = "the tree is full"
@@ -134,27 +134,27 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
 
 
 def _simulate(search: _Search, number: int) -> _Asking:
-    parent = search.promising()
+    parent = search.select_node()
     messages = solver_prompts.refine(search.task, search.messages, parent.answer.text, parent.remarks)
-    call = call_to(search.spec, messages, f"refine.{number}", "refiner", layer=1)
+    call = make_call(search.spec, messages, f"refine.{number}", "refiner", layer=1)
     (outcome,) = yield Batch(1, (call,), until=SEARCH_SHARE)
     if isinstance(outcome, Draft):
         written = Draft(
-            solver_prompts.revised(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut
+            solver_prompts.revised_reply(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut
         )
-        yield from _grow(search, written, parent)
+        yield from _add_node(search, written, parent)
         return
-    search.notes.extend(remarks((call,), (outcome,)))
+    search.notes.extend(call_notes((call,), (outcome,)))
     if outcome.reason is Reason.DEADLINE:
         search.ended = "its time was up"
 
 
-def _grow(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
+def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
     """Judge an answer and put it into the tree below `parent`."""
-    asked = yield from _judged(search, answer.text)
-    value, why = asked.value or (None, "")
-    if asked.value is None:
-        search.notes.append(f"reply {len(search.nodes)} of the search has no value: {asked.how}")
+    reply = yield from _judge_answer(search, answer.text)
+    value, why = reply.value or (None, "")
+    if reply.value is None:
+        search.notes.append(f"reply {len(search.nodes)} of the search has no value: {reply.outcome}")
     node = _Node(answer, 0 if parent is None else parent.depth + 1, value, why, parent)
     search.nodes.append(node)
     if parent is not None:
@@ -162,31 +162,31 @@ def _grow(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
     node.credit()
 
 
-def _judged(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], Asked[tuple[float, str]]]:
-    messages = judge_prompts.rate(search.task, ballot(search.task, "tree-search", [text]).shown())
+def _judge_answer(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], FormReply[tuple[float, str]]]:
+    messages = judge_prompts.rate(search.task, label_candidates(search.task, "tree-search", [text]).render())
     identity = f"judge.{len(search.nodes)}"
-    call: Call = call_to(_judge(search.spec), messages, identity, "judge", layer=1, likely=_LIKELY)
-    return (yield from ask(call, _read, _read_loosely, until=SEARCH_SHARE))
+    call: Call = make_call(_judge(search.spec), messages, identity, "judge", layer=1, dry_run_replies=_DRY_RUN_REPLIES)
+    return (yield from ask_form(call, _read, _read_loosely, until=SEARCH_SHARE))
 
 
-def _judge(spec: TreeSearch) -> Sampling:
+def _judge(spec: TreeSearch) -> ModelSettings:
     """Who judges: the one that is named, else the model itself; at temperature 0 unless told otherwise."""
-    judge = spec.judge or Sampling(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
+    judge = spec.judge or ModelSettings(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
     return judge if judge.temperature is not None else judge.model_copy(update={"temperature": 0.0})
 
 
 def _read(text: str) -> tuple[float, str] | None:
     score = read_score(text)
-    return None if score is None else (score / HIGHEST, reason(json_object(text, "score") or {}))
+    return None if score is None else (score / MAX_SCORE, reason_of(json_object(text, "score") or {}))
 
 
 def _read_loosely(text: str) -> tuple[float, str] | None:
     score = read_score_loosely(text)
-    return None if score is None else (score / HIGHEST, "")
+    return None if score is None else (score / MAX_SCORE, "")
 
 
 def _found(search: _Search) -> Answer:
     best = search.best()
-    lost = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
-    degraded = bool(lost) or best.answer.cut
-    return Answer(best.answer.text, degraded, (*search.notes, *lost), {"tree_search": search.facts()})
+    failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
+    degraded = bool(failure) or best.answer.cut
+    return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})

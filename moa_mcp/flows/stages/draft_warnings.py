@@ -15,15 +15,15 @@ from typing import TypeVar
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import Call, Draft, Outcome, Task
-from moa_mcp.domain.text import clean
+from moa_mcp.domain.text import strip_invisible
 
-LONG_ENOUGH = 200
+MIN_COMPARED_CHARS = 200
 """Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
 
-ALIKE = 0.95
+NEAR_DUPLICATE_SHARE = 0.95
 """Share of the words of two drafts that both use, from which on they are nearly the same."""
 
-LONGEST_KEPT = 4096
+MAX_CACHED_CHARS = 4096
 """Characters of a text up to which what was found in it is remembered."""
 
 _ORDERS = re.compile(
@@ -46,53 +46,54 @@ _Pair = tuple[Call, Draft]
 Found = TypeVar("Found")
 
 
-def oddities(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
+def draft_warnings(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     """Remarks on the drafts of one layer."""
     pairs = [(c, o) for c, o in zip(calls, outcomes, strict=True) if isinstance(o, Draft)]
-    return [*_orders(task, pairs), *_twins(pairs), *_collapsed(pairs)]
+    return [*_instructions_to_reader(task, pairs), *_near_duplicates(pairs), *_same_served_model(pairs)]
 
 
-def _orders(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
+def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
-        order = _order(clean(draft.text))
+        order = _instruction(strip_invisible(draft.text))
         if order and order not in task.question.lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
 
-def _kept(find: Callable[[str], Found]) -> Callable[[str], Found]:
+def _cache_short(find: Callable[[str], Found]) -> Callable[[str], Found]:
     """`find`, with what it found in short texts remembered.
 
-    Every ask is rehearsed with the same made-up drafts before it is run: that is half of what is looked through.
+    Every ask is planned by a dry run with the same made-up drafts before it is run: that is half of what is looked
+    through.
     """
     kept = lru_cache(maxsize=128)(find)
-    return lambda text: kept(text) if len(text) <= LONGEST_KEPT else find(text)
+    return lambda text: kept(text) if len(text) <= MAX_CACHED_CHARS else find(text)
 
 
-@_kept
-def _order(text: str) -> str:
+@_cache_short
+def _instruction(text: str) -> str:
     """The first words of `text` that want to steer its reader, in small letters; none of them: nothing."""
     text = text.lower()
     found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
     return found[0] if found else ""
 
 
-def _twins(pairs: Sequence[_Pair]) -> Iterator[str]:
+def _near_duplicates(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that say the same in nearly the same words: together they count for little more than one."""
-    read = [(call, clean(draft.text)) for call, draft in pairs]
-    long = [(call, _words(text)) for call, text in read if len(text) >= LONG_ENOUGH]
+    read = [(call, strip_invisible(draft.text)) for call, draft in pairs]
+    long = [(call, _words(text)) for call, text in read if len(text) >= MIN_COMPARED_CHARS]
     twins = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)
-        if words.are_nearly(others)
+        if words.is_near_duplicate(others)
     ]
     if twins:
-        named = ", ".join(twins[:_MOST_NAMED])
-        more = f", and {len(twins) - _MOST_NAMED} pairs more" if len(twins) > _MOST_NAMED else ""
+        named = ", ".join(twins[:_MAX_NAMED])
+        more = f", and {len(twins) - _MAX_NAMED} pairs more" if len(twins) > _MAX_NAMED else ""
         yield f"drafts are nearly the same, so that they confirm one another little: {named}{more}"
 
 
-_MOST_NAMED = 3
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +103,19 @@ class _Words:
     length: int
     words: frozenset[str]
 
-    def are_nearly(self, other: _Words) -> bool:
-        if min(self.length, other.length) < ALIKE * max(self.length, other.length):
+    def is_near_duplicate(self, other: _Words) -> bool:
+        if min(self.length, other.length) < NEAR_DUPLICATE_SHARE * max(self.length, other.length):
             return False
         common = len(self.words & other.words)
-        return common >= ALIKE * (len(self.words) + len(other.words) - common)
+        return common >= NEAR_DUPLICATE_SHARE * (len(self.words) + len(other.words) - common)
 
 
-@_kept
+@_cache_short
 def _words(text: str) -> _Words:
     return _Words(len(text), frozenset(text.split()))
 
 
-def _collapsed(pairs: Sequence[_Pair]) -> Iterator[str]:
+def _same_served_model(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Slots that asked for different models and were answered by one."""
     asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
     for call, draft in pairs:

@@ -12,27 +12,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from moa_mcp.domain.model import Batch, Draft, Likely, Task
+from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Synthesize
-from moa_mcp.flows.calls import JUDGES_SHARE, call_to, remarks, until
+from moa_mcp.flows.calls import JUDGES_SHARE, call_notes, layer_deadline_share, make_call
 from moa_mcp.flows.state import Reference, Stage, State
-from moa_mcp.flows.structured_reply import ask, judge_call
+from moa_mcp.flows.structured_reply import ask_form, judge_call
 from moa_mcp.prompts.panel import messages_for
-from moa_mcp.prompts.residual import extraction
+from moa_mcp.prompts.residual import extractor
 
-LONGEST_RESIDUAL = 12_000
+MAX_RESIDUAL_CHARS = 12_000
 """Characters of a residual that are passed on."""
 
 EXTRACTOR, MERGER = 0.8, 0.95
 """By which part of the time between the ends of two layers each is done; a screen comes before them."""
 
-_LIKELY = Likely("Residuals Detected: No", "Residuals Detected: Yes\nModel 1: another detail")
+_DRY_RUN_REPLIES = DryRunReplies("Residuals Detected: No", "Residuals Detected: Yes\nModel 1: another detail")
 _DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(yes|no)\b[^\w\n]{0,9}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Extracted:
+class ResidualReply:
     """Whether something changed, and what, in the extractor's words."""
 
     detected: bool
@@ -45,32 +45,34 @@ def residual(task: Task, preset: Preset, state: State) -> Stage:
     A reply out of form counts as a change, with its raw text as the residual: in doubt the layers go on. Without
     any reply the layer is a plain one.
     """
-    if preset.residual is None or state.ended is not None or state.layer < 2:
+    if preset.residual is None or state.stop_reason is not None or state.layer < 2:
         return state
-    said: list[str] = []
+    parts: list[str] = []
 
-    def read(text: str) -> Extracted | None:
-        said.append(text.strip()[:LONGEST_RESIDUAL])
+    def read(text: str) -> ResidualReply | None:
+        parts.append(text.strip()[:MAX_RESIDUAL_CHARS])
         return read_residual(text)
 
-    messages = extraction(task, _by_slot(state.before), _by_slot(state.references))
-    call = judge_call(preset, preset.residual.model, messages, "extractor", layer=state.layer, likely=_LIKELY)
-    asked = yield from ask(call, read, until=_share(state.layer, preset, EXTRACTOR))
-    raw = next((text for text in reversed(said) if text), None)
-    found = asked.value or (Extracted(detected=True, details=raw) if raw else None)
-    entry = {"layer": state.layer, "detected": found.detected if found else None, "how": asked.how}
-    state = state.logging("residual", {**entry, "models": _changed(found.details) if found else []})
+    messages = extractor(task, _by_slot(state.previous), _by_slot(state.references))
+    call = judge_call(
+        preset, preset.residual.model, messages, "extractor", layer=state.layer, dry_run_replies=_DRY_RUN_REPLIES
+    )
+    reply = yield from ask_form(call, read, until=_end_share(state.layer, preset, EXTRACTOR))
+    raw = next((text for text in reversed(parts) if text), None)
+    found = reply.value or (ResidualReply(detected=True, details=raw) if raw else None)
+    entry = {"layer": state.layer, "detected": found.detected if found else None, "how": reply.outcome}
+    state = state.with_log_entry("residual", {**entry, "models": _changed(found.details) if found else []})
     if found is None:
-        lost = f"nobody extracted the residual of layer {state.layer} ({asked.how}): it was a plain layer"
-        return replace(state.noting(lost), residual=None, degraded=True)
-    if asked.value is None:
-        state = state.noting(
-            f"the residual of layer {state.layer} has no status ({asked.how}): it was passed on as it is"
+        failure = f"nobody extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
+        return replace(state.with_notes(failure), residual=None, degraded=True)
+    if reply.value is None:
+        state = state.with_notes(
+            f"the residual of layer {state.layer} has no status ({reply.outcome}): it was passed on as it is"
         )
     return replace(state, residual=found.details or None)
 
 
-def aggregated(task: Task, preset: Preset, state: State) -> Stage:
+def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
     """Aggregate the layer, where another follows; where none does, leave to the end what it has to aggregate.
 
     That is what the layer before passed on, beside the residual, unless the latter could not be had. Ends that
@@ -78,37 +80,37 @@ def aggregated(task: Task, preset: Preset, state: State) -> Stage:
     """
     if preset.residual is None or task.output == "guidance" or not isinstance(preset.conclude, Synthesize):
         return state
-    merging = replace(state, references=state.before) if _extracted(state) else state
-    if state.ended is not None or state.layer == preset.layers - 1:
+    merging = replace(state, references=state.previous) if _extraction(state) else state
+    if state.stop_reason is not None or state.layer == preset.layers - 1:
         return merging
-    asked = preset.aggregator
-    messages = messages_for(task, merging.texts, preset.prompt_style, asked.role, merging.beside)
+    aggregator = preset.aggregator
+    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
     # Not an "aggregator": that role writes the run's answer, and this is one only if no later layer has any.
-    call = call_to(asked, messages, f"{state.layer}.merger", "merger", layer=state.layer)
-    (outcome,) = yield Batch(state.layer, (call,), until=_share(state.layer, preset, MERGER))
-    state = state.noting(*remarks((call,), (outcome,)))
-    return replace(state, standing=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
+    call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
+    (outcome,) = yield Batch(state.layer, (call,), until=_end_share(state.layer, preset, MERGER))
+    state = state.with_notes(*call_notes((call,), (outcome,)))
+    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
 
 
-def calm_layers(state: State) -> int:
+def unchanged_layers(state: State) -> int:
     """How many layers in a row, up to the last, brought no residual."""
     entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
     loud = (place for place, entry in enumerate(reversed(entries)) if entry["detected"] is not False)
     return next(loud, len(entries))
 
 
-def read_residual(text: str) -> Extracted | None:
+def read_residual(text: str) -> ResidualReply | None:
     """The status line and what stands behind it; None without one, or if it says both."""
     found = list(_DETECTED.finditer(text))
     if len({one[1].lower() for one in found}) != 1:
         return None
-    details = text[found[-1].end() :].strip()[:LONGEST_RESIDUAL]
+    details = text[found[-1].end() :].strip()[:MAX_RESIDUAL_CHARS]
     detected = found[0][1].lower() == "yes"
-    return Extracted(detected=detected, details=details if detected else "")
+    return ResidualReply(detected=detected, details=details if detected else "")
 
 
 def _by_slot(references: Sequence[Reference]) -> dict[int, str]:
-    return {one.seat.number: one.text for one in references}
+    return {one.participant.number: one.text for one in references}
 
 
 def _changed(details: str) -> list[str]:
@@ -116,14 +118,14 @@ def _changed(details: str) -> list[str]:
     return sorted(set(re.findall(r"^\W{0,9}model (\d{1,3})\b", details, re.IGNORECASE | re.MULTILINE)), key=int)
 
 
-def _extracted(state: State) -> bool:
+def _extraction(state: State) -> bool:
     entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
     return bool(entries) and entries[-1]["layer"] == state.layer and entries[-1]["detected"] is not None
 
 
-def _share(layer: int, preset: Preset, part: float) -> float:
+def _end_share(layer: int, preset: Preset, part: float) -> float:
     """The share of the run's time by which `part` of that between this layer's end and the next one's is over."""
     last = preset.layers - 1
-    end = until(layer, last)
-    following = until(layer + 1, last) if layer < last else JUDGES_SHARE
+    end = layer_deadline_share(layer, last)
+    following = layer_deadline_share(layer + 1, last) if layer < last else JUDGES_SHARE
     return end + part * (following - end)

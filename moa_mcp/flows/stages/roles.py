@@ -12,42 +12,49 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from moa_mcp.domain.model import Likely, Task
+from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Roles
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import ask, is_list, is_object, json_object, judge_call
-from moa_mcp.prompts.judge import casting
+from moa_mcp.flows.structured_reply import ask_form, is_list, is_object, json_object, judge_call
+from moa_mcp.prompts.judge import role_writer
 
-CASTING_SHARE = 0.2
+ROLES_SHARE = 0.2
 """How much of a run's time writing roles may take."""
 
-LONGEST_ROLE = 1_000
+MAX_ROLE_CHARS = 1_000
 
 _LISTED = re.compile(r"^[^\w\n]*(?:role\s?)?\d{1,2}[^\w\n]+(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
 def roles(task: Task, preset: Preset, state: State) -> Stage:
-    """Give each seat its role, as known from an earlier run or else written now; failing that, none."""
+    """Give each participant its role, as known from an earlier run or else written now; failing that, none."""
     spec = preset.roles
-    if spec is None or preset.layers == 1 or state.ended is not None:
+    if spec is None or preset.layers == 1 or state.stop_reason is not None:
         return state
-    count = len(state.seats) + len(state.waiting)
+    count = len(state.participants) + len(state.reserve)
     key = roles_key(spec, count)
     known = _read(task.known.get(key, ""), count)
     if known:
-        return _cast(state, known, "known from an earlier run")
-    likely = json.dumps({"roles": [f"You are member {number}." for number in range(1, count + 1)]})
-    call = judge_call(preset, spec.model, casting(spec.task, count), "roles", layer=1, likely=Likely(likely, likely))
-    asked = yield from ask(
-        call, lambda text: _read(text, count), lambda text: _read_loosely(text, count), until=CASTING_SHARE
+        return _assign_roles(state, known, "known from an earlier run")
+    example = json.dumps({"roles": [f"You are member {number}." for number in range(1, count + 1)]})
+    call = judge_call(
+        preset,
+        spec.model,
+        role_writer(spec.task, count),
+        "roles",
+        layer=1,
+        dry_run_replies=DryRunReplies(example, example),
     )
-    if asked.value is None:
-        without = state.noting(f"the panel works without roles: {asked.how}")
-        return without.telling(roles={"how": asked.how})
-    learned = {**state.learned, key: json.dumps({"roles": asked.value}, ensure_ascii=False)}
-    return _cast(replace(state, learned=learned), asked.value, asked.how)
+    reply = yield from ask_form(
+        call, lambda text: _read(text, count), lambda text: _read_loosely(text, count), until=ROLES_SHARE
+    )
+    if reply.value is None:
+        without = state.with_notes(f"the panel works without roles: {reply.outcome}")
+        return without.with_facts(roles={"how": reply.outcome})
+    learned = {**state.learned, key: json.dumps({"roles": reply.value}, ensure_ascii=False)}
+    return _assign_roles(replace(state, learned=learned), reply.value, reply.outcome)
 
 
 def roles_key(spec: Roles, count: int) -> str:
@@ -56,18 +63,20 @@ def roles_key(spec: Roles, count: int) -> str:
     return f"roles/{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
-def _cast(state: State, cast: Sequence[str], how: str) -> State:
-    pairs = list(zip((*state.seats, *state.waiting), cast, strict=True))
-    told = tuple(seat.told(role) for seat, role in pairs)
-    by_slot = {str(seat.number): one_line(role) for seat, role in pairs}
-    count = len(state.seats)
-    return replace(state, seats=told[:count], waiting=told[count:]).telling(roles={"how": how, "by_slot": by_slot})
+def _assign_roles(state: State, cast: Sequence[str], how: str) -> State:
+    pairs = list(zip((*state.participants, *state.reserve), cast, strict=True))
+    assigned = tuple(participant.with_instruction(role) for participant, role in pairs)
+    by_slot = {str(participant.number): one_line(role) for participant, role in pairs}
+    count = len(state.participants)
+    return replace(state, participants=assigned[:count], reserve=assigned[count:]).with_facts(
+        roles={"how": how, "by_slot": by_slot}
+    )
 
 
 def _read(text: str, count: int) -> list[str] | None:
     reply = json_object(text, "roles")
-    said = reply["roles"] if reply else None
-    return _distinct([_words(role) for role in said], count) if is_list(said) else None
+    value = reply["roles"] if reply else None
+    return _distinct([_role_text(role) for role in value], count) if is_list(value) else None
 
 
 def _read_loosely(text: str, count: int) -> list[str] | None:
@@ -75,13 +84,13 @@ def _read_loosely(text: str, count: int) -> list[str] | None:
     return _distinct(_LISTED.findall(text), count)
 
 
-def _distinct(said: Sequence[str], count: int) -> list[str] | None:
+def _distinct(roles: Sequence[str], count: int) -> list[str] | None:
     """`count` roles, no two alike; None if there are fewer."""
-    told = dict.fromkeys(one_line(role, LONGEST_ROLE) for role in said)
-    found = [role for role in told if role][:count]
+    distinct = dict.fromkeys(one_line(role, MAX_ROLE_CHARS) for role in roles)
+    found = [role for role in distinct if role][:count]
     return found if len(found) == count else None
 
 
-def _words(role: Any) -> str:
+def _role_text(role: Any) -> str:
     """A role as text; models like to take one apart into occupation, temper and group."""
     return "; ".join(str(part) for part in role.values()) if is_object(role) else str(role)

@@ -8,11 +8,11 @@ from moa_mcp.domain.preset import Proposer
 from moa_mcp.flows.state import Reference, State
 
 
-def samples(state: State) -> State:
+def count_distinct_samples(state: State) -> State:
     """Count the different texts among the samples of each model; where some are copies, say so in a note."""
     groups: defaultdict[Proposer, list[Reference]] = defaultdict(list)
     for reference in state.references:
-        slot = reference.seat.slot
+        slot = reference.participant.slot
         if isinstance(slot, Proposer) and slot.samples > 1:
             groups[slot].append(reference)
     if not groups:
@@ -24,4 +24,4 @@ def samples(state: State) -> State:
         for slot, drafts, unique in counted
         if unique < drafts
     ]
-    return state.noting(*notes).telling(unique_samples=sum(unique for _, _, unique in counted))
+    return state.with_notes(*notes).with_facts(unique_samples=sum(unique for _, _, unique in counted))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
-from moa_mcp.domain.text import repair
+from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.error_mapping import fault_in
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, words
-from moa_mcp.providers.dialects.reply_builder import Transcript
+from moa_mcp.providers.dialects.error_mapping import error_from_body
+from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, string
+from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -54,14 +54,14 @@ def _turns(call: Call) -> list[dict[str, str]]:
 
 
 def _texts(texts: Iterable[str]) -> str:
-    return repair("\n\n".join(texts))
+    return fix_surrogates("\n\n".join(texts))
 
 
 class AnthropicReader:
     """Reads a message: a stream of typed events that ends with `message_stop`."""
 
     def __init__(self) -> None:
-        self.transcript = Transcript()
+        self.reply = ReplyBuilder()
 
     def feed(self, data: str) -> str:
         """Take the data of an event and return what can be shown of the answer by now."""
@@ -76,9 +76,9 @@ class AnthropicReader:
             case "message_delta":
                 self._change(event)
             case "message_stop":
-                return self.transcript.end()
+                return self.reply.end()
             case "error":
-                raise fault_in(event)
+                raise error_from_body(event)
             case _:
                 pass
         return ""
@@ -86,26 +86,26 @@ class AnthropicReader:
     def whole(self, body: object) -> str:
         """A body that is no stream can only be an error here."""
         if mapping(body).get("error"):
-            raise fault_in(body)
+            raise error_from_body(body)
         raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
 
     def _start(self, message: dict[str, Any]) -> None:
-        self.transcript.served_model = name(message.get("model"))
-        self.transcript.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
+        self.reply.served_model = name(message.get("model"))
+        self.reply.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
 
     def _change(self, event: dict[str, Any]) -> None:
         delta = mapping(event.get("delta"))
-        self.transcript.finish_reason = words(delta.get("stop_reason")) or None
-        self.transcript.refusal = words(mapping(delta.get("stop_details")).get("explanation"))
+        self.reply.finish_reason = string(delta.get("stop_reason")) or None
+        self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
         # What message_start says of the output is only where the count begins.
-        self.transcript.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
+        self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
 
     def _take(self, part: dict[str, Any]) -> str:
         """A content block or a piece of one; blocks that are neither text nor thought have neither key."""
-        if thought := words(part.get("thinking")):
-            self.transcript.think(thought)
-        text = words(part.get("text"))
-        return self.transcript.say(text) if text else ""
+        if thought := string(part.get("thinking")):
+            self.reply.add_thinking(thought)
+        text = string(part.get("text"))
+        return self.reply.add_text(text) if text else ""
 
 
 class AnthropicProvider:
@@ -117,7 +117,7 @@ class AnthropicProvider:
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
         body = request_body(call, split_model(call.model)[1])
-        return await self._http.converse("/messages", body, AnthropicReader(), on_text)
+        return await self._http.stream("/messages", body, AnthropicReader(), on_text)
 
 
 def headers_with(key: str | None) -> dict[str, str]:

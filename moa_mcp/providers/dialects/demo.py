@@ -36,6 +36,6 @@ def _sentences(call: Call) -> tuple[str, ...]:
     )
 
 
-def _first_line(asked: str) -> str:
+def _first_line(question: str) -> str:
     """Of the question alone: behind it may stand the drafts of the layer before."""
-    return asked.strip().partition("\n")[0]
+    return question.strip().partition("\n")[0]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Usage
-from moa_mcp.domain.text import repair
+from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
-from moa_mcp.providers.dialects.reply_builder import Transcript
+from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -35,14 +35,14 @@ class EmbeddingsProvider:
         """Embed the texts of the call's messages. Raises ProviderError."""
         body = {
             "model": split_model(call.model)[1],
-            "input": [repair(message.text) for message in call.messages],
+            "input": [fix_surrogates(message.text) for message in call.messages],
             "encoding_format": "float",
         }
         reader = EmbeddingsReader(len(call.messages))
-        return await self._http.converse("/embeddings", body, reader, on_text)
+        return await self._http.stream("/embeddings", body, reader, on_text)
 
 
-class _Vectors(Transcript):
+class _VectorsBuilder(ReplyBuilder):
     """A reply without words: its vectors are neither cleaned nor watched for loops."""
 
     vectors: str = ""
@@ -55,7 +55,7 @@ class EmbeddingsReader:
     """Reads the vectors of `expected` texts."""
 
     def __init__(self, expected: int) -> None:
-        self.transcript = _Vectors()
+        self.reply = _VectorsBuilder()
         self._expected = expected
 
     def feed(self, data: str) -> str:
@@ -70,10 +70,10 @@ class EmbeddingsReader:
         vectors = [_vector(by_place.get(place)) for place in range(self._expected)]
         if len({len(vector) for vector in vectors}) > 1:
             raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
-        self.transcript.vectors = json.dumps(vectors)
-        self.transcript.ended = True
-        self.transcript.served_model = name(reply.get("model"))
-        self.transcript.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
+        self.reply.vectors = json.dumps(vectors)
+        self.reply.ended = True
+        self.reply.served_model = name(reply.get("model"))
+        self.reply.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
         return ""
 
 

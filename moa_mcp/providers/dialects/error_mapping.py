@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.dialects.json_access import mapping, sequence, words
+from moa_mcp.providers.dialects.json_access import mapping, sequence, string
 
 _BY_STATUS = {
     400: Reason.BAD_REQUEST,
@@ -106,22 +106,22 @@ def is_unknown_setting(detail: str) -> bool:
     return bool(_UNKNOWN.search(detail)) and not _OUT_OF_RANGE.search(detail)
 
 
-def refusal(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
+def error_from_response(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
     """The error that an HTTP reply with a status of 400 or more is. `now` is in Unix seconds."""
-    error = fault_in(body, status)
+    error = error_from_body(body, status)
     error.retry_after = retry_after(headers, now)
     error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     return error
 
 
-def fault_in(body: object, status: int | None = None) -> ProviderError:
+def error_from_body(body: object, status: int | None = None) -> ProviderError:
     """The error that an error object is, as a body of its own or in the midst of a stream (without a status).
 
     Its detail is all that the provider said, as it said it: nothing that is fit to show yet.
     """
     error = _error_object(body)
     names = [name.lower() for name in _names(error)]
-    message = _message(error) or words(body)
+    message = _message(error) or string(body)
     status = status if status is not None else _status_among(names)
     reason = _reason(status, names, message)
     parameter = _parameter(error, message) if reason is Reason.BAD_REQUEST else None
@@ -129,7 +129,7 @@ def fault_in(body: object, status: int | None = None) -> ProviderError:
     return ProviderError(reason, detail, status=status, parameter=parameter)
 
 
-def redirected(status: int, location: str) -> ProviderError:
+def error_from_redirect(status: int, location: str) -> ProviderError:
     """The error that a redirect is: the other host is named, and nothing is sent there."""
     try:
         host = urlsplit(location).hostname
@@ -188,9 +188,9 @@ def _status_among(names: list[str]) -> int | None:
 
 def _message(error: Mapping[str, Any]) -> str:
     """What the error says, and behind it what the provider behind a gateway said."""
-    said = next((str(value) for key in ("message", "detail", "error") if (value := error.get(key))), "")
-    raw = words(mapping(error.get("metadata")).get("raw"))
-    return ": ".join(part for part in (said, raw) if part)
+    text = next((str(value) for key in ("message", "detail", "error") if (value := error.get(key))), "")
+    raw = string(mapping(error.get("metadata")).get("raw"))
+    return ": ".join(part for part in (text, raw) if part)
 
 
 def _reason(status: int | None, names: list[str], message: str) -> Reason:
@@ -205,19 +205,19 @@ def _reason(status: int | None, names: list[str], message: str) -> Reason:
 
 
 def _by_phrase(status: int | None, message: str) -> Reason | None:
-    said = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
+    text = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
     match status:
         case 429:  # "too many tokens" is a rate here, not a length
-            return Reason.BILLING if Reason.BILLING in said else None
+            return Reason.BILLING if Reason.BILLING in text else None
         case None | 400 | 401 | 403 | 404 | 413 | 422:
-            return next(said, None)
+            return next(text, None)
         case _:
             return None
 
 
 def _parameter(error: Mapping[str, Any], message: str) -> str | None:
     """The key of the request that the provider objects to, if it names one that can be left out."""
-    if named := words(error.get("param")).partition(".")[0].lower():
+    if named := string(error.get("param")).partition(".")[0].lower():
         return _SETTINGS.get(named)
-    said = message.lower()
-    return next((key for word, key in _SETTINGS.items() if word in said), None)
+    text = message.lower()
+    return next((key for word, key in _SETTINGS.items() if word in text), None)

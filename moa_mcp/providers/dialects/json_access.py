@@ -8,7 +8,7 @@ from typing import Any, cast
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.text import one_line
 
-HIGHEST_COUNT = 1_000_000_000
+MAX_COUNT = 1_000_000_000
 """More tokens than any call can have; a count above it, or below zero, is no count."""
 
 
@@ -45,22 +45,22 @@ def sequence(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
-def words(value: object) -> str:
+def string(value: object) -> str:
     """`value` if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""
 
 
-def name(value: object, longest: int = 200) -> str | None:
+def name(value: object, max_chars: int = 200) -> str | None:
     """`value` as one line if it is a name of at most so many characters, else None.
 
     A longer one is not cut: the first part of a key could be what is left.
     """
-    line = one_line(words(value), longest + 1)
-    return line if 0 < len(line) <= longest else None
+    line = one_line(string(value), max_chars + 1)
+    return line if 0 < len(line) <= max_chars else None
 
 
 def count(value: object) -> int | None:
     """`value` if it is a believable number of tokens, else None."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= HIGHEST_COUNT else None
+    return value if 0 <= value <= MAX_COUNT else None

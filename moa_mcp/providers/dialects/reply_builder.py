@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Draft, Usage
-from moa_mcp.domain.text import clean, part_thinking, repair
+from moa_mcp.domain.text import fix_surrogates, split_thinking, strip_invisible
 from moa_mcp.providers.dialects.json_access import name
-from moa_mcp.providers.dialects.repetition import LoopWatch
-from moa_mcp.providers.dialects.thinking import ThoughtFilter
+from moa_mcp.providers.dialects.repetition import RepetitionDetector
+from moa_mcp.providers.dialects.thinking import ThinkingFilter
 
 MAX_TEXT = 2 * 1024 * 1024
 """Characters that a reply may have, its thoughts included: no draft is that long, so it is no draft."""
 
 OUT_OF_WINDOW = "model_context_window_exceeded"
 
-LONGEST_REASON = 40
+MAX_REASON_CHARS = 40
 """Characters of a finish reason; what is longer is none."""
 
 _FINISH = {
@@ -44,7 +44,7 @@ _FINISH = {
 
 
 @dataclass(slots=True)
-class Transcript:
+class ReplyBuilder:
     """A reply as it grows. `ended`: its end marker came. `heard`: some of it could be shown."""
 
     served_model: str | None = None
@@ -53,33 +53,33 @@ class Transcript:
     output_tokens: int | None = None
     refusal: str = ""
     ended: bool = False
-    heard: bool = False
+    has_text: bool = False
     _half: str = ""
-    _said: list[str] = field(default_factory=list[str])
-    _thought: list[str] = field(default_factory=list[str])
+    _text: list[str] = field(default_factory=list[str])
+    _thinking: list[str] = field(default_factory=list[str])
     _size: int = 0
-    _loops: LoopWatch = field(default_factory=LoopWatch)
-    _filter: ThoughtFilter = field(default_factory=ThoughtFilter)
+    _repetition: RepetitionDetector = field(default_factory=RepetitionDetector)
+    _filter: ThinkingFilter = field(default_factory=ThinkingFilter)
 
-    def say(self, piece: str) -> str:
+    def add_text(self, piece: str) -> str:
         """Take a piece of the answer and return what of it can be shown now."""
         self._grow(piece)
-        whole = piece if piece.isascii() and not self._half else self._joined(piece)
-        self._said.append(whole)
-        self._loops.feed(whole)
-        return self._shown(self._filter.feed(whole))
+        whole = piece if piece.isascii() and not self._half else self._join_surrogates(piece)
+        self._text.append(whole)
+        self._repetition.feed(whole)
+        return self._strip(self._filter.feed(whole))
 
-    def think(self, piece: str) -> None:
+    def add_thinking(self, piece: str) -> None:
         """Take a piece of the model's thoughts."""
         self._grow(piece)
-        self._thought.append(piece)
+        self._thinking.append(piece)
 
     def end(self) -> str:
         """Take the end marker and return what was held back until now."""
         self.ended = True
-        rest, self._half = repair(self._half), ""
-        self._said.append(rest)
-        return self._shown(self._filter.feed(rest) + self._filter.close())
+        rest, self._half = fix_surrogates(self._half), ""
+        self._text.append(rest)
+        return self._strip(self._filter.feed(rest) + self._filter.close())
 
     def draft(self) -> Draft:
         """The reply as a draft; `cut` if it came without its end marker or without a finish reason.
@@ -88,12 +88,12 @@ class Transcript:
             ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text; DEGENERATE
                 when it goes round in a circle.
         """
-        text, aside = part_thinking("".join(self._said) + repair(self._half))
-        thought = repair("".join(self._thought)).strip()
+        text, aside = split_thinking("".join(self._text) + fix_surrogates(self._half))
+        thought = fix_surrogates("".join(self._thinking)).strip()
         thinking = "\n\n".join(part for part in (thought, aside) if part)
-        self._loops.check(text)
-        if not clean(text).strip():
-            raise self._why_there_is_none(thinking)
+        self._repetition.check(text)
+        if not strip_invisible(text).strip():
+            raise self._empty_reason(thinking)
         return Draft(
             text=text,
             served_model=self.served_model,
@@ -106,10 +106,10 @@ class Transcript:
     @property
     def finish(self) -> str | None:
         """The finish reason in the words of the openai dialect; one that is not known stays as it is."""
-        word = name(self.finish_reason, LONGEST_REASON)
+        word = name(self.finish_reason, MAX_REASON_CHARS)
         return _FINISH.get(word.lower(), word) if word else None
 
-    def _why_there_is_none(self, thinking: str) -> ProviderError:
+    def _empty_reason(self, thinking: str) -> ProviderError:
         if not self.ended:
             return ProviderError(Reason.CUT)
         if self.refusal or self.finish == "content_filter":
@@ -124,14 +124,14 @@ class Transcript:
         if self._size > MAX_TEXT:
             raise ProviderError(Reason.TOO_LARGE, f"more than {MAX_TEXT:,} characters")
 
-    def _joined(self, piece: str) -> str:
+    def _join_surrogates(self, piece: str) -> str:
         """Put the half of a character before `piece`, and keep back the half that it ends with."""
         text = self._half + piece
         self._half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return repair(text[:-1] if self._half else text)
+        return fix_surrogates(text[:-1] if self._half else text)
 
-    def _shown(self, text: str) -> str:
-        if self.heard:
+    def _strip(self, text: str) -> str:
+        if self.has_text:
             return text
-        self.heard = bool(clean(text).strip())
+        self.has_text = bool(strip_invisible(text).strip())
         return text.lstrip()

@@ -23,11 +23,11 @@ from pydantic_core import to_json
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Draft
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.error_mapping import redirected, refusal
+from moa_mcp.providers.dialects.error_mapping import error_from_redirect, error_from_response
 from moa_mcp.providers.dialects.json_access import parse
-from moa_mcp.providers.dialects.reader import Reader
+from moa_mcp.providers.dialects.reader import ReplyReader
 from moa_mcp.providers.loop_guard import HEADERS
-from moa_mcp.providers.wire.keys import without_key
+from moa_mcp.providers.wire.keys import redact_key
 from moa_mcp.providers.wire.sse import EventSplitter
 
 CONNECT_SECONDS = 10
@@ -43,7 +43,7 @@ MAX_STREAM = 64 * 1024 * 1024
 """Bytes of a stream: a token comes in some 300 bytes, so the longest answers are far below. What they may add
 up to is `transcript.MAX_TEXT`."""
 
-FAULTS: Mapping[type[Exception], Reason] = {
+REASON_OF_ERROR: Mapping[type[Exception], Reason] = {
     httpx.ConnectError: Reason.CONNECTION,
     httpx.ConnectTimeout: Reason.CONNECTION,  # this transport's name for a reset before the headers, too
     httpx.ReadError: Reason.CONNECTION,
@@ -62,9 +62,9 @@ FAULTS: Mapping[type[Exception], Reason] = {
 }
 """What can go wrong on the wire, by the most exact class that is named here."""
 
-BROKEN = tuple(FAULTS)
+BROKEN_CONNECTION = tuple(REASON_OF_ERROR)
 
-UNSENT = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
+NEVER_SENT = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 """Of these, those after which nothing can have been sent, let alone billed."""
 
 _CONNECT_IN_TIME = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
@@ -89,32 +89,32 @@ class Http:
             {**common, "accept": "text/event-stream, application/json", "content-type": "application/json"}
         )
         self._urls: dict[str, httpx.URL] = {}
-        self._transport = AiohttpTransport(verify=_trust(), client=partial(_session, use_proxy_env=use_proxy_env))
+        self._transport = AiohttpTransport(verify=_tls_context(), client=partial(_session, use_proxy_env=use_proxy_env))
 
-    async def converse(self, path: str, body: Mapping[str, Any], reader: Reader, on_text: OnText) -> Draft:
+    async def stream(self, path: str, body: Mapping[str, Any], reader: ReplyReader, on_text: OnText) -> Draft:
         """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
         answered = False
         try:
-            response = await self._sent("POST", path, self._posting, to_json(body))
+            response = await self._send("POST", path, self._posting, to_json(body))
             try:
                 await _check(response)
                 answered = True
-                await _hear(response, reader, on_text)
+                await _read_reply(response, reader, on_text)
             finally:
                 await _close(response)
-            return reader.transcript.draft()
+            return reader.reply.draft()
         except ProviderError as error:
-            error.detail = without_key(error.detail, self._key)
-            error.sent_text = reader.transcript.heard
+            error.detail = redact_key(error.detail, self._key)
+            error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
-            error.served_model = without_key(reader.transcript.served_model or "", self._key) or None
-            error.input_tokens = reader.transcript.input_tokens
-            error.output_tokens = reader.transcript.output_tokens
+            error.served_model = redact_key(reader.reply.served_model or "", self._key) or None
+            error.input_tokens = reader.reply.input_tokens
+            error.output_tokens = reader.reply.output_tokens
             raise
 
     async def get(self, path: str) -> object:
         """The JSON value at `path`. Raises ProviderError."""
-        response = await self._sent("GET", path, self._asking)
+        response = await self._send("GET", path, self._asking)
         try:
             await _check(response)
             return await _json(response)
@@ -125,41 +125,41 @@ class Http:
         """Close every connection."""
         await self._transport.aclose()
 
-    async def _sent(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
+    async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
         """The reply to a request, its body still to be read; `_close` it."""
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
         # As a stream: else httpx would work out headers that aiohttp works out anyway.
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_IN_TIME)
         request.read()
-        with _mapped():
+        with _map_errors():
             return await self._transport.handle_async_request(request)
 
 
 async def _close(response: httpx.Response) -> None:
     """Let its connection be used again, or end it if the body was not read to its end."""
-    with suppress(*BROKEN):
+    with suppress(*BROKEN_CONNECTION):
         await response.aclose()
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
 def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
     """Connections without a limit: how many calls run at a time is decided around the provider."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=_trust(), keepalive_timeout=KEEP_ALIVE_SECONDS)
+    connector = aiohttp.TCPConnector(limit=0, ssl=_tls_context(), keepalive_timeout=KEEP_ALIVE_SECONDS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
 
 
 @contextmanager
-def _mapped() -> Generator[None]:
+def _map_errors() -> Generator[None]:
     """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
     try:
         yield
-    except BROKEN as error:
-        reason = next(FAULTS[kind] for kind in type(error).__mro__ if kind in FAULTS)
+    except BROKEN_CONNECTION as error:
+        reason = next(REASON_OF_ERROR[kind] for kind in type(error).__mro__ if kind in REASON_OF_ERROR)
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
         again = False if untrusted else None
@@ -168,14 +168,14 @@ def _mapped() -> Generator[None]:
 
 def _may_have_been_sent(error: Exception) -> bool:
     """Whether a request may have reached anybody. The transport calls a refused connection a timeout, its cause not."""
-    return not isinstance(error, UNSENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
+    return not isinstance(error, NEVER_SENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
-async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+async def _read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
     """Read a reply into `reader`, whatever form it comes in."""
     match _content_type(response):
         case "text/event-stream" | "":
-            await _hear_events(response, reader, on_text)
+            await _read_events(response, reader, on_text)
         case "application/json":
             if text := reader.whole(await _json(response)):
                 on_text(text)
@@ -186,18 +186,18 @@ async def _hear(response: httpx.Response, reader: Reader, on_text: OnText) -> No
 async def _check(response: httpx.Response) -> None:
     """Refuse what is no reply to read: a redirect, an error, a compressed body (it could be a bomb)."""
     if response.status_code >= 400:
-        raise refusal(response.status_code, response.headers, await _words(response), now=time.time())
+        raise error_from_response(response.status_code, response.headers, await _error_text(response), now=time.time())
     if response.status_code >= 300:
-        raise redirected(response.status_code, response.headers.get("location", ""))
+        raise error_from_redirect(response.status_code, response.headers.get("location", ""))
     if _encoding(response):
         raise ProviderError(Reason.MALFORMED, f"content encoding {_encoding(response)}, which was not asked for")
 
 
-async def _hear_events(response: httpx.Response, reader: Reader, on_text: OnText) -> None:
+async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
     """Read a stream up to its end marker. What came of one that breaks before, the reader judges."""
     chunks = aiter(_chunks(response))
     splitter, size = EventSplitter(), 0
-    while not reader.transcript.ended and (chunk := await _next(chunks)):
+    while not reader.reply.ended and (chunk := await _next(chunks)):
         size += len(chunk)
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
@@ -219,7 +219,7 @@ async def _next(chunks: AsyncIterator[bytes]) -> bytes:
     """The next bytes of a body; none at its end, whether that was meant or not."""
     try:
         return await anext(chunks, b"")
-    except BROKEN:
+    except BROKEN_CONNECTION:
         return b""
 
 
@@ -233,7 +233,7 @@ async def _json(response: httpx.Response) -> object:
 async def _body(response: httpx.Response) -> bytes:
     """The body, read no further than is needed to know that it is too large."""
     body = bytearray()
-    with _mapped():
+    with _map_errors():
         async for chunk in _chunks(response):
             body += chunk
             if len(body) > MAX_BODY:
@@ -241,7 +241,7 @@ async def _body(response: httpx.Response) -> bytes:
     return bytes(body)
 
 
-async def _words(response: httpx.Response) -> object:
+async def _error_text(response: httpx.Response) -> object:
     """What a refusal says: its JSON, else its text, else (a page, a compressed or broken body) nothing."""
     body = b""
     if "html" not in _content_type(response) and not _encoding(response):

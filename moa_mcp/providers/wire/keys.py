@@ -37,7 +37,7 @@ def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
     return key
 
 
-def without_key(text: str, key: str | None) -> str:
+def redact_key(text: str, key: str | None) -> str:
     """What a provider said as one line of at most 200 characters, with every form of the key taken out.
 
     `text` is all of it: what was cut before may end in the first part of a key, which nobody can find any more.
@@ -45,10 +45,10 @@ def without_key(text: str, key: str | None) -> str:
     """
     line = one_line(text, limit=len(text) + 1)
     if key:
-        line = re.sub("|".join(map(re.escape, forms_of(key))), "[key]", line, flags=re.IGNORECASE)
+        line = re.sub("|".join(map(re.escape, key_forms(key))), "[key]", line, flags=re.IGNORECASE)
     return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
 
 
-def forms_of(key: str) -> tuple[str, ...]:
+def key_forms(key: str) -> tuple[str, ...]:
     """A key as it may be written: as it is, in a URL, in base64."""
     return tuple(dict.fromkeys((key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("="))))

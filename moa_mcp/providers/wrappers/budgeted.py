@@ -13,20 +13,22 @@ from math import ceil
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.budget import Budget, Reservation, tokens_in
+from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
-from moa_mcp.providers.usage import NOT_SENT, Account
-from moa_mcp.providers.wrappers.unsupported_settings import field_refused
+from moa_mcp.providers.usage import NOT_SENT, UsageTracker
+from moa_mcp.providers.wrappers.unsupported_settings import refused_field
 
 
-class Budgeted:
+class BudgetLimit:
     """Reserves before it asks and settles after. `rates` knows what a model costs per token.
 
     An answer that gets less than it wanted is asked for with `max_tokens`; a model that refuses that is asked
     without, and not with it again in this run.
     """
 
-    def __init__(self, inner: Provider, budget: Budget, account: Account, rates: Callable[[str], Rates | None]) -> None:
+    def __init__(
+        self, inner: Provider, budget: Budget, account: UsageTracker, rates: Callable[[str], Rates | None]
+    ) -> None:
         self._inner = inner
         self._budget = budget
         self._account = account
@@ -44,7 +46,7 @@ class Budgeted:
         while True:
             may_cap = call.model not in self._uncapped
             try:
-                return await self._paid(call, on_text)
+                return await self._ask_within_budget(call, on_text)
             except ProviderError as error:
                 _charge(error, self._account.usage_of(call))
                 if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
@@ -52,36 +54,36 @@ class Budgeted:
 
     def wanted(self, call: Call) -> Reservation:
         """What a call will reserve."""
-        return Reservation.wanted_by(call, self._rates(call.model))
+        return Reservation.for_call(call, self._rates(call.model))
 
-    async def _paid(self, call: Call, on_text: OnText) -> Draft:
+    async def _ask_within_budget(self, call: Call, on_text: OnText) -> Draft:
         held = self.wanted(call)
         wanted = held.output_tokens
         await self._budget.reserve(held)
-        meter = _Meter(held, self._budget, on_text)
+        meter = _OutputMeter(held, self._budget, on_text)
         used = NOT_SENT
         try:
             if held.output_tokens < wanted and call.model not in self._uncapped:
-                draft = await self._capped(call, held.output_tokens, meter.hear)
+                draft = await self._capped(call, held.output_tokens, meter.on_text)
             else:
-                draft = await self._inner.complete(call, meter.hear)
+                draft = await self._inner.complete(call, meter.on_text)
             used = meter.usage(draft)
         except ProviderError as error:
-            used = meter.booked(error)
+            used = meter.used_by_failure(error)
             raise
         except BaseException:
             # Whoever leaves a call that is under way may have to pay for it.
-            used = meter.so_far()
+            used = meter.used_so_far()
             raise
         finally:
             self._budget.settle(held, used)
             total = self._account.add(call, used)
         return draft if total is draft.usage else replace(draft, usage=total)
 
-    async def _capped(self, call: Call, output_tokens: int, hear: OnText) -> Draft:
+    async def _capped(self, call: Call, output_tokens: int, on_text: OnText) -> Draft:
         """Ask with a limit that is the run's: thoughts that nobody hears keep to no other."""
         try:
-            return await self._inner.complete(replace(call, max_tokens=output_tokens), hear)
+            return await self._inner.complete(replace(call, max_tokens=output_tokens), on_text)
         except ProviderError as error:
             if _is_about_the_cap(error):
                 self._uncapped.add(call.model)
@@ -89,7 +91,7 @@ class Budgeted:
 
 
 def _is_about_the_cap(error: ProviderError) -> bool:
-    return field_refused(error) == "max_tokens"
+    return refused_field(error) == "max_tokens"
 
 
 def _charge(error: ProviderError, used: Usage) -> None:
@@ -99,7 +101,7 @@ def _charge(error: ProviderError, used: Usage) -> None:
         error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
 
 
-class _Meter:
+class _OutputMeter:
     """How much of an answer has come, held against what is reserved for it."""
 
     def __init__(self, held: Reservation, budget: Budget, on_text: OnText) -> None:
@@ -110,7 +112,7 @@ class _Meter:
         self._heard = False
         self._is_sent = False
 
-    def hear(self, piece: str) -> None:
+    def on_text(self, piece: str) -> None:
         """Pass a piece on and count it; one without text, such as a thought, is a token at least.
 
         The first one tells that the request is being sent, and is none unless it has text.
@@ -123,25 +125,29 @@ class _Meter:
             self._is_sent = True
             if not piece:
                 return
-        self._written += max(1.0, tokens_in(piece))
+        self._written += max(1.0, estimate_tokens(piece))
         self._heard = self._heard or bool(piece)
         if self._written > self._held.output_tokens and not self._budget.extend(self._held):
             raise ProviderError(Reason.BUDGET, "the answer was cut there", sent_text=self._heard, reached=True)
 
-    def so_far(self) -> Usage:
+    def used_so_far(self) -> Usage:
         """What the call is booked at when nobody tells; nothing if it was still waiting for its turn."""
         return self._at_least(None, None) if self._is_sent else NOT_SENT
 
     def usage(self, draft: Draft) -> Usage:
         """What the provider counted, as long as that can be; else an estimate."""
-        told = draft.usage
+        reported = draft.usage
         free = self._held.rates == FREE
-        if told.input_tokens is not None and told.output_tokens is not None and (free or told.output_tokens):
-            return told
-        tokens = ceil(tokens_in(draft.text) + tokens_in(draft.thinking))
-        return self._at_least(told.input_tokens, max(tokens, told.output_tokens or 0))
+        if (
+            reported.input_tokens is not None
+            and reported.output_tokens is not None
+            and (free or reported.output_tokens)
+        ):
+            return reported
+        tokens = ceil(estimate_tokens(draft.text) + estimate_tokens(draft.thinking))
+        return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
 
-    def booked(self, error: ProviderError) -> Usage:
+    def used_by_failure(self, error: ProviderError) -> Usage:
         """What a request that failed may have cost; nothing where no model was reached."""
         if error.reached:
             return self._at_least(error.input_tokens, error.output_tokens)

@@ -7,7 +7,7 @@ from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
 
 
-class ByKind:
+class KindRouter:
     """Parts the calls of one endpoint by their kind; `embeddings` is None where its dialect has none."""
 
     def __init__(self, chat: Provider, embeddings: Provider | None) -> None:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import anyio
 
-from moa_mcp.domain.errors import ProviderError, Reason, in_plain_words
+from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.wrappers.backoff import LONGEST_ASKED_SECONDS
+from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
 
-_SECONDS = {
+_OPEN_SECONDS = {
     Reason.AUTH: 60.0,
     Reason.BILLING: 300.0,
     Reason.UNKNOWN_MODEL: 300.0,
@@ -30,7 +30,7 @@ _SECONDS = {
 _LASTING = {Reason.AUTH, Reason.BILLING, Reason.UNKNOWN_MODEL}
 """Faults that will not pass by themselves: the first one is enough."""
 
-LONGEST_SECONDS = 3600.0
+MAX_OPEN_SECONDS = 3600.0
 """No model rests longer, whatever its provider asks for."""
 
 FAILURES_IN_A_ROW = 3
@@ -38,7 +38,7 @@ FAILURES_IN_A_ROW = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class OpenCircuit:
     """Until when a model is left alone, in the clock's seconds, and for what."""
 
     until: float
@@ -53,13 +53,13 @@ class Failures:
     last: float
 
 
-class Cooling:
+class CircuitBreaker:
     """Refuses calls to models that rest, and learns from failures which ones should."""
 
     def __init__(self, inner: Provider, clock: Callable[[], float] = anyio.current_time) -> None:
         self._inner = inner
         self._clock = clock
-        self._rests: dict[str, Rest] = {}
+        self._open: dict[str, OpenCircuit] = {}
         self._failures: dict[str, Failures] = {}
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
@@ -70,38 +70,38 @@ class Cooling:
         """
         self._check(call)
         on_text("")  # from here on it counts as sent
-        asked = self._clock()
+        asked_at = self._clock()
         try:
             draft = await self._inner.complete(call, on_text)
         except ProviderError as error:
-            self._learn(call, error, asked)
+            self._record_failure(call, error, asked_at)
             raise
         self._failures.pop(call.model, None)
         return draft
 
     def _check(self, call: Call) -> None:
-        rest = self._rests.get(call.model)
+        rest = self._open.get(call.model)
         if rest is None:
             return
         if (left := rest.until - self._clock()) > 0:
-            raise ProviderError(Reason.COOLING, f"for {left:.0f} s more, because {in_plain_words(rest.reason)}")
-        del self._rests[call.model]
+            raise ProviderError(Reason.COOLING, f"for {left:.0f} s more, because {describe_reason(rest.reason)}")
+        del self._open[call.model]
 
-    def _learn(self, call: Call, error: ProviderError, asked: float) -> None:
-        seconds = _SECONDS.get(error.reason)
-        if error.retry_after is not None and error.retry_after > LONGEST_ASKED_SECONDS:
-            self._rest(call.model, error.retry_after, error.reason)
-        elif seconds and (error.reason in _LASTING or self._count(call.model, asked) >= FAILURES_IN_A_ROW):
-            self._rest(call.model, seconds, error.reason)
+    def _record_failure(self, call: Call, error: ProviderError, asked_at: float) -> None:
+        seconds = _OPEN_SECONDS.get(error.reason)
+        if error.retry_after is not None and error.retry_after > MAX_RETRY_AFTER_SECONDS:
+            self._open_circuit(call.model, error.retry_after, error.reason)
+        elif seconds and (error.reason in _LASTING or self._count_failures(call.model, asked_at) >= FAILURES_IN_A_ROW):
+            self._open_circuit(call.model, seconds, error.reason)
 
-    def _count(self, model: str, asked: float) -> int:
+    def _count_failures(self, model: str, asked_at: float) -> int:
         """Failures in a row with this one; those of calls side by side are one, for it was one moment."""
-        before = self._failures.get(model, Failures(0, asked))
-        if asked >= before.last:
+        before = self._failures.get(model, Failures(0, asked_at))
+        if asked_at >= before.last:
             self._failures[model] = Failures(before.count + 1, self._clock())
         return self._failures[model].count
 
-    def _rest(self, model: str, seconds: float, reason: Reason) -> None:
-        self._rests[model] = Rest(self._clock() + min(seconds, LONGEST_SECONDS), reason)
+    def _open_circuit(self, model: str, seconds: float, reason: Reason) -> None:
+        self._open[model] = OpenCircuit(self._clock() + min(seconds, MAX_OPEN_SECONDS), reason)
         # Its first call after the rest is a probe: if that fails as well, it rests again.
         self._failures[model] = Failures(FAILURES_IN_A_ROW - 1, self._clock())

@@ -8,7 +8,7 @@ from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
 
 
-class Limited:
+class ConcurrencyLimit:
     """Lets `max_concurrency` calls through at a time."""
 
     def __init__(self, inner: Provider, max_concurrency: int) -> None:

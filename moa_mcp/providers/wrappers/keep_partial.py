@@ -10,13 +10,13 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.providers.base import OnText, Provider
 
-KEEP_PARTIAL = 200
+MIN_PARTIAL_CHARS = 200
 """Characters from which on a part is kept."""
 
 _BROKEN_OFF = {Reason.CUT, Reason.STALLED, Reason.TIMEOUT, Reason.DEADLINE, Reason.BUDGET}
 
 
-class Salvaging:
+class KeepPartial:
     """Makes a cut draft of the part that arrived, or a failure of a part that is too short."""
 
     def __init__(self, inner: Provider) -> None:
@@ -26,23 +26,23 @@ class Salvaging:
         """Ask, and keep what there is. Raises ProviderError."""
         pieces: list[str] = []
 
-        def hear(piece: str) -> None:
+        def collect(piece: str) -> None:
             pieces.append(piece)
             on_text(piece)
 
         try:
-            draft = await self._inner.complete(call, hear)
+            draft = await self._inner.complete(call, collect)
         except ProviderError as error:
             if not _is_enough(call, error, text := "".join(pieces).strip()):
                 raise
             return Draft(text, error.served_model, usage=Failure.of(error).usage, cut=True, notes=(str(error),))
-        if draft.cut and (call.kind != "chat" or len(draft.text) < KEEP_PARTIAL):
+        if draft.cut and (call.kind != "chat" or len(draft.text) < MIN_PARTIAL_CHARS):
             raise _too_short(draft)
         return draft
 
 
 def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
-    return call.kind == "chat" and error.reason in _BROKEN_OFF and len(text) >= KEEP_PARTIAL
+    return call.kind == "chat" and error.reason in _BROKEN_OFF and len(text) >= MIN_PARTIAL_CHARS
 
 
 def _too_short(draft: Draft) -> ProviderError:

@@ -10,24 +10,24 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from moa_mcp.domain.model import Call, Draft
-from moa_mcp.domain.text import clean
+from moa_mcp.domain.text import strip_invisible
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.wire.keys import forms_of
+from moa_mcp.providers.wire.keys import key_forms
 
 MASK = "[key]"
 
 
-class Redacting:
+class KeyRedaction:
     """Takes every form of `key` out of pieces and drafts; out of errors, the wire (providers/wire/http.py) takes it."""
 
     def __init__(self, inner: Provider, key: str) -> None:
         self._inner = inner
-        self._forms = forms_of(key)
+        self._forms = key_forms(key)
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask, and take the key out of the answer. Raises ProviderError."""
         pieces = _Pieces(self._forms, on_text)
-        draft = await self._inner.complete(call, pieces.hear)
+        draft = await self._inner.complete(call, pieces.on_text)
         pieces.close()
         return replace(
             draft,
@@ -39,7 +39,7 @@ class Redacting:
 
 
 def _masked(text: str, forms: tuple[str, ...]) -> str:
-    seen = clean(text)
+    seen = strip_invisible(text)
     if any(form in seen for form in forms):
         text = seen
     for form in forms:
@@ -55,10 +55,10 @@ class _Pieces:
         self._on_text = on_text
         self._held = ""
 
-    def hear(self, piece: str) -> None:
+    def on_text(self, piece: str) -> None:
         # Without escapes, no control sequence that is cut in two becomes whole behind this.
         text = _masked((self._held + piece).replace("\x1b", ""), self._forms)
-        if (seen := clean(text)) != text and self._beginning(seen) < len(seen):
+        if (seen := strip_invisible(text)) != text and self._beginning(seen) < len(seen):
             text = seen
         start = self._beginning(text)
         self._held = text[start:]
@@ -70,10 +70,10 @@ class _Pieces:
             self._on_text(self._held)
 
     def _beginning(self, text: str) -> int:
-        return min(_beginning(text, form) for form in self._forms)
+        return min(_partial_match_start(text, form) for form in self._forms)
 
 
-def _beginning(text: str, form: str) -> int:
+def _partial_match_start(text: str, form: str) -> int:
     """Where at the end of `text` a part of `form` begins; its length if none does."""
     start = max(0, len(text) - len(form) + 1)
     while (start := text.find(form[0], start)) >= 0:

@@ -10,7 +10,7 @@ from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.prices import price
 
 
-class Metered:
+class Pricing:
     """Prices drafts by the model that answered, else by the one that was asked; what is local is free."""
 
     def __init__(self, inner: Provider, endpoint: Endpoint) -> None:

@@ -18,28 +18,28 @@ from moa_mcp.domain.model import Call, CallRecord, Draft
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.wrappers.backoff import wait_before_retry
 
-LEAST_ALLOWANCE = 3
-ALLOWED_SHARE = 0.2
+MIN_RETRIES = 3
+RETRY_SHARE = 0.2
 
 
 @dataclass(slots=True)
-class Allowance:
+class RetryBudget:
     """How many retries a run has left, and how many calls beside those that were planned (inf: no end of them)."""
 
     left: int
     spare: float = inf
 
     @classmethod
-    def of(cls, planned_calls: int, max_calls: int | None = None) -> Allowance:
+    def for_plan(cls, planned_calls: int, max_calls: int | None = None) -> RetryBudget:
         """A fifth of the planned calls and three at least, but none that `max_calls` has no room for.
 
         So nothing that is asked again, for whatever reason, can take the call that writes the answer.
         """
         spare = None if max_calls is None else max(0, max_calls - planned_calls)
-        allowed = max(LEAST_ALLOWANCE, ceil(planned_calls * ALLOWED_SHARE))
+        allowed = max(MIN_RETRIES, ceil(planned_calls * RETRY_SHARE))
         return cls(allowed) if spare is None else cls(min(allowed, spare), spare)
 
-    def book(self, record: CallRecord) -> None:
+    def count_resumed(self, record: CallRecord) -> None:
         """Count what a call took that was made before: the run was resumed."""
         retries = record.outcome.usage.retries
         self.left -= retries
@@ -61,12 +61,12 @@ class Allowance:
 
 
 class Retrying:
-    """Asks again what failed and may succeed. `draw` gives numbers from 0 up to 1 for the jitter."""
+    """Asks again what failed and may succeed. `random` gives numbers from 0 up to 1 for the jitter."""
 
-    def __init__(self, inner: Provider, allowance: Allowance, draw: Callable[[], float]) -> None:
+    def __init__(self, inner: Provider, budget: RetryBudget, random: Callable[[], float]) -> None:
         self._inner = inner
-        self._allowance = allowance
-        self._draw = draw
+        self._budget = budget
+        self._random = random
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask until there is a draft or no hope of one.
@@ -75,7 +75,7 @@ class Retrying:
             ProviderError: the last one of a request; BUDGET, without one, for a second try that only a planned
                 call could make room for.
         """
-        if call.is_repeat and not self._allowance.take_spare():
+        if call.is_repeat and not self._budget.take_spare():
             raise ProviderError(
                 Reason.BUDGET, "the calls that are left are needed for the rest of the plan", attempts=0
             )
@@ -87,8 +87,8 @@ class Retrying:
                 if failure and error.reason is Reason.BUDGET and not error.reached:
                     raise failure from error  # why it failed, not that there was no room to ask again
                 failure = error
-                wait = wait_before_retry(error, retries, self._draw())
-                if wait is None or not _leaves_time(wait) or not self._allowance.take():
+                wait = wait_before_retry(error, retries, self._random())
+                if wait is None or not _leaves_time(wait) or not self._budget.take():
                     raise
             await anyio.sleep(wait)
             retries += 1

@@ -12,10 +12,10 @@ from typing import Any
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
-from moa_mcp.domain.text import with_shorter_drafts
+from moa_mcp.domain.text import shorten_drafts
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.error_mapping import is_unknown_setting
-from moa_mcp.providers.wrappers.retrying import Allowance
+from moa_mcp.providers.wrappers.retrying import RetryBudget
 
 _FIELDS = {
     "temperature": "temperature",
@@ -28,15 +28,15 @@ _FIELDS = {
 }
 """The field of a call behind each key of a request that a model may refuse."""
 
-SHORTENED = "the drafts it read were shortened to fit its context"
+SHORTENED_NOTE = "the drafts it read were shortened to fit its context"
 
 
-def field_refused(error: ProviderError) -> str | None:
+def refused_field(error: ProviderError) -> str | None:
     """The field of a call that a provider objects to, if it is one that can be left out."""
     return _FIELDS.get(error.parameter or "")
 
 
-class Refusals:
+class UnsupportedSettings:
     """The fields of a call that each model was found not to know."""
 
     def __init__(self) -> None:
@@ -51,18 +51,20 @@ class Refusals:
         return [name for name in sorted(self._fields.get(call.model, ())) if getattr(call, name) is not None]
 
 
-class Adapting:
-    """Asks once more without what was refused. `refusals` may be shared by all that ask the same models.
+class DropUnsupportedSettings:
+    """Asks once more without what was refused. `unsupported` may be shared by all that ask the same models.
 
     `nonce` is that of the run, by which its drafts are known; what is asked again is one of the calls that its
     `allowance` has to spare beside those that were planned.
     """
 
-    def __init__(self, inner: Provider, refusals: Refusals, nonce: str, allowance: Allowance) -> None:
+    def __init__(
+        self, inner: Provider, unsupported: UnsupportedSettings, nonce: str, retry_budget: RetryBudget
+    ) -> None:
         self._inner = inner
-        self._refusals = refusals
+        self._unsupported = unsupported
         self._nonce = nonce
-        self._allowance = allowance
+        self._retry_budget = retry_budget
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask, if need be adapted. Raises the ProviderError of the last try."""
@@ -72,38 +74,38 @@ class Adapting:
             try:
                 draft = await self._inner.complete(call, on_text)
             except ProviderError as error:
-                adapted = None if error.sent_text else self._adapted(call, error, notes)
-                if adapted is None or not self._allowance.take_spare():
+                adapted = None if error.sent_text else self._adapt(call, error, notes)
+                if adapted is None or not self._retry_budget.take_spare():
                     raise
                 call = adapted
             else:
                 return replace(draft, notes=(*draft.notes, *notes)) if notes else draft
 
     def _without_unknown(self, call: Call, notes: list[str]) -> Call:
-        unknown = self._refusals.in_call(call)
+        unknown = self._unsupported.in_call(call)
         if not unknown:
             return call
         notes.extend(f"{name} was not sent: the model refuses it" for name in unknown)
         return _without(call, *unknown)
 
-    def _adapted(self, call: Call, error: ProviderError, notes: list[str]) -> Call | None:
+    def _adapt(self, call: Call, error: ProviderError, notes: list[str]) -> Call | None:
         """The call as it can be asked in another way; None if there is none."""
         if error.reason is Reason.TOO_LONG:
-            return None if SHORTENED in notes else self._shortened(call, notes)
-        field = field_refused(error)
+            return None if SHORTENED_NOTE in notes else self._shorten(call, notes)
+        field = refused_field(error)
         if field is None or getattr(call, field) is None:
             return None
         if is_unknown_setting(error.detail):
-            self._refusals.learn(call.model, field)
+            self._unsupported.learn(call.model, field)
             return call
         notes.append(f"{field} was not sent: the model refuses {getattr(call, field)}")
         return _without(call, field)
 
-    def _shortened(self, call: Call, notes: list[str]) -> Call | None:
-        messages = tuple(replace(said, text=with_shorter_drafts(said.text, self._nonce)) for said in call.messages)
+    def _shorten(self, call: Call, notes: list[str]) -> Call | None:
+        messages = tuple(replace(text, text=shorten_drafts(text.text, self._nonce)) for text in call.messages)
         if messages == call.messages:
             return None
-        notes.append(SHORTENED)
+        notes.append(SHORTENED_NOTE)
         return replace(call, messages=messages)
 
 

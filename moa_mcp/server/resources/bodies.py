@@ -34,19 +34,19 @@ async def latest_drafts(service: Service, owner: str) -> str:
 
 async def run(service: Service, owner: str, run_id: str) -> str:
     """A run with all its facts. Raises UnknownRun."""
-    run = await service.desk.collect(owner, run_id)
+    run = await service.scheduler.get_run(owner, run_id)
     return await rendered(run, lambda: _json(run_view.as_json(run)))
 
 
 async def drafts(service: Service, owner: str, run_id: str) -> str:
     """All drafts of a run that there are so far, in full. Raises UnknownRun."""
-    run = await service.desk.collect(owner, run_id)
+    run = await service.scheduler.get_run(owner, run_id)
     return await rendered(run, lambda: _json(_drafts(run)))
 
 
 async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str) -> str:
     """One draft of a run. Raises UnknownRun, and InvalidRequest if there is no such draft yet."""
-    found = await service.desk.collect(owner, run_id)
+    found = await service.scheduler.get_run(owner, run_id)
     there = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
     if there:
         return await rendered(found, lambda: run_view.draft_markdown(there[0], found))
@@ -58,7 +58,7 @@ async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str
 
 async def answer(service: Service, owner: str, run_id: str) -> str:
     """The answer of a run alone; of one that has none, why. Raises UnknownRun."""
-    found = await service.desk.collect(owner, run_id)
+    found = await service.scheduler.get_run(owner, run_id)
     if (text := await rendered(found, lambda: run_view.answer_text(found))) is not None:
         return text
     return f"*No answer{_not_yet(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
@@ -90,7 +90,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "created_at": run.created_at,
         "seconds": round(run.seconds, 3),
         "calls_made": run.calls_made,
-        "cost_usd": run_view.rounded(run.cost_usd),
+        "cost_usd": run_view.round_cost(run.cost_usd),
         "degraded": run.degraded,
         "uri": f"moa://runs/{run.run_id}",
     }

@@ -23,7 +23,7 @@ from mcp.types import (
 )
 
 from moa_mcp.domain.errors import UserError
-from moa_mcp.domain.text import one_line, repair
+from moa_mcp.domain.text import fix_surrogates, one_line
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.resources import bodies
 from moa_mcp.server.tools.results import changed_at
@@ -179,7 +179,7 @@ class Resources:
             words = await page.read(self._service, owner_of(context), **places)
         except UserError as error:
             raise _missing(uri, str(error)) from None
-        contents = TextResourceContents(uri=uri, mime_type=page.mime_type, text=repair(words))
+        contents = TextResourceContents(uri=uri, mime_type=page.mime_type, text=fix_surrogates(words))
         return ReadResourceResult(contents=[contents])
 
 
@@ -189,8 +189,8 @@ def _parsed(template: str) -> UriTemplate:
 
 
 def _size(text: str) -> int:
-    return len(repair(text).encode())
+    return len(fix_surrogates(text).encode())
 
 
 def _missing(uri: str, why: str) -> MCPError:
-    return MCPError(INVALID_PARAMS, repair(why), {"uri": repair(uri)})
+    return MCPError(INVALID_PARAMS, fix_surrogates(why), {"uri": fix_surrogates(uri)})

@@ -29,28 +29,28 @@ from moa_mcp.domain.model import PROPOSER, CallRecord, Run
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.sdk_compat import connection_of
 
-MOST_WAITING = 256
+MAX_QUEUED_EVENTS = 256
 """Notices that wait for a client; one that does not read them is told of nothing more."""
 
-MOST_STREAMS = 1024
+MAX_STREAMS = 1024
 """Streams of notices that an owner's clients of 2026-07-28 can have open."""
 
-MOST_URIS = 256
+MAX_URIS = 256
 """Resources that one client can be told of."""
 
 
-class Audience:
+class OwnerSubscriptions:
     """The listeners of one owner. It is the bus of the SDK's handler, too."""
 
     def __init__(self) -> None:
-        self.listen = ListenHandler(self, max_subscriptions=MOST_STREAMS)
+        self.listen = ListenHandler(self, max_subscriptions=MAX_STREAMS)
         self.subscribers: dict[int, Subscriber] = {}
         self.latest: str | None = None
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
 
     async def publish(self, event: ServerEvent) -> None:
         """Tell everybody of `event`."""
-        self.tell(event)
+        self.notify(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         """Let `listener` hear of each event, until what this returns is called."""
@@ -62,9 +62,9 @@ class Audience:
 
         return leave
 
-    def tell(self, event: ServerEvent) -> None:
+    def notify(self, event: ServerEvent) -> None:
         """Tell everybody of `event`, at once and without waiting for anybody."""
-        for listener in (*self._listeners.values(), *(one.hear for one in self.subscribers.values())):
+        for listener in (*self._listeners.values(), *(one.on_event for one in self.subscribers.values())):
             listener(event)
 
 
@@ -73,10 +73,10 @@ class Subscriber:
 
     def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
         self.uris: set[str] = set()
-        self._outbox, inbox = anyio.create_memory_object_stream[ServerEvent](MOST_WAITING)
+        self._outbox, inbox = anyio.create_memory_object_stream[ServerEvent](MAX_QUEUED_EVENTS)
         tasks.start_soon(_forward, inbox, connection, name="notices to a client")
 
-    def hear(self, event: ServerEvent) -> None:
+    def on_event(self, event: ServerEvent) -> None:
         """Put a notice into the outbox, if it is one for this client."""
         if not isinstance(event, ResourceUpdated) or event.uri in self.uris:
             try:
@@ -93,7 +93,7 @@ class Updates:
     """Hears what happens to runs and presets, and tells whoever asked to be told."""
 
     def __init__(self) -> None:
-        self._audiences: dict[str, Audience] = {}
+        self._subscriptions: dict[str, OwnerSubscriptions] = {}
 
     @asynccontextmanager
     async def lifespan(self, server: Server[Any]) -> AsyncGenerator[TaskGroup]:
@@ -108,35 +108,35 @@ class Updates:
         if error is not None:
             raise error
 
-    def hear(self, run: Run, record: CallRecord | None) -> None:
+    def on_run_change(self, run: Run, record: CallRecord | None) -> None:
         """Tell the owner of `run` that it began or ended, or that `record` was added to it."""
-        audience = self._of(run.owner)
+        subscriptions = self._subscriptions_of(run.owner)
         if record is None and run.status == "running":
-            audience.latest = run.run_id
-        for uri in _changed(run, record, latest=run.run_id == audience.latest):
-            audience.tell(ResourceUpdated(uri))
+            subscriptions.latest = run.run_id
+        for uri in _changed(run, record, latest=run.run_id == subscriptions.latest):
+            subscriptions.notify(ResourceUpdated(uri))
 
     def latest_changed(self, run: Run) -> None:
         """Tell the owner of `run` that it is their latest one, unless it was before."""
-        audience = self._of(run.owner)
-        if audience.latest != run.run_id:
-            audience.latest = run.run_id
-            audience.tell(ResourceUpdated("moa://runs/latest"))
-            audience.tell(ResourceUpdated("moa://runs/latest/drafts"))
+        subscriptions = self._subscriptions_of(run.owner)
+        if subscriptions.latest != run.run_id:
+            subscriptions.latest = run.run_id
+            subscriptions.notify(ResourceUpdated("moa://runs/latest"))
+            subscriptions.notify(ResourceUpdated("moa://runs/latest/drafts"))
 
     def presets_changed(self) -> None:
         """Tell everybody: presets belong to all who use the server."""
-        self.tell_all(ResourcesListChanged())
-        self.tell_all(ResourceUpdated("moa://presets"))
+        self.notify_all(ResourcesListChanged())
+        self.notify_all(ResourceUpdated("moa://presets"))
 
-    def tell_all(self, event: ServerEvent) -> None:
+    def notify_all(self, event: ServerEvent) -> None:
         """Tell everybody, whoever they are."""
-        for audience in self._audiences.values():
-            audience.tell(event)
+        for subscriptions in self._subscriptions.values():
+            subscriptions.notify(event)
 
     async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one stream of notices, as clients of 2026-07-28 ask for it."""
-        return await self._audience(context).listen(context, params)
+        return await self._subscriptions_of_request(context).listen(context, params)
 
     async def connected(self, context: Context, params: NotificationParams) -> None:
         """Tell a client of the older era of changed lists from now on."""
@@ -145,8 +145,8 @@ class Updates:
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
         """Tell a client of the older era of a resource from now on."""
         uris = self._subscriber(context).uris
-        if len(uris) >= MOST_URIS:
-            raise InvalidRequest(f"{MOST_URIS} subscriptions are the most. Unsubscribe from some, then subscribe.")
+        if len(uris) >= MAX_URIS:
+            raise InvalidRequest(f"{MAX_URIS} subscriptions are the most. Unsubscribe from some, then subscribe.")
         uris.add(params.uri)
         return EmptyResult()
 
@@ -156,7 +156,7 @@ class Updates:
         return EmptyResult()
 
     def _subscriber(self, context: Context) -> Subscriber:
-        subscribers, connection = self._audience(context).subscribers, connection_of(context.session)
+        subscribers, connection = self._subscriptions_of_request(context).subscribers, connection_of(context.session)
         if known := subscribers.get(id(connection)):
             return known
         subscriber = subscribers[id(connection)] = Subscriber(connection, context.lifespan_context)
@@ -168,13 +168,13 @@ class Updates:
         connection.exit_stack.callback(leave)
         return subscriber
 
-    def _audience(self, context: Context) -> Audience:
-        return self._of(owner_of(context))
+    def _subscriptions_of_request(self, context: Context) -> OwnerSubscriptions:
+        return self._subscriptions_of(owner_of(context))
 
-    def _of(self, owner: str) -> Audience:
-        if owner not in self._audiences:
-            self._audiences[owner] = Audience()
-        return self._audiences[owner]
+    def _subscriptions_of(self, owner: str) -> OwnerSubscriptions:
+        if owner not in self._subscriptions:
+            self._subscriptions[owner] = OwnerSubscriptions()
+        return self._subscriptions[owner]
 
 
 async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Connection) -> None:

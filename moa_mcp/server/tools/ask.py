@@ -9,14 +9,14 @@ from pydantic import Field, StringConstraints
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import Output, Run
-from moa_mcp.runs.runner import Listener
+from moa_mcp.runs.runner import EventHandler
 from moa_mcp.server import tasks
 from moa_mcp.server.context import owner_of
 from moa_mcp.server.tools.base import Invocation, Reply, Tool
-from moa_mcp.server.tools.progress import telling
-from moa_mcp.server.tools.results import rendered, run_reply
+from moa_mcp.server.tools.progress import report_progress
+from moa_mcp.server.tools.results import rendered, run_result
 from moa_mcp.server.tools.schema import Arguments
-from moa_mcp.service.service import LONGEST_QUESTION, Request
+from moa_mcp.service.service import MAX_QUESTION_BYTES, AskRequest
 from moa_mcp.views.run import RunResult
 
 DESCRIPTION = """\
@@ -40,7 +40,7 @@ a run and its calls. An interrupted run goes on when it is collected, and only w
 is paid for. A failed run is an error that names each cause. The drafts are in the resource \
 moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
 
-Text = Annotated[str, StringConstraints(max_length=LONGEST_QUESTION)]
+Text = Annotated[str, StringConstraints(max_length=MAX_QUESTION_BYTES)]
 RunId = Annotated[str, StringConstraints(max_length=100)]
 Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -110,7 +110,7 @@ class AskArguments(Arguments):
     ] = "none"
 
 
-async def ask(invocation: Invocation, arguments: AskArguments) -> Reply:
+async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
     """Ask, collect or cancel, as the arguments say.
 
     Raises:
@@ -125,24 +125,24 @@ async def ask(invocation: Invocation, arguments: AskArguments) -> Reply:
         if run.status == "running":
             return tasks.created(invocation.service, run, drafts=drafts)
     else:
-        async with telling(invocation.report) as listener:
-            run = await _wait(invocation, arguments, listener)
-    return await rendered(run, lambda: run_reply(run, drafts=drafts))
+        async with report_progress(invocation.report) as handler:
+            run = await _wait(invocation, arguments, handler)
+    return await rendered(run, lambda: run_result(run, drafts=drafts))
 
 
 async def _cancel(invocation: Invocation, arguments: AskArguments) -> Run:
     return await invocation.service.cancel(arguments.run_id or "", owner=owner_of(invocation.context))
 
 
-async def _wait(invocation: Invocation, arguments: AskArguments, listener: Listener | None = None) -> Run:
+async def _wait(invocation: Invocation, arguments: AskArguments, handler: EventHandler | None = None) -> Run:
     service, owner, seconds = invocation.service, owner_of(invocation.context), arguments.wait_seconds
     if arguments.run_id:
-        return await service.collect(arguments.run_id, owner=owner, wait_seconds=seconds, listener=listener)
-    return await service.ask(_request(arguments), owner=owner, wait_seconds=seconds, listener=listener)
+        return await service.collect(arguments.run_id, owner=owner, wait_seconds=seconds, handler=handler)
+    return await service.ask(_request(arguments), owner=owner, wait_seconds=seconds, handler=handler)
 
 
-def _request(arguments: AskArguments) -> Request:
-    return Request(
+def _request(arguments: AskArguments) -> AskRequest:
+    return AskRequest(
         arguments.question or "",
         preset=arguments.preset or None,
         context=arguments.context or None,
@@ -154,7 +154,7 @@ def _request(arguments: AskArguments) -> Request:
     )
 
 
-_OF_A_QUESTION = ("context", "preset", "continue_from", "output", "max_cost_usd", "deadline_seconds", "fresh")
+_QUESTION_ARGUMENTS = ("context", "preset", "continue_from", "output", "max_cost_usd", "deadline_seconds", "fresh")
 
 
 def _check(arguments: AskArguments) -> None:
@@ -164,7 +164,7 @@ def _check(arguments: AskArguments) -> None:
         raise InvalidRequest("question and run_id exclude each other: ask anew, or collect that run.")
     if arguments.cancel and not arguments.run_id:
         raise InvalidRequest("cancel needs the run_id of the run to stop.")
-    if arguments.run_id and (given := [name for name in _OF_A_QUESTION if _is_set(arguments, name)]):
+    if arguments.run_id and (given := [name for name in _QUESTION_ARGUMENTS if _is_set(arguments, name)]):
         raise InvalidRequest(f"{', '.join(given)}: these belong to a question. A run is collected by run_id alone.")
 
 
@@ -185,5 +185,5 @@ ASK = Tool(
         idempotent_hint=False,
         open_world_hint=True,
     ),
-    run=ask,
+    run=run_ask,
 )

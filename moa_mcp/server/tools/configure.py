@@ -9,11 +9,11 @@ from mcp.types import CallToolResult, ToolAnnotations
 
 from moa_mcp.server.tools.base import Invocation, Reply, Tool
 from moa_mcp.server.tools.configure_arguments import ConfigureArguments
-from moa_mcp.server.tools.confirm import agreed
-from moa_mcp.server.wire import told
+from moa_mcp.server.tools.confirm import confirm
+from moa_mcp.server.wire import tool_result
 from moa_mcp.service.configure.editor import SCOPE, Change, ChangeRequest, ChangeResult, CurrentSettings, ProviderFacts
 
-DIFF_SHOWN = 4_000
+MAX_DIFF_CHARS = 4_000
 """How many letters of a diff the person is shown when they are asked."""
 
 DESCRIPTION = """\
@@ -42,13 +42,13 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
     """
     service = invocation.service
     if arguments == ConfigureArguments():
-        settings = service.changes.current()
-        return told(_settings_in_words(settings), settings)
+        settings = service.editor.current()
+        return tool_result(_settings_in_words(settings), settings)
     request = _request(arguments)
     change = await service.propose(request)
     if request.dry_run:
-        return _changed(service.changes.planned(change))
-    if question := await agreed(invocation, _question(change)):
+        return _changed(service.editor.preview(change))
+    if question := await confirm(invocation, _question(change)):
         return question
     return _changed(await service.apply(change))
 
@@ -67,7 +67,7 @@ def _request(arguments: ConfigureArguments) -> ChangeRequest:
 
 
 def _question(change: Change) -> str:
-    diff = change.diff if len(change.diff) <= DIFF_SHOWN else f"{change.diff[:DIFF_SHOWN]}\n… (cut)"
+    diff = change.diff if len(change.diff) <= MAX_DIFF_CHARS else f"{change.diff[:MAX_DIFF_CHARS]}\n… (cut)"
     return f"Change the settings of moa-mcp like this?\n\n{diff}\n\nIt holds for {SCOPE}. It can be undone."
 
 
@@ -76,7 +76,7 @@ def _changed(result: ChangeResult) -> CallToolResult:
     where = ", ".join(result["written_to"])
     lines = [f"Revision {result['revision']}", f"For {result['scope']}", f"Files: {where}"]
     words = "\n- ".join([f"{head}\n\n```diff\n{result['diff']}\n```\n", *lines])
-    return told(words, result)
+    return tool_result(words, result)
 
 
 def _settings_in_words(settings: CurrentSettings) -> str:
@@ -88,8 +88,8 @@ def _settings_in_words(settings: CurrentSettings) -> str:
             f"{p['max_concurrency']} calls at once): {_key(p)}"
             for p in settings["providers"]
         ),
-        f"Ceilings: {_spelled(settings['limits'])}",
-        f"Store: {_spelled(settings['store'])}",
+        f"Ceilings: {_format_values(settings['limits'])}",
+        f"Store: {_format_values(settings['store'])}",
         f"Embeddings: {settings['embeddings'] or 'none, similarity is lexical'}",
         f"Files: {settings['config_file']}, {settings['presets_folder']}",
     ]
@@ -103,7 +103,7 @@ def _key(provider: ProviderFacts) -> str:
     return "no key needed" if variable is None else f"key variable {variable} is {provider['key']}"
 
 
-def _spelled(values: Mapping[str, Any]) -> str:
+def _format_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 

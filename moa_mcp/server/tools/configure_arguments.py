@@ -121,8 +121,8 @@ class ConfigureArguments(Arguments):
     def fields(self) -> dict[str, Any]:
         """The fields of a preset that were given; null ones where null means something, such as no stage."""
         given = {name: getattr(self, name) for name in PRESET_FIELDS if name in self.model_fields_set}
-        return {name: value for name, value in given.items() if value is not None or name in _MAY_BE_NOTHING}
+        return {name: value for name, value in given.items() if value is not None or name in _NULLABLE}
 
 
 PRESET_FIELDS = tuple(name for name in Preset.model_fields if name != "name")
-_MAY_BE_NOTHING = frozenset({"straggler_grace_seconds", "roles", "route", "screen", "residual", "stop"})
+_NULLABLE = frozenset({"straggler_grace_seconds", "roles", "route", "screen", "residual", "stop"})

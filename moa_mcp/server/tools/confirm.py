@@ -10,10 +10,10 @@ from mcp.types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp.types.version import is_version_at_least
 
 from moa_mcp.domain.errors import NotAllowed
-from moa_mcp.domain.text import repair
+from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.server.tools.base import Invocation
 
-ASKED_IN_RESULTS = "2026-07-28"
+FORMS_IN_RESULTS_SINCE = "2026-07-28"
 """From this revision on a question is itself the result of a call, which the client repeats with the answer."""
 
 KEY = "consent"
@@ -23,18 +23,18 @@ _NO_FIELDS: dict[str, Any] = {"type": "object", "properties": {}}
 """Nothing is to be filled in: to accept is to agree."""
 
 
-async def agreed(invocation: Invocation, question: str) -> InputRequiredResult | None:
+async def confirm(invocation: Invocation, question: str) -> InputRequiredResult | None:
     """Ask the person. None once they agreed, or if the client cannot ask them; else the result that asks.
 
     Raises:
         NotAllowed: they did not agree.
     """
     session, version = invocation.context.session, invocation.context.protocol_version
-    if not _asks(invocation):
+    if not _can_ask(invocation):
         return None
-    form = ElicitRequestFormParams(message=repair(question), requested_schema=_NO_FIELDS)
-    if is_version_at_least(version, ASKED_IN_RESULTS):
-        return _asked_in_a_result(invocation, form)
+    form = ElicitRequestFormParams(message=fix_surrogates(question), requested_schema=_NO_FIELDS)
+    if is_version_at_least(version, FORMS_IN_RESULTS_SINCE):
+        return _form_in_result(invocation, form)
     if session.can_send_request:
         try:
             _check(await session.elicit_form(form.message, _NO_FIELDS, invocation.context.request_id))
@@ -43,14 +43,14 @@ async def agreed(invocation: Invocation, question: str) -> InputRequiredResult |
     return None
 
 
-def _asks(invocation: Invocation) -> bool:
+def _can_ask(invocation: Invocation) -> bool:
     """Whether the client can put a form before a person; one that names no kind of question can put forms."""
     capabilities = invocation.context.session.client_capabilities
     asking = capabilities.elicitation if capabilities else None
     return asking is not None and (asking.form is not None or asking.url is None)
 
 
-def _asked_in_a_result(invocation: Invocation, form: ElicitRequestFormParams) -> InputRequiredResult | None:
+def _form_in_result(invocation: Invocation, form: ElicitRequestFormParams) -> InputRequiredResult | None:
     # A mark against mix-ups: an answer counts for the question that it was given to, whatever changed meanwhile.
     mark = hashlib.sha256(form.message.encode()).hexdigest()
     answer = (invocation.params.input_responses or {}).get(KEY)

@@ -11,9 +11,9 @@ from typing_extensions import TypedDict  # below Python 3.12 no schema can be ma
 
 from moa_mcp.server.tools.base import Invocation, Reply, Tool
 from moa_mcp.server.tools.schema import Arguments
-from moa_mcp.server.wire import told
+from moa_mcp.server.wire import tool_result
 from moa_mcp.service.catalog import PresetEntry
-from moa_mcp.views.run import counted, dollars
+from moa_mcp.views.run import format_cost, pluralize
 
 DESCRIPTION = """\
 List the presets (panels) that moa_ask can ask: for each the models of its proposers and its \
@@ -55,7 +55,7 @@ def _reply(entries: list[PresetEntry], definition: str | None) -> CallToolResult
     if definition is not None:
         facts["definition"] = definition
         words = f"{words}\n\n```yaml\n{definition.rstrip()}\n```"
-    return told(words, facts)
+    return tool_result(words, facts)
 
 
 def _described(entry: PresetEntry) -> str:
@@ -71,10 +71,10 @@ def _described(entry: PresetEntry) -> str:
 
 
 def _shape(entry: PresetEntry) -> list[str]:
-    price = dollars(entry.estimated_cost_usd)
-    calls = f"{counted(entry.calls, 'call')} in {counted(entry.serial_rounds, 'round')}"
+    price = format_cost(entry.estimated_cost_usd)
+    calls = f"{pluralize(entry.calls, 'call')} in {pluralize(entry.serial_rounds, 'round')}"
     return [
-        f"{counted(entry.layers, 'layer')}, {calls}, estimated {price}",
+        f"{pluralize(entry.layers, 'layer')}, {calls}, estimated {price}",
         f"Proposers: {', '.join(entry.proposers) or 'none'}",
         f"Aggregator: {entry.aggregator}",
     ]

@@ -15,21 +15,21 @@ import anyio
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
 from moa_mcp.domain.text import one_line
-from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, Listener, RunPlanned, TextArrived
-from moa_mcp.views.run import dollars
+from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
+from moa_mcp.views.run import format_cost
 
 logger = logging.getLogger(__name__)
 
-PACE = 0.5
+MIN_INTERVAL_SECONDS = 0.5
 """Seconds between two notices at least."""
 
-HEARTBEAT = 8.0
+HEARTBEAT_SECONDS = 8.0
 """Seconds without a notice at most: clients take ten or fifteen silent ones for a server that is gone."""
 
-NAMED = 3
+MAX_NAMED = 3
 """How many of the models at work a notice names."""
 
-LONGEST = 200
+MAX_LINE_CHARS = 200
 """Letters of a notice; clients cut longer ones."""
 
 Send = Callable[[float, float | None, str], Awaitable[None]]
@@ -49,7 +49,7 @@ class Progress:
     cost_usd: float | None = 0.0
     _notices: int = 0
 
-    def hear(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:
         """Take an event in."""
         match event:
             case RunPlanned(calls):
@@ -83,8 +83,8 @@ class Progress:
             return f"waiting · {seconds:.0f} s"
         done = f"{self.ended} call{'' if self.ended == 1 else 's'} done"
         parts = [f"layer {self.layer}", done, _at_work(list(self.working.values()))]
-        parts += [f"{seconds:.0f} s", dollars(self.cost_usd)]
-        return one_line(" · ".join(filter(None, parts)), LONGEST)
+        parts += [f"{seconds:.0f} s", format_cost(self.cost_usd)]
+        return one_line(" · ".join(filter(None, parts)), MAX_LINE_CHARS)
 
     def _take(self, record: CallRecord) -> None:
         self.working.pop(record.call.id, None)
@@ -99,33 +99,35 @@ class Progress:
 
 
 @asynccontextmanager
-async def telling(send: Send, *, pace: float = PACE, heartbeat: float = HEARTBEAT) -> AsyncGenerator[Listener]:
+async def report_progress(
+    send: Send, *, pace: float = MIN_INTERVAL_SECONDS, heartbeat: float = HEARTBEAT_SECONDS
+) -> AsyncGenerator[EventHandler]:
     """Tell a client of a run that is waited for in the block, with the listener that the block is given.
 
     Nothing is told once the block is left. `pace` and `heartbeat` are seconds.
     """
-    progress, news = Progress(), _News()
+    progress, news = Progress(), _Signal()
 
-    def hear(event: Event) -> None:
-        progress.hear(event)
+    def on_event(event: Event) -> None:
+        progress.on_event(event)
         if not isinstance(event, TextArrived):
-            news.come()
+            news.set()
 
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_tell, send, progress, news, pace, heartbeat)
-            yield hear
+            tasks.start_soon(_report, send, progress, news, pace, heartbeat)
+            yield on_event
             tasks.cancel_scope.cancel()
     except ExceptionGroup as group:
         # The task group packed the block's own error; telling raises none.
         raise group.exceptions[0] from None
 
 
-async def _tell(send: Send, progress: Progress, news: _News, pace: float, heartbeat: float) -> None:
+async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, heartbeat: float) -> None:
     started = anyio.current_time()
     try:
         while True:
-            await news.wait(heartbeat)
+            await signal.wait(heartbeat)
             far, total = progress.position()
             await send(far, total, progress.line(anyio.current_time() - started))
             await anyio.sleep(pace)
@@ -134,13 +136,13 @@ async def _tell(send: Send, progress: Progress, news: _News, pace: float, heartb
         logger.exception("Progress could not be told")
 
 
-class _News:
+class _Signal:
     """Whether anything happened since it was last waited for."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
-    def come(self) -> None:
+    def set(self) -> None:
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
@@ -157,8 +159,8 @@ def _writes_the_answer(call: Call) -> bool:
 def _at_work(calls: list[Call]) -> str:
     if not calls:
         return ""
-    names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:NAMED]]
-    more = f" and {len(calls) - NAMED} more" if len(calls) > NAMED else ""
+    names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:MAX_NAMED]]
+    more = f" and {len(calls) - MAX_NAMED} more" if len(calls) > MAX_NAMED else ""
     return f"{', '.join(names)}{more} {_doing(calls)}"
 
 

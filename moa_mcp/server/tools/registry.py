@@ -8,7 +8,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import INVALID_PARAMS, CallToolRequestParams, ListToolsResult, PaginatedRequestParams
 
 from moa_mcp.server.context import Context
-from moa_mcp.server.errors import refusal
+from moa_mcp.server.errors import error_result
 from moa_mcp.server.tools.ask import ASK
 from moa_mcp.server.tools.base import Invocation, Reply
 from moa_mcp.server.tools.configure import CONFIGURE
@@ -40,7 +40,7 @@ class Tools:
         except MCPError:
             raise
         except Exception as error:
-            return refusal(error, tool.name)
+            return error_result(error, tool.name)
 
     @cached_property
     def _listed(self) -> ListToolsResult:

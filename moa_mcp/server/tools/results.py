@@ -10,7 +10,7 @@ import anyio.to_thread
 from mcp.types import Annotations, CallToolResult, ResourceLink
 
 from moa_mcp.domain.model import Draft, Run
-from moa_mcp.server.wire import told
+from moa_mcp.server.wire import tool_result
 from moa_mcp.views import run as run_view
 
 LONG = 64 * 1024
@@ -27,12 +27,14 @@ async def rendered(run: Run, view: Callable[[], View]) -> View:
     return await anyio.to_thread.run_sync(view)
 
 
-def run_reply(run: Run, *, drafts: bool) -> CallToolResult:
+def run_result(run: Run, *, drafts: bool) -> CallToolResult:
     """What is told of a run. One that failed is an error, which names each cause, and has its facts too."""
     extent = run_view.brief(run)
     facts = run_view.result(run, drafts=drafts, extent=extent)
     links = _links(run, facts["resources"])
-    return told(run_view.as_markdown(run, drafts=drafts, extent=extent), facts, links, is_error=run.status == "failed")
+    return tool_result(
+        run_view.as_markdown(run, drafts=drafts, extent=extent), facts, links, is_error=run.status == "failed"
+    )
 
 
 def changed_at(run: Run) -> str:

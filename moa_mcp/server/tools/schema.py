@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from moa_mcp.config.validation import likeliest, spelled
-from moa_mcp.domain.errors import InvalidRequest, nearest
+from moa_mcp.config.validation import first_problem, format_path
+from moa_mcp.domain.errors import InvalidRequest, sort_by_closeness
 from moa_mcp.domain.text import one_line
-from moa_mcp.server.wire import repaired
+from moa_mcp.server.wire import fix_json_surrogates
 
 
 class Arguments(BaseModel):
@@ -32,20 +32,20 @@ def read(model: type[Model], given: Mapping[str, Any]) -> Model:
     """
     if unknown := sorted(set(given) - set(model.model_fields)):
         names = ", ".join(repr(one_line(name, 60)) for name in unknown)
-        known = ", ".join(nearest(unknown[0], model.model_fields))
+        known = ", ".join(sort_by_closeness(unknown[0], model.model_fields))
         raise InvalidRequest(f"There is no argument {names}. Known, nearest first: {known}.")
     # Several clients fill in null for whatever the model left out.
     given = {
-        name: repaired(value)
+        name: fix_json_surrogates(value)
         for name, value in given.items()
         if value is not None or model.model_fields[name].default is None
     }
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fault = likeliest(error, model, given)
+        fault = first_problem(error, model, given)
         expected = f". Expected {fault.expected}" if fault.expected else ""
-        raise InvalidRequest(f"Argument {spelled(fault.path)}: {fault.problem}{expected}.") from None
+        raise InvalidRequest(f"Argument {format_path(fault.path)}: {fault.problem}{expected}.") from None
 
 
 def schema_of_arguments(model: type[Arguments]) -> dict[str, Any]:

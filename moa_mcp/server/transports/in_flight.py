@@ -14,11 +14,11 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.types import INVALID_REQUEST, JSONRPCError, JSONRPCRequest, JSONRPCResponse, RequestId
 
-from moa_mcp.server.transports.messages import refused
-from moa_mcp.server.wire import repaired
+from moa_mcp.server.transports.messages import error_response
+from moa_mcp.server.wire import fix_json_surrogates
 
 
-class Unasked(SessionMessage):
+class UnsolicitedError(SessionMessage):
     """An error that answers what was never passed on: it frees no id."""
 
 
@@ -44,7 +44,7 @@ class InFlight:
 
     def answered(self, item: SessionMessage) -> None:
         """Note a message that has gone out."""
-        if isinstance(item, Unasked):
+        if isinstance(item, UnsolicitedError):
             return
         if isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id is not None:
             self._forget(coerce_request_id(item.message.id))
@@ -73,7 +73,9 @@ class InFlight:
 
 def in_use(request_id: RequestId | None) -> JSONRPCError:
     """What a request is told whose id is that of another one."""
-    return refused(request_id, INVALID_REQUEST, "Another request with this id is not answered yet; choose a new id")
+    return error_response(
+        request_id, INVALID_REQUEST, "Another request with this id is not answered yet; choose a new id"
+    )
 
 
 class Incoming:
@@ -97,7 +99,7 @@ class Incoming:
                 return item
             if (admitted := self._in_flight.admit(item)) is not None:
                 return admitted
-            await self._outgoing.send(Unasked(in_use(getattr(item.message, "id", None))))
+            await self._outgoing.send(UnsolicitedError(in_use(getattr(item.message, "id", None))))
 
     async def aclose(self) -> None:
         await self._messages.aclose()
@@ -132,7 +134,7 @@ class Outgoing:
         self._in_flight.answered(item)
         message = item.message
         if not encodes(message):
-            value = repaired(message.model_dump(by_alias=True, exclude_unset=True))
+            value = fix_json_surrogates(message.model_dump(by_alias=True, exclude_unset=True))
             item = replace(item, message=type(message).model_validate(value, by_name=False))
         await self._messages.send(item)
 

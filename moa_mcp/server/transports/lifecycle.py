@@ -24,7 +24,7 @@ Finish = Callable[[], Awaitable[None]]
 """Brings a transport to its end; it may take as long as it likes, and is cut off when it takes too long."""
 
 
-class Life:
+class Lifetime:
     """The time that runs have. `end` may be called by anybody, any number of times."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
@@ -41,34 +41,34 @@ class Life:
 class Transport(Protocol):
     """Serves a service until it is cancelled; it may end a life itself, and says how it is brought to its end."""
 
-    async def __call__(self, service: Service, life: Life, *, task_status: TaskStatus[Finish]) -> None: ...
+    async def __call__(self, service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None: ...
 
 
 async def serve(
     transport: Transport,
     opening: AbstractAsyncContextManager[Service],
     *,
-    patience: float,
+    grace_seconds: float,
     on_end: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve until the client leaves or SIGTERM or SIGINT comes.
 
     The transport is given `patience` seconds for its end. `on_end` is called when the end begins.
     """
-    life, finish = Life(on_end), None
+    lifetime, finish = Lifetime(on_end), None
     async with anyio.create_task_group() as tasks:
-        await tasks.start(_heed_signals, life)
-        with life.scope:
+        await tasks.start(_handle_signals, lifetime)
+        with lifetime.scope:
             async with opening as service:
-                finish = await tasks.start(transport, service, life)
+                finish = await tasks.start(transport, service, lifetime)
                 await anyio.sleep_forever()
         if finish is not None:
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(grace_seconds):
                 await finish()
         tasks.cancel_scope.cancel()
 
 
-async def _heed_signals(life: Life, *, task_status: TaskStatus[None]) -> None:
+async def _handle_signals(lifetime: Lifetime, *, task_status: TaskStatus[None]) -> None:
     if sys.platform == "win32":
         task_status.started()  # there, Python raises KeyboardInterrupt itself
         return
@@ -76,4 +76,4 @@ async def _heed_signals(life: Life, *, task_status: TaskStatus[None]) -> None:
         task_status.started()
         async for received in signals:
             logger.info("Ending on %s", received.name)
-            life.end()
+            lifetime.end()

@@ -24,18 +24,18 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-from moa_mcp.server.wire import repaired
+from moa_mcp.server.wire import fix_json_surrogates
 
-LONGEST_LINE = 8 * 1024 * 1024
+MAX_LINE_BYTES = 8 * 1024 * 1024
 """Bytes of a message at most; a longer line is refused without being kept."""
 
 HEAD = 4096
 """Bytes of a line in which its id is looked for once it cannot be read."""
 
-LARGEST_ID = 2**63
+MAX_ID = 2**63
 """Numbers beyond it are no ids of anybody."""
 
-LONGEST_ID = 1024
+MAX_ID_CHARS = 1024
 """Letters of an id at most."""
 
 _PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
@@ -43,83 +43,83 @@ _ID = re.compile(r'\s{0,99}:\s{0,99}("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
 
 
 @dataclass(frozen=True, slots=True)
-class Overlong:
+class OversizedLine:
     """A line that is longer than a message may be: only its beginning was kept."""
 
     head: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class InvalidLine:
     """A line that holds no message, by the error that answers it."""
 
     error: JSONRPCError
 
 
-def split(chunks: Iterable[bytes], most: int = LONGEST_LINE) -> Iterator[bytes | Overlong]:
+def split_lines(chunks: Iterable[bytes], max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes | OversizedLine]:
     """The lines in a stream of bytes, without their ends. No more than `most` bytes of a line are kept."""
     line, overlong = bytearray(), False
     for chunk in chunks:
         *ended, rest = chunk.split(b"\n")
         for part in ended:
             line += part
-            yield Overlong(bytes(line[:HEAD])) if overlong or len(line) > most else bytes(line)
+            yield OversizedLine(bytes(line[:HEAD])) if overlong or len(line) > max_bytes else bytes(line)
             line, overlong = bytearray(), False
         line += rest
-        if len(line) > most:
+        if len(line) > max_bytes:
             del line[HEAD:]
             overlong = True
     if line:
-        yield Overlong(bytes(line[:HEAD])) if overlong else bytes(line)
+        yield OversizedLine(bytes(line[:HEAD])) if overlong else bytes(line)
 
 
-def understood(line: bytes | Overlong) -> JSONRPCMessage | Refusal | None:
+def parse_line(line: bytes | OversizedLine) -> JSONRPCMessage | InvalidLine | None:
     """The message in a line, None for a blank one, and what is to be said of any other."""
-    if isinstance(line, Overlong):
-        return _refusal(legible_id(line.head), f"The line is longer than {LONGEST_LINE:,} bytes")
+    if isinstance(line, OversizedLine):
+        return _refusal(find_id(line.head), f"The line is longer than {MAX_LINE_BYTES:,} bytes")
     text = line.decode("utf-8", "replace").lstrip("\ufeff").strip()
     if not text:
         return None
     try:
-        value = parsed(text)
+        value = parse_json(text)
     except (ValueError, RecursionError):
-        return Refusal(refused(legible_id(line[:HEAD]), PARSE_ERROR, "This is not JSON"))
+        return InvalidLine(error_response(find_id(line[:HEAD]), PARSE_ERROR, "This is not JSON"))
     return _message(value)
 
 
-def parsed(text: str | bytes) -> Any:
+def parse_json(text: str | bytes) -> Any:
     """The value of a JSON text, with half an emoji in it replaced. Raises ValueError or RecursionError."""
     try:
         return pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:
-        return repaired(json.loads(text, parse_constant=_no_number))
+        return fix_json_surrogates(json.loads(text, parse_constant=_reject_constant))
 
 
-def legible(body: bytes) -> bytes:
+def fix_body(body: bytes) -> bytes:
     """The body of a request with half an emoji in it replaced; the SDK refuses it otherwise."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
     try:
-        return json.dumps(parsed(body)).encode()
+        return json.dumps(parse_json(body)).encode()
     except (ValueError, RecursionError):
         return body
 
 
-def encoded(message: JSONRPCMessage) -> bytes:
+def encode_line(message: JSONRPCMessage) -> bytes:
     """The line of a message, whatever texts are in it."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
     except ValueError:  # half an emoji: UnicodeEncodeError, or pydantic's error around it
-        value = repaired(message.model_dump(by_alias=True, exclude_unset=True))
+        value = fix_json_surrogates(message.model_dump(by_alias=True, exclude_unset=True))
         return json.dumps(value).encode() + b"\n"
 
 
-def refused(request_id: RequestId | None, code: int, what: str) -> JSONRPCError:
+def error_response(request_id: RequestId | None, code: int, what: str) -> JSONRPCError:
     """The error that answers what cannot be served."""
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=f"{what}."))
 
 
-def legible_id(head: bytes) -> RequestId | None:
+def find_id(head: bytes) -> RequestId | None:
     """The id of the request that a broken text begins with, if it can be made out."""
     text = head.decode("utf-8", "replace")
     depth = 0
@@ -133,7 +133,7 @@ def legible_id(head: bytes) -> RequestId | None:
     return None
 
 
-def _message(value: Any) -> JSONRPCMessage | Refusal:
+def _message(value: Any) -> JSONRPCMessage | InvalidLine:
     if isinstance(value, list):
         return _refusal(None, "Batches are not served; send each message by itself")
     if not isinstance(value, dict):
@@ -164,17 +164,17 @@ def _fault(fields: Mapping[str, Any]) -> str:
     return "The params of a request are a JSON object"
 
 
-def _refusal(request_id: RequestId | None, what: str) -> Refusal:
-    return Refusal(refused(request_id, INVALID_REQUEST, what))
+def _refusal(request_id: RequestId | None, what: str) -> InvalidLine:
+    return InvalidLine(error_response(request_id, INVALID_REQUEST, what))
 
 
 def _valid_id(value: Any) -> RequestId | None:
     if isinstance(value, str):
-        return repaired(value) if len(value) <= LONGEST_ID else None
+        return fix_json_surrogates(value) if len(value) <= MAX_ID_CHARS else None
     if isinstance(value, int) and not isinstance(value, bool):
-        return value if abs(value) < LARGEST_ID else None
+        return value if abs(value) < MAX_ID else None
     return None
 
 
-def _no_number(name: str) -> Any:
+def _reject_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")

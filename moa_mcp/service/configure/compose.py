@@ -11,15 +11,15 @@ from typing import Any, cast
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset, nearest
-from moa_mcp.domain.fields import Entry, Sampling
+from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset, sort_by_closeness
+from moa_mcp.domain.fields import ModelSettings, StrictModel
 from moa_mcp.domain.preset import Aggregator, Limits, Preset
 from moa_mcp.domain.stages import PanelSlot
 from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.library import PresetLibrary, is_name, parse
 
 
-def place_of(name: str) -> str:
+def preset_path(name: str) -> str:
     """What a preset's file is called, seen from the folder of the configuration."""
     return f"presets/{name}.yaml"
 
@@ -38,12 +38,12 @@ def compose(library: PresetLibrary, settings: Settings, name: str, base: str | N
     _check_fields(fields)
     start = _base(library, name, base)
     held = _limits_of(library, name).lowered_by(start.limits if start else Limits())
-    data = {**(_written(start) if start else {}), **fields}
+    data = {**(_as_mapping(start) if start else {}), **fields}
     data.pop("limits", None)
     if (limits := _limits(held, fields.get("limits"))) != {}:
         data["limits"] = limits
     text = yamlfile.dump(data)
-    preset = parse(text, place_of(name), name)
+    preset = parse(text, preset_path(name), name)
     assert isinstance(preset, Preset)  # the fields were checked to be those of a Preset
     _check_limits(preset.limits, held.lowered_by(settings.limits.per_run))
     _check_models(preset, settings.endpoints)
@@ -54,7 +54,7 @@ def compose(library: PresetLibrary, settings: Settings, name: str, base: str | N
 def _check_fields(fields: Mapping[str, Any]) -> None:
     known = set(Preset.model_fields) - {"name"}
     for unknown in sorted(set(fields) - known):
-        ranked = nearest(unknown, known)
+        ranked = sort_by_closeness(unknown, known)
         raise InvalidRequest(f"A preset has no field {unknown!r}. Known, nearest first: {', '.join(ranked)}.")
 
 
@@ -77,16 +77,16 @@ def _limits_of(library: PresetLibrary, name: str) -> Limits:
         return Limits()
 
 
-def _written(preset: Preset) -> dict[str, Any]:
+def _as_mapping(preset: Preset) -> dict[str, Any]:
     """A preset as a person would write it: nothing that holds anyway, an id where only the model is set."""
     data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name"})
     data["layers"] = preset.layers
-    data["proposers"] = [_short(slot) for slot in data.get("proposers", ())]
-    data["aggregator"] = _short(data["aggregator"])
+    data["proposers"] = [_shorten(slot) for slot in data.get("proposers", ())]
+    data["aggregator"] = _shorten(data["aggregator"])
     return data
 
 
-def _short(entry: dict[str, Any]) -> dict[str, Any] | str:
+def _shorten(entry: dict[str, Any]) -> dict[str, Any] | str:
     return entry["model"] if set(entry) == {"model"} else entry
 
 
@@ -111,7 +111,7 @@ def _check_models(preset: Preset, declared: Iterable[str]) -> None:
     for model in _models_in(preset):
         provider, _ = split_model(model)
         if provider not in declared:
-            close = ", ".join(nearest(provider, declared)[:3])
+            close = ", ".join(sort_by_closeness(provider, declared)[:3])
             raise NotAllowed(
                 f"{model!r} is of provider {provider!r}, which is not declared (nearest: {close}). "
                 f"A person declares providers in {CONFIG}."
@@ -120,7 +120,7 @@ def _check_models(preset: Preset, declared: Iterable[str]) -> None:
 
 def _models_in(value: Any) -> Iterator[str]:
     """Every model id anywhere in a preset."""
-    if isinstance(value, Sampling):
+    if isinstance(value, ModelSettings):
         yield value.model
     if isinstance(value, Aggregator):
         yield from value.fallbacks
@@ -129,7 +129,7 @@ def _models_in(value: Any) -> Iterator[str]:
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    if isinstance(value, Entry):
+    if isinstance(value, StrictModel):
         return [part for _, part in value]
     return cast("Iterable[Any]", value) if isinstance(value, tuple) else ()
 

@@ -16,13 +16,13 @@ from typing import Any
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
 from moa_mcp.config import yamlfile
-from moa_mcp.config.settings import CONFIG, Home, LiveSettings, with_default_preset
+from moa_mcp.config.settings import CONFIG, LiveSettings, Paths, with_default_preset
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed
 from moa_mcp.presets.library import PresetLibrary, is_name
 from moa_mcp.service.catalog import Models
-from moa_mcp.service.configure.compose import compose, place_of
-from moa_mcp.service.configure.log import FILE, Edit, History, Ledger
+from moa_mcp.service.configure.compose import compose, preset_path
+from moa_mcp.service.configure.log import FILE, ChangeLog, ChangeLogFile, Edit
 
 SCOPE = "this user on this computer: every client whose server uses the same folder"
 
@@ -45,12 +45,12 @@ class ChangeRequest:
     revision: int | None = None
 
     @property
-    def asks_nothing(self) -> bool:
+    def is_read_only(self) -> bool:
         """Whether the current settings are asked for, and no change."""
-        return not self.undo and self.names_nothing
+        return not self.undo and self.names_no_preset
 
     @property
-    def names_nothing(self) -> bool:
+    def names_no_preset(self) -> bool:
         """Whether no preset is named to become the default, to be saved or to be deleted."""
         return self.default_preset is self.save_preset is self.delete_preset is None
 
@@ -105,27 +105,27 @@ class CurrentSettings(TypedDict):
     problem: str | None
 
 
-class _EditedByHand(NotAllowed):
+class EditedByHand(NotAllowed):
     """What is to be undone is no longer as the last change left it."""
 
 
-class Changes:
+class ConfigEditor:
     """Checks changes and makes them. `exclusively` keeps other writers out while one is made."""
 
     def __init__(
         self,
-        home: Home,
+        paths: Paths,
         library: PresetLibrary,
         settings: LiveSettings,
         models: Models,
-        exclusively: Callable[[], AbstractContextManager[object]] = nullcontext,
+        lock: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
-        self._home = home
+        self._paths = paths
         self._library = library
         self._settings = settings
         self._models = models
-        self._exclusively = exclusively
-        self._history = History(home.config_file.parent)
+        self._lock = lock
+        self._history = ChangeLogFile(paths.config_file.parent)
 
     def current(self) -> CurrentSettings:
         """The settings now, key variables as set or missing. Raises InvalidConfig if the record is broken."""
@@ -138,8 +138,8 @@ class Changes:
             "store": settings.store.model_dump(),
             "embeddings": settings.embeddings,
             "undoable": len(ledger.changes),
-            "config_file": str(self._home.config_file),
-            "presets_folder": str(self._home.presets_folder),
+            "config_file": str(self._paths.config_file),
+            "presets_folder": str(self._paths.presets_folder),
             "problem": None if self._settings.problem is None else str(self._settings.problem),
         }
 
@@ -150,17 +150,17 @@ class Changes:
             InvalidRequest, UnknownPreset, InvalidPreset, InvalidConfig, NotAllowed: as named.
         """
         try:
-            return self._laid_out(request)
-        except _EditedByHand:
+            return self._validate(request)
+        except EditedByHand:
             # Or by another server, which is in the middle of a change: that is over once we have the lock.
-            with self._exclusively():
-                return self._laid_out(request)
+            with self._lock():
+                return self._validate(request)
 
-    def _laid_out(self, request: ChangeRequest) -> Change:
+    def _validate(self, request: ChangeRequest) -> Change:
         ledger = self._history.read()
         _check_revision(request.revision, ledger)
         if request.undo:
-            return self._undoing(request, ledger)
+            return self._undo_edits(request, ledger)
         edits = [edit for edit in self._edits(request) if edit.before != edit.after]
         if not edits:
             raise InvalidRequest("Nothing would change: it is already as asked.")
@@ -172,7 +172,7 @@ class Changes:
         Raises:
             NotAllowed: the files are no longer what the change rests on, or cannot be written.
         """
-        with self._exclusively():
+        with self._lock():
             return self._apply(change)
 
     def _apply(self, change: Change) -> ChangeResult:
@@ -185,7 +185,7 @@ class Changes:
         self._write(change, ledger)
         return self._result(change, ledger.revision, applied=True)
 
-    def planned(self, change: Change) -> ChangeResult:
+    def preview(self, change: Change) -> ChangeResult:
         """What `propose` laid out, for whoever only wants to see it."""
         return self._result(change, change.revision)
 
@@ -210,15 +210,15 @@ class Changes:
             "max_concurrency": endpoint.max_concurrency,
         }
 
-    def _undoing(self, request: ChangeRequest, ledger: Ledger) -> Change:
-        if not request.names_nothing:
+    def _undo_edits(self, request: ChangeRequest, ledger: ChangeLog) -> Change:
+        if not request.names_no_preset:
             raise InvalidRequest("undo stands alone: ask for it without any other change.")
         if not ledger.changes:
             raise InvalidRequest("There is no change to undo: none was made from here, or all are undone.")
         last = ledger.changes[-1]
         for edit in last:
             if self._text(edit.place) != edit.after:
-                raise _EditedByHand(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
+                raise EditedByHand(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
         back = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
         return Change(tuple(back), ledger.revision, undoes=True)
 
@@ -227,68 +227,68 @@ class Changes:
             raise InvalidRequest("base and fields belong to save_preset: name the preset to save.")
         if request.save_preset is not None and request.save_preset == request.delete_preset:
             raise InvalidRequest("The same preset cannot be saved and deleted at once.")
-        if request.asks_nothing:
+        if request.is_read_only:
             raise InvalidRequest("Name a change: default_preset, save_preset, delete_preset or undo.")
         if request.save_preset is not None:
-            yield self._saving(request, request.save_preset)
+            yield self._save_edits(request, request.save_preset)
         if request.delete_preset is not None:
-            yield self._deleting(request.delete_preset, request.default_preset)
+            yield self._delete_edits(request.delete_preset, request.default_preset)
         if request.default_preset is not None:
-            yield self._defaulting(request.default_preset, request)
+            yield self._set_default_edits(request.default_preset, request)
 
-    def _defaulting(self, name: str, request: ChangeRequest) -> Edit:
+    def _set_default_edits(self, name: str, request: ChangeRequest) -> Edit:
         if name != request.save_preset:
             self._library.get(name)
         before = self._text(CONFIG)
         return Edit(place=CONFIG, before=before, after=with_default_preset(before or "", name))
 
-    def _deleting(self, name: str, new_default: str | None) -> Edit:
+    def _delete_edits(self, name: str, new_default: str | None) -> Edit:
         if self._library.source(name) == "builtin":
             raise NotAllowed(f"{name!r} is built in and stays. Save a preset of that name to use yours instead.")
         if name == (new_default or self._settings().default_preset) and not self._library.is_builtin(name):
             raise NotAllowed(f"{name!r} is the default preset. Name another default_preset first.")
-        place = place_of(name)
+        place = preset_path(name)
         return Edit(place=place, before=self._text(place), after=None)
 
-    def _saving(self, request: ChangeRequest, name: str) -> Edit:
+    def _save_edits(self, request: ChangeRequest, name: str) -> Edit:
         text = compose(self._library, self._settings(), name, request.base, request.fields)
-        return Edit(place=place_of(name), before=self._text(place_of(name)), after=text)
+        return Edit(place=preset_path(name), before=self._text(preset_path(name)), after=text)
 
     def _path(self, place: str) -> Path:
         if place == CONFIG:
-            return self._home.config_file
+            return self._paths.config_file
         name = place.removeprefix("presets/").removesuffix(".yaml")
-        if not is_name(name) or place != place_of(name):
+        if not is_name(name) or place != preset_path(name):
             raise InvalidConfig(FILE, "it names a file that is none of the presets")
-        return self._home.presets_folder / f"{name}.yaml"
+        return self._paths.presets_folder / f"{name}.yaml"
 
     def _text(self, place: str) -> str | None:
-        misfit = InvalidConfig if place == CONFIG else InvalidPreset
+        error_type = InvalidConfig if place == CONFIG else InvalidPreset
         try:
-            return yamlfile.read(self._path(place), place, misfit)
+            return yamlfile.read(self._path(place), place, error_type)
         except FileNotFoundError:
             return None
 
-    def _write(self, change: Change, ledger: Ledger) -> None:
+    def _write(self, change: Change, ledger: ChangeLog) -> None:
         made: list[Edit] = []
         try:
             for edit in change.edits:
-                self._put(edit.place, edit.after)
+                self._write_file(edit.place, edit.after)
                 made.append(edit)
             self._history.write(ledger)
         except OSError as error:
-            self._take_back(made)
+            self._roll_back(made)
             reason = error.strerror or type(error).__name__
             raise NotAllowed(
-                f"The change could not be written ({reason}). Make {self._home.config_file.parent} writable."
+                f"The change could not be written ({reason}). Make {self._paths.config_file.parent} writable."
             ) from None
 
-    def _take_back(self, made: Sequence[Edit]) -> None:
+    def _roll_back(self, made: Sequence[Edit]) -> None:
         for edit in reversed(made):
             with suppress(OSError):  # told already
-                self._put(edit.place, edit.before)
+                self._write_file(edit.place, edit.before)
 
-    def _put(self, place: str, text: str | None) -> None:
+    def _write_file(self, place: str, text: str | None) -> None:
         path = self._path(place)
         if text is None:
             path.unlink(missing_ok=True)
@@ -306,7 +306,7 @@ def _diff(edit: Edit) -> Iterator[str]:
     return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
 
 
-def _check_revision(seen: int | None, ledger: Ledger) -> None:
+def _check_revision(seen: int | None, ledger: ChangeLog) -> None:
     if seen is not None and seen != ledger.revision:
         raise NotAllowed(
             f"The settings are at revision {ledger.revision}, not {seen}: something changed since. "

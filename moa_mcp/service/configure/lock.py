@@ -17,7 +17,7 @@ LOCK_SECONDS = 5.0
 
 
 @contextmanager
-def exclusively(folder: Path, *swept: Path) -> Generator[None]:
+def config_lock(folder: Path, *swept: Path) -> Generator[None]:
     """Hold the lock of the configuration in `folder`; `swept` are the folders in which writers may have died.
 
     Raises:
@@ -33,13 +33,13 @@ def exclusively(folder: Path, *swept: Path) -> Generator[None]:
         raise NotAllowed(f"The configuration cannot be changed ({error.strerror}). Make {folder} writable.") from None
     try:
         for place in (folder, *swept):
-            _sweep(place)
+            _remove_orphans(place)
         yield
     finally:
         lock.release()
 
 
-def _sweep(folder: Path) -> None:
+def _remove_orphans(folder: Path) -> None:
     """Remove the temporary files: whoever holds the lock knows that nobody is writing one."""
     for orphan in folder.glob(".*.tmp"):
         orphan.unlink(missing_ok=True)

@@ -37,15 +37,15 @@ JOURNAL_BYTES = 1024 * 1024
 """What the journal may keep of the disk between two transactions."""
 
 
-class Damaged(Exception):
+class DamagedDatabase(Exception):
     """The file is not a usable database."""
 
 
-class Newer(Exception):
+class NewerSchema(Exception):
     """The file was written by a newer moa-mcp; it is read, never changed."""
 
 
-class _OneFailed(Exception):
+class _JobFailed(Exception):
     """The work of one of those that were to be committed together failed."""
 
 
@@ -66,7 +66,7 @@ class _Job(Generic[Result]):
             self._result = self._work(db)
         except Exception as error:
             self._error = error
-            raise _OneFailed from error
+            raise _JobFailed from error
 
     def fail(self, error: Exception) -> None:
         self._error = error
@@ -111,7 +111,7 @@ class Database:
         deletes is not to be found in the journal either.
         """
         if self.read_only:
-            raise Newer(f"{self.file.name} was written by a newer moa-mcp and is only read")
+            raise NewerSchema(f"{self.file.name} was written by a newer moa-mcp and is only read")
         job = _Job(work, erases=erases)
         self._waiting.append(job)
         try:
@@ -142,10 +142,10 @@ def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
     No savepoints: every statement lets another thread run first, which on a busy server costs more than the disk.
     """
     try:
-        with _journal_cut_off(db) if any(job.erases for job in jobs) else nullcontext(), writing(db):
+        with _truncated_journal(db) if any(job.erases for job in jobs) else nullcontext(), writing(db):
             for job in jobs:
                 job.do(db)
-    except _OneFailed:
+    except _JobFailed:
         if len(jobs) > 1:
             for job in jobs:
                 _commit(db, [job])
@@ -168,7 +168,7 @@ def writing(db: sqlite3.Connection) -> Generator[None]:
 
 
 @contextmanager
-def _journal_cut_off(db: sqlite3.Connection) -> Generator[None]:
+def _truncated_journal(db: sqlite3.Connection) -> Generator[None]:
     """Let the transaction leave nothing of its journal, which has the pages as they were before."""
     db.execute("PRAGMA journal_size_limit = 0")
     try:
@@ -198,7 +198,7 @@ def _connect(file: Path) -> tuple[sqlite3.Connection, Sequence[str]]:
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
-            raise Damaged(str(error)) from error
+            raise DamagedDatabase(str(error)) from error
         raise
 
 

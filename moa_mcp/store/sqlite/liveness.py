@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-HEARD_LATELY = 30.0
+ALIVE_SECONDS = 30.0
 """Seconds after its last heartbeat that a server whose process id is still in use counts as alive.
 
 The id alone will not do: it may be another process's by now.
@@ -26,9 +26,9 @@ class Server:
         """The process we are."""
         return cls(os.getpid(), _boot())
 
-    def lives(self, last_heard: float, now: float) -> bool:
+    def is_alive(self, last_heard: float, now: float) -> bool:
         """Whether it is alive at `now`; times are Unix seconds."""
-        return self.boot == _boot() and now - last_heard < HEARD_LATELY and _has_process(self.pid)
+        return self.boot == _boot() and now - last_heard < ALIVE_SECONDS and _has_process(self.pid)
 
 
 @cache

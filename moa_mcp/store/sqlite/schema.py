@@ -9,7 +9,7 @@ from contextlib import closing
 Migration = Callable[[sqlite3.Connection], None]
 
 
-def _first(db: sqlite3.Connection) -> None:
+def _create_tables(db: sqlite3.Connection) -> None:
     """Version 1: servers, runs and the journal of their calls."""
     db.execute(
         "CREATE TABLE servers (server TEXT PRIMARY KEY, pid INTEGER NOT NULL, boot TEXT NOT NULL, heard REAL NOT NULL)"
@@ -25,7 +25,7 @@ def _first(db: sqlite3.Connection) -> None:
     )
 
 
-def _second(db: sqlite3.Connection) -> None:
+def _add_daily_usage(db: sqlite3.Connection) -> None:
     """Version 2: what each owner spent and reserved of a day, and which calls are booked there."""
     numbers = "calls INTEGER NOT NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL"
     db.execute(f"CREATE TABLE days (owner TEXT NOT NULL, day INTEGER NOT NULL, {numbers}, PRIMARY KEY (owner, day))")
@@ -63,7 +63,7 @@ def _booked_before_sent(db: sqlite3.Connection) -> None:
         db.execute(f"ALTER TABLE holds ADD COLUMN sent_{number} {kind} NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _second, _third, _booked_before_sent)
+MIGRATIONS: tuple[Migration, ...] = (_create_tables, _add_daily_usage, _third, _booked_before_sent)
 VERSION = len(MIGRATIONS)
 
 

@@ -15,17 +15,17 @@ import anyio
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.domain.text import repair
-from moa_mcp.store.base import CANCELLED, GOES_ON, STANDING, Admitted, dates_since
+from moa_mcp.domain.text import fix_surrogates
+from moa_mcp.store.base import CANCELLED, GOES_ON, REUSABLE, AdmittedRun, dates_since
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
-from moa_mcp.store.daily_budget import Hold, Wanted, day_of
+from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of
 from moa_mcp.store.sqlite import backup, daily_usage
 from moa_mcp.store.sqlite.database import Database
 from moa_mcp.store.sqlite.liveness import Server
 
 logger = logging.getLogger(__name__)
 
-_LOST = f"The server that ran it is gone. {GOES_ON}"
+_SERVER_GONE = f"The server that ran it is gone. {GOES_ON}"
 _COLUMNS = "run_id, owner, status, body, server"
 _ADD_IF_OURS = (
     "INSERT OR REPLACE INTO records (run_id, call_id, body)"
@@ -46,8 +46,8 @@ _AHEAD_AND_TOO_OLD = (
 """Runs whose date is still to come, from a clock that was ahead, are as old as those that were begun after them."""
 
 _OLDEST = "SELECT run_id FROM runs NOT INDEXED WHERE status != 'running' ORDER BY rowid LIMIT 1"
-_SERVER_FORGOTTEN = 86_400.0
-_PAGES_AT_ONCE = 256
+_KEEP_SERVER_SECONDS = 86_400.0
+_VACUUM_PAGES = 256
 
 FORGETTING_SECONDS = 0.02
 """How long a transaction goes on forgetting runs, the commit not counted."""
@@ -59,8 +59,8 @@ PAUSE_SECONDS = 0.12
 class SqliteStore:
     """Keeps runs in `file` for `keep_days`, and as many as `max_mb` megabytes hold.
 
-    Raises (from here and from every method): `Damaged`, `Newer`, sqlite3.Error, OSError. `Resilient` turns
-    these into "go on without".
+    Raises (from here and from every method): `DamagedDatabase`, `NewerSchema`, sqlite3.Error, OSError. `Resilient`
+    turns these into "go on without".
     """
 
     def __init__(
@@ -78,13 +78,13 @@ class SqliteStore:
         self._server = uuid4().hex
         self._lost_tables = self._database.lost_tables
 
-    async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
-        def start(db: sqlite3.Connection) -> Admitted | Run:
+    async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
+        def start(db: sqlite3.Connection) -> AdmittedRun | Run:
             before = None if since is None else self._find(db, run.owner, run.key, since)
             if before is not None:
                 return before
-            self._beat(db)
-            admitted = Admitted(run, self._reserve(db, wanted))
+            self._heartbeat(db)
+            admitted = AdmittedRun(run, self._reserve(db, wanted))
             row = (run.run_id, run.owner, run.status, run.key, run.created_at, self._server, encode_run(run))
             db.execute(
                 "INSERT INTO runs (run_id, owner, status, key, created_at, server, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -97,9 +97,11 @@ class SqliteStore:
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
         return await self._database.write(self._adding(run_id, records))
 
-    async def write_ahead(self, run_id: str, records: Sequence[CallRecord], hold: Hold, amount: Spend) -> Hold | None:
+    async def write_ahead(
+        self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
+    ) -> DayReservation | None:
         add = self._adding(run_id, records)
-        return await self._database.write(lambda db: daily_usage.book(db, hold, amount) if add(db) else None)
+        return await self._database.write(lambda db: daily_usage.book(db, reservation, amount) if add(db) else None)
 
     def _adding(self, run_id: str, records: Sequence[CallRecord]) -> Callable[[sqlite3.Connection], bool]:
         """What adds records to the journal of a run that is ours; False, and nothing is added, if it is not."""
@@ -129,15 +131,15 @@ class SqliteStore:
 
         await self._database.write(end)
 
-    async def claim(self, owner: str, run_id: str, wanted: Wanted) -> Admitted | None:
-        def take(db: sqlite3.Connection) -> Admitted | None:
-            self._beat(db)
+    async def claim(self, owner: str, run_id: str, wanted: ReservationRequest) -> AdmittedRun | None:
+        def take(db: sqlite3.Connection) -> AdmittedRun | None:
+            self._heartbeat(db)
             run = self._read(db, "owner = ? AND run_id = ?", (owner, run_id))
             if run is None or run.status != "interrupted":
                 return None
             db.execute("UPDATE runs SET server = ?, status = 'running' WHERE run_id = ?", (self._server, run_id))
             self._make_latest(db, owner, run_id)
-            return Admitted(replace(run, status="running", error=None), self._reserve(db, wanted))
+            return AdmittedRun(replace(run, status="running", error=None), self._reserve(db, wanted))
 
         return await self._database.write(take)
 
@@ -158,8 +160,8 @@ class SqliteStore:
 
     async def remove(self, owner: str, run_id: str) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
-            daily_usage.sweep(db, owner, self._clock(), self._server, self._lives)
-            row = (owner, repair(run_id))
+            daily_usage.settle_expired(db, owner, self._clock(), self._server, self._is_alive)
+            row = (owner, fix_surrogates(run_id))
             if not db.execute("DELETE FROM runs WHERE owner = ? AND run_id = ?", row).rowcount:
                 return False
             backup.forget(self._database.file, [run_id])
@@ -168,10 +170,10 @@ class SqliteStore:
         return await self._database.write(delete, erases=True)
 
     async def prune(self) -> int:
-        gone = await self._step_by_step(self._forget_some, erases=True)
-        if gone:
-            await self._step_by_step(_give_pages_back, erases=False)
-        return gone
+        deleted = await self._step_by_step(self._forget_some, erases=True)
+        if deleted:
+            await self._step_by_step(_vacuum_pages, erases=False)
+        return deleted
 
     async def _step_by_step(self, work: Callable[[sqlite3.Connection], tuple[int, bool]], *, erases: bool) -> int:
         """Repeat `work`, which returns how much it did and whether that was all; the sum of what it did.
@@ -188,9 +190,9 @@ class SqliteStore:
 
     def _forget_some(self, db: sqlite3.Connection) -> tuple[int, bool]:
         """Forget what is to go for a short while; how many runs went, and whether that was all."""
-        self._call_the_dead_interrupted(db)
-        daily_usage.sweep_all(db, self._clock(), self._server, self._lives)
-        db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _SERVER_FORGOTTEN,))
+        self._mark_orphans_interrupted(db)
+        daily_usage.settle_all_expired(db, self._clock(), self._server, self._is_alive)
+        db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _KEEP_SERVER_SECONDS,))
         end, forgotten, is_all = time.monotonic() + FORGETTING_SECONDS, list[str](), True
         for run_id in self._to_forget(db):
             db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
@@ -210,24 +212,24 @@ class SqliteStore:
         while _size(db) > self._max_bytes and (run_ids := _ids(db, _OLDEST)):
             yield from run_ids
 
-    async def settle(self, hold: Hold, actual: Spend) -> None:
-        await self._database.write(lambda db: daily_usage.settle(db, hold, actual))
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
+        await self._database.write(lambda db: daily_usage.settle(db, reservation, actual))
 
     async def spent(self, owner: str) -> Spend:
         return await self._database.run(lambda db: daily_usage.spent(db, owner, day_of(self._clock())))
 
-    async def beat(self) -> None:
-        await self._database.write(self._beat)
+    async def heartbeat(self) -> None:
+        await self._database.write(self._heartbeat)
 
     async def aclose(self) -> None:
         await self._database.aclose()
 
-    def trouble(self) -> str | None:
+    def take_warning(self) -> str | None:
         lost, self._lost_tables = self._lost_tables, ()
         name = self._database.file.name
         return f"The store {name} has lost what was in {', '.join(lost)}, and goes on without." if lost else None
 
-    def _beat(self, db: sqlite3.Connection) -> None:
+    def _heartbeat(self, db: sqlite3.Connection) -> None:
         this = Server.this()
         row = (self._server, this.pid, this.boot, self._clock())
         db.execute(
@@ -236,13 +238,13 @@ class SqliteStore:
             row,
         )
 
-    def _reserve(self, db: sqlite3.Connection, wanted: Wanted) -> Hold:
-        return daily_usage.reserve(db, wanted, self._server, self._clock(), self._lives)
+    def _reserve(self, db: sqlite3.Connection, wanted: ReservationRequest) -> DayReservation:
+        return daily_usage.reserve(db, wanted, self._server, self._clock(), self._is_alive)
 
     def _find(self, db: sqlite3.Connection, owner: str, key: str, since: float) -> Run | None:
         dates = dates_since(since, self._clock())
         run = self._read(db, "owner = ? AND key = ? AND created_at BETWEEN ? AND ?", (owner, key, *dates))
-        return run if run and run.status in STANDING else None
+        return run if run and run.status in REUSABLE else None
 
     def _latest(self, db: sqlite3.Connection, owner: str) -> Run | None:
         return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
@@ -250,7 +252,7 @@ class SqliteStore:
     def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
         """Nothing is written if the run is the latest already: then nobody waits for the disk."""
         if db.execute(_LATEST, (owner,)).fetchone() != (run_id,):
-            db.execute(_MAKE_LATEST, (owner, repair(run_id)))
+            db.execute(_MAKE_LATEST, (owner, fix_surrogates(run_id)))
 
     def _read(self, db: sqlite3.Connection, where: str, values: tuple[object, ...]) -> Run | None:
         return next(iter(self._select(db, where, values, 1)), None)
@@ -258,12 +260,12 @@ class SqliteStore:
     def _select(self, db: sqlite3.Connection, where: str, values: tuple[object, ...], limit: int) -> Sequence[Run]:
         rows = db.execute(
             f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY rowid DESC",
-            tuple(repair(value) if isinstance(value, str) else value for value in values),
+            tuple(fix_surrogates(value) if isinstance(value, str) else value for value in values),
         )
-        readable = (run for row in rows if (run := self._readable(db, row)))
+        readable = (run for row in rows if (run := self._run_or_none(db, row)))
         return list(islice(readable, limit))
 
-    def _readable(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
+    def _run_or_none(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
         """The run of a row, or None: one that cannot be read must not hide the others."""
         try:
             return self._run(db, row)
@@ -278,21 +280,21 @@ class SqliteStore:
         run = run.with_records(decode_record(text) for (text,) in records)
         if "running" not in {status, run.status}:
             return run
-        if status == "running" and self._lives(db, server):
+        if status == "running" and self._is_alive(db, server):
             return replace(run, status="running", error=None)
-        return replace(run, status="interrupted", error=_LOST)
+        return replace(run, status="interrupted", error=_SERVER_GONE)
 
-    def _call_the_dead_interrupted(self, db: sqlite3.Connection) -> None:
+    def _mark_orphans_interrupted(self, db: sqlite3.Connection) -> None:
         """Mark the runs whose server is gone, so that they can be forgotten as the ended ones are."""
         for (server,) in db.execute("SELECT DISTINCT server FROM runs WHERE status = 'running'").fetchall():
-            if not self._lives(db, server):
+            if not self._is_alive(db, server):
                 db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running' AND server = ?", (server,))
 
-    def _lives(self, db: sqlite3.Connection, server: str) -> bool:
+    def _is_alive(self, db: sqlite3.Connection, server: str) -> bool:
         if server == self._server:
             return True
         row = db.execute("SELECT pid, boot, heard FROM servers WHERE server = ?", (server,)).fetchone()
-        return row is not None and Server(row[0], row[1]).lives(row[2], self._clock())
+        return row is not None and Server(row[0], row[1]).is_alive(row[2], self._clock())
 
 
 def _size(db: sqlite3.Connection) -> int:
@@ -303,10 +305,10 @@ def _size(db: sqlite3.Connection) -> int:
     return int((pages - free) * size)
 
 
-def _give_pages_back(db: sqlite3.Connection) -> tuple[int, bool]:
+def _vacuum_pages(db: sqlite3.Connection) -> tuple[int, bool]:
     """Shorten the file by some of its free pages; by how many, and whether it has none left."""
     before = _free_pages(db)
-    for _ in range(_PAGES_AT_ONCE):  # one by one: Python stops the statement after its first page
+    for _ in range(_VACUUM_PAGES):  # one by one: Python stops the statement after its first page
         db.execute("PRAGMA incremental_vacuum(1)")
     after = _free_pages(db)
     return before - after, after in {0, before}

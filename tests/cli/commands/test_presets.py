@@ -55,7 +55,7 @@ def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "proposers: [labb/x]\naggregator: lab/c\n",
@@ -68,13 +68,13 @@ def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) 
     ],
 )
 def test_a_name_that_nobody_declared_brings_the_known_ones_nearest_first(
-    text: str, said: str, tmp_path: Path, capsys: Capture
+    text: str, message: str, tmp_path: Path, capsys: Capture
 ) -> None:
     write_home("http://127.0.0.1:9/v1")
     (tmp_path / "pair.yaml").write_text(text, encoding="utf-8")
 
     assert run(["presets", "validate", str(tmp_path / "pair.yaml")]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_default_preset_that_is_not_there_is_said_under_the_table(capsys: Capture) -> None:
@@ -98,7 +98,7 @@ def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capt
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("pair.yaml", "proposers: [demo/a]\nagregator: demo/c\n", "pair.yaml, line 2: agregator: "),
         ("pair.yaml", "layers: 2\naggregator: demo/c\n", "pair.yaml: a preset of more than one layer"),
@@ -115,13 +115,13 @@ def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capt
     ],
 )
 def test_a_mistake_is_exit_code_2_with_its_place(
-    name: str, text: str, said: str, tmp_path: Path, capsys: Capture
+    name: str, text: str, message: str, tmp_path: Path, capsys: Capture
 ) -> None:
     write_home("http://127.0.0.1:9/v1")
     (tmp_path / name).write_text(text, encoding="utf-8")
 
     assert run(["presets", "validate", str(tmp_path / name)]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_circle_through_other_presets_is_a_mistake_of_the_file_and_of_the_row(

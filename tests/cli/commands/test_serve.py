@@ -15,11 +15,11 @@ HEAVY = ("rich", "httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "rapidfuzz
 """What only runs and terminals need."""
 
 
-def said(*messages: dict[str, Any]) -> bytes:
+def lines_of(*messages: dict[str, Any]) -> bytes:
     return b"".join(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n" for message in messages)
 
 
-HELLO = said(
+HELLO = lines_of(
     {
         "id": 1,
         "method": "initialize",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from moa_mcp.cli.view.answer import Alone, AsJson, Streamed
+from moa_mcp.cli.view.answer import JsonWriter, PlainWriter, StreamingWriter
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Failure, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
@@ -28,9 +28,9 @@ def pieces(call: Call, *texts: str) -> list[Event]:
 
 
 def streamed(events: Sequence[Event], run: Run, *, drafts: bool = False) -> None:
-    outlet = Streamed(drafts)
+    outlet = StreamingWriter(drafts)
     for event in events:
-        outlet.hear(event)
+        outlet.on_event(event)
     outlet.finish(run)
 
 
@@ -96,8 +96,8 @@ def test_a_panel_in_a_slot_does_not_speak_for_the_run(capsys: Capture) -> None:
 
 
 def test_a_terminal_is_shown_nothing_that_it_would_obey(capsys: Capture) -> None:
-    said = "a\x1b[2J\x1b]0;mine\x07\r\x9b31m\u202eb\tc"
-    streamed(pieces(AGGREGATION, said), a_run(said))
+    message = "a\x1b[2J\x1b]0;mine\x07\r\x9b31m\u202eb\tc"
+    streamed(pieces(AGGREGATION, message), a_run(message))
 
     assert capsys.readouterr().out == "a31mb\tc\n"
 
@@ -116,13 +116,13 @@ def test_drafts_follow_the_answer_when_they_are_asked_for(capsys: Capture) -> No
 
 @pytest.mark.parametrize("answer", ["It is 42.", "It is 42.\n", "It is 42.\n\n\n"])
 def test_a_pipe_gets_the_answer_with_one_newline(answer: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    Alone(drafts=False).finish(a_run(answer))
+    PlainWriter(drafts=False).finish(a_run(answer))
 
     assert capsysbinary.readouterr() == (b"It is 42.\n", b"")
 
 
 def test_a_pipe_gets_all_of_the_answer_that_can_be_seen(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    Alone(drafts=False).finish(a_run("  \x1b[1mé❤\ufe0f\u200b [a](https://evil.example) \r\n"))
+    PlainWriter(drafts=False).finish(a_run("  \x1b[1mé❤\ufe0f\u200b [a](https://evil.example) \r\n"))
 
     assert capsysbinary.readouterr().out == "  é❤\ufe0f [a](https://evil.example) \n".encode()
 
@@ -135,27 +135,27 @@ def test_an_emoji_in_pieces_stays_whole(capsys: Capture) -> None:
 
 
 def test_json_holds_nothing_that_cannot_be_seen(capsys: Capture) -> None:
-    AsJson(drafts=True).finish(a_run("a\u200bb", draft="c\x1b[2J\ufe0fd"))
+    JsonWriter(drafts=True).finish(a_run("a\u200bb", draft="c\x1b[2J\ufe0fd"))
 
     facts = json.loads(capsys.readouterr().out)
     assert (facts["answer"], facts["drafts"][0]["text"]) == ("ab", "cd")
 
 
 def test_a_pipe_gets_nothing_of_a_run_without_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
-    Alone(drafts=True).finish(a_run(None))
+    PlainWriter(drafts=True).finish(a_run(None))
 
     assert capsysbinary.readouterr() == (b"", b"")
 
 
 def test_json_tells_of_a_failed_run_too(capsys: Capture) -> None:
-    AsJson(drafts=False).finish(a_run(None))
+    JsonWriter(drafts=False).finish(a_run(None))
 
     facts = json.loads(capsys.readouterr().out)
     assert (facts["status"], facts["answer"], "drafts" in facts) == ("failed", None, False)
 
 
 def test_json_holds_drafts_in_full_however_long_they_are(capsys: Capture) -> None:
-    AsJson(drafts=True).finish(a_run("Yes.", draft="x" * 100_000))
+    JsonWriter(drafts=True).finish(a_run("Yes.", draft="x" * 100_000))
 
     (draft,) = json.loads(capsys.readouterr().out)["drafts"]
     assert len(draft["text"]) == 100_000

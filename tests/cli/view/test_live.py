@@ -5,8 +5,8 @@ import io
 import anyio
 from rich.console import Console
 
-from moa_mcp.cli.view.live import View, drawing
-from moa_mcp.cli.view.progress_table import Board
+from moa_mcp.cli.view.live import LiveView, drawing
+from moa_mcp.cli.view.progress_table import ProgressTable
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Batch, Call, CallRecord, Draft, Failure, Usage
 from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, TextArrived
@@ -22,9 +22,9 @@ def ended(identity: str, outcome: Draft | Failure, seconds: float = 1.0) -> Call
 
 def drawn(*events: Event, now: float = 0.0, room: int = 40, width: int = 120) -> list[str]:
     """The lines of a board that heard `events`, all at second 0, at the moment `now`."""
-    board = Board(lambda: 0.0)
+    board = ProgressTable(lambda: 0.0)
     for event in events:
-        board.hear(event)
+        board.on_event(event)
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     with console.capture() as captured:
         console.print(drawing(board, "pair", now, now, room))
@@ -90,16 +90,16 @@ def test_names_and_errors_reach_the_terminal_without_escape_sequences() -> None:
 
 async def test_the_view_lets_go_of_the_terminal_before_the_answer_is_written() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
-    view = View("pair", console, yields_to=lambda event: isinstance(event, TextArrived))
+    view = LiveView("pair", console, yields_to=lambda event: isinstance(event, TextArrived))
     seen = ""
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(view.run)
             await anyio.wait_all_tasks_blocked()
-            view.hear(LAYER)
-            view.hear(TextArrived(a_call("1.1"), "The"))
+            view.on_event(LAYER)
+            view.on_event(TextArrived(a_call("1.1"), "The"))
             seen = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO
-            view.hear(ended("1.1", Draft("The end")))
+            view.on_event(ended("1.1", Draft("The end")))
             view.redraw()
             tasks.cancel_scope.cancel()
 

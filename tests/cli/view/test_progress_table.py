@@ -1,6 +1,6 @@
 """The board keeps a row for each call of a run, from events alone."""
 
-from moa_mcp.cli.view.progress_table import Board, Row, drafts
+from moa_mcp.cli.view.progress_table import ProgressTable, Row, drafts
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Usage
 from moa_mcp.runs.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, TextArrived
@@ -10,23 +10,23 @@ def a_call(identity: str, role: str = PROPOSER, layer: int = 1, slot: int = 1) -
     return Call(identity, role, layer, slot, f"lab/model-{slot}", ())
 
 
-def a_board(*times: float) -> Board:
+def a_board(*times: float) -> ProgressTable:
     """A board whose clock tells `times`, one at each look."""
     left = list(times)
-    return Board(lambda: left.pop(0))
+    return ProgressTable(lambda: left.pop(0))
 
 
-def only(board: Board) -> Row:
+def only(board: ProgressTable) -> Row:
     (row,) = board.rows
     return row
 
 
 def test_a_planned_call_waits_until_it_is_sent() -> None:
     board = a_board(3.0)
-    board.hear(BatchStarted(Batch(1, (a_call("1.1"),))))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.1"),))))
 
     before = only(board).state, only(board).seconds(4.0)
-    board.hear(CallStarted(a_call("1.1")))
+    board.on_event(CallStarted(a_call("1.1")))
 
     assert before == ("waiting", None)
     assert (only(board).state, only(board).seconds(4.5)) == ("asked", 1.5)
@@ -34,9 +34,9 @@ def test_a_planned_call_waits_until_it_is_sent() -> None:
 
 def test_arriving_text_is_counted_as_about_a_token_for_four_letters() -> None:
     board = a_board(0.0)
-    board.hear(CallStarted(a_call("1.1")))
-    board.hear(TextArrived(a_call("1.1"), "12345678"))
-    board.hear(TextArrived(a_call("1.1"), "9abc"))
+    board.on_event(CallStarted(a_call("1.1")))
+    board.on_event(TextArrived(a_call("1.1"), "12345678"))
+    board.on_event(TextArrived(a_call("1.1"), "9abc"))
 
     assert only(board).state == "writing"
     assert only(board).tokens == (3, False)
@@ -45,10 +45,10 @@ def test_arriving_text_is_counted_as_about_a_token_for_four_letters() -> None:
 def test_the_providers_own_count_replaces_the_estimate_at_the_end() -> None:
     board = a_board(0.0)
     call = a_call("1.1")
-    board.hear(CallStarted(call))
-    board.hear(TextArrived(call, "x" * 400))
+    board.on_event(CallStarted(call))
+    board.on_event(TextArrived(call, "x" * 400))
     draft = Draft("x" * 400, usage=Usage(10, 77, 0.002))
-    board.hear(CallEnded(CallRecord(call, draft, 2.5)))
+    board.on_event(CallEnded(CallRecord(call, draft, 2.5)))
 
     row = only(board)
     assert (row.state, row.tokens, row.cost_usd, row.seconds(99.0)) == ("ok", (77, True), 0.002, 2.5)
@@ -57,24 +57,24 @@ def test_the_providers_own_count_replaces_the_estimate_at_the_end() -> None:
 def test_an_estimate_stays_marked_where_the_provider_counted_nothing() -> None:
     board = a_board(0.0)
     call = a_call("1.1")
-    board.hear(CallStarted(call))
-    board.hear(TextArrived(call, "x" * 40))
-    board.hear(CallEnded(CallRecord(call, Draft("x" * 40), 1.0)))
+    board.on_event(CallStarted(call))
+    board.on_event(TextArrived(call, "x" * 40))
+    board.on_event(CallEnded(CallRecord(call, Draft("x" * 40), 1.0)))
 
     assert only(board).tokens == (10, False)
 
 
 def test_a_call_out_of_the_journal_is_on_the_board_though_it_never_started() -> None:
     board = a_board()
-    board.hear(CallEnded(CallRecord(a_call("1.1"), Failure(Reason.AUTH), 0.5), replayed=True))
+    board.on_event(CallEnded(CallRecord(a_call("1.1"), Failure(Reason.AUTH), 0.5), replayed=True))
 
     assert only(board).state == "failed"
 
 
 def test_layers_are_in_the_order_in_which_they_began() -> None:
     board = a_board()
-    board.hear(BatchStarted(Batch(1, (a_call("1.1"), a_call("1.2", slot=2)))))
-    board.hear(BatchStarted(Batch(2, (a_call("2.1", AGGREGATOR, layer=2),))))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.1"), a_call("1.2", slot=2)))))
+    board.on_event(BatchStarted(Batch(2, (a_call("2.1", AGGREGATOR, layer=2),))))
 
     layers = [(layer, [row.call.id for row in rows]) for layer, rows in board.layers]
     assert layers == [(1, ["1.1", "1.2"]), (2, ["2.1"])]
@@ -89,9 +89,9 @@ def a_branch() -> Branch:
 
 def test_the_calls_of_a_panel_in_a_slot_stand_behind_their_slot() -> None:
     board = a_board(0.0)
-    board.hear(BatchStarted(Batch(1, (a_call("1.2", slot=2),), (a_branch(),))))
-    board.hear(BatchStarted(Batch(1, (a_call("1.1/1.1"), a_call("1.1/1.2")))))
-    board.hear(BranchEnded(CallRecord(a_call("1.1"), Draft("done"), 4.0)))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.2", slot=2),), (a_branch(),))))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.1/1.1"), a_call("1.1/1.2")))))
+    board.on_event(BranchEnded(CallRecord(a_call("1.1"), Draft("done"), 4.0)))
 
     assert [row.call.id for row in board.rows] == ["1.2", "1.1", "1.1/1.1", "1.1/1.2"]
     assert [row.state for row in board.rows] == ["waiting", "ok", "waiting", "waiting"]
@@ -99,9 +99,9 @@ def test_the_calls_of_a_panel_in_a_slot_stand_behind_their_slot() -> None:
 
 def test_only_calls_that_ended_with_a_text_count_as_drafts() -> None:
     board = a_board()
-    board.hear(CallEnded(CallRecord(a_call("1.1"), Draft("yes"), 1.0)))
-    board.hear(CallEnded(CallRecord(a_call("1.2"), Draft("part", cut=True), 1.0)))
-    board.hear(CallEnded(CallRecord(a_call("1.3"), Failure(Reason.TIMEOUT), 1.0)))
-    board.hear(BatchStarted(Batch(1, (a_call("1.4"),))))
+    board.on_event(CallEnded(CallRecord(a_call("1.1"), Draft("yes"), 1.0)))
+    board.on_event(CallEnded(CallRecord(a_call("1.2"), Draft("part", cut=True), 1.0)))
+    board.on_event(CallEnded(CallRecord(a_call("1.3"), Failure(Reason.TIMEOUT), 1.0)))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.4"),))))
 
     assert drafts(board.rows) == 2

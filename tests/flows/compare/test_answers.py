@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.domain.regex import safe
-from moa_mcp.flows.compare.answers import answer_in, normal, tally
+from moa_mcp.domain.regex import compile_linear
+from moa_mcp.flows.compare.answers import extract_answer, normalize_answer, tally_answers
 
 
 @pytest.mark.parametrize(
@@ -27,26 +27,26 @@ from moa_mcp.flows.compare.answers import answer_in, normal, tally
     ],
 )
 def test_an_answer_is_found_where_answers_stand(text: str, answer: str) -> None:
-    assert answer_in(text) == answer
+    assert extract_answer(text) == answer
 
 
 def test_a_text_that_comes_to_nothing_short_has_no_answer() -> None:
-    assert answer_in("It depends on many things, some of which nobody knows yet. " * 2) is None
-    assert answer_in("Two lines\nof prose") is None
-    assert answer_in("") is None
+    assert extract_answer("It depends on many things, some of which nobody knows yet. " * 2) is None
+    assert extract_answer("Two lines\nof prose") is None
+    assert extract_answer("") is None
 
 
 @pytest.mark.parametrize("before", ["words " * 300, "İ " * 300, "İ" * 300 + " ", "no answer yet.\n"])
-@pytest.mark.parametrize("said", ["the correct answer is Oslo", "\n   > ** Answer: Oslo"])
-def test_however_much_stands_before_it_what_says_so_is_found(before: str, said: str) -> None:
-    assert answer_in(before + said) == "oslo"
+@pytest.mark.parametrize("reply", ["the correct answer is Oslo", "\n   > ** Answer: Oslo"])
+def test_however_much_stands_before_it_what_says_so_is_found(before: str, reply: str) -> None:
+    assert extract_answer(before + reply) == "oslo"
 
 
 def test_the_users_own_pattern_comes_first_and_the_usual_places_behind_it() -> None:
-    own = safe(r"verdict: (\w+)")
+    own = compile_linear(r"verdict: (\w+)")
 
-    assert answer_in(r"verdict: Guilty \boxed{7}", own) == "guilty"
-    assert answer_in(r"no verdict \boxed{7}", own) == "7"
+    assert extract_answer(r"verdict: Guilty \boxed{7}", own) == "guilty"
+    assert extract_answer(r"no verdict \boxed{7}", own) == "7"
 
 
 @pytest.mark.parametrize(
@@ -63,39 +63,39 @@ def test_the_users_own_pattern_comes_first_and_the_usual_places_behind_it() -> N
     ],
 )
 def test_answers_that_say_the_same_are_one(one: str, other: str) -> None:
-    assert normal(one) == normal(other)
+    assert normalize_answer(one) == normalize_answer(other)
 
 
 @pytest.mark.parametrize(("one", "other"), [("1,000", "1"), ("-5", "5"), ("x^2", "x^3"), ("a", "b"), ("1/0", "1")])
 def test_answers_that_differ_stay_different(one: str, other: str) -> None:
-    assert normal(one) != normal(other)
+    assert normalize_answer(one) != normalize_answer(other)
 
 
 @given(st.text())
 def test_no_text_breaks_the_extraction(text: str) -> None:
-    found = answer_in(text)
+    found = extract_answer(text)
 
     assert found is None or found == found.strip()
 
 
 @pytest.mark.parametrize("part", ["\\boxed{", "answer ", "(", "- ", "* _", "\\frac{a}{", "9" * 50, " "])
 def test_no_text_takes_long_to_have_no_answer(part: str) -> None:
-    assert answer_in(part * 20_000) is None
+    assert extract_answer(part * 20_000) is None
 
 
 @pytest.mark.parametrize("part", ["1,000", "\\frac{1}{"])
 def test_no_text_takes_long_to_have_one(part: str) -> None:
-    assert answer_in(part * 20_000) == "1"
+    assert extract_answer(part * 20_000) == "1"
 
 
 def test_the_most_frequent_answer_wins() -> None:
-    counted = tally(["7", "It is 8", "8.0", "7 or 8", "nine"])
+    counted = tally_answers(["7", "It is 8", "8.0", "7 or 8", "nine"])
 
     assert (counted.votes, counted.first, counted.tied) == ({"8": 3, "7": 1, "nine": 1}, 1, False)
 
 
 def test_of_tied_answers_the_earliest_wins() -> None:
-    counted = tally(["b", "a", "a", "b"])
+    counted = tally_answers(["b", "a", "a", "b"])
 
     assert (counted.first, counted.tied) == (0, True)
 
@@ -103,5 +103,5 @@ def test_of_tied_answers_the_earliest_wins() -> None:
 def test_drafts_are_open_texts_if_more_than_half_have_no_answer() -> None:
     prose = "On the one hand it may be so.\nOn the other it may not."
 
-    assert tally([prose, prose, "7"]).is_open
-    assert not tally([prose, "7"]).is_open
+    assert tally_answers([prose, prose, "7"]).is_open
+    assert not tally_answers([prose, "7"]).is_open

@@ -10,32 +10,38 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Answer, Batch, Failure, Flow, Task
-from moa_mcp.flows.compare.similarity import LONGEST_EMBEDDED, Likeness, lexical, read_vectors, similarities
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said
+from moa_mcp.flows.compare.similarity import (
+    MAX_EMBEDDED_CHARS,
+    Similarities,
+    compare_texts,
+    lexical_similarity,
+    read_vectors,
+)
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 TEXTS = ("the sky is blue", "the sky looks blue", "cheese")
 
 
-def compared(said: Said, texts: Sequence[str] = TEXTS, task: Task = EMBEDDED) -> tuple[Likeness, Played]:
+def compared(reply: FakeReply, texts: Sequence[str] = TEXTS, task: Task = EMBEDDED) -> tuple[Similarities, Played]:
     """What comes of comparing `texts` where the embeddings' model says `said`."""
-    found: list[Likeness] = []
+    found: list[Similarities] = []
 
     def flow() -> Flow:
-        found.append((yield from similarities(task, a_panel(), texts, layer=1, place="screen")))
+        found.append((yield from compare_texts(task, a_panel(), texts, layer=1, place="screen")))
         yield Batch(1, ())  # a flow that asks nothing cannot be played
         return Answer("")
 
-    played = play(flow(), lambda _: said)
+    played = drive(flow(), lambda _: reply)
     return found[0], played
 
 
 def test_without_a_model_texts_are_compared_by_their_words_and_nothing_is_asked() -> None:
     found, played = compared("never asked", task=TASK)
 
-    assert (found.kind, found.lost, played.calls) == ("lexical", None, ())
+    assert (found.kind, found.failure, played.calls) == ("lexical", None, ())
     assert found.facts == {"similarity": "lexical"}
 
 
@@ -50,7 +56,7 @@ def test_one_call_embeds_all_texts_a_message_each() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         Failure(Reason.TIMEOUT),
         "no vectors",
@@ -66,20 +72,20 @@ def test_one_call_embeds_all_texts_a_message_each() -> None:
         "[" * 100_000,
     ],
 )
-def test_embeddings_that_fail_or_cannot_be_used_are_replaced_by_words_and_that_is_told(said: Said) -> None:
-    found, _ = compared(said)
+def test_embeddings_that_fail_or_cannot_be_used_are_replaced_by_words_and_that_is_told(reply: FakeReply) -> None:
+    found, _ = compared(reply)
 
     assert found.kind == "lexical"
-    assert found.matrix == lexical(TEXTS)
-    assert found.lost is not None
-    assert found.facts["embeddings_lost"] == found.lost
-    assert found.lost in found.notes[0]
+    assert found.matrix == lexical_similarity(TEXTS)
+    assert found.failure is not None
+    assert found.facts["embeddings_lost"] == found.failure
+    assert found.failure in found.notes[0]
 
 
 def test_a_very_long_text_is_embedded_in_part_for_models_refuse_more_than_they_can_read() -> None:
     _, played = compared("[[1], [1]]", ["x" * 100_000, "y"])
 
-    assert [len(message.text) for message in played.calls[0].messages] == [LONGEST_EMBEDDED, 1]
+    assert [len(message.text) for message in played.calls[0].messages] == [MAX_EMBEDDED_CHARS, 1]
 
 
 def test_one_text_alone_is_compared_with_nothing() -> None:
@@ -89,25 +95,25 @@ def test_one_text_alone_is_compared_with_nothing() -> None:
 
 
 def test_texts_that_share_words_are_more_alike_than_texts_that_do_not() -> None:
-    matrix = lexical(TEXTS)
+    matrix = lexical_similarity(TEXTS)
 
     assert 0 < matrix[0][1] < 1
     assert matrix[0][2] == 0
 
 
 def test_a_word_that_all_texts_have_counts_less_than_one_that_two_share() -> None:
-    matrix = lexical(["same rare", "same rare", "same other", "same else"])
+    matrix = lexical_similarity(["same rare", "same rare", "same other", "same else"])
 
     assert matrix[0][1] == 1
     assert matrix[2][3] < 0.5
 
 
 def test_order_and_case_of_words_make_no_difference() -> None:
-    assert lexical(["Blue is the sky", "the sky is blue"])[0][1] == pytest.approx(1)
+    assert lexical_similarity(["Blue is the sky", "the sky is blue"])[0][1] == pytest.approx(1)
 
 
 def test_characters_of_scripts_without_spaces_are_words() -> None:
-    matrix = lexical(["天空是蓝色的", "天空为什么是蓝色", "奶酪"])
+    matrix = lexical_similarity(["天空是蓝色的", "天空为什么是蓝色", "奶酪"])
 
     assert matrix[0][1] > 0.3
     assert matrix[0][2] == 0
@@ -115,7 +121,7 @@ def test_characters_of_scripts_without_spaces_are_words() -> None:
 
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=6))
 def test_likeness_is_even_and_lies_between_0_and_1(texts: list[str]) -> None:
-    matrix = lexical(texts)
+    matrix = lexical_similarity(texts)
 
     for row, one in enumerate(texts):
         for column, other in enumerate(texts):
@@ -125,8 +131,8 @@ def test_likeness_is_even_and_lies_between_0_and_1(texts: list[str]) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=5), st.lists, max_leaves=8))
-def test_whatever_is_said_is_vectors_of_length_1_or_none(said: object) -> None:
-    vectors = read_vectors(json.dumps(said), 2)
+def test_whatever_is_said_is_vectors_of_length_1_or_none(reply: object) -> None:
+    vectors = read_vectors(json.dumps(reply), 2)
 
     assert vectors is None or [sum(number**2 for number in vector) for vector in vectors] == pytest.approx([1, 1])
 

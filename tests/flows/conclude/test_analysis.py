@@ -8,10 +8,10 @@ from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.prompts.judge import PARTS
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said, candidates, judged, told
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, as_json, candidates, judged
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "analysis"})
@@ -24,8 +24,8 @@ FOUND: dict[str, Any] = {
 }
 
 
-def analysed(said: Said, preset: Preset = PANEL) -> Played:
-    return judged(lambda _: said, preset)
+def analysed(reply: FakeReply, preset: Preset = PANEL) -> Played:
+    return judged(lambda _: reply, preset)
 
 
 def facts_of(played: Played) -> dict[str, Any]:
@@ -35,14 +35,14 @@ def facts_of(played: Played) -> dict[str, Any]:
 
 
 def test_the_analysis_is_in_the_result_in_its_five_parts() -> None:
-    facts = facts_of(analysed(told(**FOUND)))
+    facts = facts_of(analysed(as_json(**FOUND)))
 
     assert {part: facts[part] for part in PARTS} == FOUND
     assert facts["how"] == "first try"
 
 
 def test_the_letters_it_speaks_of_are_explained() -> None:
-    played = analysed(told(**FOUND))
+    played = analysed(as_json(**FOUND))
 
     letters = facts_of(played)["letters"]
     assert {letter: draft_of(slot) for letter, slot in letters.items()} == candidates(
@@ -51,7 +51,7 @@ def test_the_letters_it_speaks_of_are_explained() -> None:
 
 
 def test_the_aggregator_reads_every_statement_beside_the_drafts() -> None:
-    played = analysed(told(**FOUND))
+    played = analysed(as_json(**FOUND))
 
     text = played.calls[-1].messages[-1].text
     assert "Candidate A is draft 1, B is draft 2, C is draft 3." in text
@@ -62,26 +62,26 @@ def test_the_aggregator_reads_every_statement_beside_the_drafts() -> None:
 
 
 def test_it_costs_one_call_and_one_round_more() -> None:
-    played = analysed(told(**FOUND))
+    played = analysed(as_json(**FOUND))
 
     assert [call.id for call in played.calls] == ["1.1", "1.2", "1.3", "2.analyst", "2.1"]
     assert len(played.batches) == 3
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
-        f"Gladly.\n```json\n{told(**FOUND)}\n```\nShall I go on?",
-        told(**{part.replace("_", " ").title(): said for part, said in FOUND.items()}),
-        told(thoughts="many", **FOUND),
+        f"Gladly.\n```json\n{as_json(**FOUND)}\n```\nShall I go on?",
+        as_json(**{part.replace("_", " ").title(): reply for part, reply in FOUND.items()}),
+        as_json(thoughts="many", **FOUND),
     ],
 )
-def test_an_analysis_is_read_leniently(said: str) -> None:
-    assert facts_of(analysed(said))["agreement"] == FOUND["agreement"]
+def test_an_analysis_is_read_leniently(reply: str) -> None:
+    assert facts_of(analysed(reply))["agreement"] == FOUND["agreement"]
 
 
 def test_a_part_may_be_one_statement_or_have_structure_of_its_own() -> None:
-    said = told(
+    reply = as_json(
         **{
             **FOUND,
             "agreement": "All name scattering.",
@@ -90,7 +90,7 @@ def test_a_part_may_be_one_statement_or_have_structure_of_its_own() -> None:
         }
     )
 
-    facts = facts_of(analysed(said))
+    facts = facts_of(analysed(reply))
 
     assert facts["agreement"] == ["All name scattering."]
     assert facts["contradictions"] == ['{"A": "yes", "B": "no"}', "3"]
@@ -98,15 +98,17 @@ def test_a_part_may_be_one_statement_or_have_structure_of_its_own() -> None:
 
 
 def test_a_rambling_analysis_is_cut_to_size() -> None:
-    facts = facts_of(analysed(told(**{**FOUND, "agreement": ["x" * 5_000] * 50})))
+    facts = facts_of(analysed(as_json(**{**FOUND, "agreement": ["x" * 5_000] * 50})))
 
     assert len(facts["agreement"]) == 20
     assert {len(statement) for statement in facts["agreement"]} == {1_000}
 
 
-@pytest.mark.parametrize("said", ["", "They mostly agree.", told(agreement=["All."]), "[]", Failure(Reason.OVERLOADED)])
-def test_without_an_analysis_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
-    played = analysed(said)
+@pytest.mark.parametrize(
+    "reply", ["", "They mostly agree.", as_json(agreement=["All."]), "[]", Failure(Reason.OVERLOADED)]
+)
+def test_without_an_analysis_the_drafts_are_merged_plainly_and_the_answer_says_so(reply: FakeReply) -> None:
+    played = analysed(reply)
     plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
@@ -123,14 +125,14 @@ def test_what_comes_out_of_form_is_asked_for_once_more() -> None:
 
 def test_without_any_draft_there_is_an_error() -> None:
     with pytest.raises(RunFailed):
-        play(mixture(TASK, PANEL), lambda _: Failure(Reason.UNAVAILABLE))
+        drive(mixture(TASK, PANEL), lambda _: Failure(Reason.UNAVAILABLE))
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    assert analysed(told(**FOUND)) == analysed(told(**FOUND))
+    assert analysed(as_json(**FOUND)) == analysed(as_json(**FOUND))
 
 
 def test_the_packaged_preset_makes_n_and_two_calls_in_three_rounds() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("fusion")))
+    planned = dry_run(mixture(TASK, packaged("fusion")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (3 + 2, 3)
+    assert (planned.calls, planned.rounds) == (3 + 2, 3)

@@ -6,9 +6,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "council"})
@@ -23,7 +23,7 @@ def voting(**votes: tuple[int, ...]) -> Judge:
 
     def judge(call: Call) -> str:
         order = votes[call.model.removeprefix("lab/")]
-        return told(remarks=f"said by {call.slot}", ranking=[letter_of(call, slot) for slot in order])
+        return as_json(remarks=f"said by {call.slot}", ranking=[letter_of(call, slot) for slot in order])
 
     return judge
 
@@ -90,11 +90,11 @@ def test_samples_of_one_proposer_are_one_member() -> None:
 
 
 def test_a_member_without_a_draft_does_not_vote() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         failed = call.role == "proposer" and call.slot == 2
         return Failure(Reason.TIMEOUT) if failed else with_judge(voting(p1=(1, 3), p3=(3, 1)))(call)
 
-    played = play(mixture(TASK, PANEL), reply)
+    played = drive(mixture(TASK, PANEL), reply)
 
     assert played.answer.method["council"]["rankings"] == {"1": [1, 3], "3": [3, 1]}
     assert len(played.calls) == 3 + 2 + 1
@@ -116,18 +116,18 @@ def test_a_ranking_in_prose_counts(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "",
         "I abstain.",
-        told(ranking=["A"]),
-        told(ranking=["A", "B", "Z"]),
-        told(ranking=["A", "B", "B"]),
-        told(ranking=3),
+        as_json(ranking=["A"]),
+        as_json(ranking=["A", "B", "Z"]),
+        as_json(ranking=["A", "B", "B"]),
+        as_json(ranking=3),
     ],
 )
-def test_a_ranking_that_cannot_be_read_is_asked_for_again_and_then_left_out(said: str) -> None:
-    played = convened(lambda call: said if call.slot == 2 else VOTES(call))
+def test_a_ranking_that_cannot_be_read_is_asked_for_again_and_then_left_out(reply: str) -> None:
+    played = convened(lambda call: reply if call.slot == 2 else VOTES(call))
 
     facts = played.answer.method["council"]
     assert list(facts["rankings"]) == ["1", "3"]
@@ -137,9 +137,9 @@ def test_a_ranking_that_cannot_be_read_is_asked_for_again_and_then_left_out(said
     assert not played.answer.degraded
 
 
-@pytest.mark.parametrize("said", ["I abstain.", Failure(Reason.BILLING)])
-def test_without_any_ranking_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
-    played = convened(lambda _: said)
+@pytest.mark.parametrize("reply", ["I abstain.", Failure(Reason.BILLING)])
+def test_without_any_ranking_the_drafts_are_merged_plainly_and_the_answer_says_so(reply: FakeReply) -> None:
+    played = convened(lambda _: reply)
     plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
@@ -148,11 +148,11 @@ def test_without_any_ranking_the_drafts_are_merged_plainly_and_the_answer_says_s
 
 
 def test_an_only_draft_is_not_ranked() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         failed = call.role == "proposer" and call.slot != 2
         return Failure(Reason.TIMEOUT) if failed else MERGED
 
-    played = play(mixture(TASK, PANEL), reply)
+    played = drive(mixture(TASK, PANEL), reply)
 
     assert with_role(played.calls, "ranker") == []
     assert (played.answer.text, played.answer.degraded) == (MERGED, False)
@@ -169,6 +169,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_two_n_and_one_calls_in_three_rounds() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("council")))
+    planned = dry_run(mixture(TASK, packaged("council")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (2 * 4 + 1, 3)
+    assert (planned.calls, planned.rounds) == (2 * 4 + 1, 3)

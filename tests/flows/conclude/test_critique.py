@@ -6,17 +6,17 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said, candidates, judged, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, candidates, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "critique"})
 REVIEW = "Candidate A forgets the ozone."
 
 
-def reviewed(said: Said, preset: Preset = PANEL) -> Played:
-    return judged(lambda _: said, preset)
+def reviewed(reply: FakeReply, preset: Preset = PANEL) -> Played:
+    return judged(lambda _: reply, preset)
 
 
 def test_the_critic_sees_each_draft_once_and_no_copies_fill_up() -> None:
@@ -76,9 +76,9 @@ def test_the_facts_tell_the_letters_and_how_it_went() -> None:
     )
 
 
-@pytest.mark.parametrize("said", [" \n", Failure(Reason.REFUSED)])
-def test_without_a_review_the_drafts_are_merged_plainly_and_the_answer_says_so(said: Said) -> None:
-    played = reviewed(said)
+@pytest.mark.parametrize("reply", [" \n", Failure(Reason.REFUSED)])
+def test_without_a_review_the_drafts_are_merged_plainly_and_the_answer_says_so(reply: FakeReply) -> None:
+    played = reviewed(reply)
     plain = judged(lambda _: "", a_panel(slots=3))
 
     assert played.calls[-1].messages == plain.calls[-1].messages
@@ -89,10 +89,10 @@ def test_without_a_review_the_drafts_are_merged_plainly_and_the_answer_says_so(s
 def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
     preset = a_panel(conclude={"by": "critique"}, aggregator={"model": "lab/agg", "fallbacks": ["lab/b"]})
 
-    def failing(call: Call) -> Said:
+    def failing(call: Call) -> FakeReply:
         return Failure(Reason.EMPTY) if call.role == "aggregator" else with_judge(lambda _: REVIEW)(call)
 
-    ends = [batch.until for batch in play(mixture(TASK, preset), failing).batches]
+    ends = [batch.until for batch in drive(mixture(TASK, preset), failing).batches]
 
     assert ends == pytest.approx([0.6, 0.8, 0.9, 1.0])
 
@@ -110,6 +110,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_n_and_two_calls_in_three_rounds() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("critique")))
+    planned = dry_run(mixture(TASK, packaged("critique")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (5, 3)
+    assert (planned.calls, planned.rounds) == (5, 3)

@@ -8,9 +8,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Judge, Said, candidates, judged, told, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "pairs", "top": 2})
@@ -26,13 +26,13 @@ def preferring(*ranking: int) -> Callable[[Call], str]:
     places = {draft_of(slot): place for place, slot in enumerate(ranking)}
 
     def judge(call: Call) -> str:
-        return told(better=min(candidates(call), key=lambda letter: places[candidates(call)[letter]]))
+        return as_json(better=min(candidates(call), key=lambda letter: places[candidates(call)[letter]]))
 
     return judge
 
 
 def first_lover(_: Call) -> str:
-    return told(reason="I like what I read first.", better="A")
+    return as_json(reason="I like what I read first.", better="A")
 
 
 def merged_drafts(played: Played) -> list[int]:
@@ -82,9 +82,11 @@ def test_a_calls_id_tells_who_was_shown_first() -> None:
         assert candidates(call) == {"A": draft_of(int(first)), "B": draft_of(int(second))}
 
 
-@pytest.mark.parametrize("said", [told(better="tie"), told(better=None), "It is a tie.", "Neither A nor B is better."])
-def test_a_tie_is_half_a_point_for_each(said: str) -> None:
-    facts = compared(lambda _: said).answer.method["pairs"]
+@pytest.mark.parametrize(
+    "reply", [as_json(better="tie"), as_json(better=None), "It is a tie.", "Neither A nor B is better."]
+)
+def test_a_tie_is_half_a_point_for_each(reply: str) -> None:
+    facts = compared(lambda _: reply).answer.method["pairs"]
 
     assert set(facts["points"].values()) == {1.5}
     assert facts["unread"] == 0
@@ -113,9 +115,9 @@ def test_a_comparison_that_cannot_be_read_counts_as_a_tie() -> None:
     assert not played.answer.degraded
 
 
-@pytest.mark.parametrize("said", ["pass", Failure(Reason.AUTH)])
-def test_without_any_comparison_all_drafts_are_merged_and_the_answer_says_so(said: Said) -> None:
-    played = compared(lambda _: said)
+@pytest.mark.parametrize("reply", ["pass", Failure(Reason.AUTH)])
+def test_without_any_comparison_all_drafts_are_merged_and_the_answer_says_so(reply: FakeReply) -> None:
+    played = compared(lambda _: reply)
 
     assert sorted(merged_drafts(played)) == [1, 2, 3, 4]
     assert played.answer.degraded
@@ -163,12 +165,12 @@ def test_in_a_bubble_a_tie_leaves_the_one_that_stood() -> None:
 
 
 def test_a_bubble_without_any_verdict_gives_the_first_whole_draft() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "proposer":
             return Draft(draft_of(call.slot), cut=call.slot == 1)
         return Failure(Reason.UNAVAILABLE)
 
-    answer = play(mixture(TASK, BUBBLE), reply).answer
+    answer = drive(mixture(TASK, BUBBLE), reply).answer
 
     assert answer.text == draft_of(2)
     assert answer.degraded
@@ -177,11 +179,11 @@ def test_a_bubble_without_any_verdict_gives_the_first_whole_draft() -> None:
 
 @pytest.mark.parametrize("preset", [PANEL, BUBBLE])
 def test_an_only_draft_has_nothing_to_be_compared_with(preset: Preset) -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         failed = call.role == "proposer" and call.slot != 3
         return Failure(Reason.TIMEOUT) if failed else with_judge(first_lover)(call)
 
-    played = play(mixture(TASK, preset), reply)
+    played = drive(mixture(TASK, preset), reply)
 
     assert with_role(played.calls, "judge") == []
     assert not played.answer.degraded
@@ -196,6 +198,6 @@ def test_the_packaged_preset_makes_the_calls_of_its_formula() -> None:
     preset = packaged("blender")
     bubble = preset.model_copy(update={"conclude": preset.conclude.model_copy(update={"bubble": True})})
 
-    assert rehearse(mixture(TASK, preset)).calls == 6 + 6 * 5 + 1
-    assert rehearse(mixture(TASK, preset)).rounds == 3
-    assert rehearse(mixture(TASK, bubble)).calls == 6 + 2 * 5
+    assert dry_run(mixture(TASK, preset)).calls == 6 + 6 * 5 + 1
+    assert dry_run(mixture(TASK, preset)).rounds == 3
+    assert dry_run(mixture(TASK, bubble)).calls == 6 + 2 * 5

@@ -6,9 +6,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Judge, Said, candidates, judged, told, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, with_judge
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "rate"})
@@ -20,7 +20,7 @@ def rated(judge: Judge, preset: Preset = PANEL) -> Played:
 
 def with_scores(*scores: float) -> Judge:
     """A judge that gives the drafts of slots 1, 2 … these scores."""
-    return lambda call: told(reason="So it is.", score=scores[call.slot - 1])
+    return lambda call: as_json(reason="So it is.", score=scores[call.slot - 1])
 
 
 @pytest.mark.parametrize(
@@ -76,9 +76,11 @@ def test_a_score_is_read_in_many_forms(form: str) -> None:
     assert len(with_role(played.calls, "judge")) == 4
 
 
-@pytest.mark.parametrize("said", ["", "excellent", told(score=11), told(score=-1), told(score=None), told(score=True)])
-def test_a_rating_that_cannot_be_read_leaves_its_draft_out(said: str) -> None:
-    played = rated(lambda call: said if call.slot == 4 else told(score=call.slot))
+@pytest.mark.parametrize(
+    "reply", ["", "excellent", as_json(score=11), as_json(score=-1), as_json(score=None), as_json(score=True)]
+)
+def test_a_rating_that_cannot_be_read_leaves_its_draft_out(reply: str) -> None:
+    played = rated(lambda call: reply if call.slot == 4 else as_json(score=call.slot))
 
     assert played.answer.text == draft_of(3)
     assert played.answer.method["rate"]["unread"] == {"4": "out of form"}
@@ -87,20 +89,20 @@ def test_a_rating_that_cannot_be_read_leaves_its_draft_out(said: str) -> None:
 
 
 def test_a_failed_rating_leaves_its_draft_out_too() -> None:
-    played = rated(lambda call: Failure(Reason.OVERLOADED) if call.slot == 4 else told(score=call.slot))
+    played = rated(lambda call: Failure(Reason.OVERLOADED) if call.slot == 4 else as_json(score=call.slot))
 
     assert played.answer.text == draft_of(3)
     assert "overloaded" in played.answer.method["rate"]["unread"]["4"]
 
 
 @pytest.mark.parametrize("said", ["fine", Failure(Reason.AUTH)])
-def test_without_any_rating_the_first_whole_draft_is_the_answer(said: Said) -> None:
-    def reply(call: Call) -> Said:
+def test_without_any_rating_the_first_whole_draft_is_the_answer(said: FakeReply) -> None:
+    def reply(call: Call) -> FakeReply:
         if call.role == "proposer":
             return Draft(draft_of(call.slot), finish_reason="length" if call.slot == 1 else "stop")
         return said
 
-    answer = play(mixture(TASK, PANEL), reply).answer
+    answer = drive(mixture(TASK, PANEL), reply).answer
 
     assert answer.text == draft_of(2)
     assert answer.degraded
@@ -108,11 +110,11 @@ def test_without_any_rating_the_first_whole_draft_is_the_answer(said: Said) -> N
 
 
 def test_scores_keep_to_the_slots_where_a_proposer_failed() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         failed = call.role == "proposer" and call.slot == 2
         return Failure(Reason.TIMEOUT) if failed else with_judge(with_scores(5, 0, 6, 4))(call)
 
-    answer = play(mixture(TASK, PANEL), reply).answer
+    answer = drive(mixture(TASK, PANEL), reply).answer
 
     assert answer.text == draft_of(3)
     assert answer.method["rate"]["scores"] == {"1": 5.0, "3": 6.0, "4": 4.0}
@@ -123,6 +125,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_two_calls_for_each_of_three_samples() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("best-of-n")))
+    planned = dry_run(mixture(TASK, packaged("best-of-n")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (6, 2)
+    assert (planned.calls, planned.rounds) == (6, 2)

@@ -6,9 +6,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(conclude={"by": "select"})
@@ -19,7 +19,7 @@ def selected(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
 
 
 def naming(slot: int) -> Judge:
-    return lambda call: told(reason="It is right.", choice=letter_of(call, slot))
+    return lambda call: as_json(reason="It is right.", choice=letter_of(call, slot))
 
 
 @pytest.mark.parametrize("slot", [1, 2, 3, 4])
@@ -83,9 +83,9 @@ def test_the_name_is_read_in_many_forms(form: str) -> None:
     assert selected(lambda call: form.format(letter_of(call, 2))).answer.text == draft_of(2)
 
 
-@pytest.mark.parametrize("said", ["", "none", '{"choice": "Z"}', '{"choice": 2}', '{"choice": null}', "B or C"])
-def test_an_invalid_name_is_asked_for_again_and_then_the_first_draft_is_the_answer(said: str) -> None:
-    played = selected(lambda _: said)
+@pytest.mark.parametrize("reply", ["", "none", '{"choice": "Z"}', '{"choice": 2}', '{"choice": null}', "B or C"])
+def test_an_invalid_name_is_asked_for_again_and_then_the_first_draft_is_the_answer(reply: str) -> None:
+    played = selected(lambda _: reply)
 
     assert played.answer.text == draft_of(1)
     assert played.answer.degraded
@@ -102,19 +102,19 @@ def test_without_a_judge_the_first_draft_is_the_answer_and_says_why() -> None:
 
 
 def test_a_draft_that_breaks_off_does_not_stand_in() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "proposer":
             return Draft(draft_of(call.slot), cut=call.slot == 1)
         return "no idea"
 
-    assert play(mixture(TASK, PANEL), reply).answer.text == draft_of(2)
+    assert drive(mixture(TASK, PANEL), reply).answer.text == draft_of(2)
 
 
 def test_an_only_draft_needs_no_judge() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         return draft_of(3) if call.slot == 3 else Failure(Reason.TIMEOUT)
 
-    played = play(mixture(TASK, PANEL), reply)
+    played = drive(mixture(TASK, PANEL), reply)
 
     assert played.answer.text == draft_of(3)
     assert played.answer.method["select"] == {"chosen": 3, "how": "the only draft"}
@@ -154,6 +154,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_one_call_more_than_it_has_drafts() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("ranker")))
+    planned = dry_run(mixture(TASK, packaged("ranker")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (7, 2)
+    assert (planned.calls, planned.rounds) == (7, 2)

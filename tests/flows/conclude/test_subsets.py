@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure
-from moa_mcp.flows.conclude.subsets import drawn_subsets, one_left_out
+from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
 
 PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
@@ -27,13 +27,13 @@ def seen(call: Call) -> set[int]:
     return set(map(int, re.findall(r"the draft of slot (\d)", call.messages[-1].text)))
 
 
-def concluded(mode: str, aggregates: Callable[[Call], Said], slots: int = 4, seed: int = 7, **spec: Any) -> Played:
+def concluded(mode: str, aggregates: Callable[[Call], FakeReply], slots: int = 4, seed: int = 7, **spec: Any) -> Played:
     preset = a_panel(slots=slots, conclude={"by": "subsets", "mode": mode, **spec})
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         return draft_of(call.slot) if call.role == "proposer" else aggregates(call)
 
-    return play(mixture(replace(TASK, seed=seed), preset), reply)
+    return drive(mixture(replace(TASK, seed=seed), preset), reply)
 
 
 # --- which subsets -----------------------------------------------------------------------------------------------
@@ -41,20 +41,20 @@ def concluded(mode: str, aggregates: Callable[[Call], Said], slots: int = 4, see
 
 @given(st.integers(1, 64), st.integers(1, 64), st.integers(0, 2**64 - 1))
 def test_subsets_are_different_not_empty_and_as_many_as_there_are_or_may_be(count: int, most: int, seed: int) -> None:
-    chosen = drawn_subsets(count, most, seed)
+    chosen = draw_subsets(count, most, seed)
 
     assert len(chosen) == len(set(chosen)) == min(most, 2**count - 1)
     assert all(subset and set(subset) <= set(range(count)) and list(subset) == sorted(subset) for subset in chosen)
-    assert chosen == drawn_subsets(count, most, seed)
+    assert chosen == draw_subsets(count, most, seed)
 
 
 def test_another_seed_draws_other_subsets() -> None:
-    assert drawn_subsets(6, 12, 1) != drawn_subsets(6, 12, 2)
+    assert draw_subsets(6, 12, 1) != draw_subsets(6, 12, 2)
 
 
 @given(st.integers(2, 64), st.integers(1, 64), st.integers(0, 2**64 - 1))
 def test_each_of_these_lacks_another_one_draft(count: int, most: int, seed: int) -> None:
-    chosen = one_left_out(count, most, seed)
+    chosen = leave_one_out(count, most, seed)
 
     assert len(set(chosen)) == len(chosen) == min(count, most)
     assert all(len(set(subset)) == count - 1 for subset in chosen)
@@ -123,7 +123,7 @@ def test_every_subset_is_aggregated_once_and_most_of_them_win() -> None:
 
 
 def test_a_tie_is_drawn_by_the_seed_and_told() -> None:
-    def split(call: Call) -> Said:
+    def split(call: Call) -> FakeReply:
         return (
             "(A)" if 1 in seen(call) and len(seen(call)) < 2 else "(B)" if seen(call) == {2} else Failure(Reason.AUTH)
         )
@@ -169,7 +169,7 @@ def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None
 
 
 def test_outputs_that_differ_in_nothing_but_their_closing_answer_are_told_apart_by_it() -> None:
-    def aggregate(call: Call) -> Said:
+    def aggregate(call: Call) -> FakeReply:
         return f"{PROSE}\n\nFinal answer: {6 if seen(call) == {1} else 4}"
 
     played = concluded("cluster", aggregate, slots=3)
@@ -191,7 +191,7 @@ def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None
 
 @pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
 def test_a_subset_that_fails_is_left_out_and_told(mode: str) -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.id == "2.variant.1" else "Final answer: 4"
 
     answer = concluded(mode, reply).answer
@@ -215,14 +215,14 @@ def test_where_no_subset_comes_the_drafts_are_merged_and_the_answer_is_degraded(
 def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
     count = 0
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         nonlocal count
         count += 1
         return Failure(Reason.UNAVAILABLE) if count in failing else "(A)"
 
     preset = a_panel(slots=3, conclude={"by": "subsets", "mode": mode})
     try:
-        answer = play(mixture(TASK, preset), reply).answer
+        answer = drive(mixture(TASK, preset), reply).answer
     except RunFailed:
         return
     assert answer.text == "(A)"
@@ -233,4 +233,4 @@ def test_a_rehearsal_counts_what_a_run_makes(mode: str) -> None:
     preset = a_panel(slots=4, conclude={"by": "subsets", "mode": mode})
 
     expected = {"leave-one-out": 4 + 4 + 1, "vote": 4 + 15, "cluster": 4 + 15 + 1}
-    assert rehearse(mixture(TASK, preset)).calls == expected[mode]
+    assert dry_run(mixture(TASK, preset)).calls == expected[mode]

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, packaged
 
 SUNNY = "The sky scatters blue light more than red light\nand so it looks blue by day."
@@ -19,10 +19,10 @@ ALSO = "The sky scatters blue light more than red light\nand therefore looks blu
 CHEESE = "Nobody knows the reason\nbut the moon is made of cheese anyway."
 
 
-def voted(*said: Said, pattern: str | None = None) -> Played:
+def voted(*reply: FakeReply, pattern: str | None = None) -> Played:
     conclude = {"by": "vote"} | ({"pattern": pattern} if pattern else {})
-    preset = a_panel(slots=len(said), conclude=conclude)
-    return play(mixture(TASK, preset), lambda call: said[call.slot - 1])
+    preset = a_panel(slots=len(reply), conclude=conclude)
+    return drive(mixture(TASK, preset), lambda call: reply[call.slot - 1])
 
 
 def test_the_most_frequent_answer_wins_with_the_text_of_its_first_draft() -> None:
@@ -75,7 +75,7 @@ def test_open_texts_are_compared_by_embeddings_where_there_is_a_model_for_them()
     preset = a_panel(slots=3, conclude={"by": "vote"})
     task = replace(TASK, embeddings="lab/embed")
 
-    played = play(
+    played = drive(
         mixture(task, preset),
         lambda call: json.dumps(vectors) if call.kind == "embedding" else texts[call.slot - 1],
     )
@@ -95,9 +95,9 @@ def test_a_pattern_says_what_is_counted() -> None:
     assert played.answer.method["vote"]["votes"][0] == {"answer": "yes", "votes": 2}
 
 
-@pytest.mark.parametrize(("pattern", "told"), [("(", "no regular expression"), (r"(a)\1", "not supported")])
-def test_a_pattern_that_cannot_be_used_is_refused_with_the_preset(pattern: str, told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+@pytest.mark.parametrize(("pattern", "message"), [("(", "no regular expression"), (r"(a)\1", "not supported")])
+def test_a_pattern_that_cannot_be_used_is_refused_with_the_preset(pattern: str, message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         a_panel(conclude={"by": "vote", "pattern": pattern})
 
 
@@ -124,6 +124,6 @@ def test_the_same_drafts_give_the_same_vote() -> None:
 
 
 def test_the_packaged_preset_makes_ten_calls_in_one_round() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("vote")))
+    planned = dry_run(mixture(TASK, packaged("vote")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (10, 1)
+    assert (planned.calls, planned.rounds) == (10, 1)

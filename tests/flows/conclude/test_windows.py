@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.config.settings import Ceilings
+from moa_mcp.config.settings import LimitSettings
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.conclude.windows import plan
+from moa_mcp.flows.conclude.windows import window_slices
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Said
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, is_plain, packaged, with_role
 
 
@@ -26,12 +26,12 @@ def sampled(samples: int, window: int = 6, reserved: int = 3, by: str = "windows
     return Preset.model_validate({"proposers": [proposer], "aggregator": "lab/one", "conclude": conclude})
 
 
-def said(call: Call) -> Said:
+def reply_to(call: Call) -> FakeReply:
     return f"sample {call.slot:02}" if call.role == "proposer" else f"merged in {call.id}"
 
 
-def played(samples: int, reply: Reply = said) -> Played:
-    return play(mixture(TASK, sampled(samples)), reply)
+def played(samples: int, reply: Reply = reply_to) -> Played:
+    return drive(mixture(TASK, sampled(samples)), reply)
 
 
 def aggregations(run: Played) -> list[Call]:
@@ -45,7 +45,7 @@ def shown(call: Call) -> list[str]:
 
 def lost(number: int) -> Reply:
     """Everybody says the usual, but that window fails."""
-    return lambda call: Failure(Reason.OVERLOADED) if call.id == f"2.window.{number}" else said(call)
+    return lambda call: Failure(Reason.OVERLOADED) if call.id == f"2.window.{number}" else reply_to(call)
 
 
 def test_every_sample_is_of_one_model_at_one_temperature_with_the_same_words() -> None:
@@ -62,7 +62,7 @@ def test_every_draft_is_new_in_exactly_one_window_and_no_window_is_too_large(
     count: int, window: int, data: st.DataObject
 ) -> None:
     reserved = data.draw(st.integers(1, window - 1))
-    windows = plan(count, window, reserved)
+    windows = window_slices(count, window, reserved)
 
     assert [place for fresh in windows for place in range(count)[fresh]] == list(range(count))
     assert len(windows) == 1 + max(0, -(-(count - window) // (window - reserved)))
@@ -93,7 +93,7 @@ def test_only_the_last_aggregation_writes_the_answer() -> None:
 
 @pytest.mark.parametrize("samples", [2, 5, 6])
 def test_samples_that_fit_one_window_are_plain_self_moa(samples: int) -> None:
-    plain = play(mixture(TASK, sampled(samples, by="synthesize")), said)
+    plain = drive(mixture(TASK, sampled(samples, by="synthesize")), reply_to)
 
     assert played(samples).batches == plain.batches
     assert played(samples).answer.text == plain.answer.text
@@ -124,14 +124,14 @@ def test_a_first_window_that_is_lost_leaves_its_best_draft() -> None:
 def test_a_part_of_an_aggregation_is_not_carried_on() -> None:
     part = Draft("half of it", cut=True)
 
-    run = played(12, lambda call: part if call.id == "2.window.2" else said(call))
+    run = played(12, lambda call: part if call.id == "2.window.2" else reply_to(call))
 
     assert shown(aggregations(run)[-1])[:3] == ["merged in 2.window.1"] * 3
     assert run.answer.degraded
 
 
 def test_where_the_last_aggregation_fails_the_best_so_far_is_the_answer() -> None:
-    run = played(12, lambda call: Failure(Reason.OVERLOADED) if call.id == "2.1" else said(call))
+    run = played(12, lambda call: Failure(Reason.OVERLOADED) if call.id == "2.1" else reply_to(call))
 
     assert run.answer.text == "merged in 2.window.2"
     assert run.answer.degraded
@@ -147,14 +147,14 @@ def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_wh
         }
     )
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role != "router":
-            return said(call)
+            return reply_to(call)
         # The later a slot, the better its score.
         slots = dict(re.findall(r"<<candidate ([A-Z]) \w+>>\nmodel: lab/p(\d)", call.messages[-1].text))
         return json.dumps({"slots": {label: {"score": int(number)} for label, number in slots.items()}})
 
-    first, second = aggregations(play(mixture(TASK, preset), reply))[1:]
+    first, second = aggregations(drive(mixture(TASK, preset), reply))[1:]
 
     assert shown(first) == ["sample 05", "sample 04", "sample 03"]
     assert shown(second) == ["merged in 2.window.1", "sample 02", "sample 01"]
@@ -163,7 +163,9 @@ def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_wh
 
 
 def test_samples_that_fail_leave_fewer_windows() -> None:
-    run = played(12, lambda call: Failure(Reason.TIMEOUT) if call.slot > 6 and call.role == "proposer" else said(call))
+    run = played(
+        12, lambda call: Failure(Reason.TIMEOUT) if call.slot > 6 and call.role == "proposer" else reply_to(call)
+    )
 
     assert [call.id for call in aggregations(run)] == ["2.1"]
 
@@ -174,14 +176,14 @@ def test_without_any_sample_there_is_an_error() -> None:
 
 
 def test_samples_that_are_the_same_are_counted() -> None:
-    run = played(9, lambda call: "always this" if call.role == "proposer" else said(call))
+    run = played(9, lambda call: "always this" if call.role == "proposer" else reply_to(call))
 
     assert run.answer.method["windows"]["duplicates"] == 8
     assert is_plain(run.answer.method)
 
 
 def test_the_packaged_preset_makes_39_calls_in_10_rounds_which_the_usual_ceiling_allows() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("self-moa-seq")))
+    planned = dry_run(mixture(TASK, packaged("self-moa-seq")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (39, 10)
-    assert rehearsal.calls <= Ceilings().max_calls
+    assert (planned.calls, planned.rounds) == (39, 10)
+    assert planned.calls <= LimitSettings().max_calls

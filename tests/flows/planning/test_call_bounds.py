@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.planning.call_bounds import ends_early, reach
+from moa_mcp.flows.planning.call_bounds import call_bounds, early_end_note
 from tests.flows.panel import TASK, a_panel, packaged
 
 
 def calls(preset: Preset) -> tuple[int, int]:
-    found = reach(preset)
+    found = call_bounds(preset)
     return found.least_calls, found.most_calls
 
 
@@ -71,14 +71,14 @@ def test_calls_for_embeddings_count_where_texts_are_compared_by_them() -> None:
     preset = a_panel(slots=3, screen={"by": "diversity", "keep": 2})
 
     assert calls(preset) == (4, 4)
-    assert reach(preset, replace(TASK, embeddings="lab/embedder")).most_calls == 5
+    assert call_bounds(preset, replace(TASK, embeddings="lab/embedder")).most_calls == 5
 
 
 def test_who_may_come_to_more_calls_than_the_limit_is_told_so_before() -> None:
-    found = reach(packaged("forge"))
+    found = call_bounds(packaged("forge"))
 
-    assert ends_early(found, None) == ends_early(found, found.most_calls) == ()
-    (note,) = ends_early(found, found.most_calls - 1)
+    assert early_end_note(found, None) == early_end_note(found, found.most_calls) == ()
+    (note,) = early_end_note(found, found.most_calls - 1)
     assert f"{found.most_calls} calls, and the limit is {found.most_calls - 1}" in note
 
 
@@ -86,11 +86,11 @@ def test_guidance_needs_no_aggregator() -> None:
     guided = replace(TASK, output="guidance")
     routed = a_panel(slots=3, route={"by": "difficulty", "easy": "lab/small"})
 
-    assert reach(a_panel(slots=3), guided).most_calls == 3
-    assert reach(routed, guided).most_calls == 1 + 3  # the small model's may fail
+    assert call_bounds(a_panel(slots=3), guided).most_calls == 3
+    assert call_bounds(routed, guided).most_calls == 1 + 3  # the small model's may fail
 
 
 def test_an_end_that_can_do_without_drafts_asks_its_aggregator_for_guidance_too() -> None:
     advised = a_panel(slots=3, conclude={"by": "advise"})
 
-    assert reach(advised, replace(TASK, output="guidance")).most_calls == 3 + 1
+    assert call_bounds(advised, replace(TASK, output="guidance")).most_calls == 3 + 1

@@ -6,22 +6,22 @@ from collections.abc import Sequence
 import pytest
 
 from moa_mcp.domain.errors import PlanRefused, RunFailed
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, Flow, Kind, Likely, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Flow, Kind, Message, Outcome, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.planning.dry_run import (
     DRAFT_TOKENS,
-    MOST_CALLS,
+    MAX_CALLS,
     Bounds,
-    astray,
+    always_malformed,
     bounds,
-    least,
-    lost,
-    planned,
-    rehearse,
+    dry_run,
+    longest_run,
+    malformed_once,
+    shortest_run,
 )
-from moa_mcp.flows.slot.nesting import branch
-from moa_mcp.flows.structured_reply import ask, json_object
+from moa_mcp.flows.slot.nesting import branch_in_slot
+from moa_mcp.flows.structured_reply import ask_form, json_object
 
 TASK = Task("Why is the sky blue?")
 
@@ -31,9 +31,9 @@ def a_panel(proposers: int = 6, layers: int = 3) -> Preset:
     return Preset(proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",)))
 
 
-def a_call(identity: str, *, kind: Kind = "chat", likely: Likely | None = None, texts: int = 1) -> Call:
+def a_call(identity: str, *, kind: Kind = "chat", likely: DryRunReplies | None = None, texts: int = 1) -> Call:
     messages = tuple(Message("user", f"text {number}") for number in range(texts))
-    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind, likely=likely)
+    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind, dry_run_replies=likely)
 
 
 def texts(outcomes: Sequence[Outcome]) -> list[str]:
@@ -44,13 +44,13 @@ def texts(outcomes: Sequence[Outcome]) -> list[str]:
 def test_a_plain_panel_makes_n_times_layers_less_one_calls_and_one_more(
     proposers: int, layers: int, calls: int
 ) -> None:
-    rehearsal = rehearse(mixture(TASK, a_panel(proposers, layers)))
+    planned = dry_run(mixture(TASK, a_panel(proposers, layers)))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (calls, layers)
+    assert (planned.calls, planned.rounds) == (calls, layers)
 
 
 def test_later_calls_read_the_made_up_drafts() -> None:
-    first, *_, last = rehearse(mixture(TASK, a_panel())).asked
+    first, *_, last = dry_run(mixture(TASK, a_panel())).planned_calls
 
     assert (first.model, last.model) == ("lab/p1", "lab/agg")
     assert last.input_tokens > 6 * DRAFT_TOKENS > first.input_tokens > 0
@@ -58,7 +58,7 @@ def test_later_calls_read_the_made_up_drafts() -> None:
 
 def test_a_call_writes_no_more_than_its_limit_allows() -> None:
     preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg", max_tokens=50))
-    (only,) = rehearse(mixture(TASK, preset)).asked
+    (only,) = dry_run(mixture(TASK, preset)).planned_calls
 
     assert only.output_tokens == 50
 
@@ -70,17 +70,17 @@ def test_no_two_drafts_are_alike() -> None:
         assert not set(one.split()) & set(two.split())
         return Answer("")
 
-    assert rehearse(flow()).calls == 2
+    assert dry_run(flow()).calls == 2
 
 
 def test_a_reply_of_fixed_form_is_the_one_that_lets_the_flow_go_on_longest() -> None:
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (a_call("1", likely=Likely("stop", "go on")),))
+        (outcome,) = yield Batch(1, (a_call("1", likely=DryRunReplies("stop", "go on")),))
         if texts([outcome]) == ["go on"]:
             yield Batch(2, (a_call("2"),))
         return Answer("")
 
-    assert rehearse(flow()).calls == 2
+    assert dry_run(flow()).calls == 2
 
 
 def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() -> None:
@@ -89,20 +89,20 @@ def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() ->
         assert json.loads(texts([outcome])[0]) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
         return Answer("")
 
-    (call,) = rehearse(flow()).asked
+    (call,) = dry_run(flow()).planned_calls
     assert call.output_tokens == 0
 
 
 def test_calls_inside_a_slot_count_and_their_rounds_run_side_by_side() -> None:
     def flow() -> Flow:
-        inner = branch("1.2", 1, 2, "deep", lambda: mixture(TASK, a_panel(2, 3)))
+        inner = branch_in_slot("1.2", 1, 2, "deep", lambda: mixture(TASK, a_panel(2, 3)))
         yield Batch(1, (a_call("1.1"),), branches=(inner,))
         yield Batch(2, (a_call("2.1"),))
         return Answer("")
 
-    rehearsal = rehearse(flow())
+    planned = dry_run(flow())
 
-    assert (rehearsal.calls, rehearsal.rounds) == (1 + 5 + 1, 3 + 1)
+    assert (planned.calls, planned.rounds) == (1 + 5 + 1, 3 + 1)
 
 
 def test_a_flow_that_fails_for_want_of_real_drafts_counts_up_to_there() -> None:
@@ -110,7 +110,7 @@ def test_a_flow_that_fails_for_want_of_real_drafts_counts_up_to_there() -> None:
         yield Batch(1, (a_call("1"), a_call("2")))
         raise RunFailed("The drafts say nothing.")
 
-    assert rehearse(flow()).calls == 2
+    assert dry_run(flow()).calls == 2
 
 
 def test_a_plan_of_very_many_calls_is_refused() -> None:
@@ -118,8 +118,8 @@ def test_a_plan_of_very_many_calls_is_refused() -> None:
         while True:
             yield Batch(1, tuple(a_call(str(number)) for number in range(100)))
 
-    with pytest.raises(PlanRefused, match=f"{MOST_CALLS:,}"):
-        rehearse(endless())
+    with pytest.raises(PlanRefused, match=f"{MAX_CALLS:,}"):
+        dry_run(endless())
 
 
 def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_different_worlds() -> None:
@@ -131,12 +131,12 @@ def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_differ
 
 def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (a_call("1", likely=Likely("stop", "go on")),))
+        (outcome,) = yield Batch(1, (a_call("1", likely=DryRunReplies("stop", "go on")),))
         if texts([outcome]) == ["go on"]:
             yield Batch(2, (a_call("2"),))
         return Answer("")
 
-    assert (rehearse(flow(), least).calls, rehearse(flow(), planned).calls) == (1, 2)
+    assert (dry_run(flow(), shortest_run).calls, dry_run(flow(), longest_run).calls) == (1, 2)
     assert (bounds(flow).least_calls, bounds(flow).most_calls) == (1, 2)
 
 
@@ -148,28 +148,32 @@ def test_in_the_least_world_all_drafts_agree() -> None:
         assert json.loads(vectors) == [[1.0], [1.0]]
         return Answer("")
 
-    assert rehearse(flow(), least).calls == 3
+    assert dry_run(flow(), shortest_run).calls == 3
 
 
 def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
     seen: list[str] = []
 
     def flow() -> Flow:
-        read = yield from ask(a_call("1", likely=Likely('{"a": 1}', '{"a": 2}')), lambda text: json_object(text, "a"))
-        seen.append(read.how)
+        read = yield from ask_form(
+            a_call("1", likely=DryRunReplies('{"a": 1}', '{"a": 2}')), lambda text: json_object(text, "a")
+        )
+        seen.append(read.outcome)
         return Answer("")
 
-    assert [rehearse(flow(), world).calls for world in (least, planned, astray, lost)] == [1, 1, 2, 2]
+    assert [
+        dry_run(flow(), world).calls for world in (shortest_run, longest_run, malformed_once, always_malformed)
+    ] == [1, 1, 2, 2]
     assert seen == ["first try", "first try", "second try", "out of form"]
 
 
 def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     def flow() -> Flow:
-        yield Batch(1, (a_call("1", kind="code", likely=Likely("{}", "{}")),))
+        yield Batch(1, (a_call("1", kind="code", likely=DryRunReplies("{}", "{}")),))
         yield Batch(1, (a_call("2"),))
         return Answer("")
 
-    assert (rehearse(flow()).calls, rehearse(flow()).rounds) == (1, 1)
+    assert (dry_run(flow()).calls, dry_run(flow()).rounds) == (1, 1)
 
 
 def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_stands_in_goes_on() -> None:
@@ -178,9 +182,9 @@ def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_s
         raise RunFailed("No.")
 
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (), branches=(branch("1.1", 1, 1, "deep", failing),))
+        (outcome,) = yield Batch(1, (), branches=(branch_in_slot("1.1", 1, 1, "deep", failing),))
         assert isinstance(outcome, Draft)
         yield Batch(2, (a_call("2"),))
         return Answer("")
 
-    assert rehearse(flow()).calls == 2
+    assert dry_run(flow()).calls == 2

@@ -8,9 +8,9 @@ from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Said
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PROSE = "It scatters blue light more than red,\nas a prism does."
@@ -22,8 +22,8 @@ def cascade(layers: int = 2, **route: Any) -> Preset:
     return a_panel(3, layers, route={"by": "agreement", "easy": easy, **route})
 
 
-def sampling(*samples: Said) -> Reply:
-    def reply(call: Call) -> Said:
+def sampling(*samples: FakeReply) -> Reply:
+    def reply(call: Call) -> FakeReply:
         if call.role == "sampler":
             return samples[call.slot - 1]
         return draft_of(call.slot) if call.role == "proposer" else MERGED
@@ -31,8 +31,8 @@ def sampling(*samples: Said) -> Reply:
     return reply
 
 
-def run(*samples: Said, preset: Preset | None = None, task: Task = TASK) -> Played:
-    return play(mixture(task, preset or cascade(samples=len(samples))), sampling(*samples))
+def run(*samples: FakeReply, preset: Preset | None = None, task: Task = TASK) -> Played:
+    return drive(mixture(task, preset or cascade(samples=len(samples))), sampling(*samples))
 
 
 def read_by(call: Call) -> str:
@@ -80,10 +80,12 @@ def test_open_texts_agree_by_their_likeness() -> None:
     assert is_plain(unlike.answer.method)
 
 
-@pytest.mark.parametrize("lost", [Failure(Reason.TIMEOUT), Draft("42", cut=True), Draft("42", finish_reason="length")])
-@pytest.mark.parametrize("said", ["42", PROSE])
-def test_a_lost_sample_agrees_with_nobody(said: str, lost: Said) -> None:
-    played = run(said, said, lost)
+@pytest.mark.parametrize(
+    "failure", [Failure(Reason.TIMEOUT), Draft("42", cut=True), Draft("42", finish_reason="length")]
+)
+@pytest.mark.parametrize("reply", ["42", PROSE])
+def test_a_lost_sample_agrees_with_nobody(reply: str, failure: FakeReply) -> None:
+    played = run(reply, reply, failure)
 
     assert played.answer.text == MERGED
     assert played.answer.method["route"]["samples"] == 2
@@ -103,17 +105,17 @@ def test_without_any_sample_the_panel_answers_from_nothing() -> None:
 
 
 def test_where_the_panel_fails_the_small_answer_stands_in() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.role in {"proposer", "aggregator"} else sampling("1", "2", "3")(call)
 
-    played = play(mixture(TASK, cascade()), reply)
+    played = drive(mixture(TASK, cascade()), reply)
 
     assert (played.answer.text, played.answer.degraded) == ("1", True)
 
 
 def test_where_all_fail_there_is_an_error() -> None:
     with pytest.raises(RunFailed):
-        play(mixture(TASK, cascade()), lambda _: Failure(Reason.TIMEOUT))
+        drive(mixture(TASK, cascade()), lambda _: Failure(Reason.TIMEOUT))
 
 
 def test_all_samples_are_asked_alike() -> None:
@@ -142,6 +144,6 @@ def test_the_same_samples_give_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_ten_calls_in_three_rounds_at_most() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("cascade")))
+    planned = dry_run(mixture(TASK, packaged("cascade")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (10, 3)
+    assert (planned.calls, planned.rounds) == (10, 3)

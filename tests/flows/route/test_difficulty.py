@@ -8,10 +8,10 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said, told
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, as_json
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, with_role
 
 
@@ -20,15 +20,15 @@ def routed(layers: int = 2, **route: Any) -> Preset:
     return a_panel(3, layers, route={"by": "difficulty", "easy": easy, "model": "lab/router", **route})
 
 
-def run(said: Said, preset: Preset | None = None, easy: Said = "easy answer", task: Task = TASK) -> Played:
-    def reply(call: Call) -> Said:
+def run(said: FakeReply, preset: Preset | None = None, easy: FakeReply = "easy answer", task: Task = TASK) -> Played:
+    def reply(call: Call) -> FakeReply:
         if call.role == "router":
             return said
         if call.model == "lab/small":
             return easy
         return draft_of(call.slot) if call.role == "proposer" else MERGED
 
-    return play(mixture(task, preset or routed()), reply)
+    return drive(mixture(task, preset or routed()), reply)
 
 
 def panel_answered(played: Played) -> bool:
@@ -37,7 +37,7 @@ def panel_answered(played: Played) -> bool:
 
 @pytest.mark.parametrize("level", [1, 2])
 def test_an_easy_question_is_answered_by_one_model(level: int) -> None:
-    played = run(told(difficulty=level))
+    played = run(as_json(difficulty=level))
 
     assert [(call.id, call.model) for call in played.calls] == [("1.router", "lab/router"), ("1.easy", "lab/small")]
     assert (played.answer.text, played.answer.degraded) == ("easy answer", False)
@@ -48,7 +48,7 @@ def test_an_easy_question_is_answered_by_one_model(level: int) -> None:
 
 @pytest.mark.parametrize("level", [3, 4, 5])
 def test_a_hard_question_is_answered_by_the_panel(level: int) -> None:
-    played = run(told(difficulty=level))
+    played = run(as_json(difficulty=level))
 
     assert panel_answered(played)
     assert with_role(played.calls, "easy") == []
@@ -57,13 +57,15 @@ def test_a_hard_question_is_answered_by_the_panel(level: int) -> None:
 
 
 def test_where_hard_begins_is_the_presets_choice() -> None:
-    assert run(told(difficulty=4), routed(hard_from=5)).answer.text == "easy answer"
-    assert panel_answered(run(told(difficulty=2), routed(hard_from=2)))
+    assert run(as_json(difficulty=4), routed(hard_from=5)).answer.text == "easy answer"
+    assert panel_answered(run(as_json(difficulty=2), routed(hard_from=2)))
 
 
-@pytest.mark.parametrize("said", ["", "hard to say", told(difficulty=0), told(difficulty=9), told(level=1), "{"])
-def test_a_difficulty_that_cannot_be_read_is_asked_for_again_and_then_takes_the_hard_path(said: str) -> None:
-    played = run(said)
+@pytest.mark.parametrize(
+    "reply", ["", "hard to say", as_json(difficulty=0), as_json(difficulty=9), as_json(level=1), "{"]
+)
+def test_a_difficulty_that_cannot_be_read_is_asked_for_again_and_then_takes_the_hard_path(reply: str) -> None:
+    played = run(reply)
 
     assert panel_answered(played)
     assert len(with_role(played.calls, "router")) == 2
@@ -75,14 +77,16 @@ def test_without_its_router_the_panel_answers() -> None:
     assert panel_answered(run(Failure(Reason.OVERLOADED)))
 
 
-@pytest.mark.parametrize("said", ["1", "2/5", "Difficulty: 1", "I rate it. difficulty is 2", '{"difficulty": "2"}'])
-def test_a_difficulty_is_read_leniently(said: str) -> None:
-    assert run(said).answer.text == "easy answer"
+@pytest.mark.parametrize("reply", ["1", "2/5", "Difficulty: 1", "I rate it. difficulty is 2", '{"difficulty": "2"}'])
+def test_a_difficulty_is_read_leniently(reply: str) -> None:
+    assert run(reply).answer.text == "easy answer"
 
 
-@pytest.mark.parametrize("lost", [Failure(Reason.TIMEOUT), Draft("half", cut=True), Draft("a", finish_reason="length")])
-def test_where_the_easy_model_gives_no_whole_answer_the_panel_does(lost: Said) -> None:
-    played = run(told(difficulty=1), easy=lost)
+@pytest.mark.parametrize(
+    "failure", [Failure(Reason.TIMEOUT), Draft("half", cut=True), Draft("a", finish_reason="length")]
+)
+def test_where_the_easy_model_gives_no_whole_answer_the_panel_does(failure: FakeReply) -> None:
+    played = run(as_json(difficulty=1), easy=failure)
 
     assert panel_answered(played)
     assert not played.answer.degraded
@@ -91,31 +95,31 @@ def test_where_the_easy_model_gives_no_whole_answer_the_panel_does(lost: Said) -
 
 def test_the_easy_model_gets_the_callers_own_conversation_and_its_settings() -> None:
     task = Task("And at dusk?", system="Be kind.", history=(Message("user", "Why blue?"), Message("assistant", "!")))
-    call = run(told(difficulty=1), task=task).calls[-1]
+    call = run(as_json(difficulty=1), task=task).calls[-1]
 
     assert call.messages == (Message("system", "Be kind.\n\nBe brief."), *task.history, Message("user", task.question))
     assert (call.max_tokens, call.role) == (99, "aggregator")
 
 
 def test_time_is_left_for_a_panel_behind_the_easy_model() -> None:
-    assert [batch.until < 0.5 for batch in run(told(difficulty=1)).batches] == [True, True]
+    assert [batch.until < 0.5 for batch in run(as_json(difficulty=1)).batches] == [True, True]
 
 
 def test_an_easy_question_pays_for_no_roles() -> None:
     preset = routed().model_copy(update={"roles": a_panel(roles={"task": "Physics"}).roles})
 
-    assert with_role(run(told(difficulty=1), preset).calls, "roles") == []
+    assert with_role(run(as_json(difficulty=1), preset).calls, "roles") == []
 
 
 def test_one_layer_makes_a_router_between_two_models() -> None:
     preset = routed(layers=1)
 
-    assert run(told(difficulty=1), preset).answer.text == "easy answer"
-    assert [call.role for call in run(told(difficulty=5), preset).calls] == ["router", "aggregator"]
+    assert run(as_json(difficulty=1), preset).answer.text == "easy answer"
+    assert [call.role for call in run(as_json(difficulty=5), preset).calls] == ["router", "aggregator"]
 
 
 def test_guidance_on_an_easy_question_is_its_one_draft() -> None:
-    played = run(told(difficulty=1), task=Task("Q?", output="guidance"))
+    played = run(as_json(difficulty=1), task=Task("Q?", output="guidance"))
 
     assert "easy answer" in played.answer.text
     assert played.answer.text != "easy answer"
@@ -167,6 +171,6 @@ def test_no_question_takes_long_to_judge(part: str, sign: list[str]) -> None:
 
 
 def test_a_rehearsal_takes_the_hard_path() -> None:
-    rehearsal = rehearse(mixture(TASK, routed()))
+    planned = dry_run(mixture(TASK, routed()))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (1 + 3 + 1, 3)
+    assert (planned.calls, planned.rounds) == (1 + 3 + 1, 3)

@@ -14,10 +14,10 @@ from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Gate
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.flows.route.gate import prefix, probabilities
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Said, candidates, told, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.flows.route.gate import count_to_share, probabilities
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply, as_json, candidates, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 LONG = "It scatters blue light more than red light, as any physicist will tell you on any day. " * 4
@@ -30,24 +30,24 @@ def gated(slots: int = 4, layers: int = 2, **route: Any) -> Preset:
 def scoring(*scores: float) -> Reply:
     """A router that scores slot 1, 2 … and instructs each; all others say the usual."""
 
-    def judge(call: Call) -> Said:
+    def judge(call: Call) -> FakeReply:
         letters = {text: letter for letter, text in candidates(call).items()}
         slots = {
             letters[f"model: lab/p{number}"]: {"score": score, "instruction": f"Attend to point {number}."}
             for number, score in enumerate(scores, start=1)
         }
-        return told(slots=slots)
+        return as_json(slots=slots)
 
     return with_judge(judge)
 
 
-def drafting(texts: dict[int, Said], reply: Reply) -> Reply:
+def drafting(texts: dict[int, FakeReply], reply: Reply) -> Reply:
     """`reply`, but the proposers of these slots say these texts."""
     return lambda call: texts[call.slot] if call.role == "proposer" and call.slot in texts else reply(call)
 
 
 def run(preset: Preset, reply: Reply, task: Task = TASK) -> Played:
-    return play(mixture(task, preset), reply)
+    return drive(mixture(task, preset), reply)
 
 
 def asked_slots(played: Played) -> list[int]:
@@ -80,7 +80,7 @@ def test_even_a_peaked_gate_asks_as_many_as_it_must() -> None:
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=8), st.floats(0, 1), st.floats(0, 1))
 def test_a_larger_share_never_asks_fewer(scores: list[float], one: float, other: float) -> None:
     shares = sorted(probabilities(scores, 1.0), reverse=True)
-    less, more = (prefix(shares, Gate(by="gate", share=share)) for share in sorted((one, other)))
+    less, more = (count_to_share(shares, Gate(by="gate", share=share)) for share in sorted((one, other)))
 
     assert 1 <= less <= more <= len(scores)
 
@@ -97,7 +97,7 @@ def test_an_instruction_stands_in_its_own_slots_prompt_only_behind_the_presets_o
     preset = a_panel(proposers=proposers, route={"by": "gate", "model": "lab/gate", "share": 1})
     plain = scoring(5, 5, 5)
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         text = call.messages[0].text
         shown = text.replace("\nrole: You check units.", "")
         return plain(Call(call.id, call.role, 1, call.slot, call.model, (Message("user", shown),)))
@@ -116,8 +116,8 @@ def test_roles_and_instructions_stand_together_and_roles_are_only_for_who_is_ask
     preset = gated(slots=3, at_most=2, share=0.5).model_copy(update={"roles": a_panel(roles={"task": "Physics"}).roles})
     gate = scoring(0, 10, 5)
 
-    def reply(call: Call) -> Said:
-        return told(roles=["You are a teacher.", "You are a pupil."]) if call.role == "roles" else gate(call)
+    def reply(call: Call) -> FakeReply:
+        return as_json(roles=["You are a teacher.", "You are a pupil."]) if call.role == "roles" else gate(call)
 
     played = run(preset, reply)
     (drafted,) = with_role(played.calls, "proposer")
@@ -162,7 +162,7 @@ def test_copies_are_compared_again_by_calls_of_their_own_after_each_waking() -> 
     reply = drafting({1: LONG, 2: LONG}, scoring(6, 6, 5, 4))
     task = replace(TASK, embeddings="lab/embed")
 
-    def embedding(call: Call) -> Said:
+    def embedding(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.kind == "embedding" else reply(call)
 
     played = run(gated(share=0.6), embedding, task)
@@ -179,7 +179,7 @@ def test_short_drafts_that_are_the_same_agree_and_wake_nobody() -> None:
 
 
 def test_a_woken_slot_that_copies_too_wakes_the_next_until_nobody_waits() -> None:
-    copies: dict[int, Said] = dict.fromkeys((1, 2, 3, 4), LONG)
+    copies: dict[int, FakeReply] = dict.fromkeys((1, 2, 3, 4), LONG)
     played = run(gated(share=0.6), drafting(copies, scoring(6, 6, 5, 4)))
 
     assert [len(batch.calls) for batch in played.batches] == [1, 2, 1, 1, 1]
@@ -215,7 +215,7 @@ def test_where_the_only_chosen_one_fails_the_next_in_line_is_woken() -> None:
 
 
 def test_where_all_fail_the_error_names_each() -> None:
-    everybody: dict[int, Said] = dict.fromkeys((1, 2, 3, 4), Failure(Reason.TIMEOUT))
+    everybody: dict[int, FakeReply] = dict.fromkeys((1, 2, 3, 4), Failure(Reason.TIMEOUT))
     with pytest.raises(RunFailed) as failed:
         run(gated(), drafting(everybody, scoring(0, 10, 1, 0)))
 
@@ -229,12 +229,12 @@ def test_a_part_of_the_only_draft_is_left_to_the_aggregator() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
-    ["", "no", "{", told(slots={}), told(slots=7), told(slots={"A": "high"}), told(slots={"A": True}),
-     told(slots={"Q": 5}), '{"slots": {"A": NaN}}', told(scores={"A": 1}), told(slots=[1, 2])],
+    "reply",
+    ["", "no", "{", as_json(slots={}), as_json(slots=7), as_json(slots={"A": "high"}), as_json(slots={"A": True}),
+     as_json(slots={"Q": 5}), '{"slots": {"A": NaN}}', as_json(scores={"A": 1}), as_json(slots=[1, 2])],
 )  # fmt: skip
-def test_a_gate_that_says_nothing_usable_is_asked_again_and_then_all_take_part(said: str) -> None:
-    played = run(gated(), with_judge(lambda _: said))
+def test_a_gate_that_says_nothing_usable_is_asked_again_and_then_all_take_part(reply: str) -> None:
+    played = run(gated(), with_judge(lambda _: reply))
 
     assert [call.id for call in with_role(played.calls, "router")] == ["1.router", "1.router.again"]
     assert asked_slots(played) == [1, 2, 3, 4]
@@ -248,7 +248,7 @@ def test_without_its_gate_all_take_part() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         '{"slots": {"X": 9}}',
         '{"slots": {"Candidate X": {"score": "9/10"}}}',
@@ -257,10 +257,10 @@ def test_without_its_gate_all_take_part() -> None:
         'My scores: {"Slots": {"X": 9}} and that is all.',
     ],
 )
-def test_scores_are_read_leniently(said: str) -> None:
+def test_scores_are_read_leniently(reply: str) -> None:
     def judge(call: Call) -> str:
         letter = next(letter for letter, text in candidates(call).items() if text == "model: lab/p3")
-        return said.replace("X", letter)
+        return reply.replace("X", letter)
 
     assert run(gated(), with_judge(judge)).answer.text == draft_of(3)
 
@@ -304,15 +304,15 @@ def test_by_rules_the_words_of_the_question_choose_by_skills(question: str, slot
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"route": {"by": "gate", "at_most": 5}}, "only 4 slots"),
         ({"route": {"by": "gate", "at_least": 5}}, "only 4 slots"),
         ({"route": {"by": "gate"}, "layers": 1}, "chooses among proposers"),
     ],
 )
-def test_a_gate_with_impossible_numbers_is_refused(changes: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_a_gate_with_impossible_numbers_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         a_panel(**changes)
 
 
@@ -327,6 +327,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_asks_at_most_a_gate_and_what_it_takes_to_reach_its_share() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("gated")))
+    planned = dry_run(mixture(TASK, packaged("gated")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (1 + 5 + 1, 3)
+    assert (planned.calls, planned.rounds) == (1 + 5 + 1, 3)

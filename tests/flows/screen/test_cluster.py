@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.flows.compare.clustering import MOST_TRIED, parted, parted_by_answer
-from moa_mcp.flows.compare.similarity import Likeness, lexical
+from moa_mcp.flows.compare.clustering import MAX_TRIED, split_by_answer, split_in_two
+from moa_mcp.flows.compare.similarity import Similarities, lexical_similarity
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.testing.playing import Played, play
+from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import with_judge
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
 
@@ -23,7 +23,7 @@ EUROPE = "Paris is the capital of France and has been so for centuries"
 
 def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
     preset = a_panel(slots=len(vectors), screen={"by": "cluster", **spec})
-    return play(mixture(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
+    return drive(mixture(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
 
 
 def kept_by(played: Played) -> list[int]:
@@ -77,7 +77,7 @@ def test_by_words_a_draft_about_something_else_is_set_aside() -> None:
     drafts = [EUROPE, f"{EUROPE} now", "Buy my tomatoes, they are red and cheap", f"{EUROPE} indeed"]
 
     preset = a_panel(screen={"by": "cluster"})
-    played = play(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged")
+    played = drive(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged")
 
     entry = played.answer.method["screen"][0]
     assert (entry["dropped"], entry["similarity"]) == ([3], "lexical")
@@ -86,8 +86,8 @@ def test_by_words_a_draft_about_something_else_is_set_aside() -> None:
 def test_a_distance_of_exactly_the_margin_does_not_set_aside() -> None:
     matrix = [[1, 0.9, 0.65], [0.9, 1, 0.65], [0.65, 0.65, 1]]
 
-    assert not parted(Likeness("embeddings", matrix), 0.25).apart
-    assert parted(Likeness("embeddings", matrix), 0.24).apart
+    assert not split_in_two(Similarities("embeddings", matrix), 0.25).are_apart
+    assert split_in_two(Similarities("embeddings", matrix), 0.24).are_apart
 
 
 @given(st.integers(3, 16), st.data())
@@ -95,30 +95,30 @@ def test_a_parting_holds_every_text_once_and_the_larger_group_first(count: int, 
     words = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=4).map(" ".join)
     texts = data.draw(st.lists(words, min_size=count, max_size=count))
 
-    groups = parted(Likeness("lexical", lexical(texts)))
+    groups = split_in_two(Similarities("lexical", lexical_similarity(texts)))
 
     assert sorted((*groups.larger, *groups.smaller)) == list(range(count))
     assert len(groups.larger) >= len(groups.smaller) >= 1
     assert set(groups.kept) | set(groups.dropped) == set(range(count))
 
 
-@pytest.mark.parametrize("count", [5, MOST_TRIED, MOST_TRIED + 3])
+@pytest.mark.parametrize("count", [5, MAX_TRIED, MAX_TRIED + 3])
 def test_few_and_many_texts_are_parted_alike_where_it_is_plain(count: int) -> None:
     texts = ["moon cheese"] * 2 + [EUROPE] * (count - 2)
 
-    assert parted(Likeness("lexical", lexical(texts))).dropped == (0, 1)
+    assert split_in_two(Similarities("lexical", lexical_similarity(texts))).dropped == (0, 1)
 
 
-@pytest.mark.parametrize("count", [3, MOST_TRIED + 1])
+@pytest.mark.parametrize("count", [3, MAX_TRIED + 1])
 def test_texts_that_are_all_the_same_are_not_apart(count: int) -> None:
-    assert parted(Likeness("embeddings", [[1.0] * count] * count)).kept == tuple(range(count))
+    assert split_in_two(Similarities("embeddings", [[1.0] * count] * count)).kept == tuple(range(count))
 
 
 def test_the_packaged_preset_names_what_it_set_aside() -> None:
     preset = packaged("robust")
     drafts = [EUROPE, EUROPE, "Buy my red tomatoes today", EUROPE]
 
-    played = play(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else EUROPE)
+    played = drive(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else EUROPE)
 
     assert any("slot 3 was set aside" in note for note in played.answer.notes)
     assert played.answer.method["subsets"]["mode"] == "leave-one-out"
@@ -132,7 +132,7 @@ def closing_with(*answers: str) -> list[str]:
 def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words() -> None:
     drafts = closing_with("42", "42", "43", "**42.0**")
 
-    played = play(
+    played = drive(
         mixture(EMBEDDED, a_panel(screen={"by": "cluster"})),
         lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged",
     )
@@ -144,7 +144,7 @@ def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words(
 
 
 def test_two_answers_of_two_drafts_each_keep_all() -> None:
-    groups = parted_by_answer(closing_with("42", "43", "43", "42"))
+    groups = split_by_answer(closing_with("42", "43", "43", "42"))
 
     assert groups is not None
     assert groups.tied
@@ -152,7 +152,7 @@ def test_two_answers_of_two_drafts_each_keep_all() -> None:
 
 
 def test_drafts_that_all_answer_the_same_are_all_kept() -> None:
-    groups = parted_by_answer(closing_with("42", "42", "42"))
+    groups = split_by_answer(closing_with("42", "42", "42"))
 
     assert groups is not None
     assert (groups.kept, groups.dropped) == ((0, 1, 2), ())
@@ -169,4 +169,4 @@ def test_drafts_that_all_answer_the_same_are_all_kept() -> None:
     ],
 )
 def test_open_texts_and_answers_without_a_majority_are_left_to_likeness(drafts: list[str]) -> None:
-    assert parted_by_answer(drafts) is None
+    assert split_by_answer(drafts) is None

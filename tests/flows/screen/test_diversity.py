@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.screen.diversity import greedy
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said, judged
+from moa_mcp.flows.screen.diversity import select_diverse
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, judged
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
@@ -18,9 +18,9 @@ EMBEDDED = replace(TASK, embeddings="lab/embed")
 VECTORS = "[[1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1]]"
 
 
-def screened(keep: int, said: Said = VECTORS) -> Played:
+def screened(keep: int, reply: FakeReply = VECTORS) -> Played:
     preset = a_panel(screen={"by": "diversity", "keep": keep})
-    return judged(lambda _: said, preset, EMBEDDED)
+    return judged(lambda _: reply, preset, EMBEDDED)
 
 
 def kept_by(played: Played) -> list[int]:
@@ -31,13 +31,13 @@ def kept_by(played: Played) -> list[int]:
 def test_greedy_takes_the_one_least_like_all_then_the_least_like_any_chosen() -> None:
     matrix = [[1, 0.9, 0.5, 0.1], [0.9, 1, 0.6, 0.2], [0.5, 0.6, 1, 0.3], [0.1, 0.2, 0.3, 1]]
 
-    assert greedy(matrix, 1) == [3]
-    assert greedy(matrix, 2) == [0, 3]
-    assert greedy(matrix, 3) == [0, 2, 3]
+    assert select_diverse(matrix, 1) == [3]
+    assert select_diverse(matrix, 2) == [0, 3]
+    assert select_diverse(matrix, 3) == [0, 2, 3]
 
 
 def test_of_equal_ones_the_lowest_index_is_chosen() -> None:
-    assert greedy([[1.0] * 5] * 5, 3) == [0, 1, 2]
+    assert select_diverse([[1.0] * 5] * 5, 3) == [0, 1, 2]
 
 
 @given(st.integers(1, 8), st.integers(1, 10), st.data())
@@ -45,7 +45,7 @@ def test_greedy_keeps_as_many_as_wanted_in_order(count: int, keep: int, data: st
     numbers = st.floats(-1, 1)
     matrix = data.draw(st.lists(st.lists(numbers, min_size=count, max_size=count), min_size=count, max_size=count))
 
-    kept = greedy(matrix, keep)
+    kept = select_diverse(matrix, keep)
 
     assert kept == sorted(set(kept))
     assert len(kept) == min(keep, count)
@@ -70,10 +70,10 @@ def test_where_all_are_kept_nothing_is_compared() -> None:
 def test_a_failed_slot_is_no_candidate() -> None:
     preset = a_panel(screen={"by": "diversity", "keep": 3})
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         return Failure(Reason.AUTH) if call.id == "1.4" else draft_of(call.slot)
 
-    assert kept_by(play(mixture(TASK, preset), reply)) == [1, 2, 3]
+    assert kept_by(drive(mixture(TASK, preset), reply)) == [1, 2, 3]
 
 
 def test_without_embeddings_the_words_decide_and_the_reader_is_told() -> None:

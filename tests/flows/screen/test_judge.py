@@ -9,9 +9,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Judge, Said, candidates, judged, letter_of, told, with_judge
+from moa_mcp.flows.planning.dry_run import dry_run
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
 
 PANEL = a_panel(slots=4, layers=3, screen={"by": "judge", "keep": 2})
@@ -19,7 +19,7 @@ PANEL = a_panel(slots=4, layers=3, screen={"by": "judge", "keep": 2})
 
 def keeping(*slots: int, end: bool = False) -> Judge:
     """A moderator that keeps the drafts of these slots."""
-    return lambda call: told(reason="They agree.", keep=[letter_of(call, slot) for slot in slots], end=end)
+    return lambda call: as_json(reason="They agree.", keep=[letter_of(call, slot) for slot in slots], end=end)
 
 
 def moderated(judge: Judge, preset: Preset = PANEL) -> Played:
@@ -103,7 +103,7 @@ def test_of_too_many_letters_the_first_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "reply",
     [
         "",
         "no idea",
@@ -114,8 +114,8 @@ def test_of_too_many_letters_the_first_count() -> None:
         '{"keep": [',
     ],
 )
-def test_an_unusable_verdict_is_asked_for_again_and_then_keeps_all_and_does_not_end(said: str) -> None:
-    played = moderated(lambda _: said)
+def test_an_unusable_verdict_is_asked_for_again_and_then_keeps_all_and_does_not_end(reply: str) -> None:
+    played = moderated(lambda _: reply)
 
     first, second = screened(played)
     assert (first["kept"], first["ended"], first["how"]) == ([1, 2, 3, 4], False, "out of form")
@@ -150,16 +150,16 @@ def test_without_a_moderator_it_is_a_plain_panel() -> None:
 def survivors(*slots: int) -> Reply:
     """Of the proposers only these answer; the moderator keeps what it is shown."""
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "proposer" and call.slot not in slots:
             return Failure(Reason.TIMEOUT)
-        return with_judge(lambda call: told(keep=list(candidates(call)), end=False))(call)
+        return with_judge(lambda call: as_json(keep=list(candidates(call)), end=False))(call)
 
     return reply
 
 
 def test_where_no_more_are_left_than_are_kept_the_moderator_only_says_whether_it_ends() -> None:
-    played = play(mixture(TASK, PANEL), survivors(2))
+    played = drive(mixture(TASK, PANEL), survivors(2))
 
     assert [entry["kept"] for entry in screened(played)] == [[2], [2]]
     assert [call.id for call in with_role(played.calls, "moderator")] == ["1.moderator"]
@@ -175,15 +175,15 @@ def test_the_verdict_has_to_be_in_before_the_time_of_the_next_layer() -> None:
 def test_a_rehearsal_plays_the_longest_run_and_knows_the_shortest() -> None:
     (call,) = [call for call in moderated(keeping(1, 2)).calls if call.id == "1.moderator"]
 
-    assert rehearse(mixture(TASK, PANEL)).calls == 11
-    assert call.likely is not None
-    assert json.loads(call.likely.least)["end"] is True
+    assert dry_run(mixture(TASK, PANEL)).calls == 11
+    assert call.dry_run_replies is not None
+    assert json.loads(call.dry_run_replies.least)["end"] is True
 
 
 def test_the_packaged_preset_makes_the_calls_of_the_paper_and_one_for_the_roles() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("smoa")))
+    planned = dry_run(mixture(TASK, packaged("smoa")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (2 * (4 + 1) + 1 + 1, 2 * 2 + 1 + 1)
+    assert (planned.calls, planned.rounds) == (2 * (4 + 1) + 1 + 1, 2 * 2 + 1 + 1)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -14,12 +14,12 @@ from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure, Task
 from moa_mcp.domain.stages import ChainOfCode
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import bounds, rehearse
-from moa_mcp.flows.slot.chain_of_code import chain_of_code, program_in
+from moa_mcp.flows.planning.dry_run import bounds, dry_run
+from moa_mcp.flows.slot.chain_of_code import chain_of_code, extract_program
 from moa_mcp.flows.state import State
 from moa_mcp.providers.sandbox import MISSING, run
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Said, told
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply, as_json
 from tests.flows.panel import is_plain, packaged, with_role
 
 TASK = Task("How many of these are fruit: apple, stone, pear?", seed=7)
@@ -30,16 +30,16 @@ for word in words:
         count += 1
 answer = count"""
 
-Emulator = Callable[[Call], Said]
+Emulator = Callable[[Call], FakeReply]
 
 
 def a_chain(program: str, emulator: Emulator, *, sandbox: bool = True, **settings: object) -> Played:
     spec = ChainOfCode.model_validate({"method": "chain-of-code", "model": "lab/m", **settings})
-    return play(chain_of_code(TASK, State(()), spec), with_program(program, emulator, sandbox=sandbox))
+    return drive(chain_of_code(TASK, State(()), spec), with_program(program, emulator, sandbox=sandbox))
 
 
 def with_program(program: str, emulator: Emulator, *, sandbox: bool = True) -> Reply:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.kind == "code":
             request = json.loads(call.messages[-1].text)
             return json.dumps(run(request) if sandbox else {"status": "lost", "error": MISSING})
@@ -55,7 +55,7 @@ def with_program(program: str, emulator: Emulator, *, sandbox: bool = True) -> R
 
 
 def is_fruit(call: Call) -> str:
-    return told(value="is_fruit('stone')" not in call.messages[0].text)
+    return as_json(value="is_fruit('stone')" not in call.messages[0].text)
 
 
 def never(call: Call) -> str:
@@ -90,14 +90,14 @@ def test_the_emulator_is_shown_the_question_the_program_and_the_variables_in_fen
 
 
 def test_a_statement_that_fails_is_undone_and_the_model_says_what_it_sets() -> None:
-    played = a_chain("a = 5\nb = a / 0\nanswer = a + b", lambda _: told(set={"b": 7}))
+    played = a_chain("a = 5\nb = a / 0\nanswer = a + b", lambda _: as_json(set={"b": 7}))
 
     assert "Result: 12 (computed by a program that was run, with steps that a model emulated)" in played.answer.text
     assert "ZeroDivisionError" in with_role(played.calls, "emulator")[0].messages[0].text
 
 
 def test_a_runaway_loop_is_stopped_and_emulated() -> None:
-    played = a_chain("x = 0\nwhile True:\n    x += 1\nanswer = x", lambda _: told(set={"x": 3}))
+    played = a_chain("x = 0\nwhile True:\n    x += 1\nanswer = x", lambda _: as_json(set={"x": 3}))
 
     assert "Result: 3 (" in played.answer.text
     assert "TimeoutError" in with_role(played.calls, "emulator")[0].messages[0].text
@@ -105,7 +105,7 @@ def test_a_runaway_loop_is_stopped_and_emulated() -> None:
 
 def test_without_a_sandbox_the_model_emulates_every_statement_and_the_result_says_so() -> None:
     answers = iter([{"count": 2}, {"answer": 2}])
-    played = a_chain(FRUIT, lambda _: told(set=next(answers)), sandbox=False)
+    played = a_chain(FRUIT, lambda _: as_json(set=next(answers)), sandbox=False)
     prompts = [call.messages[0].text for call in with_role(played.calls, "emulator")]
     facts = played.answer.method["chain_of_code"]
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_emulated_by_statements_is_emulated_as_a_whole(
     program: str, settings: dict[str, int], emulations: int
 ) -> None:
     def emulator(call: Call) -> str:
-        return told(value=2) if "interpreter" in call.messages[0].text else told(set={"a": 1})
+        return as_json(value=2) if "interpreter" in call.messages[0].text else as_json(set={"a": 1})
 
     played = a_chain(program, emulator, sandbox=False, **settings)
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_emulated_by_statements_is_emulated_as_a_whole(
 
 def test_a_line_of_pseudo_code_is_emulated_and_the_lines_around_it_are_run() -> None:
     program = "words = ['apple', 'stone']\nn = the number of fruit among words\nanswer = n * 10"
-    played = a_chain(program, lambda _: told(set={"n": 1}))
+    played = a_chain(program, lambda _: as_json(set={"n": 1}))
 
     assert played.answer.method["chain_of_code"]["emulated"] == ["n = the number of fruit among words"]
     assert "Result: 10 (computed by a program that was run, with steps that a model emulated)" in played.answer.text
@@ -149,10 +149,10 @@ def test_a_line_of_pseudo_code_is_emulated_and_the_lines_around_it_are_run() -> 
 
 def test_a_sandbox_that_dies_in_the_middle_degrades_to_the_model() -> None:
     inner = with_program(
-        FRUIT, lambda call: told(value=2) if "interpreter" in call.messages[0].text else is_fruit(call)
+        FRUIT, lambda call: as_json(value=2) if "interpreter" in call.messages[0].text else is_fruit(call)
     )
     spec = ChainOfCode(method="chain-of-code", model="lab/m")
-    played = play(
+    played = drive(
         chain_of_code(TASK, State(()), spec),
         lambda call: Failure(Reason.INTERNAL) if call.id == "run.3" else inner(call),
     )
@@ -163,21 +163,21 @@ def test_a_sandbox_that_dies_in_the_middle_degrades_to_the_model() -> None:
 
 def test_emulations_are_bounded() -> None:
     program = "n = 0\nwhile more(n):\n    n += 1\nanswer = n"
-    played = a_chain(program, lambda _: told(value=True), emulations=4)
+    played = a_chain(program, lambda _: as_json(value=True), emulations=4)
 
     assert len(with_role(played.calls, "emulator")) == 4
     assert "interpreter" in with_role(played.calls, "emulator")[-1].messages[0].text
 
 
 def test_steps_are_bounded() -> None:
-    played = a_chain("\n".join(["x = 1"] * 30) + "\nanswer = x", lambda _: told(value=9), steps=10)
+    played = a_chain("\n".join(["x = 1"] * 30) + "\nanswer = x", lambda _: as_json(value=9), steps=10)
 
     assert "Result: 9 (worked out by a model" in played.answer.text
     assert "more steps" in played.answer.method["chain_of_code"]["how"]
 
 
 def test_an_emulator_out_of_form_is_asked_once_more_and_then_the_whole_program_is_emulated() -> None:
-    played = a_chain(FRUIT, lambda call: told(value=2) if "interpreter" in call.messages[0].text else "a fruit")
+    played = a_chain(FRUIT, lambda call: as_json(value=2) if "interpreter" in call.messages[0].text else "a fruit")
 
     assert [call.id for call in with_role(played.calls, "emulator")] == ["emulate.1", "emulate.1.again", "emulate.2"]
     assert played.answer.degraded
@@ -186,7 +186,7 @@ def test_an_emulator_out_of_form_is_asked_once_more_and_then_the_whole_program_i
 @pytest.mark.parametrize("text", ["The answer is two.", "```\n```", "answer: 2"])
 def test_a_reply_without_a_program_is_the_draft_as_it_is(text: str) -> None:
     spec = ChainOfCode(method="chain-of-code", model="lab/m")
-    played = play(chain_of_code(TASK, State(()), spec), lambda _: text)
+    played = drive(chain_of_code(TASK, State(()), spec), lambda _: text)
 
     assert played.answer.text == text
     assert played.answer.method["chain_of_code"]["how"] == "text"
@@ -203,17 +203,17 @@ def test_a_reply_without_a_program_is_the_draft_as_it_is(text: str) -> None:
     ],
 )
 def test_the_program_is_found_in_the_reply(text: str, program: str) -> None:
-    assert program_in(text) == program
+    assert extract_program(text) == program
 
 
 def test_a_program_that_is_not_python_is_emulated_as_a_whole() -> None:
-    played = a_chain("for each word: count it", lambda _: told(value=2))
+    played = a_chain("for each word: count it", lambda _: as_json(value=2))
 
     assert "not Python" in played.answer.method["chain_of_code"]["how"]
 
 
 def test_a_program_that_sets_no_answer_is_emulated_as_a_whole() -> None:
-    assert "Result: 5 (worked out" in a_chain("a = 5", lambda _: told(value=5)).answer.text
+    assert "Result: 5 (worked out" in a_chain("a = 5", lambda _: as_json(value=5)).answer.text
 
 
 def test_whole_repairs_a_program_that_fails() -> None:
@@ -226,7 +226,7 @@ def test_whole_repairs_a_program_that_fails() -> None:
 
 def test_whole_repairs_twice_and_then_asks_what_the_answer_would_be() -> None:
     def emulator(call: Call) -> str:
-        return told(value=42) if call.role == "emulator" else "```\nanswer = 6 * seven()\n```"
+        return as_json(value=42) if call.role == "emulator" else "```\nanswer = 6 * seven()\n```"
 
     played = a_chain("answer = 6 * seven()", emulator, mode="whole")
 
@@ -243,7 +243,7 @@ def test_whole_repairs_twice_and_then_asks_what_the_answer_would_be() -> None:
 def test_without_a_writer_the_result_stands_alone() -> None:
     inner = with_program("answer = 42", never)
     spec = ChainOfCode(method="chain-of-code", model="lab/m")
-    played = play(
+    played = drive(
         chain_of_code(TASK, State(()), spec),
         lambda call: Failure(Reason.TIMEOUT) if call.role == "writer" else inner(call),
     )
@@ -251,16 +251,16 @@ def test_without_a_writer_the_result_stands_alone() -> None:
     assert played.answer.text == "Result: 42 (computed by a program that was run)."
 
 
-@pytest.mark.parametrize("said", [Failure(Reason.AUTH), "nothing in form"])
-def test_a_program_that_nobody_can_bring_to_a_result_fails(said: Said) -> None:
+@pytest.mark.parametrize("reply", [Failure(Reason.AUTH), "nothing in form"])
+def test_a_program_that_nobody_can_bring_to_a_result_fails(reply: FakeReply) -> None:
     with pytest.raises(RunFailed, match="no result"):
-        a_chain(FRUIT, lambda _: said)
+        a_chain(FRUIT, lambda _: reply)
 
 
 def test_without_a_program_call_there_is_no_draft() -> None:
     spec = ChainOfCode(method="chain-of-code", model="lab/m")
     with pytest.raises(RunFailed, match="Nobody wrote a program"):
-        play(chain_of_code(TASK, State(()), spec), lambda _: Failure(Reason.AUTH))
+        drive(chain_of_code(TASK, State(()), spec), lambda _: Failure(Reason.AUTH))
 
 
 def test_the_facts_are_plain() -> None:
@@ -269,13 +269,13 @@ def test_the_facts_are_plain() -> None:
 
 def test_the_packaged_preset_makes_22_calls_if_all_has_to_be_emulated() -> None:
     preset = packaged("chain-of-code")
-    rehearsal = rehearse(mixture(TASK, preset))
+    planned = dry_run(mixture(TASK, preset))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (22, 22)
+    assert (planned.calls, planned.rounds) == (22, 22)
     assert bounds(lambda: mixture(TASK, preset)).least_calls == 1
 
 
 def test_forge_makes_38_calls_and_its_longest_branch_and_one_more_rounds() -> None:
-    rehearsal = rehearse(mixture(TASK, packaged("forge")))
+    planned = dry_run(mixture(TASK, packaged("forge")))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (1 + 22 + 14 + 1, 22 + 1)
+    assert (planned.calls, planned.rounds) == (1 + 22 + 14 + 1, 22 + 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Failure, Flow, Task
-from moa_mcp.domain.preset import Nested, Preset
+from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.slot.nesting import branch, scoped
-from moa_mcp.testing.playing import play
+from moa_mcp.flows.slot.nesting import branch_in_slot, prefix_ids
+from moa_mcp.testing.playing import drive
 from tests.flows.panel import a_panel
 
 TASK = Task("Why is the sky blue?", seed=7)
@@ -17,7 +17,7 @@ def nested(**inner: object) -> Preset:
     """A panel whose second slot is a panel of two."""
     plan = a_panel(slots=2)
     outer = a_panel(slots=2)
-    return outer.model_copy(update={"proposers": (outer.proposers[0], Nested(preset="inner", plan=plan))})
+    return outer.model_copy(update={"proposers": (outer.proposers[0], NestedPreset(preset="inner", plan=plan))})
 
 
 def first_batch(preset: Preset) -> Batch:
@@ -27,14 +27,14 @@ def first_batch(preset: Preset) -> Batch:
 def test_a_slot_that_is_a_panel_is_a_branch_beside_the_calls() -> None:
     batch = first_batch(nested())
 
-    assert [call.id for call in batch.asked] == ["1.1", "1.2"]
+    assert [call.id for call in batch.all_calls] == ["1.1", "1.2"]
     (stand_in,) = (inner.call for inner in batch.branches)
     assert (stand_in.model, stand_in.kind, stand_in.messages) == ("panel/inner", "panel", ())
 
 
 def test_all_calls_in_a_branch_begin_with_its_id_and_are_in_its_place() -> None:
     (inner,) = first_batch(nested()).branches
-    played = play(inner.flow(), lambda call: f"from {call.id}")
+    played = drive(inner.flow(), lambda call: f"from {call.id}")
 
     assert [call.id for call in played.calls] == ["1.2/1.1", "1.2/1.2", "1.2/2.1"]
     assert {(call.layer, call.slot) for call in played.calls} == {(1, 2)}
@@ -44,7 +44,7 @@ def test_all_calls_in_a_branch_begin_with_its_id_and_are_in_its_place() -> None:
 def test_a_branch_can_be_made_again_and_is_the_same() -> None:
     (inner,) = first_batch(nested()).branches
 
-    assert play(inner.flow(), lambda _: "a draft") == play(inner.flow(), lambda _: "a draft")
+    assert drive(inner.flow(), lambda _: "a draft") == drive(inner.flow(), lambda _: "a draft")
 
 
 def test_the_answer_of_a_branch_is_a_draft_that_the_aggregator_reads() -> None:
@@ -76,10 +76,10 @@ def test_branches_within_branches_have_ids_of_both() -> None:
         return Answer("")
 
     def middle() -> Flow:
-        yield Batch(1, (), (branch("1.1", 1, 1, "deep", innermost),))
+        yield Batch(1, (), (branch_in_slot("1.1", 1, 1, "deep", innermost),))
         return Answer("")
 
-    (inner,) = next(scoped(middle(), Call("2.3", "proposer", 2, 3, "panel/x", ()))).branches
+    (inner,) = next(prefix_ids(middle(), Call("2.3", "proposer", 2, 3, "panel/x", ()))).branches
     (call,) = next(inner.flow()).calls
 
     assert inner.id == "2.3/1.1"

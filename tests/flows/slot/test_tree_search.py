@@ -11,12 +11,12 @@ from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure, Task
 from moa_mcp.domain.stages import TreeSearch
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import bounds, rehearse
+from moa_mcp.flows.planning.dry_run import bounds, dry_run
 from moa_mcp.flows.slot.tree_search import tree_search
 from moa_mcp.flows.state import State
 from moa_mcp.prompts.solver import REVISED
-from moa_mcp.testing.playing import Played, Reply, play
-from tests.flows.judge import Said, candidates, told
+from moa_mcp.testing.playing import Played, Reply, drive
+from tests.flows.judge import FakeReply, as_json, candidates
 from tests.flows.panel import is_plain, packaged, with_role
 
 TASK = Task("Why is the sky blue?", seed=7)
@@ -24,13 +24,13 @@ TASK = Task("Why is the sky blue?", seed=7)
 
 def a_search(reply: Reply, **settings: object) -> Played:
     spec = TreeSearch.model_validate({"method": "tree-search", "model": "lab/m", **settings})
-    return play(tree_search(TASK, State(()), spec), reply)
+    return drive(tree_search(TASK, State(()), spec), reply)
 
 
-def judging(value: Callable[[int], Said]) -> Reply:
+def judging(value: Callable[[int], FakeReply]) -> Reply:
     """The root is reply 0, the nth refinement reply n; `value` says what the judge says of each."""
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "judge":
             (shown,) = candidates(call).values()
             return value(int(shown.removeprefix("reply ")))
@@ -41,7 +41,7 @@ def judging(value: Callable[[int], Said]) -> Reply:
 
 @pytest.mark.parametrize("favourite", range(7))
 def test_the_judges_favourite_is_the_answer_wherever_it_stands(favourite: int) -> None:
-    played = a_search(judging(lambda number: told(score=9 if number == favourite else 0)))
+    played = a_search(judging(lambda number: as_json(score=9 if number == favourite else 0)))
 
     assert played.answer.text == f"reply {favourite}"
     assert not played.answer.degraded
@@ -49,22 +49,22 @@ def test_the_judges_favourite_is_the_answer_wherever_it_stands(favourite: int) -
 
 @pytest.mark.parametrize("favourite", range(3))
 def test_two_simulations_are_enough_to_heed_the_judge(favourite: int) -> None:
-    played = a_search(judging(lambda number: told(score=9 if number == favourite else 0)), simulations=2)
+    played = a_search(judging(lambda number: as_json(score=9 if number == favourite else 0)), simulations=2)
 
     assert played.answer.text == f"reply {favourite}"
 
 
 def test_it_makes_two_calls_and_two_more_for_each_simulation() -> None:
-    assert len(a_search(judging(lambda _: told(score=5))).calls) == 14
-    assert len(a_search(judging(lambda _: told(score=5)), simulations=3).calls) == 8
+    assert len(a_search(judging(lambda _: as_json(score=5))).calls) == 14
+    assert len(a_search(judging(lambda _: as_json(score=5)), simulations=3).calls) == 8
 
 
 def test_of_equals_the_earlier_wins_unless_another_was_visited_more() -> None:
-    assert a_search(judging(lambda _: told(score=5))).answer.text == "reply 0"
+    assert a_search(judging(lambda _: as_json(score=5))).answer.text == "reply 0"
 
 
 def test_the_descent_goes_through_all_levels_and_keeps_to_width_and_depth() -> None:
-    played = a_search(judging(lambda number: told(score=min(9, number))), simulations=20, width=2, depth=3)
+    played = a_search(judging(lambda number: as_json(score=min(9, number))), simulations=20, width=2, depth=3)
     above = played.answer.method["tree_search"]["refined_from"]
 
     def depth(number: int) -> int:
@@ -77,20 +77,20 @@ def test_the_descent_goes_through_all_levels_and_keeps_to_width_and_depth() -> N
 
 
 def test_two_replies_of_high_value_end_the_search() -> None:
-    played = a_search(judging(lambda number: told(score=10 if number in (1, 2) else 5)))
+    played = a_search(judging(lambda number: as_json(score=10 if number in (1, 2) else 5)))
 
     assert len(with_role(played.calls, "refiner")) == 2
     assert played.answer.method["tree_search"]["ended"] == "two replies were good enough"
 
 
 def test_the_search_goes_on_from_the_better_reply() -> None:
-    played = a_search(judging(lambda number: told(score=8 if number == 2 else 1)), simulations=4, exploration=0)
+    played = a_search(judging(lambda number: as_json(score=8 if number == 2 else 1)), simulations=4, exploration=0)
 
     assert played.answer.method["tree_search"]["refined_from"] == [None, 0, 0, 2, 2]
 
 
 def test_the_refiner_reads_the_reply_and_what_the_judge_said_of_it_and_the_judge_sees_no_marker() -> None:
-    played = a_search(judging(lambda number: told(reason=f"flaw {number}", score=5)))
+    played = a_search(judging(lambda number: as_json(reason=f"flaw {number}", score=5)))
 
     first = with_role(played.calls, "refiner")[0].messages[-1].text
     assert "reply 0" in first
@@ -100,8 +100,8 @@ def test_the_refiner_reads_the_reply_and_what_the_judge_said_of_it_and_the_judge
 
 
 def test_the_judge_is_asked_at_temperature_0_and_may_be_another_model() -> None:
-    own = a_search(judging(lambda _: told(score=5)), temperature=0.7)
-    other = a_search(judging(lambda _: told(score=5)), judge={"model": "lab/judge", "temperature": 0.3})
+    own = a_search(judging(lambda _: as_json(score=5)), temperature=0.7)
+    other = a_search(judging(lambda _: as_json(score=5)), judge={"model": "lab/judge", "temperature": 0.3})
 
     assert {(call.model, call.temperature) for call in with_role(own.calls, "judge")} == {("lab/m", 0.0)}
     assert {call.temperature for call in with_role(own.calls, "refiner")} == {0.7}
@@ -109,7 +109,7 @@ def test_the_judge_is_asked_at_temperature_0_and_may_be_another_model() -> None:
 
 
 def test_a_judgement_out_of_form_is_asked_for_once_more_and_its_reply_is_never_the_best() -> None:
-    played = a_search(judging(lambda number: "splendid" if number == 3 else told(score=1)))
+    played = a_search(judging(lambda number: "splendid" if number == 3 else as_json(score=1)))
     facts = played.answer.method["tree_search"]
 
     assert sum(call.id.endswith(".again") for call in played.calls) == 1
@@ -125,7 +125,7 @@ def test_without_any_judgement_the_first_reply_is_the_answer_and_marked() -> Non
 
 
 def test_a_refinement_that_fails_costs_its_simulation_only() -> None:
-    inner = judging(lambda number: told(score=number))
+    inner = judging(lambda number: as_json(score=number))
     played = a_search(lambda call: Failure(Reason.OVERLOADED) if call.id == "refine.6" else inner(call))
 
     assert played.answer.text == "reply 5"
@@ -133,7 +133,7 @@ def test_a_refinement_that_fails_costs_its_simulation_only() -> None:
 
 
 def test_when_its_time_is_up_it_answers_with_the_best_so_far() -> None:
-    inner = judging(lambda number: told(score=number))
+    inner = judging(lambda number: as_json(score=number))
     played = a_search(lambda call: Failure(Reason.DEADLINE) if call.id == "refine.2" else inner(call))
 
     assert played.answer.text == "reply 1"
@@ -146,22 +146,22 @@ def test_without_a_first_reply_there_is_none() -> None:
 
 
 def test_the_facts_are_plain_and_hold_no_text_of_a_reply() -> None:
-    facts = a_search(judging(lambda _: told(score=5))).answer.method
+    facts = a_search(judging(lambda _: as_json(score=5))).answer.method
 
     assert is_plain(facts)
     assert "reply" not in json.dumps(facts["tree_search"]["values"])
 
 
 def test_the_same_seed_gives_the_same_search() -> None:
-    reply = judging(lambda number: told(score=number % 4))
+    reply = judging(lambda number: as_json(score=number % 4))
 
     assert a_search(reply) == a_search(reply)
 
 
 def test_the_packaged_preset_makes_14_calls_if_all_goes_on_and_4_if_it_ends_at_once() -> None:
     preset = packaged("tree-search")
-    rehearsal = rehearse(mixture(TASK, preset))
+    planned = dry_run(mixture(TASK, preset))
     found = bounds(lambda: mixture(TASK, preset))
 
-    assert (rehearsal.calls, rehearsal.rounds) == (14, 14)
+    assert (planned.calls, planned.rounds) == (14, 14)
     assert (found.least_calls, found.most_calls) == (4, 21)

@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
-from moa_mcp.flows.stages.draft_warnings import oddities
+from moa_mcp.flows.stages.draft_warnings import draft_warnings
 
 LONG = " ".join(f"word{number}" for number in range(60))
 
@@ -16,7 +16,7 @@ def remarks(*drafts: Draft | Failure, question: str = "Why is the sky blue?") ->
         Call(f"1.{slot}", "proposer", 1, slot, f"lab/p{slot}", (Message("user", question),))
         for slot, _ in enumerate(drafts, start=1)
     ]
-    return oddities(Task(question), calls, drafts)
+    return draft_warnings(Task(question), calls, drafts)
 
 
 @pytest.mark.parametrize(

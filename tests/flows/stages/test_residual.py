@@ -12,10 +12,10 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.planning.dry_run import rehearse
+from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.stages.residual import read_residual
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, packaged, with_role
 
 YES = "Residuals Detected: Yes\nModel 1: names the wavelength\nModel 3: lost the proof"
@@ -29,17 +29,17 @@ def rmoa(layers: int = 4, **stages: Any) -> Preset:
     return a_panel(slots=3, layers=layers + 1, **chosen)
 
 
-def played_with(extractor: Callable[[Call], Said], preset: Preset | None = None, **failing: Said) -> Played:
+def played_with(extractor: Callable[[Call], FakeReply], preset: Preset | None = None, **failing: FakeReply) -> Played:
     """Drafts name their layer and slot; `failing` says, by role, who says something else."""
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role in failing:
             return failing[call.role]
         if call.role == "proposer":
             return f"draft {call.layer} of {call.slot}"
         return extractor(call) if call.role == "extractor" else f"written in {call.id}"
 
-    return play(mixture(TASK, preset or rmoa()), reply)
+    return drive(mixture(TASK, preset or rmoa()), reply)
 
 
 def drafts_in(call: Call) -> list[str]:
@@ -52,7 +52,7 @@ def test_with_residuals_all_layers_run_and_calls_come_to_the_formula(layers: int
 
     assert len(played.calls) == layers * 3 + 1 + 2 * (layers - 1)
     assert len(played.batches) == 2 + 3 * (layers - 1)
-    assert rehearse(mixture(TASK, rmoa(layers))).calls == len(played.calls)
+    assert dry_run(mixture(TASK, rmoa(layers))).calls == len(played.calls)
 
 
 @pytest.mark.parametrize("last", [2, 3])
@@ -92,12 +92,12 @@ def test_the_extractor_sees_each_slots_two_drafts_side_by_side() -> None:
 
 
 def test_slots_stay_paired_where_one_is_missing() -> None:
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.id == "2.2":
             return Failure(Reason.AUTH)
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
-    played = play(mixture(TASK, rmoa(2)), reply)
+    played = drive(mixture(TASK, rmoa(2)), reply)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
     assert re.findall(r"<<(\w+ reply of Model \d)", prompt) == [
@@ -130,13 +130,13 @@ def test_an_aggregator_reads_the_drafts_of_the_layer_before_and_the_residual() -
 def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
     vectors = {1: [[1, 0], [1, 0.1], [0, 1]], 2: [[1, 0], [0, 1], [1, 0.1]]}
 
-    def reply(call: Call) -> Said:
+    def reply(call: Call) -> FakeReply:
         if call.role == "embedder":
             return json.dumps(vectors[call.layer])
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
     preset = rmoa(2, screen={"by": "diversity", "keep": 2})
-    played = play(mixture(replace(TASK, embeddings="lab/embed"), preset), reply)
+    played = drive(mixture(replace(TASK, embeddings="lab/embed"), preset), reply)
 
     kept = [entry["kept"] for entry in played.answer.method["screen"]]
     assert kept[0] != [1, 2, 3]
@@ -186,13 +186,13 @@ def test_the_aggregation_of_an_earlier_layer_stands_if_no_later_one_comes() -> N
 def test_a_merger_that_fails_or_stops_early_costs_the_run_nothing() -> None:
     early = Draft("half an", finish_reason="length")
 
-    for said in (Failure(Reason.TIMEOUT), early):
-        played = played_with(lambda _: YES, rmoa(3), merger=said)
+    for reply in (Failure(Reason.TIMEOUT), early):
+        played = played_with(lambda _: YES, rmoa(3), merger=reply)
         assert (played.answer.text, played.answer.degraded) == ("written in 4.1", False)
 
 
 def test_guidance_is_not_merged_by_any_model() -> None:
-    played = play(
+    played = drive(
         mixture(replace(TASK, output="guidance"), rmoa(3)),
         lambda call: YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}",
     )
@@ -213,7 +213,7 @@ def test_calls_of_later_stages_have_time_left(layers: int) -> None:
     preset = rmoa(layers, screen={"by": "diversity", "keep": 2})
     task = replace(TASK, embeddings="lab/embed")
 
-    played = play(mixture(task, preset), lambda call: YES if call.role == "extractor" else f"by {call.id}")
+    played = drive(mixture(task, preset), lambda call: YES if call.role == "extractor" else f"by {call.id}")
 
     ends = [batch.until for batch in played.batches]
     assert ends == sorted(ends)
@@ -253,5 +253,5 @@ def test_facts_tell_what_changed_without_the_texts() -> None:
 def test_the_packaged_preset_has_the_calls_it_says() -> None:
     preset = packaged("rmoa")
 
-    assert rehearse(mixture(TASK, preset)).calls == 4 * 6 + 1 + 2 * 3
+    assert dry_run(mixture(TASK, preset)).calls == 4 * 6 + 1 + 2 * 3
     assert len(played_with(lambda _: NO, preset).calls) == 2 * 6 + 3

@@ -10,8 +10,8 @@ from moa_mcp.domain.preset import Aggregator, Preset
 from moa_mcp.domain.stages import Roles
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.stages.roles import roles_key
-from moa_mcp.testing.playing import Played, play
-from tests.flows.judge import Said, judged, told, with_judge
+from moa_mcp.testing.playing import Played, drive
+from tests.flows.judge import FakeReply, as_json, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, is_plain, with_role
 
 SPEC = Roles(task="School mathematics")
@@ -19,12 +19,12 @@ PANEL = a_panel(slots=3, layers=3, roles={"task": "School mathematics"})
 ROLES = ("You are a teacher.", "You are a sceptic.", "You are a pupil.")
 
 
-def cast(said: Said, preset: Preset = PANEL) -> Played:
-    return judged(lambda _: said, preset)
+def cast(reply: FakeReply, preset: Preset = PANEL) -> Played:
+    return judged(lambda _: reply, preset)
 
 
 def in_good_form(_: Call | None = None) -> str:
-    return told(roles=ROLES)
+    return as_json(roles=ROLES)
 
 
 def system_texts(played: Played, layer: int) -> list[str]:
@@ -59,7 +59,7 @@ def test_roles_of_one_task_are_written_once_over_two_questions() -> None:
     first = cast(in_good_form())
     later = replace(TASK, question="And at dusk?", known=first.answer.learned)
 
-    second = play(mixture(later, PANEL), with_judge(lambda _: Failure(Reason.INTERNAL)))
+    second = drive(mixture(later, PANEL), with_judge(lambda _: Failure(Reason.INTERNAL)))
 
     assert with_role(second.calls, "roles") == []
     assert system_texts(second, 1) == list(ROLES)
@@ -76,7 +76,7 @@ def test_roles_of_another_task_or_number_of_slots_are_others() -> None:
 def test_what_is_remembered_wrongly_is_written_anew() -> None:
     task = replace(TASK, known={roles_key(SPEC, 3): "no roles at all"})
 
-    played = play(mixture(task, PANEL), with_judge(in_good_form))
+    played = drive(mixture(task, PANEL), with_judge(in_good_form))
 
     assert system_texts(played, 1) == list(ROLES)
 
@@ -89,10 +89,10 @@ def test_the_facts_tell_the_roles_by_slot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "how"),
+    ("reply", "how"),
     [
-        (f"Here you are: {told(roles=ROLES)}", "first try"),
-        (told(roles=[*ROLES, "You are one too many."]), "first try"),
+        (f"Here you are: {as_json(roles=ROLES)}", "first try"),
+        (as_json(roles=[*ROLES, "You are one too many."]), "first try"),
         ("1. You are a teacher.\n2. You are a sceptic.\n3. You are a pupil.", "first try, read loosely"),
         (
             "Role 1: You are a teacher.\nRole 2: You are a sceptic.\nRole 3: You are a pupil.",
@@ -100,24 +100,24 @@ def test_the_facts_tell_the_roles_by_slot() -> None:
         ),
     ],
 )
-def test_roles_are_read_leniently(said: str, how: str) -> None:
-    played = cast(said)
+def test_roles_are_read_leniently(reply: str, how: str) -> None:
+    played = cast(reply)
 
     assert system_texts(played, 1) == list(ROLES)
     assert played.answer.method["roles"]["how"] == how
 
 
 def test_a_role_that_comes_in_parts_is_put_together() -> None:
-    said = told(roles=[{"occupation": f"job {number}", "temper": "calm"} for number in range(3)])
+    reply = as_json(roles=[{"occupation": f"job {number}", "temper": "calm"} for number in range(3)])
 
-    assert system_texts(cast(said), 1) == ["job 0; calm", "job 1; calm", "job 2; calm"]
+    assert system_texts(cast(reply), 1) == ["job 0; calm", "job 1; calm", "job 2; calm"]
 
 
 @pytest.mark.parametrize(
-    "said", ["", "no", told(roles=ROLES[:2]), told(roles=["You are alike."] * 3), told(roles="a teacher")]
+    "reply", ["", "no", as_json(roles=ROLES[:2]), as_json(roles=["You are alike."] * 3), as_json(roles="a teacher")]
 )
-def test_too_few_or_like_roles_are_asked_for_again_and_then_done_without(said: str) -> None:
-    played = cast(said)
+def test_too_few_or_like_roles_are_asked_for_again_and_then_done_without(reply: str) -> None:
+    played = cast(reply)
 
     assert system_texts(played, 1) == []
     assert len(with_role(played.calls, "roles")) == 2

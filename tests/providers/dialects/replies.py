@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import Draft
-from moa_mcp.providers.dialects.reader import Reader
+from moa_mcp.providers.dialects.reader import ReplyReader
 from moa_mcp.providers.wire.sse import EventSplitter
 
 
@@ -16,14 +16,14 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(bounds)]
 
 
-def read(reader: Reader, *chunks: bytes) -> tuple[Draft, str]:
+def read(reader: ReplyReader, *chunks: bytes) -> tuple[Draft, str]:
     """The draft in a stream that comes in these chunks, and what of it could be shown meanwhile."""
     splitter = EventSplitter()
     shown = [reader.feed(data) for chunk in chunks for _, data in splitter.feed(chunk)]
-    return reader.transcript.draft(), "".join(shown)
+    return reader.reply.draft(), "".join(shown)
 
 
-def read_or_reason(reader: Reader, stream: bytes) -> str:
+def read_or_reason(reader: ReplyReader, stream: bytes) -> str:
     """What a stream is taken for: a whole draft, a cut one, or the reason why it is none."""
     try:
         draft, _ = read(reader, stream)
@@ -32,8 +32,8 @@ def read_or_reason(reader: Reader, stream: bytes) -> str:
     return "cut draft" if draft.cut else "whole draft"
 
 
-def feed_all(reader: Reader, *events: str) -> Draft:
+def feed_all(reader: ReplyReader, *events: str) -> Draft:
     """The draft in the data of these events."""
     for event in events:
         reader.feed(event)
-    return reader.transcript.draft()
+    return reader.reply.draft()

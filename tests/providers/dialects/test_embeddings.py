@@ -84,7 +84,7 @@ def test_what_is_no_vector_for_each_text_is_malformed(data: object) -> None:
 def test_vectors_are_put_in_the_order_of_their_texts() -> None:
     reader = EmbeddingsReader(2)
     reader.whole({"data": [{"index": 1, "embedding": [0, 1]}, {"index": 0, "embedding": [1, 0]}], "model": "owl-2"})
-    draft = reader.transcript.draft()
+    draft = reader.reply.draft()
 
     assert json.loads(draft.text) == [[1.0, 0.0], [0.0, 1.0]]
     assert draft.served_model == "owl-2"
@@ -94,7 +94,7 @@ def test_many_equal_numbers_are_no_loop() -> None:
     reader = EmbeddingsReader(1)
     reader.whole({"data": [{"index": 0, "embedding": [0.0] * 4096}]})
 
-    assert len(json.loads(reader.transcript.draft().text)[0]) == 4096
+    assert len(json.loads(reader.reply.draft().text)[0]) == 4096
 
 
 def test_a_stream_is_malformed() -> None:

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.providers.dialects.error_mapping import fault_in, is_unknown_setting, redirected, refusal, retry_after
+from moa_mcp.providers.dialects.error_mapping import (
+    error_from_body,
+    error_from_redirect,
+    error_from_response,
+    is_unknown_setting,
+    retry_after,
+)
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -37,7 +43,7 @@ def openai_error(message: str = "no", **given: Any) -> dict[str, Any]:
     ],
 )
 def test_a_status_alone_has_its_reason(status: int, reason: Reason) -> None:
-    error = refusal(status, {}, "", now=NOW)
+    error = error_from_response(status, {}, "", now=NOW)
 
     assert (error.reason, error.status, error.detail) == (reason, status, f"HTTP {status}")
 
@@ -62,7 +68,7 @@ def test_a_status_alone_has_its_reason(status: int, reason: Reason) -> None:
 def test_what_the_provider_says_more_exactly_counts_more_than_the_status(
     status: int, body: object, reason: Reason
 ) -> None:
-    assert refusal(status, {}, body, now=NOW).reason is reason
+    assert error_from_response(status, {}, body, now=NOW).reason is reason
 
 
 @pytest.mark.parametrize(
@@ -82,14 +88,14 @@ def test_what_the_provider_says_more_exactly_counts_more_than_the_status(
     ],
 )
 def test_an_error_within_a_good_reply_is_read_by_its_own_code(body: object, reason: Reason, status: int | None) -> None:
-    error = fault_in(body)
+    error = error_from_body(body)
 
     assert (error.reason, error.status) == (reason, status)
 
 
 def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it() -> None:
     raw = '{"error":{"message":"maximum context length"}}'
-    error = fault_in({"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}}})
+    error = error_from_body({"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}}})
 
     assert error.reason is Reason.TOO_LONG
     assert error.detail == f"Provider returned error: {raw}"
@@ -108,11 +114,11 @@ def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it(
     ],
 )
 def test_a_refused_setting_is_named_as_the_request_named_it(body: object, parameter: str | None) -> None:
-    assert refusal(400, {}, body, now=NOW).parameter == parameter
+    assert error_from_response(400, {}, body, now=NOW).parameter == parameter
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
         "Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) is supported.",
@@ -123,12 +129,12 @@ def test_a_refused_setting_is_named_as_the_request_named_it(body: object, parame
         "This model does not support the effort parameter.",
     ],
 )
-def test_a_setting_that_a_model_does_not_take_at_all_is_unknown_to_it(said: str) -> None:
-    assert is_unknown_setting(said)
+def test_a_setting_that_a_model_does_not_take_at_all_is_unknown_to_it(message: str) -> None:
+    assert is_unknown_setting(message)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         "temperature: range: 0..1",
         "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens",
@@ -139,8 +145,8 @@ def test_a_setting_that_a_model_does_not_take_at_all_is_unknown_to_it(said: str)
         "",
     ],
 )
-def test_a_value_that_a_model_does_not_take_says_nothing_of_the_setting(said: str) -> None:
-    assert not is_unknown_setting(said)
+def test_a_value_that_a_model_does_not_take_says_nothing_of_the_setting(message: str) -> None:
+    assert not is_unknown_setting(message)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +171,9 @@ def test_a_wish_to_wait_is_read_in_each_of_its_forms(headers: dict[str, str], se
     assert retry_after(headers, NOW) == seconds
 
 
-@pytest.mark.parametrize(("said", "wish"), [("true", True), ("False", False), ("maybe", None)])
-def test_the_providers_own_word_on_retrying_is_kept(said: str, wish: bool | None) -> None:
-    assert refusal(500, {"x-should-retry": said}, "", now=NOW).should_retry is wish
+@pytest.mark.parametrize(("message", "wish"), [("true", True), ("False", False), ("maybe", None)])
+def test_the_providers_own_word_on_retrying_is_kept(message: str, wish: bool | None) -> None:
+    assert error_from_response(500, {"x-should-retry": message}, "", now=NOW).should_retry is wish
 
 
 @pytest.mark.parametrize(
@@ -179,6 +185,6 @@ def test_the_providers_own_word_on_retrying_is_kept(said: str, wish: bool | None
     ],
 )
 def test_a_redirect_names_the_other_host_and_nothing_more(location: str, named: str) -> None:
-    error = redirected(307, location)
+    error = error_from_redirect(307, location)
 
     assert (error.reason, error.detail, error.status) == (Reason.REDIRECT, named, 307)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, sequence, words
+from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, sequence, string
 
 
 @pytest.mark.parametrize("text", ["", "{", "<html>", "[" * 100_000, '{"n": ' + "9" * 5000 + "}"])
@@ -36,7 +36,7 @@ def test_what_says_nothing_is_no_name(value: object) -> None:
 
 
 def test_a_value_of_the_wrong_type_reads_as_empty() -> None:
-    assert (mapping([1]), sequence({"a": 1}), words(None)) == ({}, [], "")
+    assert (mapping([1]), sequence({"a": 1}), string(None)) == ({}, [], "")
 
 
 @pytest.mark.parametrize("value", [-5, 10**15, True, "12", 1.5, None])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.dialects.repetition import LoopWatch
+from moa_mcp.providers.dialects.repetition import RepetitionDetector
 
 
-def feed(watch: LoopWatch, text: str, size: int) -> None:
+def feed(watch: RepetitionDetector, text: str, size: int) -> None:
     """Give a text in pieces of that size."""
     for start in range(0, len(text), size):
         watch.feed(text[start : start + size])
@@ -20,14 +20,14 @@ ROUND = "So I will think it over once more, and then again. "
 @pytest.mark.parametrize("size", [1, 7, 999, 100_000])
 def test_a_loop_is_noticed_while_it_goes_on_whatever_its_pieces(size: int) -> None:
     with pytest.raises(ProviderError) as caught:
-        feed(LoopWatch(), "Well. " + ROUND * 400, size)
+        feed(RepetitionDetector(), "Well. " + ROUND * 400, size)
 
     assert caught.value.reason is Reason.DEGENERATE
 
 
 def test_a_short_loop_is_noticed_at_the_end() -> None:
     with pytest.raises(ProviderError):
-        LoopWatch().check(ROUND * 25)
+        RepetitionDetector().check(ROUND * 25)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,6 @@ def test_a_short_loop_is_noticed_at_the_end() -> None:
     ],
 )
 def test_lists_tables_and_rulers_are_no_loops(text: str) -> None:
-    watch = LoopWatch()
+    watch = RepetitionDetector()
     watch.feed(text)
     watch.check(text)

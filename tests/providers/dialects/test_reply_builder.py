@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.text import repair
-from moa_mcp.providers.dialects.reply_builder import MAX_TEXT, Transcript
+from moa_mcp.domain.text import fix_surrogates
+from moa_mcp.providers.dialects.reply_builder import MAX_TEXT, ReplyBuilder
 
 halves = st.sampled_from(["\ud83d", "\ude00", "a", "é", " b"])
 
 
-def transcript_of(*pieces: str, finish: str | None = "stop", ended: bool = True) -> Transcript:
-    transcript = Transcript(finish_reason=finish)
+def transcript_of(*pieces: str, finish: str | None = "stop", ended: bool = True) -> ReplyBuilder:
+    transcript = ReplyBuilder(finish_reason=finish)
     for piece in pieces:
-        transcript.say(piece)
+        transcript.add_text(piece)
     if ended:
         transcript.end()
     return transcript
 
 
-def reason_for(transcript: Transcript) -> Reason:
+def reason_for(transcript: ReplyBuilder) -> Reason:
     with pytest.raises(ProviderError) as caught:
         transcript.draft()
     return caught.value.reason
@@ -30,19 +30,19 @@ def reason_for(transcript: Transcript) -> Reason:
 
 @given(st.lists(st.lists(halves, min_size=1, max_size=3).map("".join), max_size=6))
 def test_split_characters_are_rejoined_and_lone_halves_replaced_as_in_the_whole(pieces: list[str]) -> None:
-    transcript = Transcript(finish_reason="stop")
-    shown = "".join([*(transcript.say(piece) for piece in pieces), transcript.end()])
+    transcript = ReplyBuilder(finish_reason="stop")
+    shown = "".join([*(transcript.add_text(piece) for piece in pieces), transcript.end()])
 
-    assert shown == repair("x" + "".join(pieces))[1:].lstrip()
+    assert shown == fix_surrogates("x" + "".join(pieces))[1:].lstrip()
     shown.encode()
     if shown.strip():
         assert transcript.draft().text == shown.strip()
 
 
 def test_half_a_character_is_held_back_until_its_other_half_comes() -> None:
-    transcript = Transcript()
+    transcript = ReplyBuilder()
 
-    assert [transcript.say("a\ud83d"), transcript.say("\ude00b")] == ["a", "😀b"]
+    assert [transcript.add_text("a\ud83d"), transcript.add_text("\ude00b")] == ["a", "😀b"]
 
 
 def test_half_a_character_at_the_end_of_a_cut_reply_is_replaced() -> None:
@@ -50,16 +50,16 @@ def test_half_a_character_at_the_end_of_a_cut_reply_is_replaced() -> None:
 
 
 def test_white_space_before_the_first_word_is_not_shown() -> None:
-    transcript = Transcript()
+    transcript = ReplyBuilder()
 
-    assert [transcript.say(piece) for piece in ("\n", " ", " blue", " sky")] == ["", "", "blue", " sky"]
+    assert [transcript.add_text(piece) for piece in ("\n", " ", " blue", " sky")] == ["", "", "blue", " sky"]
 
 
 def test_thoughts_of_either_kind_are_kept_apart_from_the_text() -> None:
-    transcript = Transcript(finish_reason="stop")
-    transcript.think("first, ")
-    transcript.think("light")
-    transcript.say("<think>then air</think>blue")
+    transcript = ReplyBuilder(finish_reason="stop")
+    transcript.add_thinking("first, ")
+    transcript.add_thinking("light")
+    transcript.add_text("<think>then air</think>blue")
     transcript.end()
     draft = transcript.draft()
 
@@ -119,8 +119,8 @@ def test_finish_reasons_are_told_in_one_vocabulary(theirs: str, ours: str) -> No
 
 @pytest.mark.parametrize("thinking", [True, False])
 def test_a_reply_without_end_is_refused_at_the_cap(thinking: bool) -> None:
-    transcript = Transcript()
-    take = transcript.think if thinking else transcript.say
+    transcript = ReplyBuilder()
+    take = transcript.add_thinking if thinking else transcript.add_text
 
     take("a" * MAX_TEXT)
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from moa_mcp.domain.text import part_thinking
-from moa_mcp.providers.dialects.thinking import ThoughtFilter
+from moa_mcp.domain.text import split_thinking
+from moa_mcp.providers.dialects.thinking import ThinkingFilter
 
 plain = st.text(st.sampled_from("ab <>/think"), max_size=8).filter(lambda text: "think" not in text.lower())
 thought = st.builds(
@@ -22,7 +22,7 @@ replies = st.lists(st.one_of(plain, thought), max_size=5).map("".join)
 
 
 def shown(*pieces: str) -> str:
-    screen = ThoughtFilter()
+    screen = ThinkingFilter()
     return "".join([*(screen.feed(piece) for piece in pieces), screen.close()])
 
 
@@ -32,7 +32,7 @@ def test_what_is_shown_is_what_the_whole_reply_says_wherever_it_is_split(reply: 
     bounds = sorted({0, len(reply), *(place % (len(reply) + 1) for place in places)})
     pieces = [reply[start:end] for start, end in pairwise(bounds)]
 
-    assert shown(*pieces).strip() == shown(*reply).strip() == part_thinking(reply)[0]
+    assert shown(*pieces).strip() == shown(*reply).strip() == split_thinking(reply)[0]
 
 
 soup = st.lists(st.sampled_from(["<think>", "<THINK", ">", "x", "x x", " ", "\n", "`", "```\n", "'", ".", "("]))
@@ -44,7 +44,7 @@ def test_tags_that_are_spoken_of_are_shown_wherever_the_reply_is_split(reply: st
     pieces = [reply[start:end] for start, end in pairwise(bounds)]
 
     assert shown(*pieces) == shown(*reply) == shown(reply)
-    assert shown(reply).strip() == part_thinking(reply)[0]
+    assert shown(reply).strip() == split_thinking(reply)[0]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_thoughts_are_never_shown_even_letter_by_letter(reply: str, seen: str) -
 
 
 def test_text_is_shown_as_soon_as_it_can_be_no_tag() -> None:
-    screen = ThoughtFilter()
+    screen = ThinkingFilter()
 
     assert [screen.feed(piece) for piece in ("a <", "th", "ree", " b")] == ["a ", "", "<three", " b"]
 

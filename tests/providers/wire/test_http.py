@@ -16,7 +16,7 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Message, Usage
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.wire.http import FAULTS
+from moa_mcp.providers.wire.http import REASON_OF_ERROR
 from moa_mcp.testing import Answer, Fault, Reply, Request, Upstream, in_turn
 from moa_mcp.testing.steps import CHUNKED, SSE, End, chunk, head, json_response
 
@@ -323,23 +323,23 @@ async def test_a_port_where_nobody_listens_is_named(make_call: MakeCall, open_la
 async def test_a_server_that_cannot_prove_who_it_is_is_not_asked_and_not_tried_again(
     make_call: MakeCall, open_lab: OpenLab
 ) -> None:
-    heard: list[bytes] = []
+    received: list[bytes] = []
 
     async def speak_plainly(stream: SocketStream) -> None:
         async with stream:
-            heard.append(await stream.receive())
+            received.append(await stream.receive())
             await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-        base_url = f"https://127.0.0.1:{listener.extra(SocketAttribute.local_port)}/v1"
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as handler:
+        base_url = f"https://127.0.0.1:{handler.extra(SocketAttribute.local_port)}/v1"
         async with anyio.create_task_group() as server, open_lab(base_url) as lab:
-            server.start_soon(listener.serve, speak_plainly)
+            server.start_soon(handler.serve, speak_plainly)
             with pytest.raises(ProviderError) as caught:
                 await lab.complete(make_call(), ignore_text)
             assert (caught.value.reason, caught.value.should_retry) == (Reason.CONNECTION, False)
             server.cancel_scope.cancel()
 
-    assert b"sk-lab-secret" not in b"".join(heard)
+    assert b"sk-lab-secret" not in b"".join(received)
 
 
 async def test_the_key_is_in_no_log(make_call: MakeCall, open_lab: OpenLab, caplog: pytest.LogCaptureFixture) -> None:
@@ -357,4 +357,4 @@ def test_every_way_in_which_httpx_can_fail_on_the_wire_has_its_reason() -> None:
         below = kind.__subclasses__()
         return {leaf for one in below for leaf in leaves(one)} if below else {kind}
 
-    assert leaves(httpx.TransportError) - set(FAULTS) == set()
+    assert leaves(httpx.TransportError) - set(REASON_OF_ERROR) == set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.wire.keys import is_set, key_of, without_key
+from moa_mcp.providers.wire.keys import is_set, key_of, redact_key
 
 LAB = Endpoint("lab", "http://127.0.0.1:1/v1", api_key_env="LAB_KEY")
 KEY = "sk-lab+secret/0123456789="
@@ -46,29 +46,29 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_told(value: str
 
 @pytest.mark.parametrize("form", [KEY, quote(KEY, safe=""), base64.b64encode(KEY.encode()).decode(), f"Bearer {KEY}"])
 def test_no_form_of_the_key_is_left_in_what_is_shown(form: str) -> None:
-    shown = without_key(f"Incorrect API key provided: {form}. See the docs.", KEY)
+    shown = redact_key(f"Incorrect API key provided: {form}. See the docs.", KEY)
 
     assert "secret" not in shown
     assert form not in shown
     assert shown.startswith("Incorrect API key provided: ")
 
 
-@pytest.mark.parametrize("said", [KEY.lower(), KEY.upper()])
-def test_a_key_in_letters_of_the_wrong_case_is_taken_out_too(said: str) -> None:
-    assert without_key(f"content type text/{said}", KEY) == "content type text/[key]"
+@pytest.mark.parametrize("message", [KEY.lower(), KEY.upper()])
+def test_a_key_in_letters_of_the_wrong_case_is_taken_out_too(message: str) -> None:
+    assert redact_key(f"content type text/{message}", KEY) == "content type text/[key]"
 
 
 def test_a_key_that_the_provider_starred_out_is_taken_out_too() -> None:
-    assert without_key("Incorrect API key provided: sk-la****6789.", KEY) == "Incorrect API key provided: [key]"
+    assert redact_key("Incorrect API key provided: sk-la****6789.", KEY) == "Incorrect API key provided: [key]"
 
 
 @given(st.integers(min_value=0, max_value=260))
 def test_a_key_at_the_end_of_a_long_line_is_not_cut_in_two(before: int) -> None:
-    assert "sk-" not in without_key("x" * before + KEY + "y" * 300, KEY)
+    assert "sk-" not in redact_key("x" * before + KEY + "y" * 300, KEY)
 
 
 def test_what_is_shown_is_one_short_line() -> None:
-    shown = without_key("a\nb\x1b[31m " + "c" * 500, None)
+    shown = redact_key("a\nb\x1b[31m " + "c" * 500, None)
 
     assert len(shown) == 200
     assert shown.startswith("a b c")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.wrappers.backoff import LONGEST_SECONDS, MOST_RETRIES, wait_before_retry
+from moa_mcp.providers.wrappers.backoff import MAX_RETRIES, MAX_WAIT_SECONDS, wait_before_retry
 
 ONCE = {Reason.CONNECTION, Reason.MALFORMED, Reason.EMPTY, Reason.CUT}
 TWICE = {Reason.RATE_LIMITED, Reason.OVERLOADED, Reason.UNAVAILABLE}
@@ -42,12 +42,12 @@ def test_the_word_of_the_provider_counts_but_not_for_keys_and_money(reason: Reas
     assert retries(ProviderError(reason, should_retry=wish)) == most
 
 
-@given(st.sampled_from(sorted(TWICE)), st.integers(0, MOST_RETRIES - 1), st.floats(0, 1, exclude_max=True))
+@given(st.sampled_from(sorted(TWICE)), st.integers(0, MAX_RETRIES - 1), st.floats(0, 1, exclude_max=True))
 def test_no_wait_of_our_own_is_longer_than_eight_seconds(reason: Reason, done: int, draw: float) -> None:
     wait = wait_before_retry(ProviderError(reason), done, draw)
 
     assert wait is not None
-    assert 0 <= wait <= LONGEST_SECONDS
+    assert 0 <= wait <= MAX_WAIT_SECONDS
 
 
 def test_two_callers_that_failed_together_come_back_apart() -> None:

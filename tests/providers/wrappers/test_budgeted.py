@@ -10,17 +10,17 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Message, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.providers.base import ignore_text
-from moa_mcp.providers.budget import MOST_OUTPUT, Budget
+from moa_mcp.providers.budget import MAX_OUTPUT_TOKENS, Budget
 from moa_mcp.providers.prices import Rates
-from moa_mcp.providers.usage import Account
-from moa_mcp.providers.wrappers.budgeted import Budgeted
+from moa_mcp.providers.usage import UsageTracker
+from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.testing.scripted import ScriptedProvider
 
 RATES = Rates(1e-6, 1e-5)
 
 
-def budgeted(inner: ScriptedProvider, rates: Rates = RATES, **limits: float) -> Budgeted:
-    return Budgeted(inner, Budget(Limits.model_validate(limits)), Account(), lambda _: rates)
+def budgeted(inner: ScriptedProvider, rates: Rates = RATES, **limits: float) -> BudgetLimit:
+    return BudgetLimit(inner, Budget(Limits.model_validate(limits)), UsageTracker(), lambda _: rates)
 
 
 def thinks_all_it_may(call: Call) -> Draft:
@@ -43,7 +43,7 @@ async def test_an_answer_that_gets_less_than_it_wanted_is_sent_with_that_limit(
 @pytest.mark.parametrize("most", [500, None])
 async def test_where_there_is_room_a_call_is_sent_as_it_is(make_call: Callable[..., Call], most: int | None) -> None:
     provider = ScriptedProvider(lambda _: "blue")
-    await budgeted(provider, max_tokens=MOST_OUTPUT + 100, max_cost_usd=1).complete(
+    await budgeted(provider, max_tokens=MAX_OUTPUT_TOKENS + 100, max_cost_usd=1).complete(
         make_call(max_tokens=most), ignore_text
     )
 

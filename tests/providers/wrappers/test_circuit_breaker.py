@@ -11,7 +11,7 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
-from moa_mcp.providers.wrappers.circuit_breaker import Cooling
+from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
 from moa_mcp.testing.scripted import ScriptedProvider
 
 
@@ -22,7 +22,7 @@ class Bench:
         self.now = 100.0
         self.answer: str | ProviderError = "blue"
         self.provider = ScriptedProvider(lambda _: self.answer)
-        self._cooling = Cooling(self.provider, lambda: self.now)
+        self._cooling = CircuitBreaker(self.provider, lambda: self.now)
         self._make_call = make_call
 
     async def ask(self, model: str = "lab/owl") -> Reason | None:
@@ -96,7 +96,7 @@ async def test_calls_side_by_side_that_fail_together_are_one_failure(make_call: 
             raise ProviderError(Reason.UNAVAILABLE)
 
     now = iter(range(100))
-    cooling = Cooling(Down(), lambda: next(now))
+    cooling = CircuitBreaker(Down(), lambda: next(now))
 
     async def ask() -> None:
         with suppress(ProviderError):

@@ -11,7 +11,7 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
-from moa_mcp.providers.wrappers.concurrency_limit import Limited
+from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 
 
 class Crowd:
@@ -36,7 +36,7 @@ class Crowd:
 
 async def test_no_more_calls_than_the_limit_run_at_the_same_time(make_call: Callable[..., Call]) -> None:
     crowd = Crowd()
-    limited = Limited(crowd, 3)
+    limited = ConcurrencyLimit(crowd, 3)
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as calls:
@@ -47,7 +47,7 @@ async def test_no_more_calls_than_the_limit_run_at_the_same_time(make_call: Call
 
 
 async def test_a_call_that_fails_gives_its_turn_back(make_call: Callable[..., Call]) -> None:
-    limited = Limited(Crowd(), 1)
+    limited = ConcurrencyLimit(Crowd(), 1)
 
     with anyio.fail_after(5):
         with pytest.raises(ProviderError):
@@ -58,7 +58,7 @@ async def test_a_call_that_fails_gives_its_turn_back(make_call: Callable[..., Ca
 
 
 async def test_a_call_that_is_cancelled_while_it_waits_takes_no_turn(make_call: Callable[..., Call]) -> None:
-    limited = Limited(Crowd(), 1)
+    limited = ConcurrencyLimit(Crowd(), 1)
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as calls:

@@ -9,9 +9,9 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.providers.base import OnText, ignore_text
-from moa_mcp.providers.wrappers.keep_partial import KEEP_PARTIAL, Salvaging
+from moa_mcp.providers.wrappers.keep_partial import MIN_PARTIAL_CHARS, KeepPartial
 
-ENOUGH = "a" * KEEP_PARTIAL
+ENOUGH = "a" * MIN_PARTIAL_CHARS
 
 
 class Breaking:
@@ -41,7 +41,7 @@ class Cut:
 async def test_a_long_part_is_a_cut_draft_with_what_is_known_of_it(
     make_call: Callable[..., Call], reason: Reason
 ) -> None:
-    draft = await Salvaging(Breaking(ENOUGH, reason)).complete(make_call(), ignore_text)
+    draft = await KeepPartial(Breaking(ENOUGH, reason)).complete(make_call(), ignore_text)
 
     assert (draft.text, draft.cut, draft.served_model) == (ENOUGH, True, "owl-1")
     assert draft.usage == Usage(9, 8, 0.5, estimated=True)
@@ -61,15 +61,15 @@ async def test_a_short_part_and_any_other_fault_stay_a_failure(
     make_call: Callable[..., Call], text: str, reason: Reason
 ) -> None:
     with pytest.raises(ProviderError) as caught:
-        await Salvaging(Breaking(text, reason)).complete(make_call(), ignore_text)
+        await KeepPartial(Breaking(text, reason)).complete(make_call(), ignore_text)
 
     assert caught.value.reason is reason
 
 
 async def test_the_same_rule_holds_for_a_stream_that_was_cut(make_call: Callable[..., Call]) -> None:
-    kept = await Salvaging(Cut(ENOUGH)).complete(make_call(), ignore_text)
+    kept = await KeepPartial(Cut(ENOUGH)).complete(make_call(), ignore_text)
     with pytest.raises(ProviderError) as caught:
-        await Salvaging(Cut(ENOUGH[1:])).complete(make_call(), ignore_text)
+        await KeepPartial(Cut(ENOUGH[1:])).complete(make_call(), ignore_text)
 
     assert kept.text == ENOUGH
     assert (caught.value.reason, caught.value.sent_text, caught.value.input_tokens) == (Reason.CUT, True, 9)
@@ -77,4 +77,4 @@ async def test_the_same_rule_holds_for_a_stream_that_was_cut(make_call: Callable
 
 async def test_half_of_what_is_no_text_is_never_kept(make_call: Callable[..., Call]) -> None:
     with pytest.raises(ProviderError):
-        await Salvaging(Cut(ENOUGH)).complete(make_call(kind="embedding"), ignore_text)
+        await KeepPartial(Cut(ENOUGH)).complete(make_call(kind="embedding"), ignore_text)

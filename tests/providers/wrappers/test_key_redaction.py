@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.model import Call, Draft, Message
-from moa_mcp.domain.text import clean
+from moa_mcp.domain.text import strip_invisible
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.wire.keys import forms_of
-from moa_mcp.providers.wrappers.key_redaction import Redacting
+from moa_mcp.providers.wire.keys import key_forms
+from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
 
 KEY = "sk-a+b/c"
 CALL = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
@@ -30,27 +30,27 @@ class Pieces:
         return Draft("".join(self._pieces), thinking=KEY, served_model=f"owl {KEY}", finish_reason="stop")
 
 
-def told(pieces: list[str]) -> str:
+def shown(pieces: list[str]) -> str:
     """What comes through of the pieces."""
     through: list[str] = []
 
     async def ask() -> None:
-        await Redacting(Pieces(pieces), KEY).complete(CALL, through.append)
+        await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append)
 
     anyio.run(ask)
     return "".join(through)
 
 
-@given(st.lists(st.sampled_from(["a", "s", "sk-", "-a+", KEY, KEY[:5], KEY[5:], *forms_of(KEY)]), max_size=12))
+@given(st.lists(st.sampled_from(["a", "s", "sk-", "-a+", KEY, KEY[:5], KEY[5:], *key_forms(KEY)]), max_size=12))
 def test_no_form_of_the_key_comes_through_whatever_the_pieces(pieces: list[str]) -> None:
-    text = told(pieces)
+    text = shown(pieces)
 
-    assert not any(form in text for form in forms_of(KEY))
+    assert not any(form in text for form in key_forms(KEY))
 
 
 @given(st.lists(st.text("abcsk-", max_size=4), max_size=12))
 def test_text_without_the_key_comes_through_whole(pieces: list[str]) -> None:
-    assert told(pieces) == "".join(pieces)
+    assert shown(pieces) == "".join(pieces)
 
 
 HIDDEN = ["\u200b", "\ufe0f", "\x1b[31m", "\x00", "\u3164"]
@@ -61,16 +61,16 @@ def test_no_key_comes_through_between_characters_that_cannot_be_seen(pieces: lis
     through: list[str] = []
 
     async def ask() -> Draft:
-        return await Redacting(Pieces(pieces), KEY).complete(CALL, through.append)
+        return await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append)
 
     draft = anyio.run(ask)
-    assert KEY not in clean(draft.text)
-    assert KEY not in clean("".join(through))
+    assert KEY not in strip_invisible(draft.text)
+    assert KEY not in strip_invisible("".join(through))
 
 
 def test_a_draft_is_masked_in_all_its_texts(make_call: Callable[..., Call]) -> None:
     async def ask() -> Draft:
-        return await Redacting(Pieces([f"It is {KEY}."]), KEY).complete(make_call(), lambda _: None)
+        return await KeyRedaction(Pieces([f"It is {KEY}."]), KEY).complete(make_call(), lambda _: None)
 
     draft = anyio.run(ask)
 

@@ -10,7 +10,7 @@ from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.prices import price
-from moa_mcp.providers.wrappers.pricing import Metered
+from moa_mcp.providers.wrappers.pricing import Pricing
 from moa_mcp.testing.scripted import ScriptedProvider
 
 OPUS = "openrouter/anthropic/claude-opus-4.8"
@@ -18,7 +18,7 @@ OPENROUTER = BUILTIN["openrouter"]
 
 
 async def cost(endpoint: Endpoint, draft: Draft, call: Call) -> float | None:
-    metered = Metered(ScriptedProvider(lambda _: draft), endpoint)
+    metered = Pricing(ScriptedProvider(lambda _: draft), endpoint)
     return (await metered.complete(call, ignore_text)).usage.cost_usd
 
 
@@ -52,6 +52,6 @@ async def test_what_is_local_costs_nothing_even_uncounted(make_call: Callable[..
 
 async def test_all_else_of_the_draft_stays_as_it_is(make_call: Callable[..., Call]) -> None:
     draft = Draft("blue", "owl", "stop", Usage(1, 2), thinking="hm", cut=True)
-    metered = Metered(ScriptedProvider(lambda _: draft), Endpoint("lab"))
+    metered = Pricing(ScriptedProvider(lambda _: draft), Endpoint("lab"))
 
     assert await metered.complete(make_call(), ignore_text) == draft

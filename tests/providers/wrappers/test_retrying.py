@@ -10,7 +10,7 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import ignore_text
-from moa_mcp.providers.wrappers.retrying import Allowance, Retrying
+from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
 from moa_mcp.testing.scripted import ScriptedProvider
 
 BUSY = ProviderError(Reason.UNAVAILABLE)
@@ -28,7 +28,7 @@ def at_once() -> float:
 
 async def test_what_may_succeed_is_asked_again_until_it_does(make_call: Callable[..., Call]) -> None:
     provider = failing(BUSY, ProviderError(Reason.OVERLOADED))
-    draft = await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
+    draft = await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text)
 
     assert (draft.text, len(provider.calls)) == ("blue", 3)
 
@@ -36,7 +36,7 @@ async def test_what_may_succeed_is_asked_again_until_it_does(make_call: Callable
 async def test_the_last_error_is_raised(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.UNAVAILABLE))
     with pytest.raises(ProviderError) as caught:
-        await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
+        await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text)
 
     assert (caught.value.reason, len(provider.calls)) == (Reason.UNAVAILABLE, 3)
 
@@ -46,14 +46,14 @@ async def test_a_retry_that_there_is_no_room_for_leaves_the_error_that_it_was_fo
 ) -> None:
     provider = failing(BUSY, ProviderError(Reason.BUDGET))
     with pytest.raises(ProviderError) as caught:
-        await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text)
+        await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text)
 
     assert caught.value.reason is Reason.UNAVAILABLE
 
 
 async def test_all_calls_of_a_run_share_one_allowance(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.UNAVAILABLE))
-    retrying = Retrying(provider, Allowance(3), at_once)
+    retrying = Retrying(provider, RetryBudget(3), at_once)
     for _ in range(4):
         with pytest.raises(ProviderError):
             await retrying.complete(make_call(), ignore_text)
@@ -67,12 +67,12 @@ async def test_all_calls_of_a_run_share_one_allowance(make_call: Callable[..., C
 def test_the_allowance_is_a_fifth_and_three_at_least_but_leaves_room_for_the_plan(
     planned: int, most: int | None, left: int
 ) -> None:
-    assert Allowance.of(planned, most).left == left
+    assert RetryBudget.for_plan(planned, most).left == left
 
 
 async def test_a_wait_that_would_not_end_in_time_is_not_begun(make_call: Callable[..., Call]) -> None:
     provider = failing(ProviderError(Reason.RATE_LIMITED, retry_after=30))
-    allowance = Allowance(3)
+    allowance = RetryBudget(3)
     with anyio.fail_after(5), pytest.raises(ProviderError):
         await Retrying(provider, allowance, at_once).complete(make_call(), ignore_text)
 
@@ -84,7 +84,7 @@ async def test_a_cancelled_wait_asks_nobody(make_call: Callable[..., Call]) -> N
     drafts: list[Draft] = []
 
     async def ask() -> None:
-        drafts.append(await Retrying(provider, Allowance(3), at_once).complete(make_call(), ignore_text))
+        drafts.append(await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)

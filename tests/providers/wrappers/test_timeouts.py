@@ -10,7 +10,7 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
-from moa_mcp.providers.wrappers.timeouts import Patience, Timed
+from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 from tests import clock
 
 pytestmark = clock.jumping
@@ -57,14 +57,14 @@ async def test_a_call_ends_by_itself_a_moment_before_its_layer_so_that_what_it_s
     make_call: Callable[..., Call],
 ) -> None:
     with anyio.move_on_after(20) as layer, pytest.raises(ProviderError) as caught:
-        await Timed(Dripping("blue ")).complete(make_call(timeout_seconds=None), ignore_text)
+        await Timeouts(Dripping("blue ")).complete(make_call(timeout_seconds=None), ignore_text)
 
     assert not layer.cancelled_caught
     assert (caught.value.reason, caught.value.sent_text) == (Reason.DEADLINE, True)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "reason", "heard", "seconds"),
+    ("pieces", "reason", "received", "seconds"),
     [
         ((), Reason.TIMEOUT, False, 60),
         (("",), Reason.STALLED, False, 60),
@@ -73,13 +73,13 @@ async def test_a_call_ends_by_itself_a_moment_before_its_layer_so_that_what_it_s
     ],
 )
 async def test_a_call_that_falls_silent_ends_and_knows_whether_text_came(
-    make_call: Callable[..., Call], pieces: Sequence[str], reason: Reason, heard: bool, seconds: float
+    make_call: Callable[..., Call], pieces: Sequence[str], reason: Reason, received: bool, seconds: float
 ) -> None:
     started = anyio.current_time()
     with pytest.raises(ProviderError) as caught:
-        await Timed(Slow(pieces)).complete(make_call(timeout_seconds=100), ignore_text)
+        await Timeouts(Slow(pieces)).complete(make_call(timeout_seconds=100), ignore_text)
 
-    assert (caught.value.reason, caught.value.sent_text, caught.value.reached) == (reason, heard, True)
+    assert (caught.value.reason, caught.value.sent_text, caught.value.reached) == (reason, received, True)
     assert anyio.current_time() - started == seconds
 
 
@@ -87,7 +87,7 @@ async def test_a_call_that_falls_silent_ends_and_knows_whether_text_came(
 async def test_a_call_that_lives_for_ever_ends_at_its_limit(make_call: Callable[..., Call], piece: str) -> None:
     started = anyio.current_time()
     with pytest.raises(ProviderError) as caught:
-        await Timed(Dripping(piece)).complete(make_call(timeout_seconds=None), ignore_text)
+        await Timeouts(Dripping(piece)).complete(make_call(timeout_seconds=None), ignore_text)
 
     assert (caught.value.reason, anyio.current_time() - started) == (Reason.TIMEOUT, 180)
     assert "after 180 s" in str(caught.value)
@@ -108,7 +108,7 @@ async def test_each_sign_of_life_gives_a_call_more_time_but_not_beyond_its_limit
 ) -> None:
     slow = Slow(pieces)
     async with anyio.create_task_group() as calls:
-        calls.start_soon(Timed(slow).complete, make_call(**{"timeout_seconds": None, **given}), ignore_text)
+        calls.start_soon(Timeouts(slow).complete, make_call(**{"timeout_seconds": None, **given}), ignore_text)
         await anyio.wait_all_tasks_blocked()
         calls.cancel_scope.cancel()
 
@@ -118,13 +118,13 @@ async def test_each_sign_of_life_gives_a_call_more_time_but_not_beyond_its_limit
 async def test_an_impatient_caller_waits_for_as_long_as_it_says(make_call: Callable[..., Call]) -> None:
     started = anyio.current_time()
     with pytest.raises(ProviderError):
-        await Timed(Slow(), Patience(first=5)).complete(make_call(), ignore_text)
+        await Timeouts(Slow(), TimeoutSettings(first=5)).complete(make_call(), ignore_text)
 
     assert anyio.current_time() - started == 5
 
 
 async def test_a_call_within_its_limits_is_left_alone(make_call: Callable[..., Call]) -> None:
     pieces: list[str] = []
-    draft = await Timed(Quick()).complete(make_call(), pieces.append)
+    draft = await Timeouts(Quick()).complete(make_call(), pieces.append)
 
     assert (draft.text, pieces) == ("blue", ["blue"])

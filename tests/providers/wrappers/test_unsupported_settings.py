@@ -9,11 +9,11 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Message, Task
 from moa_mcp.domain.text import fence
-from moa_mcp.flows.candidates import ballot
+from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text
-from moa_mcp.providers.wrappers.retrying import Allowance
-from moa_mcp.providers.wrappers.unsupported_settings import SHORTENED, Adapting, Refusals
+from moa_mcp.providers.wrappers.retrying import RetryBudget
+from moa_mcp.providers.wrappers.unsupported_settings import SHORTENED_NOTE, DropUnsupportedSettings, UnsupportedSettings
 from moa_mcp.testing.scripted import ScriptedProvider
 
 NONCE = f"{7:016x}"
@@ -26,14 +26,14 @@ def picky(call: Call) -> str | ProviderError:
     keys = {"temperature": "temperature", "effort": "reasoning_effort"}
     for field in REFUSED:
         if getattr(call, field) is not None:
-            said = f"Unsupported parameter: {keys[field]} is not supported with this model."
-            return ProviderError(Reason.BAD_REQUEST, said, parameter=keys[field])
+            message = f"Unsupported parameter: {keys[field]} is not supported with this model."
+            return ProviderError(Reason.BAD_REQUEST, message, parameter=keys[field])
     return "blue"
 
 
 async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    draft = await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(
+    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
     )
 
@@ -47,10 +47,14 @@ async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[...
 
 async def test_it_is_remembered_for_the_model_over_runs_and_for_no_other(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    refusals = Refusals()
-    await Adapting(provider, refusals, NONCE, Allowance(3)).complete(make_call(temperature=0.5), ignore_text)
-    again = await Adapting(provider, refusals, NONCE, Allowance(3)).complete(make_call(temperature=0.5), ignore_text)
-    await Adapting(provider, refusals, NONCE, Allowance(3)).complete(
+    refusals = UnsupportedSettings()
+    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+        make_call(temperature=0.5), ignore_text
+    )
+    again = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+        make_call(temperature=0.5), ignore_text
+    )
+    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5, model="lab/lynx"), ignore_text
     )
 
@@ -62,7 +66,9 @@ async def test_it_is_remembered_for_the_model_over_runs_and_for_no_other(make_ca
 async def test_what_was_not_sent_cannot_be_left_out(make_call: Callable[..., Call], parameter: str | None) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.BAD_REQUEST, parameter=parameter))
     with pytest.raises(ProviderError):
-        await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(make_call(), ignore_text)
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            make_call(), ignore_text
+        )
 
     assert len(provider.calls) == 1
 
@@ -72,7 +78,7 @@ async def test_drafts_that_do_not_fit_are_shortened_once_and_nothing_else_is(mak
     text = f"{question}\n\n{fence('Because. ' * 500, 'draft 1', NONCE)}\n\nNow write."
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
             make_call(messages=(Message("user", text),)), ignore_text
         )
     _, second = provider.calls
@@ -87,17 +93,19 @@ async def test_a_shortened_draft_says_so(make_call: Callable[..., Call]) -> None
     provider = ScriptedProvider(
         lambda call: "blue" if len(call.messages[0].text) < 4000 else ProviderError(Reason.TOO_LONG)
     )
-    draft = await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(
+    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
         make_call(messages=(Message("user", text),)), ignore_text
     )
 
-    assert draft.notes == (SHORTENED,)
+    assert draft.notes == (SHORTENED_NOTE,)
 
 
 async def test_a_question_that_does_not_fit_is_not_shortened(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(make_call(), ignore_text)
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            make_call(), ignore_text
+        )
 
     assert len(provider.calls) == 1
 
@@ -116,9 +124,13 @@ async def test_a_value_out_of_range_is_left_out_of_that_call_and_of_no_later_one
     make_call: Callable[..., Call],
 ) -> None:
     provider = ScriptedProvider(warm_up_to_one)
-    refusals = Refusals()
-    hot = await Adapting(provider, refusals, NONCE, Allowance(3)).complete(make_call(temperature=1.5), ignore_text)
-    mild = await Adapting(provider, refusals, NONCE, Allowance(3)).complete(make_call(temperature=0.2), ignore_text)
+    refusals = UnsupportedSettings()
+    hot = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+        make_call(temperature=1.5), ignore_text
+    )
+    mild = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+        make_call(temperature=0.2), ignore_text
+    )
 
     assert [call.temperature for call in provider.calls] == [1.5, None, 0.2]
     assert (hot.notes, mild.notes) == (("temperature was not sent: the model refuses 1.5",), ())
@@ -128,11 +140,11 @@ async def test_a_setting_is_learnt_but_not_left_out_where_only_a_planned_call_co
     make_call: Callable[..., Call],
 ) -> None:
     provider = ScriptedProvider(picky)
-    refusals = Refusals()
+    refusals = UnsupportedSettings()
     call = make_call(temperature=0.5)
     with pytest.raises(ProviderError):
-        await Adapting(provider, refusals, NONCE, Allowance(0, 0)).complete(call, ignore_text)
-    await Adapting(provider, refusals, NONCE, Allowance(0, 0)).complete(call, ignore_text)
+        await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
+    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
 
     assert [call.temperature for call in provider.calls] == [0.5, None]
 
@@ -140,7 +152,9 @@ async def test_a_setting_is_learnt_but_not_left_out_where_only_a_planned_call_co
 async def test_a_value_that_is_refused_even_when_left_out_fails_the_call(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.BAD_REQUEST, OUT_OF_RANGE, parameter="temperature"))
     with pytest.raises(ProviderError):
-        await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(make_call(temperature=1.5), ignore_text)
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            make_call(temperature=1.5), ignore_text
+        )
 
     assert len(provider.calls) == 2
 
@@ -149,7 +163,9 @@ async def shortened(call: Call) -> str:
     """What is left of a call's only message after it did not fit."""
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await Adapting(provider, Refusals(), NONCE, Allowance(3)).complete(call, ignore_text)
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            call, ignore_text
+        )
     return provider.calls[-1].messages[0].text
 
 
@@ -165,7 +181,9 @@ async def test_what_a_model_wrote_is_shortened_whatever_it_is_called(
 async def test_the_question_that_a_judge_is_shown_stays_whole(make_call: Callable[..., Call]) -> None:
     question = "".join(f"fact {number}. " for number in range(400))
     task = Task(question, seed=7, system="Standing: " + "rule. " * 300)
-    messages = judge_prompts.pick_best(task, ballot(task, "select", ["Because. " * 500, "So. " * 800]).shown())
+    messages = judge_prompts.pick_best(
+        task, label_candidates(task, "select", ["Because. " * 500, "So. " * 800]).render()
+    )
     left = await shortened(make_call(messages=messages))
 
     assert question in left

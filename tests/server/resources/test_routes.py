@@ -15,14 +15,14 @@ from mcp import Client, MCPError
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Run
 from moa_mcp.server.resources.routes import JSON, MARKDOWN, YAML
-from moa_mcp.service.service import Request
+from moa_mcp.service.service import AskRequest
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-def said(call: Call) -> str:
+def reply_to(call: Call) -> str:
     return f"said by {call.id}"
 
 
@@ -40,7 +40,7 @@ async def read_json(client: Client, uri: str) -> dict[str, Any]:
 
 
 async def test_before_the_first_run_the_latest_one_reads_as_an_explained_empty_state(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         run = await read_json(served.client, "moa://runs/latest")
         drafts = await read_json(served.client, "moa://runs/latest/drafts")
         runs = await read_json(served.client, "moa://runs")
@@ -52,7 +52,7 @@ async def test_before_the_first_run_the_latest_one_reads_as_an_explained_empty_s
 
 
 async def test_a_run_its_drafts_and_its_answer_can_be_read(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         run_id = (await served.ask(question="Q?")).facts["run_id"]
         run = await read_json(served.client, f"moa://runs/{run_id}")
         drafts = await read_json(served.client, run["resources"]["drafts"])
@@ -69,7 +69,7 @@ async def test_a_run_its_drafts_and_its_answer_can_be_read(serve: Serve) -> None
 
 
 async def test_the_latest_run_is_the_one_that_was_asked_last(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         runs = [(await served.ask(question="Q?", fresh=True)).facts["run_id"] for _ in range(2)]
         latest = await read_json(served.client, "moa://runs/latest")
         drafts = await read_json(served.client, "moa://runs/latest/drafts")
@@ -80,7 +80,7 @@ async def test_the_latest_run_is_the_one_that_was_asked_last(serve: Serve) -> No
 
 
 async def test_drafts_can_be_read_while_the_run_goes_on(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: call.id == "1.2")
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.id == "1.2")
     async with serve(gate) as served:
         run_id = (await served.ask(question="Q?", wait_seconds=0)).facts["run_id"]
         await gate.held.wait()
@@ -97,7 +97,7 @@ async def test_drafts_can_be_read_while_the_run_goes_on(serve: Serve) -> None:
 
 async def test_a_failed_proposer_stands_among_the_drafts_with_its_cause(serve: Serve) -> None:
     def only_the_second(call: Call) -> str | ProviderError:
-        return ProviderError(Reason.REFUSED) if call.id == "1.1" else said(call)
+        return ProviderError(Reason.REFUSED) if call.id == "1.1" else reply_to(call)
 
     async with serve(ScriptedProvider(only_the_second)) as served:
         await served.ask(question="Q?")
@@ -110,7 +110,7 @@ async def test_a_failed_proposer_stands_among_the_drafts_with_its_cause(serve: S
 
 
 async def test_presets_can_be_read_as_a_list_and_as_their_files(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         listed = await read_json(served.client, "moa://presets")
         kind, text = await read(served.client, "moa://presets/two")
 
@@ -135,7 +135,7 @@ async def test_presets_can_be_read_as_a_list_and_as_their_files(serve: Serve) ->
     ],
 )
 async def test_what_is_not_there_is_an_error_that_names_the_uri(serve: Serve, uri: str) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         with pytest.raises(MCPError, match="There is no") as missing:
             await served.client.read_resource(uri)
 
@@ -143,15 +143,15 @@ async def test_what_is_not_there_is_an_error_that_names_the_uri(serve: Serve, ur
 
 
 async def test_a_run_of_another_owner_is_as_unknown_as_none(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
-        run = await served.service.ask(Request("Secret?"), owner="somebody else")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        run = await served.service.ask(AskRequest("Secret?"), owner="somebody else")
         latest = await read_json(served.client, "moa://runs/latest")
         with pytest.raises(MCPError, match="There is no run"):
             await served.client.read_resource(f"moa://runs/{run.run_id}")
-        told = await served.ask(run_id=run.run_id)
+        result = await served.ask(run_id=run.run_id)
 
     assert latest["run_id"] is None
-    assert told.text.startswith("There is no run")
+    assert result.text.startswith("There is no run")
 
 
 async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
@@ -159,7 +159,7 @@ async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pyte
         async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
             raise RuntimeError("sk-canary in a traceback")
 
-    async with serve(ScriptedProvider(said), Broken()) as served:
+    async with serve(ScriptedProvider(reply_to), Broken()) as served:
         with pytest.raises(MCPError, match="unexpected fault") as masked:
             await served.client.read_resource("moa://runs")
 
@@ -169,7 +169,7 @@ async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pyte
 
 
 async def test_every_resource_has_a_title_a_description_and_a_type(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         fixed = (await served.client.list_resources()).resources
         templates = (await served.client.list_resource_templates()).resource_templates
 
@@ -194,9 +194,9 @@ async def test_every_resource_has_a_title_a_description_and_a_type(serve: Serve)
 
 
 async def test_what_is_listed_has_a_size_and_what_is_of_runs_a_date(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         before = (await served.client.list_resources()).resources
-        told = await served.client.call_tool("moa_ask", {"question": "Q?"})
+        result = await served.client.call_tool("moa_ask", {"question": "Q?"})
         run = await served.service.latest()
         after = (await served.client.list_resources()).resources
         sizes = {page.uri: len((await read(served.client, page.uri))[1].encode()) for page in after}
@@ -204,13 +204,13 @@ async def test_what_is_listed_has_a_size_and_what_is_of_runs_a_date(serve: Serve
     at = datetime.fromtimestamp(run.created_at + run.seconds, UTC)
     assert {page.uri: page.size for page in after} == sizes
     assert [page.annotations.last_modified for page in before[:3]] == [None] * 3
-    links = [block for block in told.content if block.type == "resource_link"]
+    links = [block for block in result.content if block.type == "resource_link"]
     for page in (*after[:3], *links):
         assert abs(datetime.fromisoformat(page.annotations.last_modified) - at) < timedelta(seconds=0.01)
 
 
 async def test_nothing_may_be_kept_for_others(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         await served.ask(question="Q?")
         client = served.client
         results = [

@@ -14,8 +14,8 @@ from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 from mcp.types import ResourceListChangedNotification, ResourceUpdatedNotification
 
 from moa_mcp.service.configure.editor import ChangeRequest
-from moa_mcp.service.service import Request
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.service.service import AskRequest
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
@@ -26,7 +26,7 @@ CHANGED_LIST = "the list"
 LATEST = ["moa://runs", "moa://runs/latest", "moa://runs/latest/drafts"]
 
 
-class Heard:
+class Notices:
     """What one client was told, in order; `until` waits for it to be told something."""
 
     def __init__(self) -> None:
@@ -44,19 +44,19 @@ class Heard:
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def notices() -> Notices:
+    return Notices()
 
 
 @pytest.fixture
-def serve_heard(serve: Serve, heard: Heard) -> Serve:
+def serve_with_notices(serve: Serve, notices: Notices) -> Serve:
     """`serve`, whose client of the older era passes on to `heard` what it is told."""
 
     async def handle(message: Any) -> None:
         if isinstance(message, ResourceUpdatedNotification):
-            heard.take(message.params.uri)
+            notices.take(message.params.uri)
         elif isinstance(message, ResourceListChangedNotification):
-            heard.take(CHANGED_LIST)
+            notices.take(CHANGED_LIST)
 
     def serving(*given: Any) -> AbstractAsyncContextManager[Any]:
         return serve(*given, message_handler=handle)
@@ -65,7 +65,7 @@ def serve_heard(serve: Serve, heard: Heard) -> Serve:
 
 
 @asynccontextmanager
-async def told_of(client: Client, heard: Heard, mode: str, uris: list[str]) -> AsyncGenerator[None]:
+async def subscribed(client: Client, notices: Notices, mode: str, uris: list[str]) -> AsyncGenerator[None]:
     """Have `heard` told of changes of `uris`, in the way of the client's era."""
     if mode == "legacy":
         for uri in uris:
@@ -76,72 +76,74 @@ async def told_of(client: Client, heard: Heard, mode: str, uris: list[str]) -> A
         client.listen(resource_subscriptions=uris, resources_list_changed=True) as subscription,
         anyio.create_task_group() as tasks,
     ):
-        tasks.start_soon(listen, subscription, heard)
+        tasks.start_soon(listen, subscription, notices)
         yield
         tasks.cancel_scope.cancel()
 
 
-async def listen(subscription: Subscription, heard: Heard) -> None:
+async def listen(subscription: Subscription, notices: Notices) -> None:
     """Pass on what a stream of notices says."""
     async for event in subscription:
         if isinstance(event, ResourceUpdated):
-            heard.take(event.uri)
+            notices.take(event.uri)
         elif isinstance(event, ResourcesListChanged):
-            heard.take(CHANGED_LIST)
+            notices.take(CHANGED_LIST)
 
 
 async def test_a_client_is_told_that_a_run_began_of_each_draft_and_of_the_end(
-    serve_heard: Serve, heard: Heard, mode: str
+    serve_with_notices: Serve, notices: Notices, mode: str
 ) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.id == "1.2")
-    async with serve_heard(gate) as served, told_of(served.client, heard, mode, LATEST):
+    gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.id == "1.2")
+    async with serve_with_notices(gate) as served, subscribed(served.client, notices, mode, LATEST):
         run_id = (await served.ask(question="Q?", wait_seconds=0)).facts["run_id"]
         for uri in LATEST:
-            await heard.until(uri)
+            await notices.until(uri)
         own = [f"moa://runs/{run_id}{page}" for page in ("/layers/1/drafts/2", "/drafts", "/answer")]
-        async with told_of(served.client, heard, mode, own):
+        async with subscribed(served.client, notices, mode, own):
             gate.opened.set()
             for uri in own:
-                await heard.until(uri)
+                await notices.until(uri)
             draft = (await served.client.read_resource(own[0])).contents[0]
 
     assert "1.2" in getattr(draft, "text", "")
 
 
-async def test_a_draft_is_there_when_its_notice_comes(serve_heard: Serve, heard: Heard, mode: str) -> None:
-    gate = Gate(ScriptedProvider(lambda call: f"said by {call.id}"), lambda call: call.role == "aggregator")
-    async with serve_heard(gate) as served, told_of(served.client, heard, mode, LATEST[2:]):
+async def test_a_draft_is_there_when_its_notice_comes(serve_with_notices: Serve, notices: Notices, mode: str) -> None:
+    gate = HoldingProvider(ScriptedProvider(lambda call: f"said by {call.id}"), lambda call: call.role == "aggregator")
+    async with serve_with_notices(gate) as served, subscribed(served.client, notices, mode, LATEST[2:]):
         await served.ask(question="Q?", wait_seconds=0)
         await gate.held.wait()
-        await heard.until(LATEST[2])
+        await notices.until(LATEST[2])
         page = (await served.client.read_resource(LATEST[2])).contents[0]
 
     assert "said by 1.1" in getattr(page, "text", "")
 
 
-async def test_nobody_is_told_of_the_runs_of_another_owner(serve_heard: Serve, heard: Heard, mode: str) -> None:
+async def test_nobody_is_told_of_the_runs_of_another_owner(
+    serve_with_notices: Serve, notices: Notices, mode: str
+) -> None:
     async with (
-        serve_heard(ScriptedProvider(lambda call: call.id)) as served,
-        told_of(served.client, heard, mode, [*LATEST, "moa://presets"]),
+        serve_with_notices(ScriptedProvider(lambda call: call.id)) as served,
+        subscribed(served.client, notices, mode, [*LATEST, "moa://presets"]),
     ):
-        await served.service.ask(Request("Secret?"), owner="somebody else")
+        await served.service.ask(AskRequest("Secret?"), owner="somebody else")
         service = served.service
         await service.apply(await service.propose(ChangeRequest(default_preset="locked")))
-        await heard.until("moa://presets")
+        await notices.until("moa://presets")
 
-    assert not set(heard.uris) & set(LATEST)
+    assert not set(notices.uris) & set(LATEST)
 
 
-async def test_a_client_is_told_when_the_presets_change(serve_heard: Serve, heard: Heard, mode: str) -> None:
+async def test_a_client_is_told_when_the_presets_change(serve_with_notices: Serve, notices: Notices, mode: str) -> None:
     async with (
-        serve_heard(ScriptedProvider(lambda call: call.id)) as served,
-        told_of(served.client, heard, mode, ["moa://presets"]),
+        serve_with_notices(ScriptedProvider(lambda call: call.id)) as served,
+        subscribed(served.client, notices, mode, ["moa://presets"]),
     ):
         await served.call("moa_configure", save_preset="mine", base="two", layers=3)
-        await heard.until("moa://presets")
-        await heard.until(CHANGED_LIST)
+        await notices.until("moa://presets")
+        await notices.until(CHANGED_LIST)
 
-    assert set(heard.uris) == {"moa://presets", CHANGED_LIST}
+    assert set(notices.uris) == {"moa://presets", CHANGED_LIST}
 
 
 async def test_the_handshake_and_the_discovery_promise_what_is_done(serve: Serve) -> None:
@@ -152,39 +154,41 @@ async def test_the_handshake_and_the_discovery_promise_what_is_done(serve: Serve
 
 
 @pytest.mark.parametrize("mode", ["legacy"], indirect=True, ids=["handshake"])
-async def test_a_client_that_unsubscribed_is_told_no_more(serve_heard: Serve, heard: Heard) -> None:
-    async with serve_heard(ScriptedProvider(lambda call: call.id)) as served:
+async def test_a_client_that_unsubscribed_is_told_no_more(serve_with_notices: Serve, notices: Notices) -> None:
+    async with serve_with_notices(ScriptedProvider(lambda call: call.id)) as served:
         for uri in LATEST:
             await served.client.subscribe_resource(uri)
         await served.client.unsubscribe_resource(LATEST[0])
         await served.ask(question="Q?")
-        await heard.until(LATEST[1])
+        await notices.until(LATEST[1])
 
-    assert LATEST[0] not in heard.uris
+    assert LATEST[0] not in notices.uris
 
 
-async def test_an_older_run_is_not_the_latest_one(serve_heard: Serve, heard: Heard, mode: str) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.messages[-1].text.startswith("Old"))
-    async with serve_heard(gate) as served:
+async def test_an_older_run_is_not_the_latest_one(serve_with_notices: Serve, notices: Notices, mode: str) -> None:
+    gate = HoldingProvider(
+        ScriptedProvider(lambda call: call.id), lambda call: call.messages[-1].text.startswith("Old")
+    )
+    async with serve_with_notices(gate) as served:
         old = (await served.ask(question="Old?", wait_seconds=0)).facts["run_id"]
         await served.ask(question="New?")
-        async with told_of(served.client, heard, mode, [LATEST[1], f"moa://runs/{old}/answer"]):
+        async with subscribed(served.client, notices, mode, [LATEST[1], f"moa://runs/{old}/answer"]):
             gate.opened.set()
-            await heard.until(f"moa://runs/{old}/answer")
+            await notices.until(f"moa://runs/{old}/answer")
 
-    assert set(heard.uris) == {f"moa://runs/{old}/answer"}
+    assert set(notices.uris) == {f"moa://runs/{old}/answer"}
 
 
 async def test_a_run_that_is_given_from_the_store_is_the_latest_one_again(
-    serve_heard: Serve, heard: Heard, mode: str
+    serve_with_notices: Serve, notices: Notices, mode: str
 ) -> None:
-    async with serve_heard(ScriptedProvider(lambda call: call.id)) as served:
+    async with serve_with_notices(ScriptedProvider(lambda call: call.id)) as served:
         run_id = (await served.ask(question="Old?")).facts["run_id"]
         await served.ask(question="New?")
-        async with told_of(served.client, heard, mode, LATEST):
+        async with subscribed(served.client, notices, mode, LATEST):
             await served.ask(question="Old?")
-            await heard.until(LATEST[2])
+            await notices.until(LATEST[2])
             drafts = await served.client.read_resource(LATEST[2])
 
-    assert set(heard.uris) == set(LATEST[1:])
+    assert set(notices.uris) == set(LATEST[1:])
     assert run_id in drafts.contents[0].text

@@ -10,19 +10,19 @@ from typing import Any
 import anyio
 import pytest
 
-from moa_mcp.config.settings import Home
+from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Run, Usage
 from moa_mcp.server.tools.ask import ASK
-from moa_mcp.store.base import Admitted
-from moa_mcp.store.daily_budget import Wanted
+from moa_mcp.store.base import AdmittedRun
+from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 
-def said(call: Call) -> Draft:
+def reply_to(call: Call) -> Draft:
     return Draft(
         f"said by {call.id}",
         served_model=f"{call.model}-0711",
@@ -32,10 +32,10 @@ def said(call: Call) -> Draft:
 
 
 async def test_an_answer_comes_with_every_fact_as_text_and_as_structure(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
-        told = await served.ask(question="Why is the sky blue?")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        result = await served.ask(question="Why is the sky blue?")
 
-    run = told.facts
+    run = result.facts
     assert (run["status"], run["answer"], run["preset"]) == ("completed", "said by 2.1", "two")
     assert (run["calls_made"], run["input_tokens"], run["output_tokens"]) == (3, 30, 60)
     assert run["cost_usd"] == 0.75
@@ -48,66 +48,70 @@ async def test_an_answer_comes_with_every_fact_as_text_and_as_structure(serve: S
         "30 in, 60 out",
         "$0.7500",
     ):
-        assert fact in told.text
+        assert fact in result.text
     for call in run["calls"]:
-        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in told.text
-        assert call["served_model"] in told.text
+        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in result.text
+        assert call["served_model"] in result.text
 
 
-async def test_a_result_stays_small_beside_its_answer(serve: Serve, home: Home) -> None:
+async def test_a_result_stays_small_beside_its_answer(serve: Serve, home: Paths) -> None:
     wide = "{proposers: [{model: lab/a-rather-long-name-of-a-model, samples: 6}], layers: 3, aggregator: lab/agg}"
     (home.presets_folder / "wide.yaml").write_text(wide, encoding="utf-8")
-    async with serve(ScriptedProvider(said)) as served:
-        told = await served.ask(question="Q?", preset="wide")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        result = await served.ask(question="Q?", preset="wide")
 
-    assert told.facts["calls_made"] == 13
-    assert max(len(told.text), len(json.dumps(told.facts))) < 10_000
+    assert result.facts["calls_made"] == 13
+    assert max(len(result.text), len(json.dumps(result.facts))) < 10_000
 
 
-async def test_a_result_stays_small_however_many_calls_and_notes_there_are(serve: Serve, home: Home) -> None:
+async def test_a_result_stays_small_however_many_calls_and_notes_there_are(serve: Serve, home: Paths) -> None:
     names = [f"lab/a-rather-long-name-of-a-model-{number}-235b-a22b-instruct" for number in range(13)]
     wide = f"{{proposers: {json.dumps(names)}, layers: 4, aggregator: lab/agg}}"
     (home.presets_folder / "wide.yaml").write_text(wide, encoding="utf-8")
 
     def mostly_failing(call: Call) -> Draft | ProviderError:
-        return ProviderError(Reason.BAD_REQUEST, "é" * 500) if call.slot > 3 and call.role == "proposer" else said(call)
+        return (
+            ProviderError(Reason.BAD_REQUEST, "é" * 500)
+            if call.slot > 3 and call.role == "proposer"
+            else reply_to(call)
+        )
 
     async with serve(ScriptedProvider(mostly_failing)) as served:
-        told = await served.ask(question="Q?", preset="wide")
-        run = told.facts
+        result = await served.ask(question="Q?", preset="wide")
+        run = result.facts
         [page] = (await served.client.read_resource(run["resources"]["run"])).contents
 
     assert run["calls_made"] == 40
-    assert max(len(told.text.encode()), len(json.dumps(run, ensure_ascii=False).encode())) < 10_000
+    assert max(len(result.text.encode()), len(json.dumps(run, ensure_ascii=False).encode())) < 10_000
     assert len(run["calls"]) < 40 == len(json.loads(page.text)["calls"])
     assert run["calls"][-1]["role"] == "aggregator"
     assert f"All is in {run['resources']['run']}." in run["notes"][-1]
-    assert all(f"Note: {note}" in told.text for note in run["notes"])
+    assert all(f"Note: {note}" in result.text for note in run["notes"])
     for call in run["calls"]:
-        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in told.text
-    assert told.text.count(": failed") == sum(call["status"] == "failed" for call in run["calls"])
+        assert f"{call['role']} {call['layer']}.{call['slot']} {call['model']}" in result.text
+    assert result.text.count(": failed") == sum(call["status"] == "failed" for call in run["calls"])
 
 
 async def test_drafts_in_a_result_are_cut_with_a_word_on_where_the_rest_is(serve: Serve) -> None:
     async with serve(ScriptedProvider(lambda call: call.id + "x" * 30_000)) as served:
-        told = await served.ask(question="Q?", drafts="full")
+        result = await served.ask(question="Q?", drafts="full")
 
-    texts = [draft["text"] for draft in told.facts["drafts"]]
+    texts = [draft["text"] for draft in result.facts["drafts"]]
     assert sum(map(len, texts)) < 41_000
-    assert texts[1].endswith(f"[cut: the whole draft is in {told.facts['resources']['drafts']}]")
-    assert all(text in told.text for text in texts)
+    assert texts[1].endswith(f"[cut: the whole draft is in {result.facts['resources']['drafts']}]")
+    assert all(text in result.text for text in texts)
 
 
 async def test_a_result_links_to_the_run_and_its_drafts(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
-        told = await served.ask(question="Q?")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        result = await served.ask(question="Q?")
 
-    run = f"moa://runs/{told.facts['run_id']}"
-    assert told.links == [run, f"{run}/drafts"] == list(told.facts["resources"].values())
+    run = f"moa://runs/{result.facts['run_id']}"
+    assert result.links == [run, f"{run}/drafts"] == list(result.facts["resources"].values())
 
 
 async def test_drafts_come_only_when_they_are_asked_for(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         without = await served.ask(question="Q?")
         full = await served.ask(run_id=without.facts["run_id"], drafts="full")
 
@@ -118,7 +122,7 @@ async def test_drafts_come_only_when_they_are_asked_for(serve: Serve) -> None:
 
 
 async def test_a_run_that_takes_longer_comes_back_running_and_is_collected_by_its_id(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: call.role == "aggregator")
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.role == "aggregator")
     async with serve(gate) as served:
         early = await served.ask(question="Q?", wait_seconds=0)
         run_id = early.facts["run_id"]
@@ -127,7 +131,7 @@ async def test_a_run_that_takes_longer_comes_back_running_and_is_collected_by_it
         gate.opened.set()
         late = await served.ask(run_id=run_id)
 
-    assert [told.facts["status"] for told in (early, meanwhile, late)] == ["running", "running", "completed"]
+    assert [result.facts["status"] for result in (early, meanwhile, late)] == ["running", "running", "completed"]
     assert not early.is_error
     assert run_id in early.text
     assert (meanwhile.facts["answer"], meanwhile.facts["calls_made"]) == (None, 2)
@@ -135,7 +139,7 @@ async def test_a_run_that_takes_longer_comes_back_running_and_is_collected_by_it
 
 
 async def test_cancel_stops_a_run_and_its_calls(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with serve(gate) as served:
         early = await served.ask(question="Q?", wait_seconds=0)
         await gate.held.wait()
@@ -147,15 +151,15 @@ async def test_cancel_stops_a_run_and_its_calls(serve: Serve) -> None:
 
 
 async def test_a_call_that_is_given_up_stops_the_models_and_asked_again_goes_on(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with serve(gate) as served, anyio.create_task_group() as tasks:
         with anyio.CancelScope() as asking:
             tasks.start_soon(_once, gate.held, asking.cancel)
             await served.ask(question="Q?")
         run = await served.service.latest()
-        if live := served.service.desk.find("local", run.run_id):
+        if live := served.service.scheduler.find("local", run.run_id):
             await live.done.wait()
-        ended = await served.service.desk.collect("local", run.run_id)
+        ended = await served.service.scheduler.get_run("local", run.run_id)
         gate.opened.set()
         again = await served.ask(question="Q?")
 
@@ -170,7 +174,7 @@ async def _once(event: anyio.Event, act: Callable[[], None]) -> None:
 
 
 async def test_a_call_that_is_given_up_leaves_a_run_alone_that_was_handed_back_before(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(said), lambda call: True)
+    gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with serve(gate) as served:
         run_id = (await served.ask(question="Q?", wait_seconds=0)).facts["run_id"]
         with anyio.move_on_after(0):
@@ -186,37 +190,37 @@ async def test_a_failed_run_is_an_error_that_names_each_cause(serve: Serve) -> N
         return ProviderError(Reason.RATE_LIMITED if call.slot == 1 else Reason.BILLING)
 
     async with serve(ScriptedProvider(refused)) as served:
-        told = await served.ask(question="Q?")
+        result = await served.ask(question="Q?")
 
-    assert told.is_error
-    assert told.facts["status"] == "failed"
-    for words in (told.text, told.facts["error"]):
+    assert result.is_error
+    assert result.facts["status"] == "failed"
+    for words in (result.text, result.facts["error"]):
         assert "rate limited" in words
         assert "no credit" in words
 
 
 async def test_guidance_calls_no_aggregator(serve: Serve) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with serve(provider) as served:
-        told = await served.ask(question="Q?", output="guidance")
+        result = await served.ask(question="Q?", output="guidance")
 
     assert {call.role for call in provider.calls} == {"proposer"}
-    assert "said by 1.1" in told.facts["answer"]
-    assert "said by 1.2" in told.facts["answer"]
+    assert "said by 1.1" in result.facts["answer"]
+    assert "said by 1.2" in result.facts["answer"]
 
 
 async def test_a_question_can_continue_from_an_earlier_run(serve: Serve) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with serve(provider) as served:
         first = await served.ask(question="Which moon?")
         await served.ask(question="And the next?", continue_from=first.facts["run_id"])
 
-    heard = [message.text for message in provider.calls[-1].messages]
-    assert heard[:2] == ["Which moon?", "said by 2.1"]
+    notices = [message.text for message in provider.calls[-1].messages]
+    assert notices[:2] == ["Which moon?", "said by 2.1"]
 
 
 async def test_context_reaches_the_models_with_the_question(serve: Serve) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with serve(provider) as served:
         await served.ask(question="Sum?", context="The ledger says 17.")
 
@@ -224,7 +228,7 @@ async def test_context_reaches_the_models_with_the_question(serve: Serve) -> Non
 
 
 async def test_a_caller_can_lower_the_limits_of_a_run(serve: Serve) -> None:
-    async with serve(ScriptedProvider(said)) as served:
+    async with serve(ScriptedProvider(reply_to)) as served:
         await served.ask(question="Q?", max_cost_usd=0.9, deadline_seconds=20)
         limits = (await served.service.latest()).limits
 
@@ -232,7 +236,7 @@ async def test_a_caller_can_lower_the_limits_of_a_run(serve: Serve) -> None:
 
 
 async def test_the_same_question_is_paid_for_again_only_when_it_is_asked_afresh(serve: Serve) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with serve(provider) as served:
         first = (await served.ask(question="Q?")).facts
         again = (await served.ask(question="Q?")).facts
@@ -246,11 +250,11 @@ async def test_the_same_question_is_paid_for_again_only_when_it_is_asked_afresh(
 async def test_half_an_emoji_in_a_question_is_replaced_before_it_reaches_anything(serve: Serve) -> None:
     provider = ScriptedProvider(lambda call: call.messages[-1].text)
     async with serve(provider) as served:
-        told = await served.ask(question="Why \ud83d?")
+        result = await served.ask(question="Why \ud83d?")
 
-    assert not told.is_error
-    assert "Why \ufffd?" in told.text
-    told.text.encode()
+    assert not result.is_error
+    assert "Why \ufffd?" in result.text
+    result.text.encode()
 
 
 @pytest.mark.parametrize(
@@ -280,34 +284,34 @@ async def test_half_an_emoji_in_a_question_is_replaced_before_it_reaches_anythin
 async def test_what_cannot_be_done_is_an_error_in_plain_words(
     serve: Serve, arguments: dict[str, Any], expected: str
 ) -> None:
-    provider = ScriptedProvider(said)
+    provider = ScriptedProvider(reply_to)
     async with serve(provider) as served:
-        told = await served.ask(**arguments)
+        result = await served.ask(**arguments)
 
-    assert told.is_error
-    assert expected in told.text
-    assert "sk-canary" not in told.text
-    assert "pydantic" not in told.text
+    assert result.is_error
+    assert expected in result.text
+    assert "sk-canary" not in result.text
+    assert "pydantic" not in result.text
     assert not provider.calls
 
 
 async def test_null_is_the_same_as_left_out(serve: Serve) -> None:
     nothing = dict.fromkeys(ASK.arguments.model_fields)
-    async with serve(ScriptedProvider(said)) as served:
-        told = await served.ask(**{**nothing, "question": "Q?"})
+    async with serve(ScriptedProvider(reply_to)) as served:
+        result = await served.ask(**{**nothing, "question": "Q?"})
 
-    assert told.facts["status"] == "completed"
+    assert result.facts["status"] == "completed"
 
 
 async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
-        async def admit(self, run: Run, wanted: Wanted, since: float | None = None) -> Admitted | Run:
+        async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
             raise RuntimeError("sk-canary in a traceback")
 
-    async with serve(ScriptedProvider(said), Broken()) as served:
-        told = await served.ask(question="Q?")
+    async with serve(ScriptedProvider(reply_to), Broken()) as served:
+        result = await served.ask(question="Q?")
 
-    assert told.is_error
-    assert "unexpected fault" in told.text
-    assert "canary" not in told.text
+    assert result.is_error
+    assert "unexpected fault" in result.text
+    assert "canary" not in result.text
     assert "sk-canary in a traceback" in caplog.text

@@ -17,7 +17,7 @@ from mcp.types import (
     InputResponse,
 )
 
-from moa_mcp.config.settings import Home
+from moa_mcp.config.settings import Paths
 from moa_mcp.domain.preset import Preset
 from moa_mcp.server.tools.configure import CONFIGURE
 from moa_mcp.server.tools.configure_arguments import ConfigureArguments
@@ -30,7 +30,7 @@ TOOL = "moa_configure"
 SAVE: dict[str, Any] = {"save_preset": "mine", "base": "two", "layers": 3, "title": "Mine"}
 
 
-def saved(home: Home) -> dict[str, Any]:
+def saved(home: Paths) -> dict[str, Any]:
     """The preset `mine` as its file has it."""
     preset: dict[str, Any] = yaml.safe_load((home.presets_folder / "mine.yaml").read_text(encoding="utf-8"))
     return preset
@@ -51,34 +51,34 @@ class Person:
 
 async def test_without_arguments_it_tells_the_settings_and_never_a_key(serve: Serve) -> None:
     async with serve(ScriptedProvider(str)) as served:
-        told = await served.call(TOOL)
+        result = await served.call(TOOL)
 
-    keys = {provider["name"]: provider["key"] for provider in told.facts["providers"]}
-    assert (told.facts["default_preset"], told.facts["revision"]) == ("two", 0)
+    keys = {provider["name"]: provider["key"] for provider in result.facts["providers"]}
+    assert (result.facts["default_preset"], result.facts["revision"]) == ("two", 0)
     assert (keys["lab"], keys["far"]) == ("set", "missing")
-    assert "key variable LAB_KEY is set" in told.text
-    assert "key variable FAR_KEY is missing" in told.text
-    assert "canary" not in f"{told}"
+    assert "key variable LAB_KEY is set" in result.text
+    assert "key variable FAR_KEY is missing" in result.text
+    assert "canary" not in f"{result}"
 
 
-async def test_a_preset_is_saved_and_can_be_asked_at_once(serve: Serve, home: Home) -> None:
+async def test_a_preset_is_saved_and_can_be_asked_at_once(serve: Serve, home: Paths) -> None:
     async with serve(ScriptedProvider(lambda call: call.id)) as served:
-        told = await served.call(TOOL, **SAVE)
+        result = await served.call(TOOL, **SAVE)
         run = (await served.ask(question="Q?", preset="mine")).facts
 
-    assert told.facts["applied"]
-    assert told.facts["diff"] in told.text
-    assert told.facts["scope"] in told.text
+    assert result.facts["applied"]
+    assert result.facts["diff"] in result.text
+    assert result.facts["scope"] in result.text
     assert (saved(home)["layers"], saved(home)["title"], saved(home)["aggregator"]) == (3, "Mine", "lab/agg")
     assert run["calls_made"] == 5
 
 
-async def test_a_dry_run_shows_the_diff_and_writes_nothing(serve: Serve, home: Home) -> None:
+async def test_a_dry_run_shows_the_diff_and_writes_nothing(serve: Serve, home: Paths) -> None:
     async with serve(ScriptedProvider(str)) as served:
-        told = await served.call(TOOL, **SAVE, dry_run=True)
+        result = await served.call(TOOL, **SAVE, dry_run=True)
 
-    assert not told.facts["applied"]
-    assert "+layers: 3" in told.facts["diff"]
+    assert not result.facts["applied"]
+    assert "+layers: 3" in result.facts["diff"]
     assert not (home.presets_folder / "mine.yaml").exists()
 
 
@@ -92,20 +92,20 @@ async def test_a_change_can_be_undone(serve: Serve) -> None:
     assert settings.facts["default_preset"] == "two"
 
 
-async def test_lists_and_mappings_may_come_as_the_text_of_one(serve: Serve, home: Home) -> None:
+async def test_lists_and_mappings_may_come_as_the_text_of_one(serve: Serve, home: Paths) -> None:
     as_text = {
         "proposers": '["lab/a", {"model": "lab/b", "temperature": 0.5}]',
         "limits": '{"max_calls": 9}',
     }
     async with serve(ScriptedProvider(str)) as served:
-        told = await served.call(TOOL, **SAVE, **as_text)
+        result = await served.call(TOOL, **SAVE, **as_text)
 
-    assert not told.is_error
+    assert not result.is_error
     assert saved(home)["proposers"] == ["lab/a", {"model": "lab/b", "temperature": 0.5}]
     assert saved(home)["limits"] == {"max_calls": 9}
 
 
-async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(serve: Serve, home: Home) -> None:
+async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(serve: Serve, home: Paths) -> None:
     screened = {"screen": {"by": "diversity", "keep": 1}, "straggler_grace_seconds": 5}
     async with serve(ScriptedProvider(str)) as served:
         await served.call(TOOL, **SAVE, **screened)
@@ -118,39 +118,39 @@ async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(ser
     assert (saved(home)["title"], saved(home)["proposers"]) == ("Mine", before["proposers"])
 
 
-async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: Home) -> None:
+async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: Paths) -> None:
     person = Person("accept")
     async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
-        told = await served.call(TOOL, **SAVE)
+        result = await served.call(TOOL, **SAVE)
 
-    assert told.facts["applied"]
+    assert result.facts["applied"]
     assert saved(home)["layers"] == 3
     [question] = person.asked
     assert "+layers: 3" in question
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
-async def test_nothing_is_changed_when_the_person_does_not_agree(serve: Serve, home: Home, action: Action) -> None:
+async def test_nothing_is_changed_when_the_person_does_not_agree(serve: Serve, home: Paths, action: Action) -> None:
     async with serve(ScriptedProvider(str), elicitation_callback=Person(action)) as served:
-        told = await served.call(TOOL, **SAVE)
+        result = await served.call(TOOL, **SAVE)
         settings = await served.call(TOOL)
 
-    assert told.is_error
-    assert "did not agree, so nothing was changed" in told.text
+    assert result.is_error
+    assert "did not agree, so nothing was changed" in result.text
     assert settings.facts["revision"] == 0
     assert not (home.presets_folder / "mine.yaml").exists()
 
 
 @pytest.mark.parametrize("mode", ["legacy"], indirect=True)  # from 2026-07-28 on there is no request to refuse
-async def test_nothing_is_changed_when_the_client_fails_to_ask(serve: Serve, home: Home) -> None:
+async def test_nothing_is_changed_when_the_client_fails_to_ask(serve: Serve, home: Paths) -> None:
     async def fail(context: Any, params: Any) -> ErrorData:
         return ErrorData(code=-32603, message="No window.")
 
     async with serve(ScriptedProvider(str), elicitation_callback=fail) as served:
-        told = await served.call(TOOL, **SAVE)
+        result = await served.call(TOOL, **SAVE)
 
-    assert told.is_error
-    assert "failed to ask" in told.text
+    assert result.is_error
+    assert "failed to ask" in result.text
     assert not (home.presets_folder / "mine.yaml").exists()
 
 
@@ -203,12 +203,12 @@ async def test_what_cannot_be_changed_from_here_is_an_error_in_plain_words(
     serve: Serve, arguments: dict[str, Any], expected: str
 ) -> None:
     async with serve(ScriptedProvider(str)) as served:
-        told = await served.call(TOOL, **arguments)
+        result = await served.call(TOOL, **arguments)
         settings = await served.call(TOOL)
 
-    assert told.is_error
-    assert expected in told.text
-    assert "sk-canary" not in told.text
+    assert result.is_error
+    assert expected in result.text
+    assert "sk-canary" not in result.text
     assert settings.facts["revision"] == 0
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from moa_mcp.domain.errors import Busy, Reason
 from moa_mcp.domain.model import Batch, Call, CallRecord, Draft, Failure, Message, Usage
 from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, RunPlanned, TextArrived
-from moa_mcp.server.tools.progress import LONGEST, Progress, telling
-from moa_mcp.testing.scripted import Gate, ScriptedProvider
+from moa_mcp.server.tools.progress import MAX_LINE_CHARS, Progress, report_progress
+from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Notice = tuple[float, float | None, str]
@@ -47,20 +47,20 @@ def test_the_number_rises_whatever_happens_between_two_notices(events: list[Even
             values.append(value)
             assert total is None or value <= total
         else:
-            progress.hear(event)
+            progress.on_event(event)
 
     assert all(before < after for before, after in pairwise(values))
 
 
 def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
     progress = Progress()
-    progress.hear(EVENTS[0])
-    progress.hear(CallStarted(replace(OWL, id="1.2")))
-    progress.hear(EVENTS[4])
+    progress.on_event(EVENTS[0])
+    progress.on_event(CallStarted(replace(OWL, id="1.2")))
+    progress.on_event(EVENTS[4])
     drafting = progress.line(12.4)
-    progress.hear(CallEnded(CallRecord(replace(OWL, id="1.2"), Draft("text"), 1)))
-    progress.hear(EVENTS[1])
-    progress.hear(CallStarted(CHIEF))
+    progress.on_event(CallEnded(CallRecord(replace(OWL, id="1.2"), Draft("text"), 1)))
+    progress.on_event(EVENTS[1])
+    progress.on_event(CallStarted(CHIEF))
 
     assert drafting == "layer 1 · 1 call done · owl-7b drafting · 12 s · $0.5000"
     assert progress.line(20) == "layer 2 · 2 calls done · chief concluding · 20 s · price unknown"
@@ -68,18 +68,18 @@ def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
 
 def test_the_line_is_short_however_many_models_are_at_work() -> None:
     progress = Progress()
-    progress.hear(EVENTS[0])
+    progress.on_event(EVENTS[0])
     for number in range(64):
-        progress.hear(CallStarted(replace(OWL, id=f"1.{number}", model=f"lab/{number}{'x' * 90}")))
+        progress.on_event(CallStarted(replace(OWL, id=f"1.{number}", model=f"lab/{number}{'x' * 90}")))
 
-    assert len(progress.line(1)) <= LONGEST
+    assert len(progress.line(1)) <= MAX_LINE_CHARS
 
 
 def test_all_calls_are_counted_once_the_aggregator_is_at_work() -> None:
     progress = Progress()
     totals: list[float | None] = []
     for event in (EVENTS[0], EVENTS[4], EVENTS[1]):
-        progress.hear(event)
+        progress.on_event(event)
         totals.append(progress.position()[1])
 
     assert totals == [None, None, 2]
@@ -89,14 +89,14 @@ def test_until_then_as_many_are_counted_as_were_planned() -> None:
     progress = Progress()
     totals: list[float | None] = []
     for event in (PLANNED, EVENTS[0], EVENTS[4], EVENTS[1]):
-        progress.hear(event)
+        progress.on_event(event)
         totals.append(progress.position()[1])
 
     assert totals == [13, 13, 13, 2]
 
 
 async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
+    gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     notices: list[Notice] = []
 
     async def hear(value: float, total: float | None, line: str | None) -> None:
@@ -116,7 +116,7 @@ async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(s
 
 
 async def test_a_client_that_joins_a_run_is_told_of_what_was_before(serve: Serve) -> None:
-    gate = Gate(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
+    gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     lines: list[str] = []
 
     async def hear(value: float, total: float | None, line: str | None) -> None:
@@ -141,7 +141,7 @@ async def test_a_silent_run_is_told_of_again_and_again() -> None:
             enough.set()
 
     with anyio.fail_after(10):
-        async with telling(send, pace=0, heartbeat=0.001):
+        async with report_progress(send, pace=0, heartbeat=0.001):
             await enough.wait()
 
     assert len({value for value, _, _ in notices}) == len(notices)
@@ -153,9 +153,9 @@ async def test_a_client_that_takes_no_notice_does_not_hold_up_the_run() -> None:
         await anyio.sleep_forever()
 
     with anyio.fail_after(10):
-        async with telling(send) as listener:
+        async with report_progress(send) as handler:
             for event in EVENTS * 50:
-                listener(event)
+                handler(event)
                 await anyio.lowlevel.checkpoint()
 
 
@@ -167,8 +167,8 @@ async def test_a_notice_that_cannot_be_sent_does_not_cost_the_run(caplog: pytest
         raise OSError("no client")
 
     with anyio.fail_after(10):
-        async with telling(send) as listener:
-            listener(EVENTS[0])
+        async with report_progress(send) as handler:
+            handler(EVENTS[0])
             await broken.wait()
             await anyio.lowlevel.checkpoint()
 
@@ -179,5 +179,5 @@ async def test_an_error_comes_out_as_it_is() -> None:
     async def send(value: float, total: float | None, line: str) -> None: ...
 
     with pytest.raises(Busy, match="No room"):
-        async with telling(send):
+        async with report_progress(send):
             raise Busy("No room.")

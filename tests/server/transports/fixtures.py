@@ -25,7 +25,7 @@ import moa_mcp
 from moa_mcp.api import open_service
 from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
 from moa_mcp.server.transports.http.serve import HttpTransport
-from moa_mcp.server.transports.lifecycle import Life
+from moa_mcp.server.transports.lifecycle import Lifetime
 from moa_mcp.service.service import Service
 from moa_mcp.testing import Reply, Request, Upstream
 
@@ -63,7 +63,7 @@ def write_home(home: Path, upstream: Upstream | None = None) -> dict[str, str]:
     return {"MOA_MCP_HOME": str(home), "LAB_KEY": "sk-canary"}
 
 
-def said(**message: Any) -> bytes:
+def line_of(**message: Any) -> bytes:
     """A line of JSON-RPC."""
     return json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
 
@@ -92,7 +92,7 @@ class Talk:
 
     async def ask(self, request_id: int | str, method: str, **params: Any) -> dict[str, Any]:
         """Ask in the way of 2026-07-28, and hear the next answer."""
-        await self.say(said(id=request_id, method=method, params={"_meta": ENVELOPE, **params}))
+        await self.say(line_of(id=request_id, method=method, params={"_meta": ENVELOPE, **params}))
         return await self.hear()
 
     async def read(self, uri: str) -> str:
@@ -102,9 +102,9 @@ class Talk:
         return str(answer["result"]["contents"][0]["text"])
 
     async def shake_hands(self) -> None:
-        await self.say(said(id="hello", method="initialize", params=HANDSHAKE))
+        await self.say(line_of(id="hello", method="initialize", params=HANDSHAKE))
         await self.hear()
-        await self.say(said(method="notifications/initialized"))
+        await self.say(line_of(method="notifications/initialized"))
 
     async def end(self, end: signal.Signals | None) -> None:
         """Bring the server to its end, by a signal or by leaving; wait for it without reading what it still says."""
@@ -152,7 +152,7 @@ async def on_a_port(
     with anyio.fail_after(10):
         async with open_service(write_home(home, upstream)) as service, anyio.create_task_group() as tasks:
             transport = HttpTransport(HttpOptions(port=0, **options), lines.append, limits)
-            await tasks.start(transport, service, Life(lambda: None))
+            await tasks.start(transport, service, Lifetime(lambda: None))
             address = lines[0].partition(" at ")[2].split()[0].rpartition("/")[0]
             try:
                 yield Port(service, address)

@@ -177,7 +177,7 @@ async def test_a_run_that_was_handed_back_goes_on_without_its_client(name: str, 
         run = await client.port.service.latest()
         assert run
         await client.upstream.until(lambda seen: seen.open == 3)
-        live = client.port.service.desk.find("local", run.run_id)
+        live = client.port.service.scheduler.find("local", run.run_id)
         assert live
         async with anyio.create_task_group() as tasks:
             collect = {"name": "moa_ask", "arguments": {"run_id": run.run_id}, "_meta": dict(mode.meta)}
@@ -186,10 +186,10 @@ async def test_a_run_that_was_handed_back_goes_on_without_its_client(name: str, 
                 await client.say(id=8, method="tools/call", params=collect)
 
             tasks.start_soon(collecting)
-            while not live.attached:
+            while not live.waiters:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
-        while live.attached:
+        while live.waiters:
             await anyio.lowlevel.checkpoint()
         assert client.upstream.open == 3
         await client.port.service.cancel(run.run_id)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from moa_mcp.testing import Reply, Request, Upstream, echo
-from tests.server.transports.fixtures import ENVELOPE, Talk, held, on_pipes, said, write_home
+from tests.server.transports.fixtures import ENVELOPE, Talk, held, line_of, on_pipes, write_home
 
 DEEP = "{proposers: [lab/a, lab/b, lab/c], layers: 3, aggregator: lab/agg}"
 PAID = ["a 1", "b 1", "c 1", "a 2", "c 2"]
@@ -40,16 +40,16 @@ async def drafts(talk: Talk, run: str = "latest") -> list[dict[str, Any]]:
     return list(json.loads(await talk.read(f"moa://runs/{run}/drafts"))["drafts"])
 
 
-def named(told: list[dict[str, Any]]) -> list[str]:
-    return [f"{draft['model'].removeprefix('lab/')} {draft['layer']}" for draft in told]
+def named(result: list[dict[str, Any]]) -> list[str]:
+    return [f"{draft['model'].removeprefix('lab/')} {draft['layer']}" for draft in result]
 
 
 async def paid_for(talk: Talk, upstream: Upstream) -> list[dict[str, Any]]:
     """The drafts of a run that is held up, once each of them is kept."""
     await upstream.until(lambda seen: len(seen.requests) == len(PAID) + 1 and seen.open == 1)
-    while len(told := await drafts(talk)) < len(PAID):
+    while len(result := await drafts(talk)) < len(PAID):
         pass
-    return told
+    return result
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, None], ids=["SIGTERM", "EOF"])
@@ -63,7 +63,7 @@ async def test_the_next_server_pays_only_for_what_the_last_one_left_unfinished(
         (tmp_path / "presets" / "deep.yaml").write_text(DEEP, encoding="utf-8")
         async with on_pipes(tmp_path, upstream) as left:
             params = calling(question="Why?", preset="deep", wait_seconds=wait_seconds)
-            await left.say(said(id=1, method="tools/call", params={**params, "_meta": ENVELOPE}))
+            await left.say(line_of(id=1, method="tools/call", params={**params, "_meta": ENVELOPE}))
             if not wait_seconds:
                 assert (await left.hear())["result"]["structuredContent"]["status"] == "running"
             before = await paid_for(left, upstream)
@@ -95,11 +95,11 @@ async def test_a_server_that_keeps_nothing_answers_and_leaves_nothing(tmp_path: 
         written = sorted(tmp_path.rglob("*"))
         async with on_pipes(tmp_path) as talk:
             asked = (await talk.ask(1, "tools/call", **calling(question="Why?")))["result"]["structuredContent"]
-            told = await drafts(talk, asked["run_id"])
+            result = await drafts(talk, asked["run_id"])
             run = json.loads(await talk.read(asked["resources"]["run"]))
             there = sorted(tmp_path.rglob("*"))
             await talk.end(None)
 
     assert asked["answer"].startswith("agg was asked: Why?")
-    assert (run["status"], run["answer"], named(told)) == ("completed", asked["answer"], ["p 1"] * 3)
+    assert (run["status"], run["answer"], named(result)) == ("completed", asked["answer"], ["p 1"] * 3)
     assert there == sorted(tmp_path.rglob("*")) == written

@@ -10,12 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp.types import JSONRPCMessage, JSONRPCRequest, JSONRPCResponse
 
-from moa_mcp.server.transports.messages import Overlong, Refusal, encoded, legible, legible_id, split, understood
+from moa_mcp.server.transports.messages import (
+    InvalidLine,
+    OversizedLine,
+    encode_line,
+    find_id,
+    fix_body,
+    parse_line,
+    split_lines,
+)
 
 
-def error_of(line: bytes | Overlong) -> tuple[int, Any]:
-    refusal = understood(line)
-    assert isinstance(refusal, Refusal)
+def error_of(line: bytes | OversizedLine) -> tuple[int, Any]:
+    refusal = parse_line(line)
+    assert isinstance(refusal, InvalidLine)
     return refusal.error.error.code, refusal.error.id
 
 
@@ -57,7 +65,7 @@ def test_a_line_that_is_no_message_is_answered_with_its_id_where_that_is_legible
 
 
 def test_a_blank_line_is_nothing() -> None:
-    assert understood(b" \r") is None
+    assert parse_line(b" \r") is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +78,7 @@ def test_a_blank_line_is_nothing() -> None:
     ],
 )
 def test_what_can_be_mended_is_mended(line: bytes) -> None:
-    message = understood(line)
+    message = parse_line(line)
 
     assert isinstance(message, JSONRPCRequest)
     assert message.id == 1
@@ -78,7 +86,7 @@ def test_what_can_be_mended_is_mended(line: bytes) -> None:
 
 
 def test_halves_of_an_emoji_that_stand_side_by_side_are_joined() -> None:
-    message = understood(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\\ud83d\\ude00"}}')
+    message = parse_line(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\\ud83d\\ude00"}}')
 
     assert isinstance(message, JSONRPCRequest)
     assert message.params == {"a": "\N{GRINNING FACE}"}
@@ -86,11 +94,11 @@ def test_halves_of_an_emoji_that_stand_side_by_side_are_joined() -> None:
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_message_a_refusal_or_nothing(line: bytes) -> None:
-    found = understood(line)
+    found = parse_line(line)
 
-    assert isinstance(found, JSONRPCMessage | Refusal | None)
-    assert found == understood(legible(line))
-    assert isinstance(legible_id(line), int | str | None)
+    assert isinstance(found, JSONRPCMessage | InvalidLine | None)
+    assert found == parse_line(fix_body(line))
+    assert isinstance(find_id(line), int | str | None)
 
 
 MEMBERS = st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error"])
@@ -98,15 +106,15 @@ MEMBERS = st.sampled_from(["jsonrpc", "id", "method", "params", "result", "error
 
 @given(st.dictionaries(MEMBERS, st.none() | st.text()))
 def test_any_object_is_a_message_or_a_refusal(fields: dict[str, Any]) -> None:
-    assert understood(json.dumps(fields).encode()) is not None
+    assert parse_line(json.dumps(fields).encode()) is not None
 
 
 @given(st.text(st.characters(), max_size=50))
 def test_any_text_can_be_written_and_read_again(text: str) -> None:
-    line = encoded(JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": text, text: [text]}))
+    line = encode_line(JSONRPCResponse(jsonrpc="2.0", id=1, result={"text": text, text: [text]}))
 
     assert line.count(b"\n") == 1
-    assert understood(line)
+    assert parse_line(line)
 
 
 @given(st.lists(st.binary(max_size=30)), st.integers(1, 40))
@@ -114,18 +122,18 @@ def test_lines_do_not_depend_on_how_they_arrive(lines: list[bytes], size: int) -
     whole = b"".join(line.replace(b"\n", b" ") + b"\n" for line in lines)
     chunks = [whole[start : start + size] for start in range(0, len(whole), size)]
 
-    assert list(split(chunks)) == [line.replace(b"\n", b" ") for line in lines]
+    assert list(split_lines(chunks)) == [line.replace(b"\n", b" ") for line in lines]
 
 
 def test_of_an_endless_line_only_the_beginning_is_kept_and_the_next_line_is_read() -> None:
     chunks = [b'{"id":5,"a":"', *[b"x" * 1000] * 100, b'"}\nnext\n']
-    overlong, following = split(chunks, most=5000)
+    overlong, following = split_lines(chunks, max_bytes=5000)
 
-    assert isinstance(overlong, Overlong)
+    assert isinstance(overlong, OversizedLine)
     assert len(overlong.head) <= 4096
     assert error_of(overlong) == (-32600, 5)
     assert following == b"next"
 
 
 def test_the_last_line_needs_no_end() -> None:
-    assert list(split([b"a\nb"])) == [b"a", b"b"]
+    assert list(split_lines([b"a\nb"])) == [b"a", b"b"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moa_mcp.config.settings import Ceilings, Settings
+from moa_mcp.config.settings import LimitSettings, Settings
 from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset
 from moa_mcp.domain.preset import Preset, Proposer
@@ -14,7 +14,9 @@ from moa_mcp.presets.library import PresetLibrary, parse
 from moa_mcp.service.configure.compose import compose
 
 PANEL = "aggregator: lab/agg\nproposers: [lab/a, lab/b]\nlimits: {max_cost_usd: 0.2}\n"
-SETTINGS = Settings(endpoints={**BUILTIN, "lab": Endpoint("lab", "https://lab.example")}, limits=Ceilings(max_calls=20))
+SETTINGS = Settings(
+    endpoints={**BUILTIN, "lab": Endpoint("lab", "https://lab.example")}, limits=LimitSettings(max_calls=20)
+)
 PACKAGED = PresetLibrary(None)
 PLAIN = [name for name in PACKAGED.names() if isinstance(PACKAGED.get(name), Preset)]
 
@@ -94,7 +96,7 @@ def test_a_proposer_may_be_given_in_full(library: PresetLibrary) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "fields", "error", "said"),
+    ("name", "base", "fields", "error", "message"),
     [
         ("../x", "own", {}, InvalidRequest, "save_preset is a name"),
         ("NEW", "own", {}, InvalidRequest, "save_preset is a name"),
@@ -128,9 +130,9 @@ def test_what_cannot_become_a_preset_is_refused(
     base: str | None,
     fields: Mapping[str, Any],
     error: type[Exception],
-    said: str,
+    message: str,
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         compose(library, SETTINGS, name, base, fields)
 
 
@@ -151,7 +153,7 @@ def test_only_models_of_declared_providers_are_composed(library: PresetLibrary, 
 
 
 @pytest.mark.parametrize(
-    ("name", "base", "limits", "said"),
+    ("name", "base", "limits", "message"),
     [
         (
             "own",
@@ -166,9 +168,9 @@ def test_only_models_of_declared_providers_are_composed(library: PresetLibrary, 
     ],
 )
 def test_no_limit_is_raised_over_base_preset_or_ceiling(
-    library: PresetLibrary, name: str, base: str | None, limits: dict[str, float], said: str
+    library: PresetLibrary, name: str, base: str | None, limits: dict[str, float], message: str
 ) -> None:
-    with pytest.raises(NotAllowed, match=said):
+    with pytest.raises(NotAllowed, match=message):
         compose(library, SETTINGS, name, base, {"limits": limits})
 
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from moa_mcp.config.settings import Home, LiveSettings, load_settings
+from moa_mcp.config.settings import LiveSettings, Paths, load_settings
 from moa_mcp.domain.endpoints import BUILTIN, split_model
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset
 from moa_mcp.domain.preset import Preset
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.service.configure.editor import ChangeRequest, Changes
-from moa_mcp.service.configure.lock import exclusively
-from moa_mcp.service.configure.log import Edit, History
+from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
+from moa_mcp.service.configure.lock import config_lock
+from moa_mcp.service.configure.log import ChangeLogFile, Edit
 
 CONFIG = """\
 # mine
@@ -29,7 +29,7 @@ PANEL = "aggregator: lab/agg\nproposers: [lab/a, lab/b]\nlimits: {max_cost_usd: 
 class Keyless:
     """A hand with one key, that of the lab."""
 
-    def usable(self, model: str) -> bool:
+    def is_usable(self, model: str) -> bool:
         return self.missing_key(model) is None
 
     def missing_key(self, model: str) -> str | None:
@@ -40,18 +40,18 @@ class Keyless:
         return []
 
 
-class Desk:
+class Editing:
     """A home folder with its library and the changes to it."""
 
     def __init__(self, folder: Path) -> None:
-        self.home = Home.at(folder)
+        self.home = Paths.in_folder(folder)
         self.library = PresetLibrary(self.home.presets_folder)
         self.settings = LiveSettings(self.home)
-        self.changes = Changes(self.home, self.library, self.settings, Keyless())
+        self.changes = ConfigEditor(self.home, self.library, self.settings, Keyless())
 
     def make(self, **request: Any) -> dict[str, Any]:
         change = self.changes.propose(made := ChangeRequest(**request))
-        return {**(self.changes.planned(change) if made.dry_run else self.changes.apply(change))}
+        return {**(self.changes.preview(change) if made.dry_run else self.changes.apply(change))}
 
     def preset(self, name: str) -> Preset:
         preset = self.library.get(name)
@@ -70,15 +70,15 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def editing(tmp_path: Path) -> Editing:
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "own.yaml").write_text(PANEL, encoding="utf-8")
-    return Desk(tmp_path)
+    return Editing(tmp_path)
 
 
-def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(desk: Desk) -> None:
-    current = desk.changes.current()
+def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(editing: Editing) -> None:
+    current = editing.changes.current()
     keys = {facts["name"]: (facts["api_key_env"], facts["key"]) for facts in current["providers"]}
 
     assert (current["default_preset"], current["revision"], current["undoable"]) == ("auto", 0, 0)
@@ -86,29 +86,29 @@ def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(desk:
     assert keys["openai"] == ("OPENAI_API_KEY", "missing")
     assert keys["ollama"] == (None, "not needed")
     assert current["limits"]["max_calls"] == 20
-    assert current["config_file"] == str(desk.home.config_file)
+    assert current["config_file"] == str(editing.home.config_file)
     assert current["problem"] is None
-    assert ChangeRequest().asks_nothing
+    assert ChangeRequest().is_read_only
 
 
-def test_the_current_settings_tell_what_is_wrong_with_the_file(desk: Desk) -> None:
-    desk.home.config_file.write_text("limit: {}\n", encoding="utf-8")
+def test_the_current_settings_tell_what_is_wrong_with_the_file(editing: Editing) -> None:
+    editing.home.config_file.write_text("limit: {}\n", encoding="utf-8")
 
-    assert str(desk.changes.current()["problem"]).startswith("config.yaml, line 1: limit: ")
+    assert str(editing.changes.current()["problem"]).startswith("config.yaml, line 1: limit: ")
 
 
-def test_another_default_preset_is_one_line_of_the_file(desk: Desk) -> None:
-    result = desk.make(default_preset="light")
+def test_another_default_preset_is_one_line_of_the_file(editing: Editing) -> None:
+    result = editing.make(default_preset="light")
 
-    assert desk.config == CONFIG.replace("default_preset: auto ", "default_preset: light ")
-    assert desk.settings().default_preset == "light"
+    assert editing.config == CONFIG.replace("default_preset: auto ", "default_preset: light ")
+    assert editing.settings().default_preset == "light"
     assert (result["applied"], result["revision"]) == (True, 1)
-    assert result["written_to"] == [str(desk.home.config_file)]
+    assert result["written_to"] == [str(editing.home.config_file)]
     assert "this user" in result["scope"]
 
 
-def test_the_diff_of_the_configuration_shows_the_changed_line_and_no_other(desk: Desk) -> None:
-    assert desk.make(default_preset="light")["diff"].splitlines() == [
+def test_the_diff_of_the_configuration_shows_the_changed_line_and_no_other(editing: Editing) -> None:
+    assert editing.make(default_preset="light")["diff"].splitlines() == [
         "--- config.yaml",
         "+++ config.yaml",
         "@@ -2 +2 @@",
@@ -118,44 +118,44 @@ def test_the_diff_of_the_configuration_shows_the_changed_line_and_no_other(desk:
 
 
 def test_a_configuration_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
-    desk = Desk(tmp_path / "new")
-    result = desk.make(default_preset="light")
+    editing = Editing(tmp_path / "new")
+    result = editing.make(default_preset="light")
 
-    assert desk.config == "default_preset: light\n"
+    assert editing.config == "default_preset: light\n"
     assert result["diff"].startswith("--- (none)\n+++ config.yaml")
 
 
-def test_a_dry_run_shows_the_change_and_writes_nothing(desk: Desk) -> None:
-    before = desk.files()
-    result = desk.make(default_preset="light", dry_run=True)
+def test_a_dry_run_shows_the_change_and_writes_nothing(editing: Editing) -> None:
+    before = editing.files()
+    result = editing.make(default_preset="light", dry_run=True)
 
     assert (result["applied"], result["revision"]) == (False, 0)
     assert "+default_preset: light" in result["diff"]
-    assert desk.files() == before
-    assert not (desk.home.data_folder / "changes.json").exists()
+    assert editing.files() == before
+    assert not (editing.home.data_folder / "changes.json").exists()
 
 
-def test_a_preset_is_saved_on_the_base_of_another(desk: Desk) -> None:
-    result = desk.make(save_preset="deep", base="own", fields={"layers": 3, "proposers": ["lab/c", "openai/d"]})
-    deep = desk.preset("deep")
+def test_a_preset_is_saved_on_the_base_of_another(editing: Editing) -> None:
+    result = editing.make(save_preset="deep", base="own", fields={"layers": 3, "proposers": ["lab/c", "openai/d"]})
+    deep = editing.preset("deep")
 
     assert (deep.layers, deep.required_models) == (3, ("lab/c", "openai/d", "lab/agg"))
     assert deep.limits.max_cost_usd == 0.2
-    assert desk.library.source("deep") == "user"
+    assert editing.library.source("deep") == "user"
     assert result["diff"].startswith("--- (none)\n+++ presets/deep.yaml")
-    assert result["written_to"] == [str(desk.home.presets_folder / "deep.yaml")]
+    assert result["written_to"] == [str(editing.home.presets_folder / "deep.yaml")]
 
 
-def test_a_preset_is_saved_and_made_the_default_in_one_change(desk: Desk) -> None:
-    result = desk.make(save_preset="new", base="own", fields={"layers": 3}, default_preset="new")
+def test_a_preset_is_saved_and_made_the_default_in_one_change(editing: Editing) -> None:
+    result = editing.make(save_preset="new", base="own", fields={"layers": 3}, default_preset="new")
 
-    assert (desk.settings().default_preset, result["revision"], len(result["written_to"])) == ("new", 1, 2)
-    desk.make(undo=True)
-    assert (desk.config, desk.files()) == (CONFIG, {"config.yaml": CONFIG, "presets/own.yaml": PANEL})
+    assert (editing.settings().default_preset, result["revision"], len(result["written_to"])) == ("new", 1, 2)
+    editing.make(undo=True)
+    assert (editing.config, editing.files()) == (CONFIG, {"config.yaml": CONFIG, "presets/own.yaml": PANEL})
 
 
 @pytest.mark.parametrize(
-    ("request_", "error", "said"),
+    ("request_", "error", "message"),
     [
         ({"save_preset": "../x", "fields": {}}, InvalidRequest, "save_preset is a name"),
         ({"save_preset": "own", "fields": {"layers": 99}}, InvalidPreset, "layers: this value does not fit"),
@@ -175,199 +175,199 @@ def test_a_preset_is_saved_and_made_the_default_in_one_change(desk: Desk) -> Non
     ],
 )
 def test_what_may_not_be_changed_is_refused_and_nothing_is_written(
-    desk: Desk, request_: dict[str, Any], error: type[Exception], said: str
+    editing: Editing, request_: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    before = desk.files()
+    before = editing.files()
 
-    with pytest.raises(error, match=said.replace("(", r"\(")):
-        desk.make(**request_)
-    assert desk.files() == before
+    with pytest.raises(error, match=message.replace("(", r"\(")):
+        editing.make(**request_)
+    assert editing.files() == before
 
 
-def test_providers_ceilings_and_keys_are_as_they_were_after_any_change(desk: Desk) -> None:
-    before = load_settings(desk.home)
-    desk.make(default_preset="light")
-    desk.make(save_preset="new", base="own", fields={"layers": 3})
-    after = load_settings(desk.home)
+def test_providers_ceilings_and_keys_are_as_they_were_after_any_change(editing: Editing) -> None:
+    before = load_settings(editing.home)
+    editing.make(default_preset="light")
+    editing.make(save_preset="new", base="own", fields={"layers": 3})
+    after = load_settings(editing.home)
 
     assert (after.endpoints, after.limits, after.store) == (before.endpoints, before.limits, before.store)
 
 
-def test_a_preset_of_ones_own_is_deleted(desk: Desk) -> None:
-    result = desk.make(delete_preset="own")
+def test_a_preset_of_ones_own_is_deleted(editing: Editing) -> None:
+    result = editing.make(delete_preset="own")
 
-    assert "own" not in desk.library.names()
+    assert "own" not in editing.library.names()
     assert "+++ (none)" in result["diff"]
 
 
-def test_the_default_preset_is_deleted_only_once_another_is_named(desk: Desk) -> None:
-    desk.make(default_preset="own")
+def test_the_default_preset_is_deleted_only_once_another_is_named(editing: Editing) -> None:
+    editing.make(default_preset="own")
     with pytest.raises(NotAllowed, match="is the default preset"):
-        desk.make(delete_preset="own")
+        editing.make(delete_preset="own")
 
-    desk.make(delete_preset="own", default_preset="light")
-    assert (desk.settings().default_preset, "own" in desk.library.names()) == ("light", False)
+    editing.make(delete_preset="own", default_preset="light")
+    assert (editing.settings().default_preset, "own" in editing.library.names()) == ("light", False)
 
 
-def test_the_last_changes_are_undone_one_after_the_other(desk: Desk) -> None:
-    before = desk.files()
-    desk.make(default_preset="light")
-    desk.make(save_preset="own", fields={"layers": 3})
-    desk.make(delete_preset="own")
+def test_the_last_changes_are_undone_one_after_the_other(editing: Editing) -> None:
+    before = editing.files()
+    editing.make(default_preset="light")
+    editing.make(save_preset="own", fields={"layers": 3})
+    editing.make(delete_preset="own")
 
-    revisions = [desk.make(undo=True)["revision"] for _ in range(3)]
+    revisions = [editing.make(undo=True)["revision"] for _ in range(3)]
 
-    assert desk.files() == before
+    assert editing.files() == before
     assert revisions == [4, 5, 6]
     with pytest.raises(InvalidRequest, match="no change to undo"):
-        desk.make(undo=True)
+        editing.make(undo=True)
 
 
-def test_an_undo_can_be_shown_first(desk: Desk) -> None:
-    desk.make(default_preset="light")
-    shown = desk.make(undo=True, dry_run=True)
+def test_an_undo_can_be_shown_first(editing: Editing) -> None:
+    editing.make(default_preset="light")
+    shown = editing.make(undo=True, dry_run=True)
 
     assert "+default_preset: auto   # for now" in shown["diff"]
-    assert desk.settings().default_preset == "light"
+    assert editing.settings().default_preset == "light"
 
 
-def test_a_change_that_another_server_has_half_written_is_not_taken_for_an_edit_by_hand(desk: Desk) -> None:
-    desk.make(default_preset="light")
-    before = desk.config
-    desk.home.config_file.write_text(after := before.replace("light", "moa"), encoding="utf-8")
+def test_a_change_that_another_server_has_half_written_is_not_taken_for_an_edit_by_hand(editing: Editing) -> None:
+    editing.make(default_preset="light")
+    before = editing.config
+    editing.home.config_file.write_text(after := before.replace("light", "moa"), encoding="utf-8")
 
     @contextmanager
     def once_the_other_is_done() -> Generator[None]:
-        history = History(desk.home.data_folder)
+        history = ChangeLogFile(editing.home.data_folder)
         history.write(history.read().with_change([Edit(place="config.yaml", before=before, after=after)]))
         yield
 
-    changes = Changes(desk.home, desk.library, desk.settings, Keyless(), once_the_other_is_done)
+    changes = ConfigEditor(editing.home, editing.library, editing.settings, Keyless(), once_the_other_is_done)
     with pytest.raises(NotAllowed, match="at revision 2, not 1"):
         changes.propose(ChangeRequest(undo=True, revision=1))
 
 
-def test_what_was_edited_by_hand_since_is_not_undone(desk: Desk) -> None:
-    desk.make(default_preset="light")
-    desk.home.config_file.write_text("default_preset: moa\n", encoding="utf-8")
+def test_what_was_edited_by_hand_since_is_not_undone(editing: Editing) -> None:
+    editing.make(default_preset="light")
+    editing.home.config_file.write_text("default_preset: moa\n", encoding="utf-8")
 
     with pytest.raises(NotAllowed, match=r"config\.yaml was edited by hand"):
-        desk.make(undo=True)
-    assert desk.config == "default_preset: moa\n"
+        editing.make(undo=True)
+    assert editing.config == "default_preset: moa\n"
 
 
-def test_the_revision_rises_with_every_change_and_a_stale_one_is_refused(desk: Desk) -> None:
-    assert desk.make(default_preset="light", revision=0)["revision"] == 1
-    assert desk.make(default_preset="moa", revision=1)["revision"] == 2
+def test_the_revision_rises_with_every_change_and_a_stale_one_is_refused(editing: Editing) -> None:
+    assert editing.make(default_preset="light", revision=0)["revision"] == 1
+    assert editing.make(default_preset="moa", revision=1)["revision"] == 2
     with pytest.raises(NotAllowed, match="at revision 2, not 1"):
-        desk.make(default_preset="light", revision=1)
+        editing.make(default_preset="light", revision=1)
 
 
-def test_a_change_that_was_laid_out_before_another_is_not_made(desk: Desk) -> None:
-    laid_out = desk.changes.propose(ChangeRequest(default_preset="light"))
-    desk.make(default_preset="moa")
+def test_a_change_that_was_laid_out_before_another_is_not_made(editing: Editing) -> None:
+    laid_out = editing.changes.propose(ChangeRequest(default_preset="light"))
+    editing.make(default_preset="moa")
 
     with pytest.raises(NotAllowed, match="at revision 1, not 0"):
-        desk.changes.apply(laid_out)
-    assert desk.settings().default_preset == "moa"
+        editing.changes.apply(laid_out)
+    assert editing.settings().default_preset == "moa"
 
 
-def test_a_change_is_not_made_over_an_edit_by_hand(desk: Desk) -> None:
-    laid_out = desk.changes.propose(ChangeRequest(default_preset="light"))
+def test_a_change_is_not_made_over_an_edit_by_hand(editing: Editing) -> None:
+    laid_out = editing.changes.propose(ChangeRequest(default_preset="light"))
     edited = CONFIG + "store: {keep_days: 1}\n"
-    desk.home.config_file.write_text(edited, encoding="utf-8")
+    editing.home.config_file.write_text(edited, encoding="utf-8")
 
     with pytest.raises(NotAllowed, match=r"config\.yaml was changed meanwhile"):
-        desk.changes.apply(laid_out)
-    assert desk.config == edited
+        editing.changes.apply(laid_out)
+    assert editing.config == edited
 
 
-def test_two_servers_share_one_record_of_changes(desk: Desk) -> None:
-    other = Desk(desk.home.data_folder)
-    desk.make(default_preset="light")
+def test_two_servers_share_one_record_of_changes(editing: Editing) -> None:
+    other = Editing(editing.home.data_folder)
+    editing.make(default_preset="light")
 
     assert other.changes.current()["revision"] == 1
     other.make(undo=True)
-    assert desk.changes.current()["revision"] == 2
+    assert editing.changes.current()["revision"] == 2
 
 
-def test_other_writers_are_kept_out_while_a_change_is_made(desk: Desk) -> None:
+def test_other_writers_are_kept_out_while_a_change_is_made(editing: Editing) -> None:
     seen: list[str] = []
 
     @contextmanager
     def exclusively() -> Generator[None]:
-        seen.append(desk.config)
+        seen.append(editing.config)
         yield
-        seen.append(desk.config)
+        seen.append(editing.config)
 
-    changes = Changes(desk.home, desk.library, desk.settings, Keyless(), exclusively)
+    changes = ConfigEditor(editing.home, editing.library, editing.settings, Keyless(), exclusively)
     changes.apply(changes.propose(ChangeRequest(default_preset="light")))
 
     assert ["light" in text for text in seen] == [False, True]
 
 
-def test_a_record_that_someone_else_wrote_is_told_and_not_followed(desk: Desk) -> None:
-    record = desk.home.data_folder / "changes.json"
+def test_a_record_that_someone_else_wrote_is_told_and_not_followed(editing: Editing) -> None:
+    record = editing.home.data_folder / "changes.json"
     record.write_text("{}x", encoding="utf-8")
     with pytest.raises(InvalidConfig, match=r"changes\.json: this is no record of changes"):
-        desk.changes.current()
+        editing.changes.current()
 
     record.write_text(
         '{"revision": 1, "changes": [[{"place": "presets/../../x.yaml", "before": "a: 1", "after": null}]]}',
         encoding="utf-8",
     )
     with pytest.raises(InvalidConfig, match="none of the presets"):
-        desk.make(undo=True)
+        editing.make(undo=True)
 
 
-def test_the_record_is_for_its_owner_alone_and_bounded(desk: Desk) -> None:
+def test_the_record_is_for_its_owner_alone_and_bounded(editing: Editing) -> None:
     for number in range(15):
-        desk.make(default_preset=("light", "moa")[number % 2])
-    record = desk.home.data_folder / "changes.json"
+        editing.make(default_preset=("light", "moa")[number % 2])
+    record = editing.home.data_folder / "changes.json"
 
     assert record.stat().st_mode & 0o077 == 0
-    assert (desk.changes.current()["revision"], desk.changes.current()["undoable"]) == (15, 10)
+    assert (editing.changes.current()["revision"], editing.changes.current()["undoable"]) == (15, 10)
 
 
-def test_a_broken_configuration_is_not_touched(desk: Desk) -> None:
-    desk.home.config_file.write_text("limit: {}\n", encoding="utf-8")
+def test_a_broken_configuration_is_not_touched(editing: Editing) -> None:
+    editing.home.config_file.write_text("limit: {}\n", encoding="utf-8")
 
     with pytest.raises(InvalidConfig, match=r"config\.yaml, line 1"):
-        desk.make(default_preset="light")
-    assert desk.config == "limit: {}\n"
+        editing.make(default_preset="light")
+    assert editing.config == "limit: {}\n"
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "presets").symlink_to("/proc/none")  # where nobody, not even root, makes a folder
-    desk = Desk(tmp_path)
+    editing = Editing(tmp_path)
 
     with pytest.raises(NotAllowed, match="could not be written"):
-        desk.make(save_preset="new", base="light")
-    assert desk.changes.current()["revision"] == 0
+        editing.make(save_preset="new", base="light")
+    assert editing.changes.current()["revision"] == 0
 
 
 def test_of_a_change_that_cannot_be_written_as_a_whole_nothing_stays(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").symlink_to("/proc/none/config.yaml")
     (tmp_path / "presets").mkdir()
     (tmp_path / "presets" / "own.yaml").write_text(panel := PANEL.replace("lab", "demo"), encoding="utf-8")
-    desk = Desk(tmp_path)
+    editing = Editing(tmp_path)
 
     for name in ("own", "new"):
         with pytest.raises(NotAllowed, match="could not be written"):
-            desk.make(save_preset=name, base="own", fields={"layers": 3}, default_preset=name)
-    assert desk.files() == {"presets/own.yaml": panel}
+            editing.make(save_preset=name, base="own", fields={"layers": 3}, default_preset=name)
+    assert editing.files() == {"presets/own.yaml": panel}
 
 
 def test_a_home_that_is_no_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file in its place", encoding="utf-8")
 
     with pytest.raises(InvalidConfig, match="cannot be read"):
-        Desk(tmp_path / "home").changes.current()
+        Editing(tmp_path / "home").changes.current()
 
 
 def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
 
     refused = pytest.raises(NotAllowed, match=r"cannot be changed \(.*\)\. Make .*/file/home writable\.")
-    with refused, exclusively(tmp_path / "file" / "home"):
+    with refused, config_lock(tmp_path / "file" / "home"):
         raise AssertionError("nobody gets here")

@@ -10,12 +10,12 @@ from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from moa_mcp.config.settings import Home, LiveSettings, load_settings
+from moa_mcp.config.settings import LiveSettings, Paths, load_settings
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.registry import Registry
-from moa_mcp.service.configure.editor import ChangeRequest, ChangeResult, Changes
-from moa_mcp.service.configure.lock import exclusively
-from moa_mcp.service.configure.log import History
+from moa_mcp.service.configure.editor import ChangeRequest, ChangeResult, ConfigEditor
+from moa_mcp.service.configure.lock import config_lock
+from moa_mcp.service.configure.log import ChangeLogFile
 from tests.processes import Child, child
 from tests.service.fixtures import write_panel
 
@@ -26,19 +26,19 @@ CHANGE_SECONDS = 0.006
 BY_HAND = "store: {keep_days: 7}   # for now\n"
 
 
-def changes_in(folder: Path, pipe: Connection | None = None) -> Changes:
+def changes_in(folder: Path, pipe: Connection | None = None) -> ConfigEditor:
     """The changes of a server; each tells `pipe` when it has the lock and begins to write."""
-    home = Home.at(folder)
+    home = Paths.in_folder(folder)
     settings = LiveSettings(home)
 
     @contextmanager
     def alone() -> Generator[None]:
-        with exclusively(folder, home.presets_folder):
+        with config_lock(folder, home.presets_folder):
             if pipe:
                 pipe.send("begun")
             yield
 
-    return Changes(home, PresetLibrary(home.presets_folder), settings, Registry(settings().endpoints, {}), alone)
+    return ConfigEditor(home, PresetLibrary(home.presets_folder), settings, Registry(settings().endpoints, {}), alone)
 
 
 def change_for_ever(folder: Path, first: int, pipe: Connection) -> None:
@@ -73,19 +73,19 @@ class Death:
 
 def killed(writer: Child, changes: int, seconds: float) -> Death:
     """Kill a writer that has acknowledged so many changes, at most so long after it has begun the next one."""
-    told = [writer.hear() for _ in range(2 * changes + 1)]
+    message = [writer.receive() for _ in range(2 * changes + 1)]
     writer.pipe.poll(seconds)
     writer.process.kill()
-    told += writer.rest()
-    return Death(told.count("begun"), told.count("done"))
+    message += writer.rest()
+    return Death(message.count("begun"), message.count("done"))
 
 
 def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_one_writes_on(tmp_path: Path) -> None:
-    dice, home, version = random.Random(3), Home.at(tmp_path), 0
+    dice, home, version = random.Random(3), Paths.in_folder(tmp_path), 0
     write_panel(tmp_path, "http://127.0.0.1:9/v1", BY_HAND)
     made_in(tmp_path, version)
     for _ in range(KILLS):
-        revision = History(tmp_path).read().revision
+        revision = ChangeLogFile(tmp_path).read().revision
         with child(change_for_ever, tmp_path, version + 1) as writer:
             death = killed(writer, dice.randrange(3), dice.uniform(0, CHANGE_SECONDS))
 
@@ -93,7 +93,7 @@ def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_o
         assert PresetLibrary(home.presets_folder).get("own").title in {f"Version {one}" for one in possible}
         assert load_settings(home).default_preset in {default_of(one) for one in possible}
         assert home.config_file.read_text(encoding="utf-8").endswith(BY_HAND)
-        assert revision + death.done <= History(tmp_path).read().revision <= revision + death.begun
+        assert revision + death.done <= ChangeLogFile(tmp_path).read().revision <= revision + death.begun
         assert len(left_lying(tmp_path)) <= 1
 
         version = possible[-1] + 1

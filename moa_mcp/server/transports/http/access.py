@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
-from moa_mcp.providers.loop_guard import refusal
+from moa_mcp.providers.loop_guard import loop_problem
 from moa_mcp.server.transports.http.options import HttpOptions, host_and_port
 from moa_mcp.service.service import LOCAL
 
@@ -23,7 +23,7 @@ _CHALLENGE = 'Bearer realm="moa-mcp"'
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class Rejection:
     """Why a request is turned away: a status, words, and headers."""
 
     status: int
@@ -31,36 +31,36 @@ class Turned:
     headers: Mapping[str, str]
 
 
-class Gate:
+class AccessControl:
     """Decides about requests, by their headers."""
 
     def __init__(self, options: HttpOptions, clock: Callable[[], float]) -> None:
         self._options = options
-        self._rate = Rate(options.requests_per_minute, clock)
+        self._rate_limit = RateLimit(options.requests_per_minute, clock)
 
-    def refuse(self, headers: Mapping[str, str]) -> Turned | None:
+    def refuse(self, headers: Mapping[str, str]) -> Rejection | None:
         """Why nobody is served with such headers, with a token or without."""
         if "content-length" in headers and "transfer-encoding" in headers:
             # Another server on the way may take the other one for the end of the request (RFC 9112, 6.3).
-            return Turned(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
+            return Rejection(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
         if not self._allows(headers.get("host", "")):
-            return Turned(421, "This server is not reached by that name; allow it with --allowed-host.", {})
+            return Rejection(421, "This server is not reached by that name; allow it with --allowed-host.", {})
         origin = headers.get("origin")
         if origin is not None and not ((found := _ORIGIN.fullmatch(origin)) and self._allows(found["host"])):
-            return Turned(403, "Pages of that origin may not use this server.", {})
-        if why := refusal(headers):
-            return Turned(508, why, {})
+            return Rejection(403, "Pages of that origin may not use this server.", {})
+        if why := loop_problem(headers):
+            return Rejection(508, why, {})
         return None
 
-    def owner(self, headers: Mapping[str, str]) -> str | Turned:
+    def owner(self, headers: Mapping[str, str]) -> str | Rejection:
         """The owner that a request is made for, or why it is not served. The names of headers are in lower case."""
         owner = self._named_by(headers.get("authorization", ""))
         if owner is None:
             given = "authorization" in headers
             challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
-            return Turned(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
-        if wait := self._rate.wait(owner):
-            return Turned(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
+            return Rejection(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
+        if wait := self._rate_limit.wait(owner):
+            return Rejection(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
         return owner
 
     def _allows(self, host: str) -> bool:
@@ -80,11 +80,11 @@ class Gate:
         return fits[0] if fits else None
 
 
-class Rate:
+class RateLimit:
     """How many requests each owner may make: so many a minute, of which a tenth may come at once."""
 
     def __init__(self, a_minute: int, clock: Callable[[], float]) -> None:
-        self._each = 60 / a_minute
+        self._seconds_per_request = 60 / a_minute
         self._at_once = max(1.0, a_minute / 10)
         self._clock = clock
         self._left: dict[str, tuple[float, float]] = {}
@@ -93,9 +93,9 @@ class Rate:
         """Count a request; seconds until it may be made again if it is one too many, else 0."""
         now = self._clock()
         left, then = self._left.get(owner, (self._at_once, now))
-        left = min(self._at_once, left + (now - then) / self._each)
+        left = min(self._at_once, left + (now - then) / self._seconds_per_request)
         self._left[owner] = (left - 1 if left >= 1 else left, now)
-        return 0 if left >= 1 else ceil((1 - left) * self._each)
+        return 0 if left >= 1 else ceil((1 - left) * self._seconds_per_request)
 
 
 class RequestLimits:
@@ -110,7 +110,7 @@ class RequestLimits:
         self._streams: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, owner: str, *, stream: bool) -> Generator[Turned | None]:
+    def hold(self, owner: str, *, stream: bool) -> Generator[Rejection | None]:
         """Count a request while the block lasts, or give why it is not served."""
         turned = self._refuse(owner, stream=stream)
         counts = [] if turned else [self._requests, self._streams] if stream else [self._requests]
@@ -122,14 +122,16 @@ class RequestLimits:
             for count in counts:
                 count[owner] -= 1
 
-    def _refuse(self, owner: str, *, stream: bool) -> Turned | None:
+    def _refuse(self, owner: str, *, stream: bool) -> Rejection | None:
         shortly = {"retry-after": "1"}
         if self._requests.total() >= self._most:
-            return Turned(503, f"All {self._most} connections are in use. Try again shortly.", shortly)
+            return Rejection(503, f"All {self._most} connections are in use. Try again shortly.", shortly)
         if stream and self._streams[owner] >= (most := max(1, self._most // 2)):
-            return Turned(429, f"{most} streams of yours are open, the most there may be. Close one first.", shortly)
+            return Rejection(429, f"{most} streams of yours are open, the most there may be. Close one first.", shortly)
         if self._requests[owner] >= (most := max(1, self._most * 3 // 4)):
-            return Turned(429, f"{most} requests of yours go on, the most there may be. Wait for one to end.", shortly)
+            return Rejection(
+                429, f"{most} requests of yours go on, the most there may be. Wait for one to end.", shortly
+            )
         return None
 
 

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.service.service import LOCAL
 
-SHORTEST_TOKEN = 16
+MIN_TOKEN_CHARS = 16
 """Characters that a token has at least; shorter ones can be guessed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -24,7 +24,7 @@ class HttpOptions:
 
     `faces` are "mcp" (Streamable HTTP) and "sse". `tokens` are by the name of their owner; without any, everybody
     who reaches the port is the one local owner. `allowed_hosts` are names, with or without a port, by which
-    clients may reach the server. `json_response` and `stateless` are for "mcp" alone. `most_connections` are
+    clients may reach the server. `json_response` and `stateless` are for "mcp" alone. `max_connections` are
     open at once; for one more, one that waits for nothing is closed.
     """
 
@@ -37,7 +37,7 @@ class HttpOptions:
     json_response: bool = False
     stateless: bool = False
     requests_per_minute: int = 6000
-    most_connections: int = 512
+    max_connections: int = 512
 
     def check(self) -> None:
         """Raise InvalidRequest if this would let strangers in, or owners at each other's runs."""
@@ -108,9 +108,9 @@ def parse_tokens(text: str) -> dict[str, str]:
         where = f"MOA_MCP_TOKENS, pair {number}"
         if not equals or not _NAME.fullmatch(name):
             raise InvalidRequest(f"{where}: expected name=token, with a name of letters, digits, dots and dashes.")
-        if len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token):
+        if len(token) < MIN_TOKEN_CHARS or not _TOKEN.fullmatch(token):
             raise InvalidRequest(
-                f"{where}: the token of {name} needs at least {SHORTEST_TOKEN} printable characters without spaces. "
+                f"{where}: the token of {name} needs at least {MIN_TOKEN_CHARS} printable characters without spaces. "
                 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
         if name in tokens or token in tokens.values():

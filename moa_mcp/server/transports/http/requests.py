@@ -17,17 +17,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moa_mcp.server.context import OWNER
 from moa_mcp.server.transports.http.access import RequestLimits
-from moa_mcp.server.transports.messages import legible
+from moa_mcp.server.transports.messages import fix_body
 
 logger = logging.getLogger(__name__)
 
-LARGEST_BODY = 4 * 1024 * 1024
+MAX_BODY_BYTES = 4 * 1024 * 1024
 """Bytes that the body of a request has at most."""
 
 EXCHANGE = "moa_mcp.exchange"
 """Under what name a request's scope has its exchange."""
 
-LAST_WORDS = 0.5
+CUT_OFF_SECONDS = 0.5
 """Seconds that a response which is cut off is given for its end."""
 
 
@@ -74,9 +74,9 @@ class Exchange:
 
     async def cut_off(self, scope: Scope, receive: Receive) -> None:
         """End a response that is not going to be finished."""
-        with anyio.move_on_after(LAST_WORDS, shield=True):
+        with anyio.move_on_after(CUT_OFF_SECONDS, shield=True):
             if not self._begun:
-                await turned_away(503, "The server is ending.")(scope, receive, self._send)
+                await reject(503, "The server is ending.")(scope, receive, self._send)
             elif not self._ended:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -99,22 +99,22 @@ class Exchanges:
         self._before_body = before_body
         self._request_limits = request_limits
         self._body_seconds = body_seconds
-        self._going_on: set[Exchange] = set()
+        self._open: set[Exchange] = set()
         self._idle = anyio.Event()
 
     async def until_idle(self) -> None:
         """Wait until nothing goes on."""
-        while self._going_on:
+        while self._open:
             await self._idle.wait()
 
     def end(self) -> None:
         """Cut off all that goes on, whatever it waits for."""
-        for exchange in tuple(self._going_on):
+        for exchange in tuple(self._open):
             exchange.scope.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = Exchange(send)
-        self._going_on.add(exchange)
+        self._open.add(exchange)
         self._idle = anyio.Event()
         try:
             with exchange.scope:
@@ -122,8 +122,8 @@ class Exchanges:
             if exchange.scope.cancelled_caught:
                 await exchange.cut_off(scope, receive)
         finally:
-            self._going_on.discard(exchange)
-            if not self._going_on:
+            self._open.discard(exchange)
+            if not self._open:
                 self._idle.set()
 
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
@@ -132,7 +132,7 @@ class Exchanges:
                 response.headers["connection"] = "close"  # else it would have to be read to find the next request
             await response(scope, receive, exchange.send)
             return
-        body = await _whole_body(receive, self._body_seconds)
+        body = await _read_body(receive, self._body_seconds)
         if body is None:
             return
         if isinstance(body, Response):
@@ -140,16 +140,16 @@ class Exchanges:
             return
         with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as turned:
             if turned:
-                await turned_away(turned.status, turned.why, **turned.headers)(scope, receive, exchange.send)
+                await reject(turned.status, turned.why, **turned.headers)(scope, receive, exchange.send)
                 return
             scope[EXCHANGE] = exchange
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(exchange.watch, receive)
-                await self._app(scope, _once(legible(body), exchange.gone), exchange.send)
+                await self._app(scope, _replay_body(fix_body(body), exchange.gone), exchange.send)
                 tasks.cancel_scope.cancel()
 
 
-def turned_away(status: int, why: str, **headers: str) -> Response:
+def reject(status: int, why: str, **headers: str) -> Response:
     """The response to a request that is not served; the words are for a person who looks for the reason."""
     return Response(f"{why}\n", status, headers, media_type="text/plain")
 
@@ -159,7 +159,7 @@ def _has_body(scope: Scope) -> bool:
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
 
 
-async def _whole_body(receive: Receive, seconds: float) -> bytes | Response | None:
+async def _read_body(receive: Receive, seconds: float) -> bytes | Response | None:
     """The body; what is said of one that is too large or too slow; None if the client is gone."""
     body = bytearray()
     with anyio.move_on_after(seconds):
@@ -168,21 +168,21 @@ async def _whole_body(receive: Receive, seconds: float) -> bytes | Response | No
             if message["type"] == "http.disconnect":
                 return None
             body += message.get("body", b"")
-            if len(body) > LARGEST_BODY:
-                return turned_away(413, f"A body has at most {LARGEST_BODY:,} bytes.", connection="close")
+            if len(body) > MAX_BODY_BYTES:
+                return reject(413, f"A body has at most {MAX_BODY_BYTES:,} bytes.", connection="close")
             if not message.get("more_body", False):
                 return bytes(body)
-    return turned_away(408, f"The body took longer than {seconds:g} seconds.", connection="close")
+    return reject(408, f"The body took longer than {seconds:g} seconds.", connection="close")
 
 
-def _once(body: bytes, gone: anyio.Event) -> Receive:
+def _replay_body(body: bytes, client_left: anyio.Event) -> Receive:
     """A body that was read before, to be received again, and the client's leaving after it."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:
         if messages:
             return messages.pop()
-        await gone.wait()
+        await client_left.wait()
         return {"type": "http.disconnect"}
 
     return receive

@@ -21,16 +21,16 @@ from anyio.abc import TaskStatus
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.server.sdk_compat import HttpConnection
 from moa_mcp.server.transports.http.access import RequestLimits
-from moa_mcp.server.transports.http.application import LARGEST_HEAD, Application
+from moa_mcp.server.transports.http.application import MAX_HEAD_BYTES, Application
 from moa_mcp.server.transports.http.connections import ConnectionLimit
 from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
 from moa_mcp.server.transports.http.requests import Exchanges
-from moa_mcp.server.transports.lifecycle import Finish, Life
+from moa_mcp.server.transports.lifecycle import Finish, Lifetime
 from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
 
-LAST_ANSWERS = 0.5
+DRAIN_SECONDS = 0.5
 """Seconds that answers are given to be sent once the server is to end."""
 
 _SERVED = {"mcp": ("/mcp",), "sse": ("/sse",)}
@@ -46,19 +46,19 @@ class HttpTransport:
         self._announce = announce
         self._limits = limits or HttpLimits()
 
-    async def __call__(self, service: Service, life: Life, *, task_status: TaskStatus[Finish]) -> None:
+    async def __call__(self, service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None:
         """Serve until cancelled or finished. Raises InvalidRequest if nothing can listen there."""
         options, limits = self._options, self._limits
         options.check()
         with _listening(options.host, options.port) as listener:
             host, port = listener.getsockname()[:2]
             async with Application.opened(service, options, limits) as application:
-                request_limits = RequestLimits(options.most_connections)
+                request_limits = RequestLimits(options.max_connections)
                 exchanges = Exchanges(application, application.before_body, request_limits, limits.body_seconds)
-                web = _Web(exchanges, ConnectionLimit(options.most_connections), limits.head_seconds)
+                web = _Web(exchanges, ConnectionLimit(options.max_connections), limits.head_seconds)
                 service.registry.listening = ((host, port),)
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(web.serve_to_the_end, listener)
+                    tasks.start_soon(web.serve_until_finished, listener)
                     try:
                         self._announce(f"moa-mcp: listening at {_addresses(options, host, port)}")
                         task_status.started(web.finish)
@@ -83,14 +83,14 @@ class _Web(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=ceil(head_seconds) + 1,  # later than the limit of the connection itself
-            h11_max_incomplete_event_size=LARGEST_HEAD,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_graceful_shutdown=2,
         )
         super().__init__(config)
         self._exchanges = app
         self._ended = anyio.Event()
 
-    async def serve_to_the_end(self, listener: socket.socket) -> None:
+    async def serve_until_finished(self, listener: socket.socket) -> None:
         """Serve until `finish` is called: uvicorn leaves its connections open if it is cancelled."""
         try:
             with anyio.CancelScope(shield=True):
@@ -101,7 +101,7 @@ class _Web(uvicorn.Server):
     async def finish(self) -> None:
         """Take no more requests, let the last answers go out, and cut off what is left."""
         self.should_exit = True
-        with anyio.move_on_after(LAST_ANSWERS):
+        with anyio.move_on_after(DRAIN_SECONDS):
             await self._exchanges.until_idle()
         self._exchanges.end()
         await self._ended.wait()

@@ -18,16 +18,16 @@ from anyio import from_thread
 from anyio.lowlevel import current_token
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
-from moa_mcp.server.transports.messages import Overlong, split
+from moa_mcp.server.transports.messages import OversizedLine, split_lines
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 
-CHUNK = 64 * 1024
+CHUNK_BYTES = 64 * 1024
 """Bytes that are read at once."""
 
 
 @contextmanager
-def claimed() -> Generator[tuple[int, int]]:
+def take_over_stdio() -> Generator[tuple[int, int]]:
     """Stdin and stdout for the protocol alone: whoever else reads finds nothing, and what others write goes to stderr.
 
     The descriptors given stay open, since a thread may still be blocked on them.
@@ -44,9 +44,9 @@ def claimed() -> Generator[tuple[int, int]]:
         os.dup2(stdout, STDOUT)
 
 
-def lines_of(descriptor: int) -> MemoryObjectReceiveStream[bytes | Overlong]:
+def lines_of(descriptor: int) -> MemoryObjectReceiveStream[bytes | OversizedLine]:
     """The lines that arrive at a descriptor; the stream ends when they do."""
-    arriving, lines = anyio.create_memory_object_stream[bytes | Overlong]()
+    arriving, lines = anyio.create_memory_object_stream[bytes | OversizedLine]()
     _start(partial(_read, descriptor, arriving, current_token()), "stdin")
     return lines
 
@@ -78,11 +78,11 @@ def _start(work: Callable[[], None], name: str) -> None:
 
 
 def _read(
-    descriptor: int, arriving: MemoryObjectSendStream[bytes | Overlong], token: anyio.lowlevel.EventLoopToken
+    descriptor: int, arriving: MemoryObjectSendStream[bytes | OversizedLine], token: anyio.lowlevel.EventLoopToken
 ) -> None:
     # Whatever this raises once the event loop is gone, nobody is left to be told.
     with suppress(Exception):
-        for line in split(_chunks(descriptor)):
+        for line in split_lines(_chunks(descriptor)):
             from_thread.run(arriving.send, line, token=token)
     with suppress(Exception):
         from_thread.run_sync(arriving.close, token=token)
@@ -90,7 +90,7 @@ def _read(
 
 def _chunks(descriptor: int) -> Iterator[bytes]:
     with suppress(OSError):  # a terminal that hung up has no more lines
-        while chunk := os.read(descriptor, CHUNK):
+        while chunk := os.read(descriptor, CHUNK_BYTES):
             yield chunk
 
 
@@ -102,10 +102,10 @@ def _write(
     with suppress(Exception):
         while True:
             piece, done = pieces.get()
-            from_thread.run_sync(done, _written(descriptor, piece), token=token)
+            from_thread.run_sync(done, _write_all(descriptor, piece), token=token)
 
 
-def _written(descriptor: int, piece: bytes) -> OSError | None:
+def _write_all(descriptor: int, piece: bytes) -> OSError | None:
     rest = memoryview(piece)
     try:
         while rest:

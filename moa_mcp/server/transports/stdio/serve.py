@@ -15,30 +15,30 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.shared.message import SessionMessage
 
 from moa_mcp.server.build import build_server
-from moa_mcp.server.transports.in_flight import InFlight, Unasked, in_use
-from moa_mcp.server.transports.lifecycle import Finish, Life
-from moa_mcp.server.transports.messages import Refusal, encoded, understood
-from moa_mcp.server.transports.stdio.pipes import Writer, claimed, lines_of
+from moa_mcp.server.transports.in_flight import InFlight, UnsolicitedError, in_use
+from moa_mcp.server.transports.lifecycle import Finish, Lifetime
+from moa_mcp.server.transports.messages import InvalidLine, encode_line, parse_line
+from moa_mcp.server.transports.stdio.pipes import Writer, lines_of, take_over_stdio
 from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
 
-LAST_ANSWERS = 1.0
+DRAIN_SECONDS = 1.0
 """Seconds at most that answers which need no model are waited for once stdin has ended."""
 
-UNREAD = 1.0
+UNREAD_SECONDS = 1.0
 """Seconds after which an error that the client does not read is dropped, so that its next line can be read."""
 
 
-async def serve_stdio(service: Service, life: Life, *, task_status: TaskStatus[Finish]) -> None:
+async def serve_stdio(service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None:
     """Serve until cancelled. Life ends when stdin does, or when nobody reads stdout any more."""
     server, in_flight = build_server(service), InFlight()
     arriving, incoming = anyio.create_memory_object_stream[SessionMessage | Exception]()
     outgoing, leaving = anyio.create_memory_object_stream[SessionMessage]()
-    with claimed() as (stdin, stdout):
+    with take_over_stdio() as (stdin, stdout):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_write_lines, Writer(stdout), leaving, in_flight, life)
-            tasks.start_soon(_read_to_the_end, stdin, arriving, outgoing.clone(), in_flight, service, life)
+            tasks.start_soon(_write_lines, Writer(stdout), leaving, in_flight, lifetime)
+            tasks.start_soon(_read_to_the_end, stdin, arriving, outgoing.clone(), in_flight, service, lifetime)
             task_status.started(in_flight.until_idle)
             await server.run(incoming, outgoing, server.create_initialization_options())
 
@@ -49,37 +49,37 @@ async def _read_to_the_end(
     outgoing: MemoryObjectSendStream[SessionMessage],
     in_flight: InFlight,
     service: Service,
-    life: Life,
+    lifetime: Lifetime,
 ) -> None:
     async with outgoing, lines_of(stdin) as lines:
         async for line in lines:
-            match understood(line):
+            match parse_line(line):
                 case None:
                     continue
-                case Refusal(error):
-                    await _refuse(outgoing, Unasked(error))
+                case InvalidLine(error):
+                    await _refuse(outgoing, UnsolicitedError(error))
                 case message:
                     if admitted := in_flight.admit(SessionMessage(message)):
                         await arriving.send(admitted)
                     else:
-                        await _refuse(outgoing, Unasked(in_use(getattr(message, "id", None))))
-        service.desk.gate.close()
-        with anyio.move_on_after(LAST_ANSWERS):
+                        await _refuse(outgoing, UnsolicitedError(in_use(getattr(message, "id", None))))
+        service.scheduler.gate.close()
+        with anyio.move_on_after(DRAIN_SECONDS):
             await in_flight.until_idle()
-        life.end()
+        lifetime.end()
         await anyio.sleep_forever()  # the stream stays open: a server that finds its end drops what it works on
 
 
-async def _refuse(outgoing: MemoryObjectSendStream[SessionMessage], error: Unasked) -> None:
-    with anyio.move_on_after(UNREAD):
+async def _refuse(outgoing: MemoryObjectSendStream[SessionMessage], error: UnsolicitedError) -> None:
+    with anyio.move_on_after(UNREAD_SECONDS):
         await outgoing.send(error)
 
 
 async def _write_lines(
-    writer: Writer, leaving: MemoryObjectReceiveStream[SessionMessage], in_flight: InFlight, life: Life
+    writer: Writer, leaving: MemoryObjectReceiveStream[SessionMessage], in_flight: InFlight, lifetime: Lifetime
 ) -> None:
     with suppress(anyio.BrokenResourceError):
         async for item in leaving:
-            await writer.write(encoded(item.message))
+            await writer.write(encode_line(item.message))
             in_flight.answered(item)
-    life.end()
+    lifetime.end()

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from moa_mcp.domain.errors import InvalidRequest
-from moa_mcp.server.transports.http.access import Gate, Rate, RequestLimits, Turned
+from moa_mcp.server.transports.http.access import AccessControl, RateLimit, Rejection, RequestLimits
 from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
 from moa_mcp.service.service import LOCAL
 
@@ -17,9 +17,9 @@ TOKENS = {"anne": ANNE, "ben": BEN}
 
 def checked(options: HttpOptions, **named: str) -> str | int:
     """The owner, or the status of the refusal."""
-    gate, headers = Gate(options, lambda: 0.0), {"host": "127.0.0.1:8000", **named}
+    gate, headers = AccessControl(options, lambda: 0.0), {"host": "127.0.0.1:8000", **named}
     result = gate.refuse(headers) or gate.owner(headers)
-    return result.status if isinstance(result, Turned) else result
+    return result.status if isinstance(result, Rejection) else result
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "127.0.0.1"])
@@ -96,9 +96,9 @@ def test_a_token_says_whose_the_runs_are(authorization: str, result: str | int) 
 
 
 def test_without_a_token_a_request_is_told_what_to_bring() -> None:
-    turned = Gate(HttpOptions(tokens=TOKENS), lambda: 0.0).owner({})
+    turned = AccessControl(HttpOptions(tokens=TOKENS), lambda: 0.0).owner({})
 
-    assert isinstance(turned, Turned)
+    assert isinstance(turned, Rejection)
     assert (turned.status, turned.headers["www-authenticate"]) == (401, 'Bearer realm="moa-mcp"')
 
 
@@ -109,7 +109,7 @@ def test_a_request_of_a_panel_is_refused() -> None:
 
 def test_each_owner_has_so_many_requests_a_minute() -> None:
     now = 0.0
-    rate = Rate(60, lambda: now)
+    rate = RateLimit(60, lambda: now)
 
     assert [rate.wait("anne") for _ in range(8)] == [0] * 6 + [1] * 2
     assert rate.wait("ben") == 0

@@ -52,7 +52,7 @@ async def rest(stream: SocketStream) -> bytes:
 @pytest.mark.parametrize("sent", [(), (HALF,), (HEALTH, HALF)], ids=["silent", "half a head", "a later half head"])
 async def test_connections_that_ask_for_nothing_make_way(sent: tuple[bytes, ...], tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(on_a_port(tmp_path, most_connections=3))
+        port = await stack.enter_async_context(on_a_port(tmp_path, max_connections=3))
         waiting = [await stack.enter_async_context(connected(port, *sent)) for _ in range(3)]
         web = await stack.enter_async_context(httpx.AsyncClient(base_url=port.address))
 
@@ -64,7 +64,7 @@ async def test_connections_that_ask_for_nothing_make_way(sent: tuple[bytes, ...]
 async def test_those_who_are_not_known_make_way_before_an_owner(tmp_path: Path) -> None:
     known = b"GET /mcp HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer anne-0123456789abcdef\r\n\r\n"
     async with (
-        on_a_port(tmp_path, tokens=TOKENS, most_connections=2) as port,
+        on_a_port(tmp_path, tokens=TOKENS, max_connections=2) as port,
         connected(port, known) as anne,
         connected(port, HALF) as stranger,
         connected(port, HEALTH) as newcomer,
@@ -146,7 +146,7 @@ async def test_a_request_whose_end_is_in_doubt_is_the_last_of_its_connection(fra
 
 async def test_the_streams_of_one_owner_leave_room_for_the_others(tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
-        port = await stack.enter_async_context(on_a_port(tmp_path, tokens=TOKENS, most_connections=4))
+        port = await stack.enter_async_context(on_a_port(tmp_path, tokens=TOKENS, max_connections=4))
         web = await stack.enter_async_context(httpx.AsyncClient(base_url=port.address))
         opened = [await stack.enter_async_context(web.stream("GET", "/sse", headers=ANNE)) for _ in range(3)]
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from moa_mcp.testing import Reply, Request, Upstream, echo
-from tests.server.transports.fixtures import ASK, ENVELOPE, HANDSHAKE, Talk, held, on_pipes, said
+from tests.server.transports.fixtures import ASK, ENVELOPE, HANDSHAKE, Talk, held, line_of, on_pipes
 
 IDS = (b"null", b"1.5", b"true", b"[]", b"{}", b"-0.0", b"1e400", b"9" * 40, b"9" * 5000)
 LEGIBLE = (b'"a"', b"-1", b"77", b'""', b'"\\ud83d"', b'"77x"')
@@ -76,13 +76,13 @@ async def test_half_an_emoji_is_served_in_both_directions(tmp_path: Path) -> Non
 
 async def test_a_second_request_of_an_id_in_use_is_refused_and_the_first_can_be_cancelled(tmp_path: Path) -> None:
     async with Upstream(held) as upstream, on_pipes(tmp_path, upstream) as talk:
-        await talk.say(said(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
+        await talk.say(line_of(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 3)
         refusal = await talk.ask(1, "tools/list")
         assert (refusal["id"], refusal["error"]["code"]) == (1, -32600)
         assert (await talk.ask("1", "tools/list"))["error"]["code"] == -32600
 
-        await talk.say(said(method="notifications/cancelled", params={"requestId": 1, "_meta": ENVELOPE}))
+        await talk.say(line_of(method="notifications/cancelled", params={"requestId": 1, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 0)
         assert len(upstream.requests) == 3
         assert "result" in await talk.ask(1, "tools/list")
@@ -93,7 +93,7 @@ async def test_an_end_in_the_middle_of_a_run_is_quick_clean_and_written_down(
     end: signal.Signals | None, tmp_path: Path
 ) -> None:
     async with Upstream(held) as upstream, on_pipes(tmp_path, upstream) as talk:
-        await talk.say(said(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
+        await talk.say(line_of(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 3)
         with anyio.fail_after(3):
             await talk.end(end)
@@ -117,11 +117,11 @@ async def test_what_was_asked_before_stdin_ended_is_answered_if_no_model_has_to_
     demo: dict[str, Any] = {"name": "moa_ask", "arguments": {"question": "Why?", "preset": "demo"}}
     calls: dict[int, dict[str, Any]] = {2: demo, 3: {"name": "moa_list_presets", "arguments": {}}, 4: ASK}
     async with Upstream() as upstream, on_pipes(tmp_path, upstream) as talk:
-        await talk.say(said(id=0, method="initialize", params=HANDSHAKE))
-        await talk.say(said(method="notifications/initialized"))
-        await talk.say(said(id=1, method="tools/list"))
+        await talk.say(line_of(id=0, method="initialize", params=HANDSHAKE))
+        await talk.say(line_of(method="notifications/initialized"))
+        await talk.say(line_of(id=1, method="tools/list"))
         for number, params in calls.items():
-            await talk.say(said(id=number, method="tools/call", params=params))
+            await talk.say(line_of(id=number, method="tools/call", params=params))
         answers = await heard_until_the_end(talk)
 
     assert {number for number, answer in answers.items() if "result" in answer} == {0, 1, 2, 3, 4}
@@ -137,7 +137,7 @@ async def test_no_call_begins_once_stdin_has_ended_and_what_was_paid_for_is_kept
         return next(answering)(request)
 
     async with Upstream(answer) as upstream, on_pipes(tmp_path, upstream) as talk:
-        await talk.say(said(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
+        await talk.say(line_of(id=1, method="tools/call", params={**ASK, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: len(seen.requests) == 3 and seen.open == 1)
         while len(json.loads(await talk.read("moa://runs/latest/drafts"))["drafts"]) < 2:
             pass
@@ -154,10 +154,10 @@ async def test_no_call_begins_once_stdin_has_ended_and_what_was_paid_for_is_kept
 async def test_a_client_that_stops_reading_leaves_no_orphan(tmp_path: Path) -> None:
     async with Upstream(held) as upstream, on_pipes(tmp_path, upstream) as talk:
         for number in range(300):
-            await talk.say(said(id=number, method="tools/list", params={"_meta": ENVELOPE}))
-        await talk.say(said(id="ask", method="tools/call", params={**ASK, "_meta": ENVELOPE}))
+            await talk.say(line_of(id=number, method="tools/list", params={"_meta": ENVELOPE}))
+        await talk.say(line_of(id="ask", method="tools/call", params={**ASK, "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 3)
-        await talk.say(said(method="notifications/cancelled", params={"requestId": "ask", "_meta": ENVELOPE}))
+        await talk.say(line_of(method="notifications/cancelled", params={"requestId": "ask", "_meta": ENVELOPE}))
         await upstream.until(lambda seen: seen.open == 0)
         with anyio.fail_after(5):
             await talk.end(None)
