@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -80,18 +81,43 @@ def fingerprint(path: Path) -> Fingerprint:
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
+class NotAFileError(OSError):
+    """What was to be read is something else than a file; the message says what."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read. A named pipe or a device could keep its reader waiting for ever.
+
+    Raises:
+        NotAFileError: it is something else.
+        OSError: it cannot be opened.
+    """
+    # Looked at once it is open, so that nobody can swap it in between; opened so that a pipe does not wait.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise NotAFileError(_KINDS.get(stat.S_IFMT(mode), "a device"))
+    return os.fdopen(handle, "rb")
+
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
+
+
 def read(path: Path, file: str, error_type: FileErrorType) -> str:
     """The text of a file; `file` is what errors call it.
 
     Raises:
         FileNotFoundError: there is none.
-        InvalidPreset, InvalidConfig: it cannot be read, is too large, or is not UTF-8.
+        InvalidPreset, InvalidConfig: it is no regular file, cannot be read, is too large, or is not UTF-8.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise
+    except NotAFileError as error:
+        raise error_type(file, f"this is {error}, not a file", expected="a regular file") from None
     except OSError as error:
         raise error_type(file, f"cannot be read ({error.strerror or type(error).__name__})") from None
     if len(content) > MAX_BYTES:

@@ -19,7 +19,7 @@ Programming errors are not in the tree: they stay what they are and are masked a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -158,15 +158,23 @@ class UnknownRun(UserError):
 
 
 class MissingKey(UserError):
-    """A provider that needs a key has none."""
+    """A provider that needs a key has none. `placeholders` are what some of the variables hold in place of one."""
 
-    def __init__(self, variables: Sequence[str], *, wanted_by: str) -> None:
+    def __init__(
+        self, variables: Sequence[str], *, wanted_by: str, placeholders: Mapping[str, str] | None = None
+    ) -> None:
         self.variables = tuple(variables)
+        held = (f"{name} holds {unexpanded(text)}. " for name, text in (placeholders or {}).items())
         super().__init__(
-            f"{wanted_by} needs {' and '.join(variables)}, which is not set. "
+            f"{wanted_by} needs {' and '.join(variables)}, which is not set. {''.join(held)}"
             "Set it in the environment that moa-mcp is started in (a server that runs has to be started again), "
             "or choose another preset."
         )
+
+
+def unexpanded(placeholder: str) -> str:
+    """What a variable holds that has a placeholder for its value, and how that comes."""
+    return f"the placeholder {placeholder}: your client did not expand it, or nobody filled it in"
 
 
 class PlanRefused(UserError):

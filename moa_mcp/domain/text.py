@@ -120,6 +120,13 @@ def _settled(text: str) -> int:
     return end - 1 if end and _BEGINS.match(text, end - 1) else end
 
 
+def escaped(text: str) -> str:
+    """`text` with what `strip_invisible` would take out shown as `\\u202e`: for a person who decides on what they
+    see.
+    """
+    return _PARTS.sub(lambda part: part[1] or part[0].encode("unicode_escape").decode(), text)
+
+
 def split_thinking(text: str) -> tuple[str, str]:
     """Part a whole reply into (what it says, what it thought), both stripped; see `ThinkingParser`."""
     thoughts = ThinkingParser()

@@ -104,7 +104,11 @@ class PresetLibrary:
         return name in _presets_in(self._packaged_folder, "builtin")
 
     def text(self, name: str) -> str:
-        """The file as it was written, broken or not; empty if it cannot be read. Raises UnknownPreset."""
+        """The file as it was written. Raises as `get` does: what is no preset is nobody's business but its owner's.
+
+        A name may be a link that leads anywhere on this computer.
+        """
+        self.get(name)
         return self._cached(name).text
 
     def document(self, name: str) -> Document:
@@ -164,7 +168,7 @@ def _presets_in(folder: Path, source: Source) -> dict[str, _File]:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
     except OSError:
         return []
 

@@ -103,7 +103,10 @@ class Registry:
             if variable := self.missing_key(model):
                 wanting.setdefault(variable, model)
         if wanting:
-            raise MissingKey(tuple(wanting), wanted_by=f"The panel ({', '.join(wanting.values())})")
+            values = {name: keys.placeholder_in(self._environ.get(name, "")) for name in wanting}
+            placeholders = {name: value for name, value in values.items() if value}
+            wanted_by = f"The panel ({', '.join(wanting.values())})"
+            raise MissingKey(tuple(wanting), wanted_by=wanted_by, placeholders=placeholders)
 
     async def local_models(self, provider: str) -> list[str]:
         """The endpoint's own names of the models it offers now; none if it does not answer at once."""

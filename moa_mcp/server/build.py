@@ -8,7 +8,7 @@ from typing import Any
 from mcp.server import NotificationOptions, Server
 from mcp.server.caching import CacheHint
 from mcp.server.models import InitializationOptions
-from mcp.types import CallToolRequestParams, NotificationParams
+from mcp.types import CallToolRequestParams, NotificationParams, ServerCapabilities
 
 import moa_mcp
 from moa_mcp.server.completions import Completions
@@ -64,6 +64,14 @@ class MoAServer(Server[Any]):
         """What the handshake tells of the server."""
         options = notification_options or NotificationOptions(resources_changed=True)
         return super().create_initialization_options(options, *rest, **named)
+
+    def get_capabilities(self, *given: Any, **named: Any) -> ServerCapabilities:
+        """What the server can do, in both eras. The tools and prompts are the same for as long as it runs."""
+        capabilities = super().get_capabilities(*given, **named)
+        for unchanging in (capabilities.tools, capabilities.prompts):
+            if unchanging is not None:
+                unchanging.list_changed = False
+        return capabilities
 
 
 def build_server(service: Service) -> MoAServer:

@@ -21,17 +21,19 @@ class Completions:
 
     async def complete(self, context: Context, params: CompleteRequestParams) -> CompleteResult:
         """The values that begin with what was typed so far."""
-        known = await self._known(params.argument.name, owner_of(context))
+        known, unknown = await self._known(params.argument.name, owner_of(context))
         fitting = [value for value in known if value.startswith(params.argument.value)]
-        return CompleteResult(
-            completion=Completion(values=fitting[:MAX_VALUES], total=len(fitting), has_more=len(fitting) > MAX_VALUES)
-        )
+        total = None if unknown and params.argument.value else len(fitting) + unknown
+        more = bool(unknown) or len(fitting) > MAX_VALUES
+        return CompleteResult(completion=Completion(values=fitting[:MAX_VALUES], total=total, has_more=more))
 
-    async def _known(self, argument: str, owner: str) -> Sequence[str]:
+    async def _known(self, argument: str, owner: str) -> tuple[Sequence[str], int]:
+        """The values to choose from, and how many more there are that were not looked at."""
         match argument:
             case "preset" | "name":
-                return self._service.catalog.names()
+                return self._service.catalog.names(), 0
             case "run_id":
-                return [run.run_id for run in await self._service.runs(owner=owner)]
+                newest = [run.run_id for run in await self._service.runs(owner=owner)]
+                return newest, max(0, await self._service.store.count(owner) - len(newest))
             case _:
-                return ()
+                return (), 0

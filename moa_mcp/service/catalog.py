@@ -5,9 +5,11 @@ Reading their files is `presets/library.py`; the ceilings of the configuration a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeAlias
+from functools import lru_cache
+from typing import Protocol, TypeAlias, cast
 
 from moa_mcp.config.settings import Settings
 from moa_mcp.config.yamlfile import Document
@@ -28,6 +30,9 @@ MAX_NESTING = 3
 
 _SOME_QUESTION = Task("Which of these answers is right, and what is wrong with each of the others? " * 6)
 """A question of ordinary length, for the calls and the price in a list of presets."""
+
+SECONDS_PER_ROUND = 12
+"""How long a hosted model writes at a draft of ordinary length: 700 tokens, about 60 in a second."""
 
 
 class Models(Protocol):
@@ -50,7 +55,9 @@ class Models(Protocol):
 class PresetEntry:
     """What a list of presets tells of one. A broken preset has a `problem` and no numbers.
 
-    `missing` are key variables, `proposers` the model in each slot of a layer; an unknown price is None.
+    `missing` are key variables, `proposers` the model in each slot of a layer. `times_plain_price` is the price as a
+    multiple of one plain call of the aggregator, `seconds` about how long a run takes. Prices are None where the
+    price of a model is not known, seconds where a model is local: how fast that is, only its owner knows.
     """
 
     name: str
@@ -65,6 +72,8 @@ class PresetEntry:
     calls: int | None = None
     serial_rounds: int | None = None
     estimated_cost_usd: float | None = None
+    times_plain_price: float | None = None
+    seconds: float | None = None
     default: bool = False
     problem: str | None = None
 
@@ -125,11 +134,12 @@ class Catalog:
         default = name == self._settings().default_preset
         try:
             preset, notes = await self.resolve(name)
-            planned = dry_run(mixture(_SOME_QUESTION, preset))
+            planned = _rehearsed(preset)
         except UserError as error:
             return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
         unusable = [model for model in preset.required_models if not await self._is_available(model)]
         keys = (self._models.missing_key(model) for model in unusable)
+        cost = self.estimated_cost(planned)
         return PresetEntry(
             name=name,
             title=preset.title or name,
@@ -142,7 +152,9 @@ class Catalog:
             aggregator=preset.aggregator.model,
             calls=planned.calls,
             serial_rounds=planned.rounds,
-            estimated_cost_usd=self.estimated_cost(planned),
+            estimated_cost_usd=cost,
+            times_plain_price=self._times_plain(preset, cost),
+            seconds=self._seconds(preset, planned),
             default=default,
             problem=f"These models cannot be called now: {', '.join(unusable)}." if unusable else None,
         )
@@ -156,6 +168,20 @@ class Catalog:
             price = known.at(call.input_tokens)
             total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
         return total
+
+    def _times_plain(self, preset: Preset, cost: float | None) -> float | None:
+        """`cost` as a multiple of what the aggregator alone would cost for the same question; None if unknown."""
+        alone = self.estimated_cost(_rehearsed(Preset(aggregator=preset.aggregator, layers=1)))
+        return round(cost / alone, 1) if cost is not None and alone else None
+
+    def _seconds(self, preset: Preset, planned: DryRun) -> float | None:
+        """About how long a run takes, at most as long as it may; None where a model is local."""
+        endpoints = self._settings().endpoints
+        providers = {split_model(model)[0] for model in preset.required_models}
+        if any(endpoint.local for name, endpoint in endpoints.items() if name in providers):
+            return None
+        most = self._settings().limits.per_run.lowered_by(preset.limits).deadline_seconds
+        return min(planned.rounds * SECONDS_PER_ROUND, most or math.inf)
 
     async def _is_available(self, model: str) -> bool:
         """Whether a model can be called; of a local server, whether it is there and has the model."""
@@ -173,6 +199,16 @@ class Catalog:
         if not auto.reachable(self._models.is_usable):
             local = {name: await self._models.local_models(name) for name in self._local_servers()}
         return choose_panel(auto, self._models.is_usable, local)
+
+
+def _rehearsed(preset: Preset) -> DryRun:
+    """The calls of a preset for a question of ordinary length."""
+    return _kept_rehearsal(cast("Hashable", preset))  # it is frozen, which a type checker cannot see
+
+
+@lru_cache(maxsize=512)
+def _kept_rehearsal(preset: Preset) -> DryRun:
+    return dry_run(mixture(_SOME_QUESTION, preset))
 
 
 class _NestedTooDeep(Exception):

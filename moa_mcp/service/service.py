@@ -42,6 +42,9 @@ from moa_mcp.store.daily_budget import ReservationRequest
 LOCAL = "local"
 """The owner of everything where there is only one person: the terminal, stdio, Python."""
 
+RUNS_LISTED = 50
+"""How many runs a list of them shows unless more are asked for."""
+
 MAX_QUESTION_BYTES = 1024 * 1024
 """Bytes of UTF-8 that a question with its context may have."""
 
@@ -280,14 +283,14 @@ class Service:
         await self.store.cancel(owner, run_id)
         return await self.scheduler.get_run(owner, run_id)
 
-    async def runs(self, *, owner: str = LOCAL) -> Sequence[Run]:
-        """The owner's runs, newest first."""
-        return [self._with_warnings(run) for run in await self.store.list(owner)]
+    async def runs(self, *, owner: str = LOCAL, limit: int = RUNS_LISTED) -> Sequence[Run]:
+        """The owner's newest runs, the newest first; how many there are in all, `store.count` tells."""
+        return [self._current(run) for run in await self.store.list(owner, limit)]
 
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
         """The run that the owner began, resumed or was given last, or None before there is one."""
         run = await self.store.latest(owner)
-        return None if run is None else self._with_warnings(run)
+        return None if run is None else self._current(run)
 
     async def remove(self, run_id: str, *, owner: str = LOCAL) -> None:
         """Forget a run with its drafts. Raises UnknownRun, and InvalidRequest while it goes on."""
@@ -312,7 +315,7 @@ class Service:
             handler()
         return result
 
-    def _with_warnings(self, run: Run) -> Run:
+    def _current(self, run: Run) -> Run:
         live = self.scheduler.find(run.owner, run.run_id)
         return live.snapshot() if live else run
 

@@ -114,6 +114,10 @@ class RunStore(DailyBudget, Protocol):
         """The owner's runs, newest first."""
         ...
 
+    async def count(self, owner: str) -> int:
+        """How many runs of the owner there are."""
+        ...
+
     async def remove(self, owner: str, run_id: str) -> bool:
         """Forget a run; False if the owner has none of that id."""
         ...

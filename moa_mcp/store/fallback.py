@@ -135,6 +135,12 @@ class FallbackStore:
         on_disk = (run for run in kept if not self._memory.has_run(run.run_id))
         return [*islice(merge(in_memory, on_disk, key=_date, reverse=True), limit)]
 
+    async def count(self, owner: str) -> int:
+        count = await self._memory.count(owner)
+        if await self._opened() is not self._memory:
+            count += await self._on_disk(lambda store: store.count(owner)) or 0
+        return count
+
     async def remove(self, owner: str, run_id: str) -> bool:
         return bool(await self._on_disk_or_in_memory(lambda store: _found_or_none(store, owner, run_id)))
 

@@ -104,6 +104,9 @@ class MemoryStore:
         own = [run for run in self._runs.values() if run.owner == owner]
         return own[::-1][:limit]
 
+    async def count(self, owner: str) -> int:
+        return sum(run.owner == owner for run in self._runs.values())
+
     async def remove(self, owner: str, run_id: str) -> bool:
         if await self.get(owner, run_id) is None:
             return False

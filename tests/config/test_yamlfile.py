@@ -161,7 +161,7 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None
 
 
 def test_a_folder_in_place_of_a_file_is_refused_and_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
-    with pytest.raises(InvalidPreset, match="cannot be read"):
+    with pytest.raises(InvalidPreset, match="this is a folder, not a file"):
         yamlfile.read(tmp_path, "folder", InvalidPreset)
     with pytest.raises(FileNotFoundError):
         yamlfile.read(tmp_path / "none", "none", InvalidPreset)

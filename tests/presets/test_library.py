@@ -1,5 +1,6 @@
 """The library of presets: the packaged ones, and a person's own over them."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,6 @@ def test_a_broken_file_is_told_with_its_line_and_hides_no_other(tmp_path: Path) 
         library.get("lab")
     assert [str(problem) for problem in library.problems()] == [str(broken.value)]
     assert isinstance(library.get("good"), Preset)
-    assert library.text("lab") == PANEL + "layer: 3\n"
 
 
 def test_a_link_that_leads_nowhere_hides_no_other(tmp_path: Path) -> None:
@@ -143,7 +143,32 @@ def test_a_link_that_leads_nowhere_hides_no_other(tmp_path: Path) -> None:
     library = written(tmp_path, "lab.yaml", "layer: 3\n")
 
     assert ["link.yaml: the file is gone" in str(problem) for problem in library.problems()] == [False, True]
-    assert library.text("link") == ""
+
+
+def test_the_text_of_what_is_no_preset_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("root:x:0:0\n", encoding="utf-8")
+    library = written(tmp_path / "presets", "good.yaml")
+    (tmp_path / "presets" / "leads-out.yaml").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "presets" / "shared.yaml").symlink_to(tmp_path / "presets" / "good.yaml")
+
+    with pytest.raises(InvalidPreset, match="not a mapping") as refused:
+        library.text("leads-out")
+    assert "root" not in str(refused.value)
+    assert library.text("shared") == PANEL
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_only_regular_files_are_read_and_what_is_else_is_told(tmp_path: Path) -> None:
+    library = written(tmp_path, "good.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "zero.yaml").symlink_to("/dev/zero")
+
+    message = [str(problem).partition(": ")[2] for problem in library.problems()]
+    assert message == [
+        f"this is {kind}, not a file. Expected a regular file." for kind in ("a folder", "a named pipe", "a device")
+    ]
+    assert isinstance(library.get("good"), Preset)
 
 
 def test_an_unknown_preset_is_told_with_the_nearest_first() -> None:

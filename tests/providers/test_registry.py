@@ -121,6 +121,14 @@ def test_a_provider_that_is_not_declared_is_answered_with_the_nearest() -> None:
         Registry(BUILTIN, {}).check_usable(["opnrouter/maker/owl"])
 
 
+def test_a_placeholder_that_a_client_did_not_expand_is_a_missing_key_and_told() -> None:
+    registry = Registry(BUILTIN, {"OPENROUTER_API_KEY": "${OPENROUTER_API_KEY}"})
+
+    assert not registry.is_usable("openrouter/maker/owl")
+    with pytest.raises(MissingKey, match=r"OPENROUTER_API_KEY holds the placeholder \$\{OPENROUTER_API_KEY\}: your"):
+        registry.check_usable(["openrouter/maker/owl"])
+
+
 def test_models_that_could_all_be_asked_pass() -> None:
     Registry(BUILTIN, {"GROQ_API_KEY": "sk-1"}).check_usable(["groq/owl", "demo/owl"])
 

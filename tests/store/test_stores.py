@@ -94,6 +94,7 @@ async def test_nobody_reads_finds_lists_claims_or_removes_anothers_run(store: Ru
     assert await store.find("bob", "k", 0) is None
     assert await store.latest("bob") is None
     assert list(await store.list("bob")) == []
+    assert await store.count("bob") == 0
     assert await claim(store, "bob", "r1") is None
     assert not await store.remove("bob", "r1")
     assert await store.get("ann", "r1") is not None
@@ -105,6 +106,7 @@ async def test_the_newest_run_is_the_latest_and_first_in_the_list(store: RunStor
 
     assert await latest(store) == "r3"
     assert [run.run_id for run in await store.list("ann", limit=2)] == ["r3", "r2"]
+    assert await store.count("ann") == 3
 
 
 async def test_the_run_that_its_owner_is_given_is_the_latest_until_another_begins(store: RunStore) -> None:

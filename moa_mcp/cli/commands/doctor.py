@@ -17,9 +17,10 @@ from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.summary import all_demo
 from moa_mcp.cli.view.table import table
 from moa_mcp.config.settings import Paths, Settings, load_settings_or_defaults
-from moa_mcp.domain.errors import InvalidConfig
+from moa_mcp.domain.errors import InvalidConfig, unexpanded
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.providers.wire.keys import is_set, placeholder_in
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
 
@@ -70,10 +71,12 @@ def _absence(folder: Path) -> str:
 
 
 def _keys(settings: Settings) -> Rows:
-    """Key variables, set or missing; their values are looked at by nobody here."""
+    """Key variables, set or missing. Their values are not shown, but for placeholders in place of one."""
     for endpoint in settings.endpoints.values():
         if variable := endpoint.api_key_env:
-            state = "set" if os.environ.get(variable, "").strip() else "missing"
+            state = "set" if is_set(endpoint, os.environ) else "missing"
+            if placeholder := placeholder_in(os.environ.get(variable, "")):
+                state = f"missing: it holds {unexpanded(placeholder)}"
             yield f"key of {endpoint.name}", f"{variable} {state}"
 
 

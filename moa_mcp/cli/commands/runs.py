@@ -16,19 +16,20 @@ from moa_mcp.cli.view.table import table
 from moa_mcp.domain.errors import InvalidRequest, UnknownRun
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line, strip_invisible
-from moa_mcp.service.service import LOCAL, Service
+from moa_mcp.service.service import LOCAL, RUNS_LISTED, Service
 from moa_mcp.views.run import answer_text, draft_markdown, format_calls, format_cost
 
 _MAX_QUESTION_CHARS = 60
 
 
 @click.group(invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(min=1), default=RUNS_LISTED, show_default=True, help="List so many.")
 @log_level
 @click.pass_context
-def runs(ctx: click.Context) -> None:
+def runs(ctx: click.Context, limit: int) -> None:
     """List the stored runs; `show` one, `rm` one, `prune` the old ones."""
     if ctx.invoked_subcommand is None:
-        anyio.run(_list)
+        anyio.run(_list, limit)
 
 
 @runs.command()
@@ -63,14 +64,17 @@ async def _service() -> AsyncGenerator[Service]:
             raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists those that are.") from None
 
 
-async def _list() -> None:
+async def _list(limit: int) -> None:
     async with _service() as service:
-        rows = [_row(run) for run in await service.runs()]
+        rows = [_row(run) for run in await service.runs(limit=limit)]
+        total = await service.store.count(LOCAL)
     if not rows:
         click.echo("No runs are stored yet. Ask one: moa-mcp ask QUESTION", err=True)
         return
     head = ("RUN", "WHEN", "STATUS", "PRESET", "CALLS", "COST", "QUESTION")
     click.echo(strip_invisible("\n".join(table([head, *rows]))))
+    if total > len(rows):
+        click.echo(f"The newest {len(rows)} of {total} runs. Older ones: moa-mcp runs --limit {total}", err=True)
     click.echo("More on one of them: moa-mcp runs show RUN", err=True)
 
 

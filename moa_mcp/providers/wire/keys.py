@@ -15,9 +15,35 @@ _MASK = "***"
 """What providers star a key out with when they repeat it; the ends of it may still be there."""
 
 
+# The name of a variable, or plain words. Keys are neither: so what matches may be shown.
+_NAME = r"(?:[A-Za-z_]+[:.])?(?:[A-Z][A-Z0-9_]*|[A-Za-z]+(?:[ _-][A-Za-z]+)*)"
+_PLACEHOLDER = re.compile(
+    rf"\$\{{{_NAME}(?P<default>:-[^{{}}]*)?\}}|\$(?:env:)?[A-Z][A-Z0-9_]*"
+    rf"|\$?\{{\{{ ?{_NAME} ?\}}\}}|%{_NAME}%|<{_NAME}>"
+    r"|(?i:your(?:[ _-][a-z]+)*[ _-]api[ _-]key(?:[ _-]here)?)"
+)
+MAX_PLACEHOLDER = 80
+
+
+def placeholder_in(value: str) -> str | None:
+    """The placeholder that a variable holds in place of a key, such as `${LAB_KEY}` or `your-api-key`; else None.
+
+    A client leaves it there that does not know the form, or a person who has not filled it in.
+    """
+    value = value.strip()
+    found = _PLACEHOLDER.fullmatch(value) if len(value) <= MAX_PLACEHOLDER else None
+    if found is None:
+        return None
+    # The default of a variable may be a key.
+    return value if found["default"] is None else f"{value[: found.start('default')]}:-…}}"
+
+
 def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
-    """Whether the endpoint has the key that it needs, or needs none."""
-    return endpoint.api_key_env is None or bool(keys.get(endpoint.api_key_env, "").strip())
+    """Whether the endpoint has the key that it needs, or needs none. A placeholder is no key."""
+    if endpoint.api_key_env is None:
+        return True
+    value = keys.get(endpoint.api_key_env, "")
+    return bool(value.strip()) and placeholder_in(value) is None
 
 
 def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.text import cleaned, one_line
+from moa_mcp.server.tools.preset_rows import MORE, short_list
 from moa_mcp.server.tools.results import rendered
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view
 
 
 async def runs(service: Service, owner: str) -> str:
-    """The owner's runs, newest first."""
-    return _json({"runs": [_summary(run) for run in await service.runs(owner=owner)]})
+    """The owner's newest runs, the newest first, and how many there are in all."""
+    shown = [_summary(run) for run in await service.runs(owner=owner)]
+    total = await service.store.count(owner)
+    return _json({"runs": shown, "total": total, **(_OLDER if total > len(shown) else {})})
 
 
 async def latest(service: Service, owner: str) -> str:
@@ -65,14 +67,21 @@ async def answer(service: Service, owner: str, run_id: str) -> str:
 
 
 async def presets(service: Service, owner: str) -> str:
-    """All presets."""
-    return _json({"presets": [asdict(entry) for entry in await service.catalog.entries()]})
+    """All presets in short."""
+    found = short_list(await service.catalog.entries())
+    more = {"left_out": found.left_out, "more": f"moa_list_presets with {MORE}."} if found.left_out else {}
+    return _json({"presets": found.rows, **more})
 
 
 async def preset(service: Service, owner: str, name: str) -> str:
-    """A preset's file as it was written. Raises UnknownPreset."""
+    """A preset's file as it was written. Raises UnknownPreset, and InvalidPreset for a file that is no preset."""
     return service.catalog.text(name)
 
+
+_OLDER: Mapping[str, Any] = {
+    "older": "Only the newest runs are listed. Any other is read by its id: moa://runs/RUN_ID. "
+    "In a terminal, `moa-mcp runs --limit N` lists more."
+}
 
 _NO_RUN: Mapping[str, Any] = {
     "run_id": None,

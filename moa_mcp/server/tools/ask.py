@@ -20,29 +20,25 @@ from moa_mcp.service.service import MAX_QUESTION_BYTES, AskRequest
 from moa_mcp.views.run import RunResult
 
 DESCRIPTION = """\
-Ask a Mixture-of-Agents: several models draft answers side by side, the next layer improves on the \
-drafts of the one before, and an aggregator writes one answer from them.
+Ask a Mixture-of-Agents: several models draft answers, each layer improves on the drafts of the one \
+before, and an aggregator writes one answer from them.
 
-Use it for a question that is worth several models: hard reasoning, a design or research decision, \
-the review of a proof or of code, a claim that needs cross-checking, independent opinions. Do not \
-use it for quick facts, small edits, lookups, or work that needs tools or files: the panel sees \
-`question` and `context`, nothing else.
+Use it for what is worth several models: hard reasoning, a design or research decision, review of a \
+proof or of code, a claim to cross-check. Not for quick facts, small edits, or work with tools: the \
+panel sees only `question` and `context`.
 
-Cost: a run makes about 3 to 40 paid model calls on the keys of whoever runs this server; \
-moa_list_presets tells the number and an estimate per preset. Ceilings always hold; `max_cost_usd` \
-and `deadline_seconds` lower them. Time: 20 to 180 seconds.
+Cost: about 3 to 40 paid model calls on the keys of whoever runs this server; moa_list_presets tells \
+the number per preset. Time: 20 to 180 seconds.
 
-Result: the answer, and of every call its model, status, error, tokens, price (null if unknown) and \
-seconds; `degraded` and `notes` tell what is less than was asked for. The call waits `wait_seconds`. \
-If the run is not done by then, `status` is `running` and the run goes on: call moa_ask again with \
-its `run_id` alone until it is done, and do not ask the question anew. `run_id` with `cancel` stops \
-a run and its calls. An interrupted run goes on when it is collected, and only what was not finished \
-is paid for. A failed run is an error that names each cause. The drafts are in the resource \
-moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
+Result: the answer, and the facts of every call; `degraded` and `notes` tell what is less than was \
+asked for. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
+moa_ask again with its `run_id` until it is done, and do not ask the question anew; with `cancel` \
+it is stopped. An interrupted run goes on when it is collected; only what was not finished \
+is paid for. The drafts are in moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
 
 Text = Annotated[str, StringConstraints(max_length=MAX_QUESTION_BYTES)]
 RunId = Annotated[str, StringConstraints(max_length=100)]
-Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class AskArguments(Arguments):
@@ -80,18 +76,24 @@ class AskArguments(Arguments):
     ] = "answer"
     max_cost_usd: Annotated[
         Amount | None,
-        Field(description="The most this run may cost in USD. Can only lower what holds anyway."),
+        Field(description="The most this run may cost in USD. Can only lower what holds anyway; 0: no limit of yours."),
     ] = None
     deadline_seconds: Annotated[
         Amount | None,
-        Field(le=3600, description="The most seconds this run may take. Can only lower what holds anyway."),
+        Field(
+            le=3600,
+            description="The most seconds this run may take. Can only lower what holds anyway; 0: no limit of yours.",
+        ),
     ] = None
     fresh: Annotated[bool, Field(description="Ask anew, even if the same question was answered a few minutes ago.")] = (
         False
     )
     run_id: Annotated[
         RunId | None,
-        Field(description="Collect this run instead of asking. Goes with wait_seconds, drafts and cancel."),
+        Field(
+            description="Collect this run instead of asking. Goes with wait_seconds, drafts and cancel; "
+            "what belongs to a question is ignored."
+        ),
     ] = None
     cancel: Annotated[bool, Field(description="With run_id: stop that run and its calls.")] = False
     wait_seconds: Annotated[
@@ -116,7 +118,7 @@ async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
     Raises:
         MoAError: what keeps it from being done.
     """
-    _check(arguments)
+    await _check(invocation, arguments)
     drafts = arguments.drafts == "full"
     if arguments.cancel:
         run = await _cancel(invocation, arguments)
@@ -144,32 +146,35 @@ async def _wait(invocation: Invocation, arguments: AskArguments, handler: EventH
 def _request(arguments: AskArguments) -> AskRequest:
     return AskRequest(
         arguments.question or "",
-        preset=arguments.preset or None,
-        context=arguments.context or None,
-        continue_from=arguments.continue_from or None,
+        preset=arguments.preset,
+        context=arguments.context,
+        continue_from=arguments.continue_from,
         output=arguments.output,
-        max_cost_usd=arguments.max_cost_usd,
-        deadline_seconds=arguments.deadline_seconds,
+        max_cost_usd=arguments.max_cost_usd or None,
+        deadline_seconds=arguments.deadline_seconds or None,
         fresh=arguments.fresh,
     )
 
 
-_QUESTION_ARGUMENTS = ("context", "preset", "continue_from", "output", "max_cost_usd", "deadline_seconds", "fresh")
-
-
-def _check(arguments: AskArguments) -> None:
-    if not arguments.question and not arguments.run_id:
+async def _check(invocation: Invocation, arguments: AskArguments) -> None:
+    if arguments.run_id:
+        # What belongs to a question is ignored: in OpenAI's strict mode every argument has to be filled in.
+        if arguments.question and not arguments.cancel:
+            await _check_question(invocation, arguments.run_id, arguments.question)
+    elif not arguments.question:
         raise InvalidRequest("Give a question to ask, or the run_id of a run to collect.")
-    if arguments.question and arguments.run_id:
-        raise InvalidRequest("question and run_id exclude each other: ask anew, or collect that run.")
-    if arguments.cancel and not arguments.run_id:
+    elif arguments.cancel:
         raise InvalidRequest("cancel needs the run_id of the run to stop.")
-    if arguments.run_id and (given := [name for name in _QUESTION_ARGUMENTS if _is_set(arguments, name)]):
-        raise InvalidRequest(f"{', '.join(given)}: these belong to a question. A run is collected by run_id alone.")
 
 
-def _is_set(arguments: AskArguments, name: str) -> bool:
-    return bool(getattr(arguments, name)) and getattr(arguments, name) != AskArguments.model_fields[name].default
+async def _check_question(invocation: Invocation, run_id: str, question: str) -> None:
+    """Let a question be repeated beside run_id; with another one it would get an answer that is not its own."""
+    run = await invocation.service.scheduler.get_run(owner_of(invocation.context), run_id)
+    if question.strip() not in run.task.question:
+        raise InvalidRequest(
+            f"Run {run_id} answers another question. Leave the question out to collect that run; to ask anew, leave "
+            "run_id out, and for a follow-up give the id as continue_from."
+        )
 
 
 ASK = Tool(

@@ -21,15 +21,13 @@ Show or change which panels moa_ask can ask. Without arguments: the current sett
 and per provider whether its key variable is set or missing (never a key).
 
 Use it to save a panel of your own (`save_preset` with `base` and the fields to change, such as \
-`proposers`, `aggregator`, `layers`), to delete one, to set the default, or to undo the last change. \
-Do not use it for a single question: moa_ask takes a preset, a price and a deadline of its own.
+`proposers`, `aggregator`, `layers`), to delete one, to set the default, or to `undo` the last change. \
+Not for a single question: moa_ask takes a preset, a price and a deadline of its own.
 
-Changes are for good and for every client of this user: they are written to the user's preset and \
-configuration files, and `undo` takes the last one back. They can only combine models of providers \
-that are declared already and only lower limits; addresses, keys and ceilings are set by a person in \
-config.yaml. Where the client can, the person is asked to confirm. `dry_run` checks a change and \
-shows its diff without writing. `revision`, from an earlier result, refuses the change if anything \
-was changed since. It costs nothing.
+Changes are for good and for every client of this user. They can only combine models of declared \
+providers and only lower limits; addresses, keys and ceilings are set by a person in config.yaml. \
+Where the client can, the person is asked to confirm. `dry_run` checks a change and shows its diff \
+without writing. `revision`, from an earlier result, refuses the change if anything was changed since.
 
 Result: the diff, the new revision, for whom it holds, and which files were written."""
 
@@ -55,11 +53,11 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
 
 def _request(arguments: ConfigureArguments) -> ChangeRequest:
     return ChangeRequest(
-        default_preset=arguments.default_preset or None,
-        save_preset=arguments.save_preset or None,
-        base=arguments.base or None,
+        default_preset=arguments.default_preset,
+        save_preset=arguments.save_preset,
+        base=arguments.base,
         fields=arguments.fields,
-        delete_preset=arguments.delete_preset or None,
+        delete_preset=arguments.delete_preset,
         undo=arguments.undo,
         dry_run=arguments.dry_run,
         revision=arguments.revision,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
@@ -29,6 +29,10 @@ Mappings = Annotated[dict[str, Any], BeforeValidator(_parsed)]
 
 class ConfigureArguments(Arguments):
     """What moa_configure takes. The fields of a preset are checked where presets are."""
+
+    null_means_none: ClassVar[frozenset[str]] = frozenset(
+        {"straggler_grace_seconds", "roles", "route", "screen", "residual", "stop"}
+    )
 
     default_preset: Annotated[Name | None, Field(description="Make this preset the default.")] = None
     save_preset: Annotated[
@@ -119,10 +123,10 @@ class ConfigureArguments(Arguments):
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of a preset that were given; null ones where null means something, such as no stage."""
+        """The fields of a preset that were given; null ones where null takes something away from a saved preset."""
         given = {name: getattr(self, name) for name in PRESET_FIELDS if name in self.model_fields_set}
-        return {name: value for name, value in given.items() if value is not None or name in _NULLABLE}
+        cleared = self.null_means_none if self.save_preset else frozenset[str]()
+        return {name: value for name, value in given.items() if value is not None or name in cleared}
 
 
 PRESET_FIELDS = tuple(name for name in Preset.model_fields if name != "name")
-_NULLABLE = frozenset({"straggler_grace_seconds", "roles", "route", "screen", "residual", "stop"})

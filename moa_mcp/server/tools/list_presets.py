@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, NotRequired
 
@@ -9,20 +10,23 @@ from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
+from moa_mcp.domain.errors import InvalidPreset
+from moa_mcp.presets.library import Source
 from moa_mcp.server.tools.base import Invocation, Reply, Tool
+from moa_mcp.server.tools.preset_rows import MORE, PresetRow, short_list
 from moa_mcp.server.tools.schema import Arguments
 from moa_mcp.server.wire import tool_result
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import format_cost, pluralize
 
 DESCRIPTION = """\
-List the presets (panels) that moa_ask can ask: for each the models of its proposers and its \
-aggregator, its layers, how many paid calls a run makes, in how many rounds one after the other, \
-about what it costs, whether it can be used now, and if not, which key variable is missing.
+List the presets (panels) that moa_ask can ask: for each how many paid calls a run makes, about how \
+many times the price of one plain call of its aggregator that is, about how many seconds it takes, \
+and whether it can be used now.
 
-Use it before the first moa_ask, to choose a panel by cost or by models, or after an error about a \
-preset or a key. With `name` it tells of one preset and adds its definition in YAML, a base for \
-moa_configure. It calls no model, costs nothing and answers at once."""
+Use it before the first moa_ask, to choose a panel, or after an error about a preset or a key. With \
+`name` it tells all of one preset: its models, layers, price, which key variable is missing, and its \
+definition in YAML, a base for moa_configure. It calls no model, costs nothing and answers at once."""
 
 
 class ListArguments(Arguments):
@@ -30,26 +34,57 @@ class ListArguments(Arguments):
 
     name: Annotated[
         str | None,
-        Field(max_length=64, description="One preset, in full, with its definition. By default: all presets."),
+        Field(max_length=64, description="One preset, in full, with its definition. By default: all, in short."),
     ] = None
+    detail: Annotated[bool, Field(description="All presets in full: long, so better ask for one by name.")] = False
+
+
+class PresetFacts(PresetRow):
+    """A row, and in full all that is known of the preset. `missing` are key variables."""
+
+    description: NotRequired[str]
+    source: NotRequired[Source]
+    missing: NotRequired[list[str]]
+    layers: NotRequired[int | None]
+    proposers: NotRequired[list[str]]
+    aggregator: NotRequired[str | None]
+    serial_rounds: NotRequired[int | None]
+    estimated_cost_usd: NotRequired[float | None]
+    problem: NotRequired[str | None]
 
 
 class PresetList(TypedDict):
-    """The presets; `definition` is the YAML of the one that was asked for."""
+    """The presets; `definition` is the YAML of the one that was asked for, `left_out` how many more there are."""
 
-    presets: list[PresetEntry]
+    presets: list[PresetFacts]
     definition: NotRequired[str]
+    left_out: NotRequired[int]
 
 
 async def list_presets(invocation: Invocation, arguments: ListArguments) -> Reply:
-    """All presets, or one with its definition. Raises UnknownPreset."""
+    """All presets in short or in full, or one with its definition. Raises UnknownPreset."""
     catalog = invocation.service.catalog
-    if not arguments.name:
-        return _reply(await catalog.entries(), None)
-    return _reply([await catalog.entry(arguments.name)], catalog.text(arguments.name))
+    if arguments.name:
+        definition = None
+        with suppress(InvalidPreset):  # the entry tells what is wrong with it
+            definition = catalog.text(arguments.name)
+        return _in_full([await catalog.entry(arguments.name)], definition)
+    entries = await catalog.entries()
+    return _in_full(entries) if arguments.detail else _in_short(entries)
 
 
-def _reply(entries: list[PresetEntry], definition: str | None) -> CallToolResult:
+def _in_short(entries: list[PresetEntry]) -> CallToolResult:
+    found = short_list(entries)
+    facts: dict[str, object] = {"presets": found.rows}
+    lines = ["Presets (5x: five times the price of one plain call of the aggregator):", *found.lines]
+    if found.left_out:
+        facts["left_out"] = found.left_out
+        lines.append(f"{pluralize(found.left_out, 'more preset')}: {MORE}.")
+    lines.append("All of one, with its models and why it is not usable: give its name.")
+    return tool_result("\n".join(lines), facts)
+
+
+def _in_full(entries: list[PresetEntry], definition: str | None = None) -> CallToolResult:
     facts: dict[str, object] = {"presets": [asdict(entry) for entry in entries]}
     words = "\n\n".join(map(_described, entries))
     if definition is not None:
@@ -72,6 +107,10 @@ def _described(entry: PresetEntry) -> str:
 
 def _shape(entry: PresetEntry) -> list[str]:
     price = format_cost(entry.estimated_cost_usd)
+    if entry.times_plain_price is not None:
+        price = f"{price}, {entry.times_plain_price:g} times one plain call of its aggregator"
+    if entry.seconds is not None:
+        price = f"{price}, about {entry.seconds:g} seconds"
     calls = f"{pluralize(entry.calls, 'call')} in {pluralize(entry.serial_rounds, 'round')}"
     return [
         f"{pluralize(entry.layers, 'layer')}, {calls}, estimated {price}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -16,7 +16,12 @@ from moa_mcp.server.wire import fix_json_surrogates
 
 
 class Arguments(BaseModel):
-    """Base of what a tool is called with. An argument that it does not know is an error."""
+    """Base of what a tool is called with. An argument that it does not know is an error.
+
+    Null and an empty text are the same as leaving an argument out, but for `null_means_none`: there null takes away.
+    """
+
+    null_means_none: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -34,11 +39,11 @@ def read(model: type[Model], given: Mapping[str, Any]) -> Model:
         names = ", ".join(repr(one_line(name, 60)) for name in unknown)
         known = ", ".join(sort_by_closeness(unknown[0], model.model_fields))
         raise InvalidRequest(f"There is no argument {names}. Known, nearest first: {known}.")
-    # Several clients fill in null for whatever the model left out.
+    # Several clients fill in null, or an empty text, for whatever the model left out.
     given = {
         name: fix_json_surrogates(value)
         for name, value in given.items()
-        if value is not None or model.model_fields[name].default is None
+        if value != "" and (value is not None or model.model_fields[name].default is None)
     }
     try:
         return model.model_validate(given)
@@ -49,9 +54,18 @@ def read(model: type[Model], given: Mapping[str, Any]) -> Model:
 
 
 def schema_of_arguments(model: type[Arguments]) -> dict[str, Any]:
-    """The JSON Schema of a tool's arguments."""
+    """The JSON Schema of a tool's arguments, of what the converters in clients can read.
+
+    Google's SDK fails on a boolean `additionalProperties` and on exclusive bounds. That unknown arguments are
+    refused, `read` says better than a schema could.
+    """
     schema = model.model_json_schema(schema_generator=_ArgumentSchema)
-    return {key: value for key, value in schema.items() if key not in {"title", "description"}}
+    properties: dict[str, Any] = schema["properties"]
+    for name in model.null_means_none:
+        # The description twice: one SDK takes that of the whole, another that of the choice.
+        shown = properties[name]
+        properties[name] = {"description": shown["description"], "anyOf": [shown, {"type": "null"}]}
+    return {"type": "object", "properties": properties}
 
 
 def schema_of_result(*shapes: type[Any]) -> dict[str, Any]:
@@ -82,6 +96,10 @@ class _ArgumentSchema(_ResultSchema):
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
+
+    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+        # Said to be open: OpenAI's strict mode would otherwise let nothing but an empty object through.
+        return {**super().dict_schema(schema), "additionalProperties": {}}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         shown = super().default_schema(schema)

@@ -19,7 +19,8 @@ from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, LiveSettings, Paths, with_default_preset
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed
-from moa_mcp.presets.library import PresetLibrary, is_name
+from moa_mcp.domain.text import escaped
+from moa_mcp.presets.library import PresetLibrary, is_name, parse
 from moa_mcp.service.catalog import Models
 from moa_mcp.service.configure.compose import compose, preset_path
 from moa_mcp.service.configure.log import FILE, ChangeLog, ChangeLogFile, Edit
@@ -65,8 +66,8 @@ class Change:
 
     @property
     def diff(self) -> str:
-        """Before and after, as a unified diff."""
-        return "\n".join(line for edit in self.edits for line in _diff(edit))
+        """Before and after, as a unified diff, with what could not be seen in it escaped."""
+        return "\n".join(escaped(line) for edit in self.edits for line in _diff(edit))
 
 
 class ChangeResult(TypedDict):
@@ -263,11 +264,14 @@ class ConfigEditor:
         return self._paths.presets_folder / f"{name}.yaml"
 
     def _text(self, place: str) -> str | None:
-        error_type = InvalidConfig if place == CONFIG else InvalidPreset
+        path, error_type = self._path(place), InvalidConfig if place == CONFIG else InvalidPreset
         try:
-            return yamlfile.read(self._path(place), place, error_type)
+            text = yamlfile.read(path, place, error_type)
         except FileNotFoundError:
             return None
+        if place != CONFIG and path.is_symlink():
+            parse(text, place, path.stem)  # a link may lead anywhere: what it leads to is shown if it is a preset
+        return text
 
     def _write(self, change: Change, ledger: ChangeLog) -> None:
         made: list[Edit] = []
@@ -297,13 +301,18 @@ class ConfigEditor:
 
 
 def _diff(edit: Edit) -> Iterator[str]:
-    old, new = (edit.before or "").splitlines(), (edit.after or "").splitlines()
+    old, new = _lines(edit.before), _lines(edit.after)
     names = (
         edit.place if edit.before is not None else "(none)",
         edit.place if edit.after is not None else "(none)",
     )
     # What else stands in config.yaml is nobody's business but the person's: no lines around the change.
     return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
+
+
+def _lines(text: str | None) -> list[str]:
+    # At line feeds alone: what else Python takes for the end of a line is to be seen, escaped, in it.
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
 
 
 def _check_revision(seen: int | None, ledger: ChangeLog) -> None:

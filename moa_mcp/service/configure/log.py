@@ -57,7 +57,8 @@ class ChangeLogFile:
             InvalidConfig: the file cannot be read, or is not one that this class wrote.
         """
         try:
-            return ChangeLog.model_validate_json(self._file.read_bytes())
+            with yamlfile.open_regular(self._file) as stream:
+                return ChangeLog.model_validate_json(stream.read())
         except FileNotFoundError:
             return ChangeLog()
         except OSError as error:

@@ -158,6 +158,10 @@ class SqliteStore:
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
         return await self._database.run(lambda db: self._select(db, "owner = ?", (owner,), limit))
 
+    async def count(self, owner: str) -> int:
+        query = "SELECT count(*) FROM runs WHERE owner = ?"
+        return await self._database.run(lambda db: int(db.execute(query, (owner,)).fetchone()[0]))
+
     async def remove(self, owner: str, run_id: str) -> bool:
         def delete(db: sqlite3.Connection) -> bool:
             daily_usage.settle_expired(db, owner, self._clock(), self._server, self._is_alive)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from moa_mcp.cli.group import run
@@ -38,6 +40,28 @@ def test_a_default_preset_without_its_key_is_what_keeps_asks_from_working(capsys
 
     assert run(["doctor"]) == 2
     assert "Asks cannot work. The default preset, panel, needs LAB_API_KEY." in rows(capsys)
+
+
+def test_a_placeholder_is_no_key_and_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    write_home(NOWHERE)
+    monkeypatch.setenv("LAB_API_KEY", "${LAB_API_KEY}")
+
+    assert run(["doctor"]) == 2
+    found = rows(capsys)
+    assert found["key of lab"].startswith("LAB_API_KEY missing: it holds the placeholder ${LAB_API_KEY}: your client")
+    assert "Asks cannot work. The default preset, panel, needs LAB_API_KEY." in found
+
+
+def test_what_is_no_file_is_told_and_nobody_waits_for_it(capsys: Capture) -> None:
+    home = write_home(NOWHERE)
+    os.mkfifo(home / "presets" / "pipe.yaml")
+    (home / "config.yaml").unlink()
+    os.mkfifo(home / "config.yaml")
+
+    assert run(["doctor"]) == 2
+    found = rows(capsys)
+    assert found["broken preset"].startswith("presets/pipe.yaml: this is a named pipe, not a file")
+    assert "not valid: config.yaml: this is a named pipe" in found["configuration"]
 
 
 def test_a_default_preset_that_is_not_there_is_named(capsys: Capture) -> None:

@@ -9,8 +9,8 @@ import pytest
 from tests.cli.fixtures import moa
 
 
-async def asked() -> str:
-    done = await moa("ask", "Which one?", "--preset", "demo", "--json")
+async def asked(question: str = "Which one?") -> str:
+    done = await moa("ask", question, "--preset", "demo", "--json")
     run_id: str = json.loads(done.stdout)["run_id"]
     return run_id
 
@@ -31,6 +31,17 @@ async def test_runs_are_listed_shown_and_forgotten() -> None:
     assert shown.endswith(f"Drafts: moa-mcp runs show {run_id} --drafts\n")
     assert (removed.returncode, after.stdout) == (0, b"")
     assert b"No runs are stored" in after.stderr
+
+
+async def test_a_list_that_does_not_show_all_runs_says_how_to_see_them() -> None:
+    first, second = [await asked(question) for question in ("Which one?", "And which next?")]
+
+    newest, every = [await moa("runs", "--limit", limit) for limit in "12"]
+
+    assert (first in newest.stdout.decode(), second in newest.stdout.decode()) == (False, True)
+    assert b"The newest 1 of 2 runs. Older ones: moa-mcp runs --limit 2\n" in newest.stderr
+    assert first in every.stdout.decode()
+    assert b"Older ones" not in every.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "rm"])

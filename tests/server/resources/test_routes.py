@@ -6,16 +6,19 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from mcp import Client, MCPError
+from mcp.types import PromptReference
 
+from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Run
 from moa_mcp.server.resources.routes import JSON, MARKDOWN, YAML
-from moa_mcp.service.service import AskRequest
+from moa_mcp.service.service import RUNS_LISTED, AskRequest
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
@@ -48,7 +51,7 @@ async def test_before_the_first_run_the_latest_one_reads_as_an_explained_empty_s
     assert run["run_id"] is None
     assert "Call moa_ask" in run["explanation"]
     assert drafts == {**run, "drafts": []}
-    assert runs == {"runs": []}
+    assert runs == {"runs": [], "total": 0}
 
 
 async def test_a_run_its_drafts_and_its_answer_can_be_read(serve: Serve) -> None:
@@ -77,6 +80,26 @@ async def test_the_latest_run_is_the_one_that_was_asked_last(serve: Serve) -> No
 
     assert latest["run_id"] == drafts["run_id"] == runs[-1]
     assert [run["run_id"] for run in listed["runs"]] == runs[::-1]
+
+
+async def test_a_list_that_does_not_show_all_runs_says_how_many_there_are(serve: Serve) -> None:
+    reference = PromptReference(name="moa_compare")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        ids = [(await served.service.ask(AskRequest("Q?", fresh=True))).run_id for _ in range(RUNS_LISTED)]
+        every = await read_json(served.client, "moa://runs")
+        ids.append((await served.service.ask(AskRequest("Q?", fresh=True))).run_id)
+        newest = await read_json(served.client, "moa://runs")
+        any_, some = [
+            (await served.client.complete(reference, {"name": "run_id", "value": value})).completion
+            for value in ("", ids[-1][:20])
+        ]
+
+    assert (every["total"], "older" in every) == (RUNS_LISTED, False)
+    assert [run["run_id"] for run in newest["runs"]] == ids[:0:-1]
+    assert newest["total"] == RUNS_LISTED + 1
+    assert "moa-mcp runs --limit" in newest["older"]
+    assert (any_.total, any_.has_more) == (RUNS_LISTED + 1, True)
+    assert (some.values, some.total, some.has_more) == ([ids[-1]], None, True)
 
 
 async def test_drafts_can_be_read_while_the_run_goes_on(serve: Serve) -> None:
@@ -116,9 +139,19 @@ async def test_presets_can_be_read_as_a_list_and_as_their_files(serve: Serve) ->
 
     entries = {entry["name"]: entry for entry in listed["presets"]}
     assert (entries["two"]["usable"], entries["two"]["default"], entries["two"]["calls"]) == (True, True, 3)
-    assert entries["locked"]["missing"] == ["FAR_KEY"]
+    assert not entries["locked"]["usable"]
     assert kind == YAML
     assert yaml.safe_load(text)["aggregator"] == "lab/agg"
+
+
+async def test_a_file_that_is_no_preset_is_not_served(serve: Serve, home: Paths, tmp_path: Path) -> None:
+    (tmp_path / "shadow").write_text("root:canary:19000\n", encoding="utf-8")
+    (home.presets_folder / "shadow.yaml").symlink_to(tmp_path / "shadow")
+    async with serve(ScriptedProvider(reply_to)) as served:
+        with pytest.raises(MCPError, match=r"presets/shadow\.yaml, line 1: the file is not a mapping") as refused:
+            await served.client.read_resource("moa://presets/shadow")
+
+    assert "canary" not in f"{refused.value.error}"
 
 
 @pytest.mark.parametrize(

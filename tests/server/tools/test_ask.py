@@ -262,9 +262,8 @@ async def test_half_an_emoji_in_a_question_is_replaced_before_it_reaches_anythin
     [
         ({}, "Give a question to ask, or the run_id"),
         ({"question": " "}, "question is empty"),
-        ({"question": "Q?", "run_id": "r"}, "exclude each other"),
+        ({"question": "Q?", "run_id": "r"}, "There is no run 'r'"),
         ({"question": "Q?", "cancel": True}, "cancel needs the run_id"),
-        ({"run_id": "r", "preset": "two", "fresh": True}, "preset, fresh: these belong to a question"),
         ({"run_id": "r"}, "There is no run 'r'"),
         ({"question": "Q?", "preset": "tow"}, "There is no preset 'tow'. Known, nearest first: two"),
         ({"question": "Q?", "preset": "locked"}, "FAR_KEY"),
@@ -277,7 +276,8 @@ async def test_half_an_emoji_in_a_question_is_replaced_before_it_reaches_anythin
         ({"question": "Q?", "wait_seconds": 601}, "Argument wait_seconds"),
         ({"question": "Q?", "wait_seconds": -1}, "Argument wait_seconds"),
         ({"question": "Q?", "drafts": "sk-canary"}, "Expected 'none' or 'full'"),
-        ({"question": "Q?", "max_cost_usd": 0}, "Argument max_cost_usd"),
+        ({"question": "Q?", "max_cost_usd": -1}, "Argument max_cost_usd: this value does not fit. Expected greater"),
+        ({"question": "Q?", "deadline_seconds": -1}, "Argument deadline_seconds"),
         ({"question": "Q?", "deadline_seconds": 1e9}, "Argument deadline_seconds"),
     ],
 )
@@ -295,12 +295,57 @@ async def test_what_cannot_be_done_is_an_error_in_plain_words(
     assert not provider.calls
 
 
-async def test_null_is_the_same_as_left_out(serve: Serve) -> None:
-    nothing = dict.fromkeys(ASK.arguments.model_fields)
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_null_and_an_empty_text_are_the_same_as_left_out(serve: Serve, nothing: str | None) -> None:
+    everything = dict.fromkeys(ASK.arguments.model_fields, nothing)
     async with serve(ScriptedProvider(reply_to)) as served:
-        result = await served.ask(**{**nothing, "question": "Q?"})
+        result = await served.ask(**{**everything, "question": "Q?"})
 
     assert result.facts["status"] == "completed"
+
+
+async def test_limits_of_zero_are_none(serve: Serve) -> None:
+    async with serve(ScriptedProvider(reply_to)) as served:
+        await served.ask(question="Q?", max_cost_usd=0, deadline_seconds=0)
+        limits, ceilings = (await served.service.latest()).limits, served.service.settings().limits
+
+    assert (limits.max_cost_usd, limits.deadline_seconds) == (ceilings.max_cost_usd, ceilings.deadline_seconds)
+
+
+@pytest.mark.parametrize("question", ["", "Why?"])
+async def test_a_run_is_collected_whatever_else_is_filled_in(serve: Serve, question: str) -> None:
+    # In OpenAI's strict mode a model has to give every argument, and there is no null.
+    filled = {
+        "question": question,
+        "context": "",
+        "preset": "locked",
+        "continue_from": "no run",
+        "output": "guidance",
+        "max_cost_usd": 1e-9,
+        "deadline_seconds": 1e-9,
+        "fresh": True,
+        "cancel": False,
+        "wait_seconds": 45,
+        "drafts": "none",
+    }
+    provider = ScriptedProvider(reply_to)
+    async with serve(provider) as served:
+        asked = await served.ask(question="Why?", context="The sky is blue.")
+        collected = await served.ask(run_id=asked.facts["run_id"], **filled)
+
+    assert {*filled, "run_id"} == set(ASK.arguments.model_fields)
+    assert collected.facts == asked.facts
+    assert len(provider.calls) == 3
+
+
+async def test_another_question_is_not_answered_by_an_earlier_run(serve: Serve) -> None:
+    async with serve(ScriptedProvider(reply_to)) as served:
+        asked = await served.ask(question="Why?")
+        other = await served.ask(run_id=asked.facts["run_id"], question="And when?")
+
+    assert other.is_error
+    assert "answers another question" in other.text
+    assert "continue_from" in other.text
 
 
 async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:

@@ -118,6 +118,17 @@ async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(ser
     assert (saved(home)["title"], saved(home)["proposers"]) == ("Mine", before["proposers"])
 
 
+@pytest.mark.parametrize("nothing", [None, ""])
+async def test_without_a_preset_to_save_null_and_an_empty_text_say_nothing(serve: Serve, nothing: str | None) -> None:
+    everything = dict.fromkeys(CONFIGURE.arguments.model_fields, nothing)
+    async with serve(ScriptedProvider(str)) as served:
+        settings = await served.call(TOOL, **everything)
+        changed = await served.call(TOOL, **{**everything, "default_preset": "demo"})
+
+    assert settings.facts["default_preset"] == "two"
+    assert changed.facts["applied"]
+
+
 async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: Paths) -> None:
     person = Person("accept")
     async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
@@ -127,6 +138,18 @@ async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: 
     assert saved(home)["layers"] == 3
     [question] = person.asked
     assert "+layers: 3" in question
+
+
+async def test_a_person_sees_what_would_turn_or_hide_the_text_before_them(serve: Serve) -> None:
+    person = Person("accept")
+    async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
+        result = await served.call(TOOL, **{**SAVE, "title": "Mine\u202e\u2066\u200b\u2028+layers: 2"})
+
+    [question] = person.asked
+    for shown in (question, result.text, result.facts["diff"]):
+        assert "Mine\\u202e\\u2066\\u200b" in shown
+        assert not set("\u202e\u2066\u200b\u2028") & set(shown)
+    assert "+layers: 2" not in question.splitlines()
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])

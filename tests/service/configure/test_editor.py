@@ -97,6 +97,18 @@ def test_the_current_settings_tell_what_is_wrong_with_the_file(editing: Editing)
     assert str(editing.changes.current()["problem"]).startswith("config.yaml, line 1: limit: ")
 
 
+@pytest.mark.parametrize("request_", [{"save_preset": "out", "base": "own"}, {"delete_preset": "out"}])
+def test_what_a_link_leads_to_is_shown_in_no_diff_unless_it_is_a_preset(
+    editing: Editing, tmp_path: Path, request_: dict[str, Any]
+) -> None:
+    (tmp_path / "secrets").write_text("password=canary\n", encoding="utf-8")
+    (tmp_path / "presets" / "out.yaml").symlink_to(tmp_path / "secrets")
+
+    with pytest.raises(InvalidPreset, match="not a mapping") as refused:
+        editing.make(**request_)
+    assert "canary" not in str(refused.value)
+
+
 def test_another_default_preset_is_one_line_of_the_file(editing: Editing) -> None:
     result = editing.make(default_preset="light")
 
