@@ -22,11 +22,16 @@ class UnsolicitedError(SessionMessage):
     """An error that answers what was never passed on: it frees no id."""
 
 
+LISTEN = "subscriptions/listen"
+"""The request that is answered only at its end; until then it brings notices."""
+
+
 class InFlight:
     """What was asked and not answered."""
 
     def __init__(self) -> None:
         self._ids: set[RequestId] = set()
+        self._lasting: set[RequestId] = set()
         self._idle = anyio.Event()
         self._idle.set()
 
@@ -39,7 +44,10 @@ class InFlight:
         if key in self._ids:
             return None
         self._ids.add(key)
-        self._idle = anyio.Event()
+        if request.method == LISTEN:
+            self._lasting.add(key)
+        elif self._idle.is_set():
+            self._idle = anyio.Event()
         return SessionMessage(request, self._ending_without_an_answer(key, item.metadata))
 
     def answered(self, item: SessionMessage) -> None:
@@ -50,13 +58,14 @@ class InFlight:
             self._forget(coerce_request_id(item.message.id))
 
     async def until_idle(self) -> None:
-        """Wait until all is answered."""
-        while self._ids:
+        """Wait until all is answered but requests to listen, which last as long as their client."""
+        while self._ids > self._lasting:
             await self._idle.wait()
 
     def _forget(self, key: RequestId) -> None:
         self._ids.discard(key)
-        if not self._ids:
+        self._lasting.discard(key)
+        if self._ids == self._lasting:
             self._idle.set()
 
     def _ending_without_an_answer(self, key: RequestId, metadata: Any) -> ServerMessageMetadata:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from moa_mcp.domain.errors import InvalidRequest, unexpanded
+from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.providers.wire.keys import placeholder_in
 from moa_mcp.service.service import LOCAL
 
@@ -114,8 +114,10 @@ def parse_tokens(text: str) -> dict[str, str]:
                 f"{where}: the token of {name} needs at least {MIN_TOKEN_CHARS} printable characters without spaces. "
                 'Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
-        if placeholder := placeholder_in(token):
-            raise InvalidRequest(f"{where}: the token of {name} is {unexpanded(placeholder)}. Give it a value.")
+        if placeholder_in(token):
+            raise InvalidRequest(
+                f"{where}: the token of {name} is a placeholder that was not filled in. Give it a value."
+            )
         if name in tokens or token in tokens.values():
             raise InvalidRequest(f"{where}: the name {name} or its token is there twice. Give each its own.")
         tokens[name] = token

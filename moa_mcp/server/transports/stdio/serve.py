@@ -23,7 +23,7 @@ from moa_mcp.service.service import Service
 
 logger = logging.getLogger(__name__)
 
-DRAIN_SECONDS = 1.0
+DRAIN_SECONDS = 3.0
 """Seconds at most that answers which need no model are waited for once stdin has ended."""
 
 UNREAD_SECONDS = 1.0

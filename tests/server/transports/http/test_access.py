@@ -137,7 +137,7 @@ def test_no_owner_takes_all_requests_and_no_streams_take_all_of_an_owners() -> N
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("anne=${ANNES_LONG_TOKEN}", "the token of anne is the placeholder"),
+        ("anne=${ANNES_LONG_TOKEN}", "the token of anne is a placeholder"),
         ("anne", "name=token"),
         ("=0123456789abcdef", "name=token"),
         ("an ne=0123456789abcdef", "name=token"),
