@@ -36,11 +36,11 @@ class Reference:
 
     participant: Participant
     draft: Draft
+    text: str = field(init=False, repr=False, compare=False)
+    """What others read of the draft; an answer that is the draft itself is its own text."""
 
-    @property
-    def text(self) -> str:
-        """What others read of the draft; an answer that is the draft itself is its own text."""
-        return strip_invisible(self.draft.text)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "text", strip_invisible(self.draft.text))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
@@ -48,14 +48,15 @@ Found = TypeVar("Found")
 
 def draft_warnings(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     """Remarks on the drafts of one layer."""
-    pairs = [(c, o) for c, o in zip(calls, outcomes, strict=True) if isinstance(o, Draft)]
+    answered = zip(calls, outcomes, strict=True)
+    pairs = [(call, replace(one, text=strip_invisible(one.text))) for call, one in answered if isinstance(one, Draft)]
     return [*_instructions_to_reader(task, pairs), *_near_duplicates(pairs), *_same_served_model(pairs)]
 
 
 def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
-        order = _instruction(strip_invisible(draft.text))
+        order = _instruction(draft.text)
         if order and order not in task.question.lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
@@ -80,8 +81,7 @@ def _instruction(text: str) -> str:
 
 def _near_duplicates(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Drafts that say the same in nearly the same words: together they count for little more than one."""
-    read = [(call, strip_invisible(draft.text)) for call, draft in pairs]
-    long = [(call, _words(text)) for call, text in read if len(text) >= MIN_COMPARED_CHARS]
+    long = [(call, _words(draft.text)) for call, draft in pairs if len(draft.text) >= MIN_COMPARED_CHARS]
     twins = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)

@@ -92,7 +92,7 @@ class ReplyBuilder:
         thought = fix_surrogates("".join(self._thinking)).strip()
         thinking = "\n\n".join(part for part in (thought, aside) if part)
         self._repetition.check(text)
-        if not strip_invisible(text).strip():
+        if not text or not (self.has_text or strip_invisible(text).strip()):
             raise self._empty_reason(thinking)
         return Draft(
             text=text,
