@@ -54,15 +54,11 @@ class Task:
         return f"{self.seed:016x}"[-16:]
 
 
-REPEAT_SUFFIX = ".again"
-"""How the id of a call ends that asks again for a reply that came out of form."""
-
-
 @dataclass(frozen=True, slots=True)
 class DryRunReplies:
-    """Two well-formed replies to a call of fixed form: one that ends a run soonest, one that lets it go on longest.
+    """Two well-formed replies of one form: one that ends a run soonest, one that lets it go on longest.
 
-    What a dry run answers such a call with, so that bounds on calls come from the flow itself.
+    A dry run answers with them, so that bounds on calls come from the flow itself.
     """
 
     least: str
@@ -76,6 +72,9 @@ class Call:
     `layer` and `slot` count from 1. A setting that is None is not sent. `kind` tells what is asked for: a chat
     completion; embeddings of the messages' texts (the draft's text is a JSON array of vectors); the
     execution of code (its text is a JSON object); or, for what stands in a record for a branch, a panel.
+
+    `branches` are the ids of the branches that it runs in, the outermost first; `repeat_of` is the id of the call
+    that it repeats, because that one's reply came out of form.
     """
 
     id: str
@@ -89,12 +88,18 @@ class Call:
     effort: str | None = None
     timeout_seconds: float | None = None
     kind: Kind = "chat"
-    dry_run_replies: DryRunReplies | None = None
+    branches: tuple[str, ...] = ()
+    repeat_of: str | None = None
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the branch that it runs in; None in the run's own flow."""
+        return self.branches[-1] if self.branches else None
 
     @property
     def is_repeat(self) -> bool:
         """Whether it asks again for a reply that came out of form: no plan counts it, and a run can do without it."""
-        return self.id.endswith(REPEAT_SUFFIX)
+        return self.repeat_of is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +175,7 @@ class Branch:
     """A flow that is run in the place of a call, side by side with the others of its batch.
 
     `call` stands for it in records (its model is `panel/NAME`, it has no messages); its answer is the draft.
-    `flow` makes the generator; the ids of all calls in it begin with the branch's own id and a slash.
+    `flow` makes the generator; the calls in it have the branch's id among their `branches`.
     """
 
     call: Call
@@ -187,7 +192,8 @@ class Batch:
 
     `enough` is how many drafts let the flow go on; once these and all but the slowest fifth are in, the rest
     have `grace_seconds` (None: wait for all). `until` is the share of the run's time (0 to 1) by which the
-    batch has to end, so that what must still follow has time left. Outcomes come in the order of the calls,
+    batch has to end, so that what must still follow has time left. `dry_run_replies` are what a dry run answers
+    each of the calls with, where these ask for replies of a fixed form. Outcomes come in the order of the calls,
     those of the branches behind them.
     """
 
@@ -197,6 +203,7 @@ class Batch:
     enough: int = 1
     grace_seconds: float | None = None
     until: float = 1.0
+    dry_run_replies: DryRunReplies | None = field(default=None, compare=False, repr=False)
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
@@ -326,7 +333,7 @@ class Run:
     def drafts(self) -> tuple[CallRecord, ...]:
         """The drafts of the run's own proposers, in the order of layer and slot."""
         own = (record for record in (*self.calls, *self.panels) if record.call.role == PROPOSER)
-        top = (record for record in own if "/" not in record.call.id)
+        top = (record for record in own if record.call.parent is None)
         return tuple(sorted(top, key=lambda record: (record.call.layer, record.call.slot)))
 
     def with_records(self, records: Iterable[CallRecord]) -> Run:
@@ -338,9 +345,7 @@ class Run:
 
     def interrupted(self, why: str) -> Run:
         """This run as one that may go on later, with the calls that were cut off set apart as `abandoned`."""
-        cut_off = (
-            replace(record, call=replace(record.call, messages=(), dry_run_replies=None)) for record in self.calls
-        )
+        cut_off = (replace(record, call=replace(record.call, messages=())) for record in self.calls)
         return replace(
             self,
             status="interrupted",

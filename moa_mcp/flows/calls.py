@@ -1,4 +1,4 @@
-"""How a preset's model becomes a call, how long it may take, and what the reader is told of its outcome."""
+"""How a preset's model becomes a call, and what the reader of the answer should know of its outcome."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Call, DryRunReplies, Failure, Message, Outcome
-
-PROPOSERS_SHARE = 0.6
-"""How much of a run's time the proposer layers may use; the rest is reserved for the end of the flow."""
-
-JUDGES_SHARE = 0.8
-"""How much of it may be used up once judges have seen the drafts, where an aggregator still has to write."""
+from moa_mcp.domain.model import Call, Failure, Message, Outcome
 
 
 def make_call(
@@ -23,11 +17,8 @@ def make_call(
     *,
     layer: int,
     slot: int = 1,
-    dry_run_replies: DryRunReplies | None = None,
 ) -> Call:
-    """The call that asks a preset's model; `identity` is unique in the run, `dry_run_replies` what a dry run
-    answers.
-    """
+    """The call that asks a preset's model; `call_id` is unique in its flow."""
     return Call(
         id=call_id,
         role=role,
@@ -39,13 +30,7 @@ def make_call(
         max_tokens=settings.max_tokens,
         effort=settings.effort,
         timeout_seconds=settings.timeout_seconds,
-        dry_run_replies=dry_run_replies,
     )
-
-
-def layer_deadline_share(layer: int, proposer_layers: int) -> float:
-    """The share of the run's time by which a proposer layer ends, so that each later one has some left."""
-    return max(PROPOSERS_SHARE * layer / proposer_layers, PROPOSERS_SHARE - 0.1 * (proposer_layers - layer))
 
 
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:

@@ -14,7 +14,8 @@ from functools import cache
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset, Proposer
-from moa_mcp.flows.calls import all_refused, call_notes, layer_deadline_share, make_call
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import all_refused, call_notes, make_call
 from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.conclude.advise import task_for_proposers, works_without_drafts
 from moa_mcp.flows.route import route
@@ -115,5 +116,5 @@ def proposals(task: Task, preset: Preset, state: State) -> Batch:
         tuple(branches),
         enough=preset.min_drafts,
         grace_seconds=preset.straggler_grace_seconds,
-        until=layer_deadline_share(state.layer, preset.layers - 1),
+        until=schedule.proposer_layer_end(state.layer, preset),
     )

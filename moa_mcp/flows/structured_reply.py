@@ -14,15 +14,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import REPEAT_SUFFIX, Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.calls import make_call
 from moa_mcp.prompts.judge import REPEAT_REQUEST
 
-Form = TypeVar("Form")
-ReadForm = Callable[[str], Form | None]
-"""Reads a reply; None when it is not of the form that was asked for."""
+Value = TypeVar("Value")
 
 MAX_BRACES = 300
 """At how many braces, the last of a reply, an object is looked for: hostile ones must not cost seconds."""
@@ -37,14 +35,31 @@ _DECODER = json.JSONDecoder(strict=False)  # models put real line breaks into st
 
 
 @dataclass(frozen=True, slots=True)
-class FormReply(Generic[Form]):
-    """What came of asking: the reply as read (None: nothing usable came) and how it was come by."""
+class Form(Generic[Value]):
+    """The form that a reply has to have: how it is read, and what a dry run answers with.
 
-    value: Form | None
+    `strict` reads a reply as it was asked for, `lenient` one that `strict` cannot read and that has no JSON object:
+    a verdict in prose. Each returns None if it cannot. Without `dry_run` any words will do.
+    """
+
+    strict: Callable[[str], Value | None]
+    lenient: Callable[[str], Value | None] | None = None
+    dry_run: DryRunReplies | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FormReply(Generic[Value]):
+    """What came of asking: the reply as read (None: nothing usable came), and in `outcome` how it was obtained.
+
+    That is "first try" or "second try", with ", read loosely" behind it where `lenient` read it; "out of form"; or
+    the plain words of a failure.
+    """
+
+    value: Value | None
     outcome: str
 
 
-AskingForms: TypeAlias = Generator[Batch, Sequence[Outcome], list[FormReply[Form]]]
+AskingForms: TypeAlias = Generator[Batch, Sequence[Outcome], list[FormReply[Value]]]
 
 
 def judge_call(
@@ -56,7 +71,6 @@ def judge_call(
     layer: int,
     slot: int = 1,
     place: str = "",
-    dry_run_replies: DryRunReplies | None = None,
 ) -> Call:
     """The call to a stage's own model, or else to the preset's aggregator, but not in its role as a writer.
 
@@ -70,20 +84,18 @@ def judge_call(
         role,
         layer=layer,
         slot=slot,
-        dry_run_replies=dry_run_replies,
     )
 
 
-def ask_forms(batch: Batch, read: ReadForm[Form], loosely: ReadForm[Form] | None = None) -> AskingForms[Form]:
+def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     """Ask all calls of `batch` side by side, and those that answer out of form once more.
 
-    `loosely` reads what `read` cannot and has no JSON object: a verdict in prose. Returns, in order of the
-    calls, what was read; `how` is "first try" or "second try", with ", read loosely" behind it where that was
-    so, or "out of form", or the plain words of a failure: of the first try, or of the second, which fails also
-    where the run has no call to spare for it.
+    Returns what was read, in the order of the calls. A failure is that of the first try, or of the second, which
+    also fails where the run has no call to spare for it.
     """
+    batch = replace(batch, dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
-    reply = [_form_reply(outcome, "first try", read, loosely) for outcome in outcomes]
+    reply = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     again = [
         (index, _repeat(call, outcome))
         for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
@@ -92,15 +104,15 @@ def ask_forms(batch: Batch, read: ReadForm[Form], loosely: ReadForm[Form] | None
     if again:
         second = yield replace(batch, calls=tuple(call for _, call in again))
         for (index, _), outcome in zip(again, second, strict=True):
-            reply[index] = _form_reply(outcome, "second try", read, loosely)
+            reply[index] = _form_reply(outcome, "second try", form)
     return reply
 
 
 def ask_form(
-    call: Call, read: ReadForm[Form], loosely: ReadForm[Form] | None = None, *, until: float = 1.0
-) -> Generator[Batch, Sequence[Outcome], FormReply[Form]]:
+    call: Call, form: Form[Value], *, until: float = 1.0
+) -> Generator[Batch, Sequence[Outcome], FormReply[Value]]:
     """Ask one call; see `ask_forms`."""
-    (reply,) = yield from ask_forms(Batch(call.layer, (call,), until=until), read, loosely)
+    (reply,) = yield from ask_forms(Batch(call.layer, (call,), until=until), form)
     return reply
 
 
@@ -145,22 +157,20 @@ def _decode_object(text: str, place: int) -> tuple[dict[str, Any], int]:
     return tidy, end
 
 
-def _form_reply(
-    outcome: Outcome, outcome_words: str, read: ReadForm[Form], loosely: ReadForm[Form] | None
-) -> FormReply[Form]:
+def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Value]:
     if isinstance(outcome, Failure):
         return FormReply(None, str(outcome))
     text = strip_invisible(outcome.text)
-    if (value := read(text)) is not None:
-        return FormReply(value, outcome_words)
+    if (value := form.strict(text)) is not None:
+        return FormReply(value, words)
     # An object that says the wrong thing is no prose: letters in its reason are not its verdict.
-    if loosely is not None and json_object(text) is None:
-        value = loosely(text)
-    return FormReply(value, f"{outcome_words}, read loosely") if value is not None else FormReply(None, "out of form")
+    if form.lenient is not None and json_object(text) is None:
+        value = form.lenient(text)
+    return FormReply(value, f"{words}, read loosely") if value is not None else FormReply(None, "out of form")
 
 
 def _repeat(call: Call, outcome: Outcome) -> Call:
     value = strip_invisible(outcome.text[-MAX_ECHO_CHARS:]) if isinstance(outcome, Draft) else ""
     # Providers refuse a turn without words: a model that said nothing is asked the same again.
     turns = (Message("assistant", value), Message("user", REPEAT_REQUEST)) if value.strip() else ()
-    return replace(call, id=f"{call.id}{REPEAT_SUFFIX}", messages=(*call.messages, *turns))
+    return replace(call, id=f"{call.id}.again", repeat_of=call.id, messages=(*call.messages, *turns))

@@ -188,7 +188,7 @@ class _Fanout:
         record = known.get(branch.id)
         if record is None or not _is_lost(record):
             return False
-        inner = (one for one in known.values() if one.call.id.startswith(f"{branch.id}/"))
+        inner = (one for one in known.values() if branch.id in one.call.branches)
         for one in (*inner, record):
             self._runner.on_event(end_event(one, replayed=True))
         self._settle(branch.call, record.outcome)

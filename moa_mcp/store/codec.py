@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from moa_mcp.domain.model import CallRecord, Run
 
-_MADE_AGAIN: dict[str, set[str]] = {"call": {"messages", "likely"}}
+_MADE_AGAIN: dict[str, set[str]] = {"call": {"messages"}}
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -30,7 +30,10 @@ def decode_run(text: str) -> Run:
     Raises:
         ValueError: the text is not one.
     """
-    return _runs().validate_python(json.loads(text))
+    data = json.loads(text)
+    for record in data.get("abandoned", ()):
+        _add_relations(record["call"])
+    return _runs().validate_python(data)
 
 
 def encode_record(record: CallRecord) -> str:
@@ -46,7 +49,23 @@ def decode_record(text: str) -> CallRecord:
     Raises:
         ValueError: the text is not one.
     """
-    return _records().validate_python(json.loads(text))
+    data = json.loads(text)
+    _add_relations(data["call"])
+    return _records().validate_python(data)
+
+
+def _add_relations(call: dict[str, Any]) -> None:
+    """Say of a call that an older version wrote what it runs in and what it repeats.
+
+    There its id alone said so: it was the ids of its branches and its own with slashes in between, and a repeat ended
+    with ".again". Ids are made in the same way still, so that its run goes on; nothing but this reads them.
+    """
+    if "branches" in call:
+        return
+    parts = str(call["id"]).split("/")
+    call["branches"] = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    repeated = str(call["id"]).removesuffix(".again")
+    call["repeat_of"] = repeated if repeated != call["id"] else None
 
 
 def _text(data: Any) -> str:

@@ -13,12 +13,13 @@ from typing import Any, TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Outcome
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Outcome
 from moa_mcp.flows.planning.dry_run import MAX_CALLS
 
 Thing = TypeVar("Thing")
 
-Reply: TypeAlias = Callable[[Call], Outcome]
+Reply: TypeAlias = Callable[[Call, DryRunReplies | None], Outcome]
+"""What a model says to a call, which asks for words (None) or for a reply of a form that has these replies."""
 
 MALFORMED_TEXTS = (
     "A",
@@ -79,12 +80,12 @@ def models(draw: st.DrawFn) -> Reply:
     failing = draw(st.sampled_from([0, 0, 20, 60, 100]))
     odd = draw(st.sampled_from([0, 30, 100]))
 
-    def reply(call: Call) -> Outcome:
+    def reply(call: Call, form: DryRunReplies | None) -> Outcome:
         dice = Dice(seed, call)
         if dice.within(failing):
             return Failure(dice.one_of(list(Reason)), "as drawn")
         words = dice.one_of(["the same words in every draft " * 10, f"words of {call.id}", "answer: 42", PROGRAMS[0]])
-        return _odd(call, dice) if dice.within(odd) else _well_formed(call, dice, words)
+        return _odd(call, form, dice) if dice.within(odd) else _well_formed(call, form, dice, words)
 
     return reply
 
@@ -94,7 +95,9 @@ def sound_models(draw: st.DrawFn) -> Reply:
     """Models that never fail and always answer in the form that was asked for; all drafts are alike, or none are."""
     seed = draw(st.integers(0, 10_000))
     words = draw(st.sampled_from(["the same words in every draft " * 10, "answer: 42", PROGRAMS[0], None]))
-    return lambda call: _well_formed(call, Dice(seed, call), words or f"{call.id} {call.id.replace('.', ' and ')}")
+    return lambda call, form: _well_formed(
+        call, form, Dice(seed, call), words or f"{call.id} {call.id.replace('.', ' and ')}"
+    )
 
 
 def played(flow: Flow, reply: Reply, batches: list[Batch]) -> Answer | str:
@@ -105,7 +108,7 @@ def played(flow: Flow, reply: Reply, batches: list[Batch]) -> Answer | str:
             batches.append(batch)
             assert len(batches) <= MAX_CALLS
             inner = [_as_outcome(played(branch.flow(), reply, batches)) for branch in batch.branches]
-            batch = flow.send([*map(reply, batch.calls), *inner])
+            batch = flow.send([*(reply(call, batch.dry_run_replies) for call in batch.calls), *inner])
     except StopIteration as stop:
         answer: Answer = stop.value
         return answer
@@ -119,21 +122,21 @@ def _as_outcome(found: Answer | str) -> Outcome:
     return Draft(found.text, finish_reason="stop", notes=found.notes, method=found.method)
 
 
-def _well_formed(call: Call, dice: Dice, words: str) -> Draft:
+def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str) -> Draft:
     """What is asked for: in the form of it, or `words` where that is free."""
     if call.kind == "embedding":
         return Draft(json.dumps([[1.0, float(dice.within(50)), float(place)] for place in range(len(call.messages))]))
-    if call.dry_run_replies is not None:
-        return Draft(dice.one_of([call.dry_run_replies.least, call.dry_run_replies.most]), finish_reason="stop")
+    if form is not None:
+        return Draft(dice.one_of([form.least, form.most]), finish_reason="stop")
     return Draft(words, served_model="served", finish_reason="stop")
 
 
-def _odd(call: Call, dice: Dice) -> Draft:
+def _odd(call: Call, form: DryRunReplies | None, dice: Dice) -> Draft:
     if call.kind == "embedding":
         return Draft(dice.one_of(VECTORS))
     if call.kind == "code":
         return Draft(dice.one_of([json.dumps(dice.one_of(RAN)), "", "broken"]))
     reply = dice.one_of([*MALFORMED_TEXTS, *PROGRAMS])
-    if call.dry_run_replies is not None and call.dry_run_replies.most.startswith("{") and dice.within(60):
-        reply = json.dumps({key: dice.one_of(MALFORMED_VALUES) for key in json.loads(call.dry_run_replies.most)})
+    if form is not None and form.most.startswith("{") and dice.within(60):
+        reply = json.dumps({key: dice.one_of(MALFORMED_VALUES) for key in json.loads(form.most)})
     return Draft(reply, finish_reason=dice.one_of(["stop", "length"]), cut=dice.within(20), thinking="hm")

@@ -8,7 +8,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Batch, Call, Draft, Failure, Message, Outcome
 from moa_mcp.domain.preset import Aggregator, Preset
-from moa_mcp.flows.structured_reply import FormReply, ask_form, ask_forms, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import REPEAT_REQUEST
 
 PRESET = Preset(layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3))
@@ -27,7 +27,7 @@ def a_word(text: str) -> int | None:
 def asked_with(*reply: str | Failure) -> tuple[FormReply[int], list[Call]]:
     """Ask one call that says these things, one after another: what was read, and the calls that it took."""
     calls: list[Call] = []
-    asking: Generator[Batch, Sequence[Outcome], FormReply[int]] = ask_form(CALL, number, a_word, until=0.7)
+    asking: Generator[Batch, Sequence[Outcome], FormReply[int]] = ask_form(CALL, Form(number, a_word), until=0.7)
     batch = next(asking)
     for words in reply:
         assert batch.until == 0.7
@@ -54,7 +54,7 @@ def test_a_reply_that_can_be_read_loosely_is_not_asked_for_again() -> None:
 
 
 def test_an_object_out_of_form_is_not_read_loosely() -> None:
-    asking = ask_form(CALL, lambda text: None, lambda text: 3)
+    asking = ask_form(CALL, Form(lambda text: None, lambda text: 3))
     next(asking)
 
     assert asking.send([Draft('{"reason": "three", "number": []}')]).calls[0].id == "2.judge.again"
@@ -98,7 +98,7 @@ def test_a_model_that_said_nothing_is_asked_the_same_again_without_an_empty_turn
 
 def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() -> None:
     calls = tuple(judge_call(PRESET, None, QUESTION, "judge", layer=2, place=str(n)) for n in range(4))
-    asking = ask_forms(Batch(2, calls), number)
+    asking = ask_forms(Batch(2, calls), Form(number))
     next(asking)
     again = asking.send([Draft("0"), Draft("?"), Failure(Reason.EMPTY), Draft("?")])
     with pytest.raises(StopIteration) as stop:
@@ -110,7 +110,7 @@ def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() 
 
 
 def test_asking_nobody_takes_no_batch() -> None:
-    asking = ask_forms(Batch(2, ()), number)
+    asking = ask_forms(Batch(2, ()), Form(number))
 
     with pytest.raises(StopIteration) as stop:
         next(asking)

@@ -17,16 +17,30 @@ VERSION_2 = Path(__file__).parent.parent / "data" / "store.v2.sql"
 """The dump of a store that schema version 2 wrote: a run of five calls that completed, and one whose server was killed
 when it had three of its five."""
 
+NESTED_VERSION_2 = VERSION_2.with_name("store.v2.nested.sql")
+"""The same of a run whose server was killed before its last call: in its slots are a model, a panel whose judge was
+asked again, and a chain of code; its drafts were compared by embeddings."""
+
 COMPLETED = "a33445fb27210e3b1259a6560b9f8909"
+NESTED = "930652be32acc423012d1ed222df1591"
 INTERRUPTED = "5f19d24f09f8866f011295e4bd78bb1e"
+
+
+def restored(folder: Path, dump: Path) -> Path:
+    file = folder / "runs.db"
+    with closing(sqlite3.connect(file)) as db:
+        db.executescript(dump.read_text(encoding="utf-8"))
+    return file
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    file = tmp_path / "runs.db"
-    with closing(sqlite3.connect(file)) as db:
-        db.executescript(VERSION_2.read_text(encoding="utf-8"))
-    return file
+    return restored(tmp_path, VERSION_2)
+
+
+@pytest.fixture
+def nested(tmp_path: Path) -> Path:
+    return restored(tmp_path, NESTED_VERSION_2)
 
 
 async def test_the_runs_of_an_older_version_read_as_they_did(file: Path) -> None:
@@ -50,6 +64,39 @@ async def test_an_interrupted_run_of_an_older_version_pays_only_for_what_is_miss
 
     assert (run.status, run.answer, run.calls_made) == ("completed", "<3.1>", 5)
     assert [call.id for call in provider.calls] == ["2.2", "3.1"]
+
+
+async def test_what_an_older_version_said_by_ids_alone_is_read_as_branches_and_repeats(nested: Path) -> None:
+    store = SqliteStore(nested)
+    run = await store.get("local", NESTED)
+    await store.aclose()
+
+    assert run is not None
+    assert [record.call.id for record in run.drafts] == ["1.1", "1.2", "1.3"]
+    assert {record.call.id: (record.call.parent, record.call.repeat_of) for record in run.calls} == {
+        "1.1": (None, None),
+        "1.2/1.1": ("1.2", None),
+        "1.2/1.2": ("1.2", None),
+        "1.2/2.judge": ("1.2", None),
+        "1.2/2.judge.again": ("1.2", "1.2/2.judge"),
+        "1.3/program": ("1.3", None),
+        "1.3/run.1": ("1.3", None),
+        "1.3/words": ("1.3", None),
+        "1.embedder.screen": (None, None),
+    }
+
+
+async def test_a_run_with_nested_calls_repeats_vectors_and_programs_of_an_older_version_goes_on(
+    nested: Path, tmp_path: Path
+) -> None:
+    store, provider = SqliteStore(nested), ScriptedProvider(reply_to)
+    async with service_of(tmp_path, provider, store) as service:
+        run = await service.collect(NESTED)
+    await store.aclose()
+
+    assert (run.status, run.answer, run.degraded) == ("completed", "<2.1>", False)
+    assert [call.id for call in provider.calls] == ["2.1"]
+    assert run.method["screen"][0]["similarity"] == "embeddings"
 
 
 async def test_before_a_store_is_migrated_it_is_backed_up_and_only_the_last_backup_is_kept(file: Path) -> None:

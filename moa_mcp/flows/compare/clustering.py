@@ -13,7 +13,6 @@ from itertools import combinations, product
 from statistics import fmean
 
 from moa_mcp.domain.model import Batch, Outcome, Task
-from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.similarity import Kind, Matrix, Similarities, compare_texts
 
@@ -66,23 +65,22 @@ class Clustering:
 
 def cluster_drafts(
     task: Task,
-    preset: Preset,
     texts: Sequence[str],
     *,
     layer: int,
     place: str,
-    end_share: float | None = None,
+    until: float,
     margin: float | None = None,
 ) -> Generator[Batch, Sequence[Outcome], Clustering]:
     """Part texts by their short answers, or, where they have none to go by, by how alike they are.
 
-    Two texts that differ in one number are much alike: so answers come first. `layer`, `place` and `end_share` are
-    those of the call for embeddings (see `similarities`).
+    Two texts that differ in one number are much alike: so answers come first. `layer`, `place` and `until` are
+    those of the call for embeddings (see `compare_texts`).
     """
     by_answer = split_by_answer(texts)
     if by_answer is not None:
         return Clustering(by_answer, {"by": "answer"})
-    found = yield from compare_texts(task, preset, texts, layer=layer, place=place, end_share=end_share)
+    found = yield from compare_texts(task, texts, layer=layer, place=place, until=until)
     return Clustering(split_in_two(found, margin), found.facts, found.notes)
 
 

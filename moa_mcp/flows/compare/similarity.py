@@ -17,8 +17,6 @@ from operator import mul
 from typing import Any, Literal, TypeAlias
 
 from moa_mcp.domain.model import Batch, Call, Failure, Message, Outcome, Task
-from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.calls import JUDGES_SHARE, layer_deadline_share
 from moa_mcp.flows.structured_reply import is_list
 
 MAX_EMBEDDED_CHARS = 20_000
@@ -26,9 +24,6 @@ MAX_EMBEDDED_CHARS = 20_000
 
 MAX_COMPARED_CHARS = 200_000
 """Characters of a text whose words are compared: of the longest that are let in, all would take seconds."""
-
-EMBEDDING_SHARE = 0.05
-"""How much of a run's time embeddings have behind the layer whose drafts they compare."""
 
 # Scripts without spaces between words: each character is a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -66,12 +61,10 @@ class Similarities:
 Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], Similarities]
 
 
-def compare_texts(
-    task: Task, preset: Preset, texts: Sequence[str], *, layer: int, place: str = "", end_share: float | None = None
-) -> Comparing:
+def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float, place: str = "") -> Comparing:
     """Compare `texts`: one call for embeddings if the task names a model for them, else by their words.
 
-    `place` makes the call's id unique where a layer compares more than once; `end_share` is the share of the run's time
+    `place` makes the call's id unique where a layer compares more than once; `until` is the share of the run's time
     by which it has to end. Vectors that fail or cannot be used are replaced by words, which `lost` tells.
     """
     if task.embeddings is None or len(texts) < 2:
@@ -79,7 +72,7 @@ def compare_texts(
     identity = f"{layer}.embedder{f'.{place}' if place else ''}"
     messages = tuple(Message("user", text[:MAX_EMBEDDED_CHARS]) for text in texts)
     call = Call(identity, "embedder", layer, 1, task.embeddings, messages, kind="embedding")
-    (outcome,) = yield Batch(layer, (call,), until=end_share or _end_share(layer, preset.layers))
+    (outcome,) = yield Batch(layer, (call,), until=until)
     if isinstance(outcome, Failure):
         return Similarities("lexical", lexical_similarity(texts), f"the embeddings failed: {outcome}")
     vectors = read_vectors(outcome.text, len(texts))
@@ -137,7 +130,3 @@ def _dot(one: Vector, other: Vector) -> float:
     common = one.keys() & other.keys()
     # The sum without rounding in between: a set has no order that could be relied on.
     return math.fsum(map(mul, map(one.__getitem__, common), map(other.__getitem__, common)))
-
-
-def _end_share(layer: int, layers: int) -> float:
-    return layer_deadline_share(layer, layers - 1) + EMBEDDING_SHARE if layer < layers else JUDGES_SHARE

@@ -10,11 +10,11 @@ from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Analysis
 from moa_mcp.domain.text import one_line
-from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.flows.structured_reply import ask_form, is_list, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_form, is_list, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
 MAX_STATEMENT_CHARS = 1_000
@@ -23,17 +23,13 @@ MAX_STATEMENTS = 20
 
 Parts: TypeAlias = Mapping[str, list[str]]
 
-_EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})
-
 
 def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclusion:
     """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
     shown = label_candidates(task, "analysis", state.texts)
     messages = judge_prompts.analyst(task, shown.render())
-    call = judge_call(
-        preset, spec.model, messages, "analyst", layer=preset.layers, dry_run_replies=DryRunReplies(_EMPTY, _EMPTY)
-    )
-    reply = yield from ask_form(call, _read, until=JUDGES_SHARE)
+    call = judge_call(preset, spec.model, messages, "analyst", layer=preset.layers)
+    reply = yield from ask_form(call, _FORM, until=schedule.JUDGES_END)
     facts = {"how": reply.outcome, "letters": shown.by_letter(state.numbers), **(reply.value or {})}
     if reply.value is None:
         failure = f"there is no analysis ({reply.outcome}); the drafts were merged without one"
@@ -56,3 +52,7 @@ def _statements(value: Any) -> list[str]:
 
 def _statement(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+_EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})
+_FORM = Form(_read, dry_run=DryRunReplies(_EMPTY, _EMPTY))

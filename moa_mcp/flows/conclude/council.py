@@ -12,12 +12,12 @@ from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Council
 from moa_mcp.domain.text import one_line
-from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.flows.structured_reply import FormReply, ask_forms, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_forms, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
 MAX_REMARKS_CHARS = 1_000
@@ -45,9 +45,9 @@ def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusi
         preset.layers,
         tuple(_call(task, preset, shown, number, member) for member, number in members.items()),
         grace_seconds=preset.straggler_grace_seconds,
-        until=JUDGES_SHARE,
+        until=schedule.JUDGES_END,
     )
-    reply = yield from ask_forms(batch, lambda text: _read(shown, text), lambda text: _read_loosely(shown, text))
+    reply = yield from ask_forms(batch, _form(shown))
     votes = dict(zip(members.values(), reply, strict=True))
     return (yield from answer_with_review(task, preset, state, _review(shown, state.numbers, votes)))
 
@@ -62,7 +62,6 @@ def _members(state: State) -> Mapping[ModelSettings, int]:
 
 
 def _call(task: Task, preset: Preset, shown: LabelledCandidates, number: int, member: ModelSettings) -> Call:
-    example = json.dumps({"ranking": shown.letters})
     return judge_call(
         preset,
         member,
@@ -72,7 +71,6 @@ def _call(task: Task, preset: Preset, shown: LabelledCandidates, number: int, me
         layer=preset.layers,
         slot=number,
         place=str(number),
-        dry_run_replies=DryRunReplies(example, example),
     )
 
 
@@ -103,6 +101,15 @@ def _in_letters(shown: LabelledCandidates, ranking: Ranking) -> str:
     labels = {index: label for label, index in shown.mapping.items()}
     order = " > ".join(labels[index] for index in ranking.order)
     return f"{order}. {ranking.remarks}".rstrip()
+
+
+def _form(shown: LabelledCandidates) -> Form[Ranking]:
+    example = json.dumps({"ranking": shown.letters})
+    return Form(
+        lambda text: _read(shown, text),
+        lambda text: _read_loosely(shown, text),
+        DryRunReplies(example, example),
+    )
 
 
 def _read(shown: LabelledCandidates, text: str) -> Ranking | None:

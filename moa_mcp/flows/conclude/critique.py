@@ -5,12 +5,14 @@ from __future__ import annotations
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Critique
-from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.flows.structured_reply import ask_form, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts import judge as judge_prompts
+
+_ANY_WORDS: Form[str] = Form(lambda text: text.strip() or None)
 
 
 def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclusion:
@@ -18,7 +20,7 @@ def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclu
     shown = label_candidates(task, "critique", state.texts)
     messages = judge_prompts.critic(task, shown.render())
     call = judge_call(preset, spec.model, messages, "critic", layer=preset.layers)
-    reply = yield from ask_form(call, lambda text: text.strip() or None, until=JUDGES_SHARE)
+    reply = yield from ask_form(call, _ANY_WORDS, until=schedule.JUDGES_END)
     facts = {"critique": {"how": reply.outcome, "letters": shown.by_letter(state.numbers)}}
     if reply.value is None:
         failure = f"there is no critique ({reply.outcome}); the drafts were merged without one"

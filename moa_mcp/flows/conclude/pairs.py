@@ -15,15 +15,14 @@ from typing import Any, TypeAlias
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Pairs
-from moa_mcp.flows.calls import JUDGES_SHARE, PROPOSERS_SHARE
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.flows.structured_reply import ask_forms, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import compare
 
-_DRY_RUN_REPLIES = DryRunReplies('{"better": "A"}', '{"better": "A"}')
 _TIE = re.compile(r"\b(?:tie|tied|draw|none|neither|equal|equally|both)\b", re.IGNORECASE)
 _TWO = LabelledCandidates((0, 1), ("", ""), "")
 """For reading verdicts: A is the draft shown first, B the other."""
@@ -55,7 +54,7 @@ def pairs(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
 
 
 def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
-    comparisons = yield from _compare(task, preset, spec, list(combinations(state.references, 2)), JUDGES_SHARE)
+    comparisons = yield from _compare(task, preset, spec, list(combinations(state.references, 2)), schedule.JUDGES_END)
     points = dict.fromkeys(state.numbers, 0.0)
     for one in comparisons:
         points[one.first.participant.number] += one.points
@@ -73,7 +72,7 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
         "order": [reference.participant.number for reference in merged],
         **_facts(comparisons),
     }
-    answer = yield from synthesize_after(task, preset, replace(state, references=merged), JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, replace(state, references=merged), schedule.WRITING_AFTER_JUDGES)
     notes = (*_notes(comparisons), *((failure,) if failure else ()), *answer.notes)
     return replace(answer, degraded=answer.degraded or bool(failure), notes=notes, method={"pairs": facts})
 
@@ -83,7 +82,7 @@ def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion
     best, *others = order
     comparisons: list[Comparison] = []
     for step, other in enumerate(others, start=1):
-        until = PROPOSERS_SHARE + (1 - PROPOSERS_SHARE) * step / len(others)
+        until = schedule.conclusion(preset).step_end(step, len(others))
         comparisons += yield from _compare(task, preset, spec, [(best, other)], until)
         best = other if comparisons[-1].points == 0 else best
     failure = "no comparison could be read; the first whole draft is the answer" if _count_unread(comparisons) else None
@@ -106,7 +105,7 @@ def _compare(
     calls = tuple(
         _call(task, preset, spec, *order) for first, second in drawn for order in ((first, second), (second, first))
     )
-    replies = yield from ask_forms(Batch(preset.layers, calls, until=until), _read, _read_loosely)
+    replies = yield from ask_forms(Batch(preset.layers, calls, until=until), _FORM)
     verdicts = [one.value for one in replies]
     return [_comparison(*comparisons) for comparisons in zip(drawn, verdicts[::2], verdicts[1::2], strict=True)]
 
@@ -129,7 +128,6 @@ def _call(task: Task, preset: Preset, spec: Pairs, first: Reference, second: Ref
         layer=preset.layers,
         slot=first.participant.number,
         place=f"{first.participant.number}-{second.participant.number}",
-        dry_run_replies=_DRY_RUN_REPLIES,
     )
 
 
@@ -168,3 +166,6 @@ def _notes(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     unread = sum(2 - one.read for one in comparisons)
     total = 2 * len(comparisons)
     return (f"{unread} of {total} comparisons could not be read and count as ties",) if unread else ()
+
+
+_FORM = Form(_read, _read_loosely, DryRunReplies('{"better": "A"}', '{"better": "A"}'))

@@ -7,14 +7,15 @@ from typing import Any
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Rate
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
 from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
-from moa_mcp.flows.structured_reply import ask_forms, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_forms, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
-_DRY_RUN_REPLIES = DryRunReplies('{"score": 5}', '{"score": 5}')
+_FORM = Form(read_score, read_score_loosely, DryRunReplies('{"score": 5}', '{"score": 5}'))
 
 
 def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
@@ -23,7 +24,7 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
     A rating that cannot be read leaves its draft out; without any, the first whole draft is the answer.
     """
     calls = tuple(_call(task, preset, spec, reference) for reference in state.references)
-    reply = yield from ask_forms(Batch(preset.layers, calls), read_score, read_score_loosely)
+    reply = yield from ask_forms(Batch(preset.layers, calls, until=schedule.RUN_END), _FORM)
     rated = dict(zip(state.numbers, reply, strict=True))
     facts: dict[str, Any] = {
         "scores": {str(number): one.value for number, one in rated.items()},
@@ -51,5 +52,4 @@ def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
         layer=preset.layers,
         slot=number,
         place=str(number),
-        dry_run_replies=_DRY_RUN_REPLIES,
     )

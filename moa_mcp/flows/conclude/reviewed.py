@@ -8,7 +8,7 @@ from typing import Any
 
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.calls import JUDGES_SHARE
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, State
@@ -36,7 +36,7 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
     references = tuple(state.references[index] for index in review.shown.order)
     if review.remarks is not None:
         state = replace(state, references=references, extra=extra)
-    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     return replace(
         answer,
         degraded=answer.degraded or review.remarks is None,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Select
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.flows.structured_reply import ask_form, json_object, judge_call, reason_of
+from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import pick_best, pick_consistent
-
-_DRY_RUN_REPLIES = DryRunReplies('{"choice": "A"}', '{"choice": "A"}')
 
 
 def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion:
@@ -21,8 +20,8 @@ def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion
     shown = label_candidates(task, "select", state.texts)
     prompt = pick_best if spec.wanted == "best" else pick_consistent
     messages = prompt(task, shown.render())
-    call = judge_call(preset, spec.model, messages, "judge", layer=preset.layers, dry_run_replies=_DRY_RUN_REPLIES)
-    reply = yield from ask_form(call, lambda text: _read(shown, text), lambda text: _read_loosely(shown, text))
+    call = judge_call(preset, spec.model, messages, "judge", layer=preset.layers)
+    reply = yield from ask_form(call, _form(shown), until=schedule.RUN_END)
     index, why = reply.value or (None, "")
     chosen = state.references[index] if index is not None else first_complete(state.references)
     failure = (
@@ -36,6 +35,14 @@ def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion
         "letters": shown.by_letter(state.numbers),
     }
     return draft_as_answer(chosen, {"select": facts}, failure)
+
+
+def _form(shown: LabelledCandidates) -> Form[tuple[int, str]]:
+    return Form(
+        lambda text: _read(shown, text),
+        lambda text: _read_loosely(shown, text),
+        DryRunReplies('{"choice": "A"}', '{"choice": "A"}'),
+    )
 
 
 def _read(shown: LabelledCandidates, text: str) -> tuple[int, str] | None:

@@ -15,7 +15,8 @@ from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Subsets
 from moa_mcp.domain.text import one_line, strip_invisible
-from moa_mcp.flows.calls import JUDGES_SHARE, call_notes, make_call
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import draw_number, shuffled_order
 from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.clustering import TwoClusters, cluster_drafts, split_in_two
@@ -23,9 +24,6 @@ from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.conclude.synthesize import synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
-
-VARIANTS_SHARE = 0.75
-"""By which share of a run's time the subsets are aggregated; comparing them and the end come behind it."""
 
 Subset: TypeAlias = tuple[int, ...]
 """Indices of drafts, in order."""
@@ -95,7 +93,9 @@ def _aggregate_each(
     if not chosen:
         return Variants()
     calls = tuple(_call(task, preset, state, subset, number) for number, subset in enumerate(chosen, start=1))
-    outcomes = yield Batch(preset.layers, calls, grace_seconds=preset.straggler_grace_seconds, until=VARIANTS_SHARE)
+    outcomes = yield Batch(
+        preset.layers, calls, grace_seconds=preset.straggler_grace_seconds, until=schedule.variants_end(preset)
+    )
     pairs = list(zip(chosen, outcomes, strict=True))
     whole = tuple(Variant(subset, one) for subset, one in pairs if isinstance(one, Draft) and not one.cut)
     known = {variant.subset for variant in whole}
@@ -110,14 +110,14 @@ def _call(task: Task, preset: Preset, state: State, subset: Subset, number: int)
 
 
 def _plain(task: Task, preset: Preset, state: State, made: Variants, failed: str | None) -> Conclusion:
-    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     notes = (*made.notes, *((f"{failed}: the drafts were merged without",) if failed else ()), *answer.notes)
     return replace(answer, degraded=answer.degraded or failed is not None, notes=notes)
 
 
 def _leave_one_out(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Aggregate all drafts, and tell without which of them the answer would be another."""
-    answer = yield from synthesize_after(task, preset, state, JUDGES_SHARE)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_BEFORE_COMPARISON)
     other, facts = yield from _others(task, preset, answer.text, made)
     left_out = [_left_out(state, made.made[index].subset) for index in other]
     notes = [f"without the draft of slot {number} the answer would be another" for number in left_out]
@@ -135,7 +135,7 @@ def _others(
     if 2 * max(counted.votes.values(), default=0) > len(texts):
         own, *others = counted.answers
         return [index for index, one in enumerate(others) if one != own], {"by": "answer"}
-    found = yield from compare_texts(task, preset, texts, layer=preset.layers, place="flips", end_share=1.0)
+    found = yield from compare_texts(task, texts, layer=preset.layers, place="flips", until=schedule.RUN_END)
     groups = split_in_two(found)
     mine = groups.larger if 0 in groups.larger else groups.smaller
     alike = {"by": "similarity", "least_alike": round(min(found.matrix[0]), 4), **found.facts}
@@ -150,7 +150,7 @@ def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusio
     """Answer with what most subsets come to; ties are drawn by the seed. Open texts vote by likeness."""
     counted = tally_answers(made.texts)
     if counted.is_open:
-        found = yield from compare_texts(task, preset, made.texts, layer=preset.layers, place="vote", end_share=1.0)
+        found = yield from compare_texts(task, made.texts, layer=preset.layers, place="vote", until=schedule.RUN_END)
         scores = [round(sum(row), 9) for row in found.matrix]
         note = "most subsets come to no short answer: the output that is most like the others is the answer"
         return _vote_result(
@@ -171,7 +171,7 @@ def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes
 def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
     """Aggregate the outputs of the subsets, without those of a minority that stands apart."""
     clusters = yield from cluster_drafts(
-        task, preset, made.texts, layer=preset.layers, place="cluster", end_share=JUDGES_SHARE
+        task, made.texts, layer=preset.layers, place="cluster", until=schedule.JUDGES_END
     )
     groups = clusters.groups
     facts = {
@@ -183,7 +183,7 @@ def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclu
     drafts = [made.made[place].draft for place in groups.kept]
     texts = [strip_invisible(draft.text) for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
-    answer = yield from write_answer(preset, messages, drafts, time_used=JUDGES_SHARE)
+    answer = yield from write_answer(preset, messages, drafts, schedule.WRITING_AFTER_JUDGES)
     notes = (*clusters.notes, *_notes_on(groups), *answer.notes)
     return replace(answer, notes=notes, method={**answer.method, "subsets": facts})
 

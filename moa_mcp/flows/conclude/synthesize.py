@@ -9,7 +9,8 @@ from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Synthesize
 from moa_mcp.domain.text import strip_invisible
-from moa_mcp.flows.calls import PROPOSERS_SHARE, call_notes, make_call
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
@@ -19,36 +20,34 @@ def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Co
     return (yield from synthesize_after(task, preset, state))
 
 
-def synthesize_after(task: Task, preset: Preset, state: State, time_used: float = PROPOSERS_SHARE) -> Conclusion:
-    """`synthesize` for ends that do something first, which may have `time_used` that share of the time."""
+def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Window | None = None) -> Conclusion:
+    """`synthesize` for ends that do something else too, which leaves it `time`."""
     messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.reader_notes)
     drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
-    return (yield from write_answer(preset, messages, drafts, time_used=time_used))
+    return (yield from write_answer(preset, messages, drafts, time))
 
 
 def write_answer(
     preset: Preset,
     messages: Sequence[Message],
     drafts: Sequence[Draft],
-    call_id: str | None = None,
-    *,
-    time_used: float = PROPOSERS_SHARE,
+    time: schedule.Window | None = None,
 ) -> Conclusion:
     """The answer to `messages` of the aggregator, or its fallbacks; failing these, the best of `drafts`.
 
     A cut answer is only taken once nobody else could write a whole one.
 
-    `time_used` is the share of the run's time that making the drafts, if there are any, may have taken.
+    `time` is the part of the run's time for writing, by default all that the drafts leave. The models share it.
 
     Raises:
         RunFailed: nobody could write one and there is no draft to fall back on.
     """
     aggregator = preset.aggregator
-    call_id = call_id or f"{preset.layers}.1"
+    call_id = f"{preset.layers}.1"
     causes: list[str] = []
     parts: list[Draft] = []
     models = (aggregator.model, *aggregator.fallbacks)
-    time_used = time_used if drafts else 0.0
+    time = time or schedule.conclusion(preset)
     for attempt, model in enumerate(models):
         call = make_call(
             aggregator.model_copy(update={"model": model}),
@@ -57,8 +56,8 @@ def write_answer(
             AGGREGATOR,
             layer=preset.layers,
         )
-        share = time_used + (1 - time_used) * (attempt + 1) / len(models)
-        (outcome,) = yield Batch(preset.layers, (call,), until=share)
+        until = time.step_end(attempt + 1, len(models))
+        (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
         if isinstance(outcome, Draft) and not outcome.cut:
             return Answer(outcome.text, notes=tuple(causes))

@@ -13,6 +13,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.regex import compile_linear
 from moa_mcp.domain.stages import Vote
 from moa_mcp.domain.text import one_line
+from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.answers import Tally, tally_answers
 from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.conclude.verbatim import draft_as_answer
@@ -41,7 +42,7 @@ def _by_answers(state: State, counted: Tally) -> dict[str, Any]:
 
 
 def _by_similarity(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusion:
-    found = yield from compare_texts(task, preset, state.texts, layer=preset.layers)
+    found = yield from compare_texts(task, state.texts, layer=preset.layers, until=schedule.RUN_END)
     scores = [sum(row) - row[index] for index, row in enumerate(found.matrix)]
     best = max(scores)
     facts = {

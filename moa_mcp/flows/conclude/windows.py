@@ -13,7 +13,8 @@ from typing import TypeAlias
 from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Windows
-from moa_mcp.flows.calls import PROPOSERS_SHARE, call_notes, make_call
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
 from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import messages_for
@@ -27,15 +28,17 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     """
     *earlier, last = window_slices(len(state.references), spec.window, spec.reserved)
     folded = _Progress()
+    time = schedule.conclusion(preset)
+    until = time.start
     for number, fresh in enumerate(earlier, start=1):
         drafts = [one.draft for one in state.references[fresh]]
-        until = _end_share(number, len(earlier) + 1)
+        until = time.step_end(number, len(earlier) + 1)
         messages = _window_messages(task, preset, _window(state, fresh, folded.best, spec.reserved))
         folded = yield from _aggregate_window(preset, folded, messages, drafts, number, until)
     drafts = [one.draft for one in state.references[last]]
     messages = _window_messages(task, preset, _window(state, last, folded.best, spec.reserved))
     fallback = [folded.best] if folded.best else drafts
-    answer = yield from write_answer(preset, messages, fallback, time_used=_end_share(len(earlier), len(earlier) + 1))
+    answer = yield from write_answer(preset, messages, fallback, schedule.Window(until))
     facts = {
         "sizes": [len(state.references[fresh]) for fresh in (*earlier, last)],
         "lost": list(folded.lost),
@@ -101,8 +104,3 @@ def _window(state: State, fresh: slice, best: Draft | None, reserved: int) -> St
 
 def _window_messages(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:
     return messages_for(task, window.texts, preset.prompt_style, preset.aggregator.role, window.reader_notes)
-
-
-def _end_share(done: int, windows: int) -> float:
-    """The share of the run's time by which so many of the windows are done."""
-    return PROPOSERS_SHARE + (1 - PROPOSERS_SHARE) * done / windows

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.domain.errors import PlanRefused, Reason, RunFailed
-from moa_mcp.domain.model import AGGREGATOR, Batch, Call, Draft, Failure, Flow, Outcome
+from moa_mcp.domain.model import AGGREGATOR, Batch, Call, Draft, DryRunReplies, Failure, Flow, Outcome
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
 
 DRAFT_TOKENS = 700
@@ -71,7 +70,21 @@ class DryRun:
         return DryRun((*self.planned_calls, *batch), self.rounds + rounds, self.first)
 
 
-Scenario: TypeAlias = Callable[[Call], Outcome]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call in its batch: its place there, from 1, and what is well-formed where it asks for a fixed form."""
+
+    call: Call
+    place: int = 1
+    form: DryRunReplies | None = None
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether it asks for words of no fixed form: for a draft, say."""
+        return self.call.kind == "chat" and self.form is None
+
+
+Scenario: TypeAlias = Callable[[Asked], Outcome]
 """What every call comes to."""
 
 
@@ -85,18 +98,18 @@ class Bounds:
     most_rounds: int
 
 
-def longest_run(call: Call) -> Outcome:
+def longest_run(asked: Asked) -> Outcome:
     """Nothing fails, and every reply lets the flow go on longest.
 
     No two drafts are alike, since a consensus might end the flow; each sets `answer`, for a flow that runs
     programs.
     """
-    if call.dry_run_replies is not None:
-        return Draft(call.dry_run_replies.most, finish_reason="stop")
-    if call.kind == "embedding":
-        places = range(len(call.messages))
+    if asked.form is not None:
+        return Draft(asked.form.most, finish_reason="stop")
+    if asked.call.kind == "embedding":
+        places = range(len(asked.call.messages))
         return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
-    return _unique_draft(call.id)
+    return _unique_draft(asked.call.id)
 
 
 @lru_cache(maxsize=256)
@@ -106,66 +119,60 @@ def _unique_draft(identity: str) -> Draft:
     return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
 
 
-def shortest_run(call: Call) -> Outcome:
+def shortest_run(asked: Asked) -> Outcome:
     """Nothing fails, all drafts agree, and every reply lets the flow end soonest."""
-    if call.dry_run_replies is not None:
-        return Draft(call.dry_run_replies.least, finish_reason="stop")
-    if call.kind == "embedding":
-        return Draft(json.dumps([[1.0]] * len(call.messages)))
+    if asked.form is not None:
+        return Draft(asked.form.least, finish_reason="stop")
+    if asked.call.kind == "embedding":
+        return Draft(json.dumps([[1.0]] * len(asked.call.messages)))
     return Draft("The answer is 42. " * (_DRAFT_CHARS // 18), finish_reason="stop")
 
 
-def short_drafts(call: Call) -> Outcome:
+def short_drafts(asked: Asked) -> Outcome:
     """As in `shortest_run`, but with drafts too short for one to be taken for a copy of another."""
-    return Draft("The answer is 42.", finish_reason="stop") if _is_free_text(call) else shortest_run(call)
+    return Draft("The answer is 42.", finish_reason="stop") if asked.is_free_text else shortest_run(asked)
 
 
-def split_odd(call: Call) -> Outcome:
+def split_odd(asked: Asked) -> Outcome:
     """As in `short_drafts`, but every second draft differs: of an odd number, the largest minority that stands
     apart.
     """
-    return _split(call, 2)
+    return _split(asked, 2)
 
 
-def split_even(call: Call) -> Outcome:
+def split_even(asked: Asked) -> Outcome:
     """As in `split_odd`, but the second draft differs not: the largest minority of an even number."""
-    return _split(call, 4)
+    return _split(asked, 4)
 
 
-def _split(call: Call, first: int) -> Outcome:
-    number = re.search(r"(\d+)$", call.id)  # not the slot: all calls of a branch are of one
-    place = int(number[1]) if number and _is_free_text(call) else 1
-    return short_drafts(call) if place < first or place % 2 else Draft("The answer is 7.", finish_reason="stop")
+def _split(asked: Asked, first: int) -> Outcome:
+    place = asked.place if asked.is_free_text else 1  # not the slot: all calls of a branch are of one
+    return short_drafts(asked) if place < first or place % 2 else Draft("The answer is 7.", finish_reason="stop")
 
 
-def malformed_once(call: Call) -> Outcome:
+def malformed_once(asked: Asked) -> Outcome:
     """Who is to reply in a fixed form does so only when asked again, and nobody answers who would end the run."""
-    if call.role in (AGGREGATOR, SOLO):
+    if asked.call.role in (AGGREGATOR, SOLO):
         return Failure(Reason.OVERLOADED)
-    if call.dry_run_replies is not None and call.kind == "chat" and not call.is_repeat:
+    if asked.form is not None and asked.call.kind == "chat" and not asked.call.is_repeat:
         return Draft("", finish_reason="stop")
-    return longest_run(call)
+    return longest_run(asked)
 
 
-def always_malformed(call: Call) -> Outcome:
+def always_malformed(asked: Asked) -> Outcome:
     """Nobody ever replies in the form that was asked for, and nobody answers who would end the run, nor samples."""
-    if call.role == SAMPLER:
+    if asked.call.role == SAMPLER:
         return Failure(Reason.OVERLOADED)
     return (
         Draft("", finish_reason="stop")
-        if call.dry_run_replies is not None and call.kind == "chat"
-        else malformed_once(call)
+        if asked.form is not None and asked.call.kind == "chat"
+        else malformed_once(asked)
     )
 
 
-def no_drafts(call: Call) -> Outcome:
+def no_drafts(asked: Asked) -> Outcome:
     """Nobody drafts either. Most flows fail of it at once, but an end that can do without drafts goes on."""
-    return Failure(Reason.OVERLOADED) if _is_free_text(call) else always_malformed(call)
-
-
-def _is_free_text(call: Call) -> bool:
-    """Whether a call asks for words of no fixed form: for a draft, say."""
-    return call.kind == "chat" and call.dry_run_replies is None
+    return Failure(Reason.OVERLOADED) if asked.is_free_text else always_malformed(asked)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -212,13 +219,18 @@ def _play(flow: Flow, scenario: Scenario) -> tuple[DryRun, Draft | None]:
             rehearsal = _with_batch(rehearsal or _beginning(batch, played), batch, played)
             # What fails here, for want of real drafts, may answer at the last moment in a run: the outer goes on.
             drafts = (
-                draft or longest_run(branch.call) for branch, (_, draft) in zip(batch.branches, inner, strict=True)
+                draft or longest_run(Asked(branch.call))
+                for branch, (_, draft) in zip(batch.branches, inner, strict=True)
             )
-            batch = flow.send([*map(scenario, batch.calls), *drafts])
+            batch = flow.send([*map(scenario, _asked_in(batch)), *drafts])
     except StopIteration as stop:
         return rehearsal or DryRun(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
     except RunFailed:
         return rehearsal or DryRun(), None
+
+
+def _asked_in(batch: Batch) -> list[Asked]:
+    return [Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1)]
 
 
 def _beginning(batch: Batch, inner: Sequence[DryRun]) -> DryRun:

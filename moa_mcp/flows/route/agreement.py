@@ -14,20 +14,17 @@ from moa_mcp.domain.model import Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Agreement
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.route.short_circuit import (
-    EASY_SHARE,
     SAMPLER,
     answer_directly,
     messages_for_solo,
     reference_without_slot,
 )
 from moa_mcp.flows.state import Stage, State
-
-COMPARING_SHARE = 0.3
-"""By which share of a run's time the samples have to be compared."""
 
 
 def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stage:
@@ -37,13 +34,13 @@ def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stag
     how alike two of them are on average. A sample that failed agrees with nobody.
     """
     calls = tuple(_call(task, preset, spec, number) for number in range(1, spec.samples + 1))
-    outcomes = yield Batch(1, calls, until=EASY_SHARE)
+    outcomes = yield Batch(1, calls, until=schedule.EASY_END)
     state = state.with_notes(*call_notes(calls, outcomes))
     drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.truncated]
     if not drafts:
         told = {"by": "agreement", "samples": 0, "to": "panel"}
         return state.with_notes("no sample of the small model is whole: the panel answers").with_facts(route=told)
-    opinion = yield from _opinion(task, preset, [strip_invisible(draft.text) for draft in drafts], spec)
+    opinion = yield from _opinion(task, [strip_invisible(draft.text) for draft in drafts], spec)
     best = reference_without_slot(spec.easy, drafts[opinion.index])
     agreed = opinion.share >= spec.agree - 1e-9
     facts = {"by": "agreement", "samples": len(drafts), "agreement": round(opinion.share, 4), **opinion.facts}
@@ -66,11 +63,11 @@ class _Opinion:
 _Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], _Opinion]
 
 
-def _opinion(task: Task, preset: Preset, texts: Sequence[str], spec: Agreement) -> _Comparing:
+def _opinion(task: Task, texts: Sequence[str], spec: Agreement) -> _Comparing:
     counted = tally_answers(texts)
     if not counted.is_open:
         return _Opinion(counted.first, max(counted.votes.values()) / spec.samples, {"of": "answers"})
-    found = yield from compare_texts(task, preset, texts, layer=1, place="samples", end_share=COMPARING_SHARE)
+    found = yield from compare_texts(task, texts, layer=1, place="samples", until=schedule.SAMPLES_COMPARED_END)
     alike = [found.matrix[a][b] for a, b in combinations(range(len(texts)), 2)]
     # A lost sample is like nobody: its pairs count as 0.
     pairs = spec.samples * (spec.samples - 1) // 2

@@ -11,24 +11,20 @@ from collections.abc import Generator, Sequence
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Difficulty
+from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.route.short_circuit import (
-    EASY_SHARE,
     answer_directly,
     messages_for_solo,
     reference_without_slot,
     solo_role,
 )
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
 from moa_mcp.prompts.router import difficulty as told
-
-ROUTERS_SHARE = 0.1
-"""How much of a run's time telling the difficulty may take."""
 
 MAX_DIFFICULTY = 5
 
-_DRY_RUN_REPLIES = DryRunReplies('{"difficulty": 1}', '{"difficulty": 5}')
 _LEVEL = re.compile(
     r"\b(?:difficulty|level|rating)\b[^\d\n]{0,20}([1-5])\b(?![.,]\d)|^\W{0,9}([1-5])\b(?:\s?/\s?5)?\W{0,9}$",
     re.IGNORECASE,
@@ -65,7 +61,7 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     if level >= spec.hard_from:
         return state
     call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)
-    (outcome,) = yield Batch(1, (call,), until=EASY_SHARE)
+    (outcome,) = yield Batch(1, (call,), until=schedule.EASY_END)
     state = state.with_notes(*call_notes((call,), (outcome,)))
     if not isinstance(outcome, Draft) or outcome.truncated:
         return state.with_notes("the question looked easy, but its model gave no whole answer: the panel answers")
@@ -88,8 +84,8 @@ def _level(
         signs = signs_of_difficulty(task.question[:20_000])
         level = min(MAX_DIFFICULTY, 1 + len(signs))
         return level, {"difficulty": level, "how": "by length and form", "signs": signs}
-    call = judge_call(preset, spec.model, told(task), "router", layer=1, dry_run_replies=_DRY_RUN_REPLIES)
-    reply: FormReply[int] = yield from ask_form(call, _read, _read_loosely, until=ROUTERS_SHARE)
+    call = judge_call(preset, spec.model, told(task), "router", layer=1)
+    reply = yield from ask_form(call, _FORM, until=schedule.DIFFICULTY_END)
     return reply.value, {"difficulty": reply.value, "how": reply.outcome}
 
 
@@ -106,3 +102,6 @@ def _read_loosely(text: str) -> int | None:
 def _whole(text: str) -> int | None:
     found = re.fullmatch(r"([1-5])(?:\.0)?(?:\s?/\s?5)?", text)
     return int(found[1]) if found else None
+
+
+_FORM = Form(_read, _read_loosely, DryRunReplies('{"difficulty": 1}', '{"difficulty": 5}'))

@@ -18,13 +18,11 @@ from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Gate
 from moa_mcp.domain.text import one_line
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.state import Participant, Stage, State
-from moa_mcp.flows.structured_reply import FormReply, ask_form, is_list, is_object, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, is_list, is_object, json_object, judge_call
 from moa_mcp.prompts.router import gate as told
-
-GATES_SHARE = 0.15
-"""How much of a run's time the gate may take."""
 
 MAX_SCORE = 10.0
 
@@ -108,10 +106,9 @@ def _ask_gate(
     if spec.model is None:
         return _score_by_skills(task, state)
     shown = label_candidates(task, "gate", [_description(participant) for participant in state.participants])
-    call = judge_call(
-        preset, spec.model, told(task, shown.render()), "router", layer=1, dry_run_replies=_dry_run_replies(shown)
-    )
-    return (yield from ask_form(call, lambda text: _read(shown, text), until=GATES_SHARE))
+    call = judge_call(preset, spec.model, told(task, shown.render()), "router", layer=1)
+    form = Form(lambda text: _read(shown, text), dry_run=_dry_run_replies(shown))
+    return (yield from ask_form(call, form, until=schedule.GATE_END))
 
 
 def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:

@@ -9,7 +9,8 @@ from typing import TypeAlias
 from moa_mcp.domain.model import Batch, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Gate
-from moa_mcp.flows.calls import call_notes, layer_deadline_share
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import call_notes
 from moa_mcp.flows.compare.similarity import Comparing, Similarities, compare_texts
 from moa_mcp.flows.route.short_circuit import answer_directly
 from moa_mcp.flows.stages.draft_warnings import MIN_COMPARED_CHARS
@@ -19,9 +20,6 @@ Proposals: TypeAlias = Callable[[Task, Preset, State], Batch]
 """Makes the batch of one layer; handed down by the panel, which imports this."""
 
 Replacing: TypeAlias = Generator[Batch, Sequence[Outcome], tuple[State, tuple[Reference, ...]]]
-
-REPLACEMENT_SHARE = 0.1
-"""How much of a run's time, behind their layer's own, all that are woken have together."""
 
 
 def replace_duplicates(
@@ -53,8 +51,10 @@ def replace_duplicates(
 def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, replaced: int) -> Replacing:
     """Ask the first that waits in line."""
     participant, *reserve = state.reserve
-    share = _last(preset) - REPLACEMENT_SHARE / (replaced + 1)
-    batch = replace(proposals(task, preset, replace(state, participants=(participant,))), until=share)
+    batch = replace(
+        proposals(task, preset, replace(state, participants=(participant,))),
+        until=schedule.replacement_end(replaced, preset),
+    )
     (outcome,) = yield batch
     state = replace(state, participants=(*state.participants, participant), reserve=tuple(reserve))
     route = {**state.facts["route"], "woken": [*state.facts["route"].get("woken", ()), participant.number]}
@@ -64,7 +64,8 @@ def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, re
 
 def _similarities(task: Task, preset: Preset, drafted: Sequence[Reference], replaced: int) -> Comparing:
     texts = [one.text for one in drafted]
-    return (yield from compare_texts(task, preset, texts, layer=1, place=f"copies.{replaced}", end_share=_last(preset)))
+    until = schedule.comparison_end(replaced, preset)
+    return (yield from compare_texts(task, texts, layer=1, place=f"copies.{replaced}", until=until))
 
 
 def _comparing(state: State, similarities: Similarities) -> State:
@@ -107,8 +108,3 @@ def _remove_duplicates(
     return replace(state, participants=participants), tuple(
         one for one in drafted if one.participant.number not in copies
     )
-
-
-def _last(preset: Preset) -> float:
-    """The share of the run's time by which the last that was woken is done."""
-    return layer_deadline_share(1, preset.layers - 1) + REPLACEMENT_SHARE

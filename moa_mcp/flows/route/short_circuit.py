@@ -17,9 +17,6 @@ SOLO = "solo"
 SAMPLER = "sampler"
 """The role of each of several that together may make a panel unnecessary."""
 
-EASY_SHARE = 0.25
-"""By which share of a run's time a model that may answer alone has to: a panel may have to follow."""
-
 
 def answer_directly(task: Task, state: State, alone: Reference, why: str) -> State:
     """The state in which `alone` is the answer, or for a caller who wants guidance the only draft."""

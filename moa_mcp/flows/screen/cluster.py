@@ -12,6 +12,7 @@ from dataclasses import replace
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ClusterScreen
+from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.clustering import MIN_TEXTS, TwoClusters, cluster_drafts
 from moa_mcp.flows.state import Stage, State
 
@@ -23,7 +24,12 @@ def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterS
             "screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
         )
     clusters = yield from cluster_drafts(
-        task, preset, state.texts, layer=state.layer, place="screen", margin=spec.margin
+        task,
+        state.texts,
+        layer=state.layer,
+        place="screen",
+        until=schedule.after_layer(state.layer, preset).screen,
+        margin=spec.margin,
     )
     return _keep(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import DiverseScreen
+from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import Matrix, compare_texts
 from moa_mcp.flows.state import Stage, State
 
@@ -16,7 +17,13 @@ def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScr
     """Keep the `keep` drafts that differ most, in the order of their slots; with no more than that, all."""
     if spec.keep >= len(state.references):
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
-    found = yield from compare_texts(task, preset, state.texts, layer=state.layer, place="screen")
+    found = yield from compare_texts(
+        task,
+        state.texts,
+        layer=state.layer,
+        place="screen",
+        until=schedule.after_layer(state.layer, preset).screen,
+    )
     kept = select_diverse(found.matrix, spec.keep)
     entry = {
         "layer": state.layer,

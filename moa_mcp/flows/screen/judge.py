@@ -8,14 +8,11 @@ from dataclasses import dataclass, replace
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import JudgedScreen
-from moa_mcp.flows.calls import layer_deadline_share
+from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, judge_call, reason_of
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import moderator
-
-MODERATORS_SHARE = 0.05
-"""How much of a run's time the moderator has behind its layer's own; less than the next layer has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +41,11 @@ def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) ->
         messages,
         "moderator",
         layer=state.layer,
-        dry_run_replies=_dry_run_replies(shown.letters[:keep]),
     )
     reply = yield from ask_form(
         call,
-        lambda text: _read(shown, keep, text),
-        lambda text: _read_loosely(shown, keep, text),
-        until=layer_deadline_share(state.layer, preset.layers - 1) + MODERATORS_SHARE,
+        _form(shown, keep),
+        until=schedule.after_layer(state.layer, preset).screen,
     )
     return _apply_verdict(state, shown, reply, may_stop=may_stop)
 
@@ -90,6 +85,10 @@ def _read_loosely(shown: LabelledCandidates, keep: int, text: str) -> Verdict | 
     return Verdict(kept) if len(kept) == keep else None
 
 
-def _dry_run_replies(letters: tuple[str, ...]) -> DryRunReplies:
-    ends, goes_on = (json.dumps({"keep": letters, "end": end}) for end in (True, False))
-    return DryRunReplies(least=ends, most=goes_on)
+def _form(shown: LabelledCandidates, keep: int) -> Form[Verdict]:
+    ends, goes_on = (json.dumps({"keep": shown.letters[:keep], "end": end}) for end in (True, False))
+    return Form(
+        lambda text: _read(shown, keep, text),
+        lambda text: _read_loosely(shown, keep, text),
+        DryRunReplies(least=ends, most=goes_on),
+    )

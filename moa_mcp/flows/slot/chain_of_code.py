@@ -15,18 +15,16 @@ from typing import Any
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import ChainOfCode
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.slot.execution import Execution, SandboxSession
 from moa_mcp.flows.state import State
-from moa_mcp.flows.structured_reply import ReadForm, ask_form, is_object, json_object
+from moa_mcp.flows.structured_reply import Form, ask_form, is_object, json_object
 from moa_mcp.prompts import solver as solver_prompts
-
-RUNNING_SHARE = 0.8
-"""Of the time of its place, what the program and its emulation may use; the rest is for the words."""
 
 REPAIRS = 2
 MAX_PROGRAM_CHARS = 20_000
@@ -37,8 +35,6 @@ _FENCED = re.compile(
     r"```[ \t]*(?:(?:python|py)[ \t]*)?\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
 )
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
-_VALUE = DryRunReplies('{"value": true}', '{"value": true}')
-_SETS = DryRunReplies('{"set": {}}', '{"set": {}}')
 
 _Found = Generator[Batch, Sequence[Outcome], str | None]
 
@@ -80,7 +76,7 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     """
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
-    (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
+    (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
     if isinstance(outcome, Failure):
         raise RunFailed("Nobody wrote a program:", call_notes((call,), (outcome,)))
     code = extract_program(strip_invisible(outcome.text))
@@ -103,7 +99,7 @@ def extract_program(text: str) -> str | None:
 
 
 def _run_with_emulation(chain: _Chain) -> _Found:
-    session = SandboxSession(chain.spec.steps, pauses=True, until=RUNNING_SHARE)
+    session = SandboxSession(chain.spec.steps, pauses=True, until=schedule.SLOT_PROGRAM_END)
     ran = Execution(error="the program is too long to be run")
     if len(chain.program) <= MAX_PROGRAM_CHARS:
         ran = yield from session.start(chain.program)
@@ -154,14 +150,14 @@ def _format_variables(variables: Mapping[str, Any]) -> str:
 
 
 def _run_or_emulate(chain: _Chain) -> _Found:
-    session = SandboxSession(chain.spec.steps, pauses=False, until=RUNNING_SHARE)
+    session = SandboxSession(chain.spec.steps, pauses=False, until=schedule.SLOT_PROGRAM_END)
     ran = yield from session.start(chain.program)
     while ran.status == "error" and chain.repairs < REPAIRS:
         chain.repairs += 1
         identity = f"repair.{chain.repairs}"
         messages = solver_prompts.repair_program(chain.task, chain.program, ran.error)
         call = make_call(_exact(chain.spec), messages, identity, "repairer", layer=1)
-        (outcome,) = yield Batch(1, (call,), until=RUNNING_SHARE)
+        (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
         code = extract_program(strip_invisible(outcome.text)) if isinstance(outcome, Draft) else None
         if code is None:
             break
@@ -177,13 +173,13 @@ _Said = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
 def _emulate_call(chain: _Chain, ran: Execution) -> _Said:
     """What the model says an undefined function or name gives."""
     messages = solver_prompts.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
-    return (yield from _ask_emulator(chain, messages, ran.wanted, _read_value, _VALUE))
+    return (yield from _ask_emulator(chain, messages, ran.wanted, _VALUE))
 
 
 def _emulate_statement(chain: _Chain, ran: Execution) -> _Said:
     """Which variables the model says a failed statement would have set."""
     messages = solver_prompts.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
-    return (yield from _ask_emulator(chain, messages, ran.statement, _read_sets, _SETS))
+    return (yield from _ask_emulator(chain, messages, ran.statement, _SETS))
 
 
 def _emulate_program(chain: _Chain, ran: Execution) -> _Found:
@@ -191,7 +187,7 @@ def _emulate_program(chain: _Chain, ran: Execution) -> _Found:
     why = ran.error or "it did not come to its end in the sandbox"
     chain.make_up(f"the model emulated the whole program: {why}", "worked out by a model")
     messages = solver_prompts.emulate_program(chain.task, chain.program)
-    value = yield from _ask_emulator(chain, messages, "the whole program", _read_value, _VALUE)
+    value = yield from _ask_emulator(chain, messages, "the whole program", _VALUE)
     return None if value is None else _plain(value["value"])
 
 
@@ -199,14 +195,13 @@ def _ask_emulator(
     chain: _Chain,
     messages: Sequence[Message],
     what: str,
-    read: ReadForm[dict[str, Any]],
-    dry_run_replies: DryRunReplies,
+    form: Form[dict[str, Any]],
 ) -> _Said:
     chain.left -= 1
     chain.emulated.append(what.splitlines()[0][:80] if what else "")
     identity = f"emulate.{len(chain.emulated)}"
-    call: Call = make_call(_exact(chain.spec), messages, identity, "emulator", layer=1, dry_run_replies=dry_run_replies)
-    reply = yield from ask_form(call, read, until=RUNNING_SHARE)
+    call = make_call(_exact(chain.spec), messages, identity, "emulator", layer=1)
+    reply = yield from ask_form(call, form, until=schedule.SLOT_PROGRAM_END)
     if reply.value is None:
         chain.notes.append(f"emulation {len(chain.emulated)} gave nothing: {reply.outcome}")
     return reply.value
@@ -216,7 +211,7 @@ def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flo
     """The reply that rests on the result, marked with where that came from."""
     noted = solver_prompts.write_reply(chain.task, messages, chain.program, result)
     call = make_call(chain.spec, noted, "words", "writer", layer=1)
-    (outcome,) = yield Batch(1, (call,), until=0.95)
+    (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_END)
     source = chain.source
     if chain.emulated and not chain.made_up:
         source += ", with steps that a model emulated"
@@ -261,3 +256,7 @@ def _is_name(text: str) -> bool:
 def _plain(value: Any) -> str:
     """A value as the sandbox would have told it."""
     return value if isinstance(value, str) else repr(value)
+
+
+_VALUE = Form(_read_value, dry_run=DryRunReplies('{"value": true}', '{"value": true}'))
+_SETS = Form(_read_sets, dry_run=DryRunReplies('{"set": {}}', '{"set": {}}'))

@@ -83,8 +83,8 @@ class SandboxSession:
         request = json.dumps({**extra, "steps": self.steps, "pauses": self.pauses})
         messages = (Message("user", request),)
         example = DryRunReplies(_DONE, _PAUSED if self.pauses else '{"status": "error", "error": "it failed"}')
-        call = Call(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages, kind="code", dry_run_replies=example)
-        (outcome,) = yield Batch(1, (call,), until=self.until)
+        call = Call(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages, kind="code")
+        (outcome,) = yield Batch(1, (call,), until=self.until, dry_run_replies=example)
         ran = Execution.read(outcome)
         self.steps = max(0, self.steps - ran.steps)
         return ran

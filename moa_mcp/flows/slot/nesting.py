@@ -1,4 +1,4 @@
-"""A flow in a call's place: the ids of all its calls begin with the place's own, so that a run has one journal."""
+"""A flow in a call's place: its calls know the branches they run in and have ids of their own in the whole run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def branch_in_slot(branch_id: str, layer: int, slot: int, name: str, flow: Calla
 
 
 def prefix_ids(flow: Flow, place: Call) -> Flow:
-    """`flow` with all it yields moved to `place`: its ids prefixed, its layer and slot the place's own."""
+    """`flow` with all it yields moved to `place`: its layer and slot, and ids that no other call of the run has."""
     batch = next(flow)
     while True:
         outcomes = yield _prefix_batch(batch, place)
@@ -27,8 +27,18 @@ def prefix_ids(flow: Flow, place: Call) -> Flow:
 
 
 def _prefix_batch(batch: Batch, place: Call) -> Batch:
+    def prefixed(inner_id: str) -> str:
+        return f"{place.id}/{inner_id}"
+
     def call(inner: Call) -> Call:
-        return replace(inner, id=f"{place.id}/{inner.id}", layer=place.layer, slot=place.slot)
+        return replace(
+            inner,
+            id=prefixed(inner.id),
+            branches=(place.id, *map(prefixed, inner.branches)),
+            repeat_of=inner.repeat_of and prefixed(inner.repeat_of),
+            layer=place.layer,
+            slot=place.slot,
+        )
 
     def deeper(inner: Branch) -> Branch:
         stand_in = call(inner.call)

@@ -13,13 +13,14 @@ from typing import Any
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import TreeSearch
+from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import MAX_SCORE, read_score, read_score_loosely
 from moa_mcp.flows.state import State
-from moa_mcp.flows.structured_reply import FormReply, ask_form, json_object, reason_of
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, reason_of
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.prompts import solver as solver_prompts
 
@@ -28,11 +29,6 @@ UNREAD = 0.5
 
 GOOD_ENOUGH = 0.95
 """Two answers of this value end the search."""
-
-SEARCH_SHARE = 0.95
-"""Of the time of its place, what the search may use: what it has found by then must still be handed in."""
-
-_DRY_RUN_REPLIES = DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')
 
 
 @dataclass(slots=True, eq=False)
@@ -118,7 +114,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     search = _Search(task, spec, messages)
     root = make_call(spec, messages, "root", "searcher", layer=1)
-    (outcome,) = yield Batch(1, (root,), until=SEARCH_SHARE)
+    (outcome,) = yield Batch(1, (root,), until=schedule.SLOT_END)
     if isinstance(outcome, Failure):
         raise RunFailed("The tree search has no first reply:", call_notes((root,), (outcome,)))
     yield from _add_node(search, outcome, None)
@@ -137,7 +133,7 @@ def _simulate(search: _Search, number: int) -> _Asking:
     parent = search.select_node()
     messages = solver_prompts.refine(search.task, search.messages, parent.answer.text, parent.remarks)
     call = make_call(search.spec, messages, f"refine.{number}", "refiner", layer=1)
-    (outcome,) = yield Batch(1, (call,), until=SEARCH_SHARE)
+    (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_END)
     if isinstance(outcome, Draft):
         written = Draft(
             solver_prompts.revised_reply(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut
@@ -165,8 +161,8 @@ def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
 def _judge_answer(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], FormReply[tuple[float, str]]]:
     messages = judge_prompts.rate(search.task, label_candidates(search.task, "tree-search", [text]).render())
     identity = f"judge.{len(search.nodes)}"
-    call: Call = make_call(_judge(search.spec), messages, identity, "judge", layer=1, dry_run_replies=_DRY_RUN_REPLIES)
-    return (yield from ask_form(call, _read, _read_loosely, until=SEARCH_SHARE))
+    call = make_call(_judge(search.spec), messages, identity, "judge", layer=1)
+    return (yield from ask_form(call, _FORM, until=schedule.SLOT_END))
 
 
 def _judge(spec: TreeSearch) -> ModelSettings:
@@ -190,3 +186,6 @@ def _found(search: _Search) -> Answer:
     failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
     degraded = bool(failure) or best.answer.cut
     return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
+
+
+_FORM = Form(_read, _read_loosely, DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}'))

@@ -15,17 +15,15 @@ from typing import Any
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Synthesize
-from moa_mcp.flows.calls import JUDGES_SHARE, call_notes, layer_deadline_share, make_call
+from moa_mcp.flows import schedule
+from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.state import Reference, Stage, State
-from moa_mcp.flows.structured_reply import ask_form, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts.panel import messages_for
 from moa_mcp.prompts.residual import extractor
 
 MAX_RESIDUAL_CHARS = 12_000
 """Characters of a residual that are passed on."""
-
-EXTRACTOR, MERGER = 0.8, 0.95
-"""By which part of the time between the ends of two layers each is done; a screen comes before them."""
 
 _DRY_RUN_REPLIES = DryRunReplies("Residuals Detected: No", "Residuals Detected: Yes\nModel 1: another detail")
 _DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(yes|no)\b[^\w\n]{0,9}", re.IGNORECASE)
@@ -54,10 +52,9 @@ def residual(task: Task, preset: Preset, state: State) -> Stage:
         return read_residual(text)
 
     messages = extractor(task, _by_slot(state.previous), _by_slot(state.references))
-    call = judge_call(
-        preset, preset.residual.model, messages, "extractor", layer=state.layer, dry_run_replies=_DRY_RUN_REPLIES
-    )
-    reply = yield from ask_form(call, read, until=_end_share(state.layer, preset, EXTRACTOR))
+    call = judge_call(preset, preset.residual.model, messages, "extractor", layer=state.layer)
+    form = Form(read, dry_run=_DRY_RUN_REPLIES)
+    reply = yield from ask_form(call, form, until=schedule.after_layer(state.layer, preset).extractor)
     raw = next((text for text in reversed(parts) if text), None)
     found = reply.value or (ResidualReply(detected=True, details=raw) if raw else None)
     entry = {"layer": state.layer, "detected": found.detected if found else None, "how": reply.outcome}
@@ -87,7 +84,7 @@ def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
     messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
     # Not an "aggregator": that role writes the run's answer, and this is one only if no later layer has any.
     call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
-    (outcome,) = yield Batch(state.layer, (call,), until=_end_share(state.layer, preset, MERGER))
+    (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
     state = state.with_notes(*call_notes((call,), (outcome,)))
     return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
 
@@ -121,11 +118,3 @@ def _changed(details: str) -> list[str]:
 def _extraction(state: State) -> bool:
     entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
     return bool(entries) and entries[-1]["layer"] == state.layer and entries[-1]["detected"] is not None
-
-
-def _end_share(layer: int, preset: Preset, part: float) -> float:
-    """The share of the run's time by which `part` of that between this layer's end and the next one's is over."""
-    last = preset.layers - 1
-    end = layer_deadline_share(layer, last)
-    following = layer_deadline_share(layer + 1, last) if layer < last else JUDGES_SHARE
-    return end + part * (following - end)

@@ -16,12 +16,10 @@ from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import Roles
 from moa_mcp.domain.text import one_line
+from moa_mcp.flows import schedule
 from moa_mcp.flows.state import Stage, State
-from moa_mcp.flows.structured_reply import ask_form, is_list, is_object, json_object, judge_call
+from moa_mcp.flows.structured_reply import Form, ask_form, is_list, is_object, json_object, judge_call
 from moa_mcp.prompts.judge import role_writer
-
-ROLES_SHARE = 0.2
-"""How much of a run's time writing roles may take."""
 
 MAX_ROLE_CHARS = 1_000
 
@@ -39,17 +37,17 @@ def roles(task: Task, preset: Preset, state: State) -> Stage:
     if known:
         return _assign_roles(state, known, "known from an earlier run")
     example = json.dumps({"roles": [f"You are member {number}." for number in range(1, count + 1)]})
+    form = Form(
+        lambda text: _read(text, count), lambda text: _read_loosely(text, count), DryRunReplies(example, example)
+    )
     call = judge_call(
         preset,
         spec.model,
         role_writer(spec.task, count),
         "roles",
         layer=1,
-        dry_run_replies=DryRunReplies(example, example),
     )
-    reply = yield from ask_form(
-        call, lambda text: _read(text, count), lambda text: _read_loosely(text, count), until=ROLES_SHARE
-    )
+    reply = yield from ask_form(call, form, until=schedule.roles_end(preset))
     if reply.value is None:
         without = state.with_notes(f"the panel works without roles: {reply.outcome}")
         return without.with_facts(roles={"how": reply.outcome})

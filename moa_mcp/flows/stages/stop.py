@@ -11,6 +11,7 @@ from moa_mcp.domain.fields import StrictModel
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import AgreementStop, NoChangeStop
+from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.stages.residual import unchanged_layers
 from moa_mcp.flows.state import Stage, State, no_calls
@@ -34,7 +35,9 @@ def stop_on_agreement(task: Task, preset: Preset, state: State, spec: AgreementS
     """End the layers once even the two drafts least alike agree; one draft alone agrees with nobody."""
     if len(state.references) < 2:
         return state
-    found = yield from compare_texts(task, preset, state.texts, layer=state.layer, place="stop")
+    found = yield from compare_texts(
+        task, state.texts, layer=state.layer, place="stop", until=schedule.after_layer(state.layer, preset).stop
+    )
     least = min(found.matrix[a][b] for a, b in combinations(range(len(found.matrix)), 2))
     entry = {"layer": state.layer, "least_alike": round(least, 4), **found.facts}
     state = state.with_notes(*found.notes).with_log_entry("agreement", entry)

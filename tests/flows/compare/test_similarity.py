@@ -19,7 +19,7 @@ from moa_mcp.flows.compare.similarity import (
 )
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
-from tests.flows.panel import TASK, a_panel
+from tests.flows.panel import TASK
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 TEXTS = ("the sky is blue", "the sky looks blue", "cheese")
@@ -30,7 +30,7 @@ def compared(reply: FakeReply, texts: Sequence[str] = TEXTS, task: Task = EMBEDD
     found: list[Similarities] = []
 
     def flow() -> Flow:
-        found.append((yield from compare_texts(task, a_panel(), texts, layer=1, place="screen")))
+        found.append((yield from compare_texts(task, texts, layer=1, until=0.5, place="screen")))
         yield Batch(1, ())  # a flow that asks nothing cannot be played
         return Answer("")
 
@@ -135,9 +135,3 @@ def test_whatever_is_said_is_vectors_of_length_1_or_none(reply: object) -> None:
     vectors = read_vectors(json.dumps(reply), 2)
 
     assert vectors is None or [sum(number**2 for number in vector) for vector in vectors] == pytest.approx([1, 1])
-
-
-def test_the_call_ends_while_there_is_time_for_the_next_layer() -> None:
-    _, played = compared("[[1, 0], [3, 4], [0, 2]]")
-
-    assert played.batches[0].until == pytest.approx(0.65)

@@ -21,7 +21,7 @@ from moa_mcp.flows.planning.dry_run import (
     shortest_run,
 )
 from moa_mcp.flows.slot.nesting import branch_in_slot
-from moa_mcp.flows.structured_reply import ask_form, json_object
+from moa_mcp.flows.structured_reply import Form, ask_form, json_object
 
 TASK = Task("Why is the sky blue?")
 
@@ -31,9 +31,9 @@ def a_panel(proposers: int = 6, layers: int = 3) -> Preset:
     return Preset(proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",)))
 
 
-def a_call(identity: str, *, kind: Kind = "chat", likely: DryRunReplies | None = None, texts: int = 1) -> Call:
+def a_call(identity: str, *, kind: Kind = "chat", texts: int = 1) -> Call:
     messages = tuple(Message("user", f"text {number}") for number in range(texts))
-    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind, dry_run_replies=likely)
+    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind)
 
 
 def texts(outcomes: Sequence[Outcome]) -> list[str]:
@@ -75,7 +75,7 @@ def test_no_two_drafts_are_alike() -> None:
 
 def test_a_reply_of_fixed_form_is_the_one_that_lets_the_flow_go_on_longest() -> None:
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (a_call("1", likely=DryRunReplies("stop", "go on")),))
+        (outcome,) = yield Batch(1, (a_call("1"),), dry_run_replies=DryRunReplies("stop", "go on"))
         if texts([outcome]) == ["go on"]:
             yield Batch(2, (a_call("2"),))
         return Answer("")
@@ -131,7 +131,7 @@ def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_differ
 
 def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (a_call("1", likely=DryRunReplies("stop", "go on")),))
+        (outcome,) = yield Batch(1, (a_call("1"),), dry_run_replies=DryRunReplies("stop", "go on"))
         if texts([outcome]) == ["go on"]:
             yield Batch(2, (a_call("2"),))
         return Answer("")
@@ -156,7 +156,7 @@ def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
 
     def flow() -> Flow:
         read = yield from ask_form(
-            a_call("1", likely=DryRunReplies('{"a": 1}', '{"a": 2}')), lambda text: json_object(text, "a")
+            a_call("1"), Form(lambda text: json_object(text, "a"), dry_run=DryRunReplies('{"a": 1}', '{"a": 2}'))
         )
         seen.append(read.outcome)
         return Answer("")
@@ -169,7 +169,7 @@ def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
 
 def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     def flow() -> Flow:
-        yield Batch(1, (a_call("1", kind="code", likely=DryRunReplies("{}", "{}")),))
+        yield Batch(1, (a_call("1", kind="code"),), dry_run_replies=DryRunReplies("{}", "{}"))
         yield Batch(1, (a_call("2"),))
         return Answer("")
 

@@ -173,11 +173,11 @@ def test_the_verdict_has_to_be_in_before_the_time_of_the_next_layer() -> None:
 
 
 def test_a_rehearsal_plays_the_longest_run_and_knows_the_shortest() -> None:
-    (call,) = [call for call in moderated(keeping(1, 2)).calls if call.id == "1.moderator"]
+    (batch,) = [batch for batch in moderated(keeping(1, 2)).batches if batch.calls[0].id == "1.moderator"]
 
     assert dry_run(mixture(TASK, PANEL)).calls == 11
-    assert call.dry_run_replies is not None
-    assert json.loads(call.dry_run_replies.least)["end"] is True
+    assert batch.dry_run_replies is not None
+    assert json.loads(batch.dry_run_replies.least)["end"] is True
 
 
 def test_the_packaged_preset_makes_the_calls_of_the_paper_and_one_for_the_roles() -> None:

@@ -70,9 +70,9 @@ def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
         assert "panel/inner" in " ".join(answer.notes)
 
 
-def test_branches_within_branches_have_ids_of_both() -> None:
+def test_a_call_within_branches_knows_them_all_and_what_it_repeats() -> None:
     def innermost() -> Flow:
-        yield Batch(1, (Call("a", "judge", 5, 5, "lab/m", ()),))
+        yield Batch(1, (Call("a.again", "judge", 5, 5, "lab/m", (), repeat_of="a"),))
         return Answer("")
 
     def middle() -> Flow:
@@ -83,4 +83,5 @@ def test_branches_within_branches_have_ids_of_both() -> None:
     (call,) = next(inner.flow()).calls
 
     assert inner.id == "2.3/1.1"
-    assert (call.id, call.layer, call.slot) == ("2.3/1.1/a", 2, 3)
+    assert (call.id, call.layer, call.slot) == ("2.3/1.1/a.again", 2, 3)
+    assert (call.branches, call.parent, call.repeat_of) == (("2.3", "2.3/1.1"), "2.3/1.1", "2.3/1.1/a")

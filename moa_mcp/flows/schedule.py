@@ -1,0 +1,170 @@
+"""When each phase of a run has to end, as a share of the run's time: 0 is its start, 1 its deadline.
+
+A phase that ends early leaves its time to the next one. The shares matter when something is slow: they keep time
+for what must still follow, so that a slow phase costs its own result and not the answer.
+
+    0      .10  .15  .20  .25  .30             .60  .65      .75  .80              1
+    |-------+----+----+----+----+---------------+----+--------+----+---------------|
+    | route: difficulty, gate, one easy model,  |    |             |               |
+    |        samples and their comparison       |    |             |               |
+    |             | roles: .20, or .05 behind   |    |             |               |
+    |             |        the route            |    |             |               |
+    |                  | proposer layers: the   |    |             |               |
+    |                  | last one ends at .60   |    |             |               |
+    |                                           | screen, residual of the last     |
+    |                                           | layer: at most to .76            |
+    |                                                | judges: to .80              |
+    |                                                     | writing: to 1, or .95  |
+    |                                                     | if a comparison follows|
+
+    Behind a layer, in the time up to the end of the next one (behind the last: up to the judges' end):
+
+    layer ends                                                         next layer ends
+    |-- replaced duplicates --|-- screen --|-- extractor --|-- stop --|-- merger --|---|
+
+| Phase             | Ends at                         | Why                                                       |
+|-------------------|---------------------------------|-----------------------------------------------------------|
+| difficulty        | .10                             | a short reply                                             |
+| gate              | .15                             | a score and an instruction for each slot                  |
+| easy model        | .25                             | a whole answer, and a panel may have to follow            |
+| samples compared  | .30                             | one call for embeddings behind the samples                |
+| roles             | .20, at least .05 behind route  | one reply; later runs know the roles                      |
+| proposer layers   | .60, .10 or less a layer        | the first has the rest: it reads the question alone       |
+| duplicates        | .10 behind the first layer      | slots are asked one after the other, each then compared   |
+| screen, stop      | .05 behind what precedes them   | one judge's reply, or one call for embeddings             |
+| extractor, merger | .80, .95 of the time behind     | the merger writes an answer that may be the last one      |
+| variants          | three quarters of the judges'   | they are compared in the last quarter                     |
+| judges            | .80                             | the aggregator still has to write                         |
+| writing           | 1, in equal steps by model      | the fallbacks have to have time left                      |
+| method in a slot  | .95 of the time of its slot     | what it has found must still be handed in                 |
+| a program         | .80 of the time of its slot     | its result must still be put into words                   |
+
+Of the time behind a layer no phase but the extractor and the merger takes more than half of what is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moa_mcp.domain.preset import Preset
+
+DIFFICULTY_END = 0.10
+GATE_END = 0.15
+EASY_END = 0.25
+SAMPLES_COMPARED_END = 0.30
+ROLES_END = 0.20
+MIN_ROLES_TIME = 0.05
+PROPOSERS_END = 0.60
+MAX_LATER_LAYER_TIME = 0.10
+MAX_DUPLICATES_TIME = 0.10
+MAX_SCREEN_TIME = 0.05
+MAX_STOP_TIME = 0.05
+EXTRACTOR_PART = 0.80
+MERGER_PART = 0.95
+VARIANTS_PART = 0.75
+JUDGES_END = 0.80
+COMPARED_ANSWER_END = 0.95
+RUN_END = 1.0
+SLOT_PROGRAM_END = 0.80
+SLOT_END = 0.95
+
+# A route that is not listed has as long as the longest.
+_ROUTE_ENDS = {"gate": GATE_END, "difficulty": EASY_END, "agreement": SAMPLES_COMPARED_END}
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of the run's time, from one share of it to another."""
+
+    start: float
+    end: float = RUN_END
+
+    def step_end(self, step: int, steps: int) -> float:
+        """When step number `step`, from 1, ends if `steps` of them share the window equally."""
+        return self.end if step == steps else self.start + (self.end - self.start) * step / steps
+
+    def part_end(self, part: float) -> float:
+        """When so much of the window, 0 to 1, is over."""
+        return self.start + (self.end - self.start) * part
+
+
+WRITING_AFTER_JUDGES = Window(JUDGES_END)
+WRITING_BEFORE_COMPARISON = Window(JUDGES_END, COMPARED_ANSWER_END)
+
+
+@dataclass(frozen=True, slots=True)
+class AfterLayer:
+    """When each phase behind a proposer layer ends; one that the preset lacks ends with the phase before it."""
+
+    duplicates: float
+    screen: float
+    extractor: float
+    stop: float
+    merger: float
+
+
+def roles_end(preset: Preset) -> float:
+    """When the roles are written: they are for the participants that a route has chosen."""
+    return max(ROLES_END, _route_end(preset) + MIN_ROLES_TIME)
+
+
+def proposer_layer_end(layer: int, preset: Preset) -> float:
+    """When proposer layer number `layer` ends. Each later layer has the same time, and the first has no less."""
+    layers = preset.layers - 1
+    start = _route_end(preset) if preset.roles is None else roles_end(preset)
+    each = min(MAX_LATER_LAYER_TIME, (PROPOSERS_END - start) / layers)
+    return PROPOSERS_END - (layers - layer) * each
+
+
+def after_layer(layer: int, preset: Preset) -> AfterLayer:
+    """When the phases behind proposer layer number `layer` end, in the order in which they run."""
+    behind = _behind_layer(layer, preset)
+    duplicates = screen = extractor = behind.start
+    if layer == 1 and preset.route is not None and preset.route.by == "gate":
+        duplicates = _end_of_next(behind.start, behind.end, MAX_DUPLICATES_TIME)
+    screen = duplicates if preset.screen is None else _end_of_next(duplicates, behind.end, MAX_SCREEN_TIME)
+    extractor = screen if preset.residual is None or layer == 1 else behind.part_end(EXTRACTOR_PART)
+    stop = extractor if preset.stop is None else _end_of_next(extractor, behind.end, MAX_STOP_TIME)
+    merger = stop if preset.residual is None else behind.part_end(MERGER_PART)
+    return AfterLayer(duplicates, screen, extractor, stop, merger)
+
+
+def comparison_end(replaced: int, preset: Preset) -> float:
+    """When the first layer's drafts are compared once `replaced` of them have been replaced."""
+    return _duplicates(preset).part_end(1 - 1 / (replaced + 1.5))
+
+
+def replacement_end(number: int, preset: Preset) -> float:
+    """When the slot that is woken as number `number`, from 1, has answered; the later ones have less and less time."""
+    return _duplicates(preset).part_end(1 - 1 / (number + 1))
+
+
+def conclusion(preset: Preset) -> Window:
+    """The time for all that is done with the drafts once the layers and what stands behind them are over."""
+    if preset.layers == 1:
+        return Window(_route_end(preset))
+    last = after_layer(preset.layers - 1, preset)
+    return Window(last.extractor)  # neither a stop nor a merger follows the last layer
+
+
+def variants_end(preset: Preset) -> float:
+    """When the aggregations of several subsets of the drafts are made, so that they can be compared."""
+    return Window(conclusion(preset).start, JUDGES_END).part_end(VARIANTS_PART)
+
+
+def _route_end(preset: Preset) -> float:
+    return 0.0 if preset.route is None else _ROUTE_ENDS.get(preset.route.by, SAMPLES_COMPARED_END)
+
+
+def _behind_layer(layer: int, preset: Preset) -> Window:
+    following = proposer_layer_end(layer + 1, preset) if layer < preset.layers - 1 else JUDGES_END
+    return Window(proposer_layer_end(layer, preset), following)
+
+
+def _duplicates(preset: Preset) -> Window:
+    return Window(proposer_layer_end(1, preset), after_layer(1, preset).duplicates)
+
+
+def _end_of_next(start: float, end: float, most: float) -> float:
+    """When a phase ends that begins at `start` and leaves to those behind it at least half of the time up to `end`."""
+    return start + min(most, (end - start) / 2)
