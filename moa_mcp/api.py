@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -14,6 +15,7 @@ from moa_mcp.config.settings import LiveSettings, Paths, StoreSettings
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import Message, Run
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stores import STORES, StoreOptions
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.run_provider import RunProviderFactory
@@ -23,8 +25,6 @@ from moa_mcp.service.configure.editor import ConfigEditor
 from moa_mcp.service.configure.lock import config_lock
 from moa_mcp.service.service import AskRequest, Service
 from moa_mcp.store.base import RunStore
-from moa_mcp.store.fallback import FallbackStore
-from moa_mcp.store.memory import MemoryStore
 
 
 @asynccontextmanager
@@ -59,17 +59,10 @@ async def open_service(environ: Mapping[str, str] | None = None) -> AsyncGenerat
 
 
 def _store(paths: Paths, settings: StoreSettings) -> RunStore:
-    if not settings.enabled:
-        return MemoryStore()
-    file = paths.data_folder / "runs.db"
-
-    def open_sqlite() -> RunStore:
-        # A server that is only asked for its tools need not load SQLite.
-        from moa_mcp.store.sqlite.store import SqliteStore
-
-        return SqliteStore(file, keep_days=settings.keep_days, max_mb=settings.max_mb)
-
-    return FallbackStore(file, open_sqlite)
+    url = settings.url if settings.enabled else "memory:"
+    options = StoreOptions(url, paths.data_folder, settings.keep_days, settings.max_mb)
+    store: RunStore = STORES.get(urlsplit(url).scheme)(options)
+    return store
 
 
 async def ask(

@@ -163,7 +163,6 @@ ALLOWED: Table = {
         ("tests/store/test_sqlite.py", f"database._db  # pyright: ignore[{PRIVATE_USE}]"),
     ],
     adapters_stand_alone: [
-        ("moa_mcp/providers/registry.py", "from moa_mcp.providers.dialects import anthropic, openai"),
         ("moa_mcp/providers/dialects/openai.py", "from moa_mcp.providers.base import Provider"),
         ("tests/providers/dialects/test_openai.py", "from moa_mcp.providers.dialects.openai import OpenAI"),
     ],

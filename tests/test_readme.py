@@ -18,7 +18,7 @@ from moa_mcp.config.settings import settings_from
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.presets.library import PresetLibrary, parse
 from tests.cli.fixtures import COMMAND, ROOT, environment, moa, write_home
@@ -98,7 +98,7 @@ def preset_shown() -> Preset:
 
 
 def test_the_preset_shown_makes_the_calls_that_are_told() -> None:
-    planned = dry_run(mixture(Task("Q?"), preset_shown()))
+    planned = dry_run(ask_panel(Task("Q?"), preset_shown()))
 
     message = re.search(r"(\d+) × \((\d+) - 1\) \+ 1 = (\d+) calls in (\d+) rounds", README)
     assert message is not None

@@ -15,14 +15,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
 
 from moa_mcp.config import yamlfile
+from moa_mcp.config.plugins import load_plugins, names_in
 from moa_mcp.config.yamlfile import Document, Fingerprint
-from moa_mcp.domain.endpoints import BUILTIN, Dialect, Endpoint
+from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Endpoint
 from moa_mcp.domain.errors import InvalidConfig, NotAllowed
 from moa_mcp.domain.fields import ModelId, Name, Seconds, StrictModel
 from moa_mcp.domain.preset import Limits
+from moa_mcp.domain.stores import STORES
 
 CONFIG = "config.yaml"
 """What errors and results call the configuration file."""
@@ -69,9 +71,18 @@ class NetworkSettings(StrictModel):
     use_proxy_env: bool = False
 
 
-class StoreSettings(StrictModel):
-    """Whether runs are kept, for how many days, and in how many megabytes at most."""
+def _check_store(url: str) -> str:
+    STORES.check(urlsplit(url).scheme)
+    return url
 
+
+class StoreSettings(StrictModel):
+    """Whether runs are kept, where, for how many days, and in how many megabytes at most.
+
+    `url` is `sqlite:` for runs.db in the data folder, `sqlite:///path` for another file, or what a plug-in knows.
+    """
+
+    url: Annotated[str, AfterValidator(_check_store)] = "sqlite:"
     keep_days: Annotated[int, Field(ge=1)] = 30
     max_mb: Annotated[int, Field(ge=1)] = 200
     enabled: bool = True
@@ -81,7 +92,7 @@ class ProviderEntry(StrictModel):
     """What a person says of a provider; what is left out of a built-in one stays as it is."""
 
     base_url: str = ""
-    dialect: Dialect = "openai"
+    dialect: Annotated[str, AfterValidator(DIALECTS.check)] = "openai"
     api_key_env: str | None = None
     max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
 
@@ -104,6 +115,7 @@ class ProviderEntry(StrictModel):
 class ConfigFile(StrictModel):
     """config.yaml as it is written."""
 
+    plugins: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = ()
     default_preset: Name = "auto"
     providers: Annotated[dict[Name, ProviderEntry], BeforeValidator(_empty_if_none)] = Field({})
     limits: Annotated[LimitSettings, BeforeValidator(_empty_if_none)] = LimitSettings()
@@ -122,6 +134,7 @@ class Settings:
     store: StoreSettings = field(default_factory=StoreSettings)
     embeddings: str | None = None
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +218,7 @@ class LiveSettings:
 def settings_from(text: str, file: str = CONFIG) -> Settings:
     """The settings that the text of a configuration file describes. Raises InvalidConfig."""
     document = yamlfile.parse(text, file, InvalidConfig)
+    load_plugins(names_in(document.data))
     written = document.into(ConfigFile)
     own = {name: _endpoint(name, entry, document) for name, entry in written.providers.items()}
     return Settings(
@@ -214,6 +228,7 @@ def settings_from(text: str, file: str = CONFIG) -> Settings:
         written.store,
         written.embeddings,
         written.network,
+        written.plugins,
     )
 
 
@@ -255,7 +270,7 @@ def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:
     known = BUILTIN.get(name, Endpoint(name))
     endpoint = replace(known, **entry.model_dump(exclude_unset=True))
     place = ("providers", name)
-    if not endpoint.base_url and endpoint.dialect != "demo":
+    if not endpoint.base_url and DIALECTS.get(endpoint.dialect).needs_base_url:
         raise document.error("this provider is not built in and has no base_url", place, "a key base_url")
     if known.api_key_env and _moved(known, endpoint) and "api_key_env" not in entry.model_fields_set:
         raise document.error(
@@ -272,7 +287,7 @@ def _moved(before: Endpoint, after: Endpoint) -> bool:
 
 
 def _is_local(endpoint: Endpoint) -> bool:
-    return endpoint.dialect == "demo" or _is_loopback(urlsplit(endpoint.base_url).hostname or "")
+    return not DIALECTS.get(endpoint.dialect).needs_base_url or _is_loopback(urlsplit(endpoint.base_url).hostname or "")
 
 
 def _is_loopback(host: str) -> bool:

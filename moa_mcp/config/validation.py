@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias, get_args
 
 from pydantic import BaseModel, StringConstraints, Tag, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from moa_mcp.domain.errors import sort_by_closeness
 from moa_mcp.domain.fields import ModelId, Name
+from moa_mcp.domain.stages import METHODS
 from moa_mcp.domain.text import one_line
 
 KeyPath: TypeAlias = tuple[str | int, ...]
@@ -66,7 +68,7 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
         if chosen := [one for tag, one in choices if part in (tag, *_literals(one))]:
             found, choices = chosen, []
         elif fields := [one.model_fields[part] for one in found if part in one.model_fields]:
-            choices = list(_choices(fields[0].annotation)) or choices
+            choices = list(_choices_of(fields[0])) or choices
             found = [one for _, one in choices] or found
     return list(dict.fromkeys(key for one in found for key in _spellings(one)))
 
@@ -124,12 +126,21 @@ _Choice: TypeAlias = tuple[str | None, type[BaseModel]]
 
 def _choices(annotation: Any, tag: str | None = None) -> Iterator[_Choice]:
     """The models that a value of this type may be, each with the tag that marks its choice."""
+    for registry in METHODS:
+        if registry is annotation:
+            yield from registry.all().items()
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield tag, annotation
     parts = get_args(annotation)
     tag = next((part.tag for part in parts if isinstance(part, Tag)), tag)
     for part in parts:
         yield from _choices(part, tag)
+
+
+def _choices_of(field: FieldInfo) -> Iterator[_Choice]:
+    yield from _choices(field.annotation)
+    for mark in field.metadata:
+        yield from _choices(mark)
 
 
 def _literals(model: type[BaseModel]) -> tuple[Any, ...]:

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
-Dialect = Literal["openai", "anthropic", "demo"]
+from moa_mcp.domain.variants import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How endpoints of one kind are asked. Each is registered in `DIALECTS`, in the file that holds its provider.
+
+    `headers` makes the headers of every request from the key (None: there is no key). `provider` makes a
+    `moa_mcp.providers.base.Provider` of an endpoint and its HTTP client, `embeddings` one that answers calls for
+    embeddings (None: the dialect has none). A dialect that does not use HTTP has `needs_base_url` False, and its
+    client is None. `calls_models` is False where nothing leaves this process.
+    """
+
+    provider: Callable[[Endpoint, Any], Any]
+    headers: Callable[[str | None], Mapping[str, str]] = lambda key: {}
+    embeddings: Callable[[Endpoint, Any], Any] | None = None
+    needs_base_url: bool = True
+    calls_models: bool = True
+
+
+DIALECTS: Registry[Dialect] = Registry("dialect", "moa_mcp.providers.dialects")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +40,7 @@ class Endpoint:
 
     name: str
     base_url: str = ""
-    dialect: Dialect = "openai"
+    dialect: str = "openai"
     api_key_env: str | None = None
     max_concurrency: int = 8
     local: bool = False

@@ -23,7 +23,9 @@ PromptStyle = Literal["fenced", "paper"]
 
 def constraint_error(problem: str, expected: str, *place: str) -> PydanticCustomError:
     """What a validator raises of values that each are right and together are not: `place` is the key to mend."""
-    return PydanticCustomError("impossible", "{problem}", {"problem": problem, "expected": expected, "place": place})
+    return PydanticCustomError(
+        "impossible", "{problem}. Expected {expected}", {"problem": problem, "expected": expected, "place": place}
+    )
 
 
 class StrictModel(BaseModel):

@@ -6,7 +6,8 @@ Reading presets from files, with line numbers, is `presets/library.py`; what a r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Self, TypeAlias, TypeVar
+from itertools import chain
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 from pydantic_core import PydanticCustomError
@@ -23,22 +24,22 @@ from moa_mcp.domain.fields import (
     from_id,
 )
 from moa_mcp.domain.stages import (
-    ChainOfCode,
-    Conclude,
-    DiverseScreen,
-    Gate,
-    JudgedScreen,
-    NoChangeStop,
-    PanelSlot,
-    Residual,
-    Roles,
-    Route,
-    Screen,
-    Stop,
-    Synthesize,
-    Take,
-    TreeSearch,
-    Windows,
+    CONCLUDES,
+    RESIDUALS,
+    ROLES,
+    ROUTES,
+    SCREENS,
+    SLOT_METHODS,
+    STOPS,
+    ConcludeSpec,
+    Part,
+    ResidualSpec,
+    RolesSpec,
+    RouteSpec,
+    ScreenSpec,
+    SlotMethod,
+    StopSpec,
+    describe_model,
 )
 
 Number = TypeVar("Number", int, float)
@@ -52,6 +53,20 @@ class Proposer(ModelSettings):
 
     samples: Count = 1
     skills: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return self.model
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models without which it does not work."""
+        return (self.model,)
+
+    @property
+    def details(self) -> str:
+        """Its model and settings, on one line."""
+        return describe_model(self)
 
 
 class Aggregator(ModelSettings):
@@ -78,41 +93,69 @@ class Limits(StrictModel):
         )
 
 
+class PanelSlot(StrictModel):
+    """Another preset in a proposer's slot: its answer is the draft."""
+
+    preset: Name
+
+    samples: ClassVar[int] = 1
+    skills: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def label(self) -> str:
+        return f"panel/{self.preset}"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models without which it does not work: none are known before the preset is looked up."""
+        return ()
+
+    @property
+    def details(self) -> str:
+        """What it says, on one line."""
+        return f"preset {self.preset}"
+
+
 class NestedPreset(PanelSlot):
     """A panel in a slot once its preset has been looked up."""
 
     plan: Preset
 
-
-_TAGS: dict[type[StrictModel], str] = {
-    TreeSearch: "<tree-search>",
-    ChainOfCode: "<chain-of-code>",
-    PanelSlot: "<preset>",
-    NestedPreset: "<nested>",
-}
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the models without which its preset does not work."""
+        return self.plan.required_models
 
 
 def _slot_tag(entry: Any) -> str:
     """The tag of what an entry means to be. Tags are in brackets: no key of a file can look like one."""
-    if isinstance(entry, StrictModel):
-        return _TAGS.get(type(entry), "<model>")
-    if isinstance(entry, dict):
-        if "method" in entry:
-            return "<chain-of-code>" if entry["method"] == "chain-of-code" else "<tree-search>"
-        if "preset" in entry:
-            return "<nested>" if "plan" in entry else "<preset>"
-    return "<model>"
+    match entry:
+        case SlotMethod() | {"method": _}:
+            return "<method>"
+        case NestedPreset() | {"preset": _, "plan": _}:
+            return "<nested>"
+        case PanelSlot() | {"preset": _}:
+            return "<preset>"
+        case _:
+            return "<model>"
 
 
 Slot: TypeAlias = Annotated[
     Annotated[Proposer, BeforeValidator(from_id), Tag("<model>")]
-    | Annotated[TreeSearch, Tag("<tree-search>")]
-    | Annotated[ChainOfCode, Tag("<chain-of-code>")]
+    | Annotated[SlotMethod, SLOT_METHODS, Tag("<method>")]
     | Annotated[PanelSlot, Tag("<preset>")]
     | Annotated[NestedPreset, Tag("<nested>")],
     Discriminator(_slot_tag),
 ]
-"""What may sit in a slot: a model (an id alone will do), a method, or another preset."""
+"""What may fill a slot: a model (an id alone will do), a method, or another preset.
+
+Each has `label` (how records call it), `samples`, `skills`, `models` and `details`.
+"""
+
+
+def _synthesize() -> ConcludeSpec:
+    """The paper's own end, which needs no word in a preset."""
+    return CONCLUDES.parse({"by": "synthesize"})
 
 
 class Preset(StrictModel):
@@ -132,23 +175,30 @@ class Preset(StrictModel):
     straggler_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = 20
     prompt_style: PromptStyle = "fenced"
     limits: Limits = Limits()
-    roles: Roles | None = None
-    route: Route | None = None
-    screen: Screen | None = None
-    residual: Residual | None = None
-    stop: Stop | None = None
-    conclude: Conclude = Synthesize()
+    roles: Annotated[RolesSpec, ROLES] | None = None
+    route: Annotated[RouteSpec, ROUTES] | None = None
+    screen: Annotated[ScreenSpec, SCREENS] | None = None
+    residual: Annotated[ResidualSpec, RESIDUALS] | None = None
+    stop: Annotated[StopSpec, STOPS] | None = None
+    conclude: Annotated[ConcludeSpec, CONCLUDES] = Field(default_factory=_synthesize)
 
     @model_validator(mode="after")
     def _check_constraints(self) -> Self:
-        for fault in _constraint_violations(self, len(self.slots)):
-            raise fault
+        found = (_constraint_violations(self), *(part.problems(self) for part in self.parts))
+        for problem in chain.from_iterable(found):
+            raise problem
         return self
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The stages that the preset has, and how it concludes."""
+        stages = (self.roles, self.route, self.screen, self.residual, self.stop)
+        return (*(stage for stage in stages if stage is not None), self.conclude)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
         """What sits in each place of a layer, a sample each: `samples: 3` stands three times."""
-        return tuple(slot for slot in self.proposers for _ in range(getattr(slot, "samples", 1)))
+        return tuple(slot for slot in self.proposers for _ in range(slot.samples))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -158,46 +208,25 @@ class Preset(StrictModel):
     @property
     def required_models(self) -> tuple[str, ...]:
         """The model ids without which the preset is not itself: all but the fallbacks."""
-        slots = (model for slot in self.proposers for model in _models_of(slot)) if self.layers > 1 else ()
-        stages = (self.roles, self.route, self.screen, self.residual, self.conclude)
-        asked = (model for stage in stages if stage is not None for model in _models_of(stage))
+        slots = (model for slot in self.proposers for model in slot.models) if self.layers > 1 else ()
+        asked = (model for part in self.parts for model in part.models)
         return tuple(dict.fromkeys((*slots, self.aggregator.model, *asked)))
 
-
-def _models_of(entry: StrictModel) -> Iterator[str]:
-    if isinstance(entry, NestedPreset):
-        yield from entry.plan.required_models
-    if isinstance(entry, ModelSettings):
-        yield entry.model
-    for _, value in entry:
-        if isinstance(value, ModelSettings):
-            yield value.model
+    @property
+    def slots_in_words(self) -> str:
+        """How many slots a layer has, for messages about too few of them."""
+        return f"a layer has only {len(self.slots)} slot{'s' if len(self.slots) != 1 else ''}"
 
 
 def _min_or_none(a: Number | None, b: Number | None) -> Number | None:
     return min((n for n in (a, b) if n is not None), default=None)
 
 
-def _constraint_violations(preset: Preset, slots: int) -> Iterator[PydanticCustomError]:
-    """Why a preset of so many slots in a layer cannot be run, though each of its values is right by itself."""
-    few = f"a layer has only {slots} slot{'s' if slots != 1 else ''}"
-    layers, route = preset.layers, preset.route
-    if layers > 1 and not slots:
+def _constraint_violations(preset: Preset) -> Iterator[PydanticCustomError]:
+    """Why a preset cannot be run, whatever its stages, though each of its values is right by itself."""
+    slots = len(preset.slots)
+    if preset.layers > 1 and not slots:
         yield constraint_error("a preset of more than one layer needs proposers", "at least one model", "proposers")
-    if layers > 1 and preset.min_drafts > slots:
-        yield constraint_error(f"min_drafts is {preset.min_drafts}, but {few}", f"at most {slots}", "min_drafts")
-    if isinstance(route, Gate) and layers == 1:
-        yield constraint_error("route by gate chooses among proposers", "layers to be 2 or more", "route")
-    if isinstance(route, Gate) and max(route.at_least, route.at_most or 1) > slots:
-        key = "at_least" if route.at_least > slots else "at_most"
-        most = max(route.at_least, route.at_most or 1)
-        yield constraint_error(f"the gate chooses {most}, but {few}", f"at most {slots}", "route", key)
-    if isinstance(preset.screen, JudgedScreen | DiverseScreen) and preset.screen.keep > slots:
-        problem = f"screen keeps {preset.screen.keep}, but {few}"
-        yield constraint_error(problem, f"at most {slots}", "screen", "keep")
-    if isinstance(preset.stop, NoChangeStop) and preset.residual is None:
-        yield constraint_error("stop by residual needs a residual stage", "a key residual beside it", "stop")
-    if isinstance(preset.conclude, Take) and slots != 1:
-        yield constraint_error(f"conclude by take needs exactly one slot, not {slots}", "one proposer", "conclude")
-    if isinstance(preset.conclude, Windows) and layers != 2:
-        yield constraint_error("conclude by windows works on the drafts of one layer", "layers to be 2", "conclude")
+    if preset.layers > 1 and preset.min_drafts > slots:
+        problem = f"min_drafts is {preset.min_drafts}, but {preset.slots_in_words}"
+        yield constraint_error(problem, f"at most {slots}", "min_drafts")

@@ -1,120 +1,115 @@
 """Mixture-of-Agents (Wang et al. 2024, arXiv 2406.04692): the paper on one screen.
 
-Layers of proposers answer side by side; each reads all drafts of the layer before, in slot order; one
-aggregator ends it. A proposer that fails is left out and leaves no gap. Every other method is this loop with
-stages between its layers or another end behind them.
+Layers of proposers answer side by side; each reads all drafts of the layer before, in slot order; one aggregator
+writes the answer. A proposer that fails is left out and leaves no gap. `panel.py` puts the stages of a preset around
+these layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import TypeAlias
 
 from moa_mcp.domain.errors import RunFailed
-from moa_mcp.domain.model import PROPOSER, Answer, Batch, Branch, Call, Draft, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import PROPOSER, Answer, Batch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset, Proposer
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import all_refused, call_notes, make_call
-from moa_mcp.flows.conclude import conclude
-from moa_mcp.flows.conclude.advise import task_for_proposers, works_without_drafts
-from moa_mcp.flows.route import route
-from moa_mcp.flows.route.replace_duplicates import replace_duplicates
-from moa_mcp.flows.screen import screen
-from moa_mcp.flows.slot import branch_for
-from moa_mcp.flows.stages.draft_warnings import draft_warnings
-from moa_mcp.flows.stages.residual import aggregate_layer, residual
-from moa_mcp.flows.stages.roles import roles
-from moa_mcp.flows.stages.samples import count_distinct_samples
-from moa_mcp.flows.stages.stop import stop
-from moa_mcp.flows.state import Participant, Reference, Stage, State
+from moa_mcp.flows.conclude.synthesize import synthesize_after
+from moa_mcp.flows.state import Conclusion, Participant, Reference, Stage, State, no_calls
 from moa_mcp.prompts.panel import messages_for
 
 REFUSED = "Every model of the panel refused to answer:"
 
+Step: TypeAlias = Callable[[Task, Preset, State], Stage]
+"""A part of the mixture that others can be put in the place of."""
 
-def mixture(task: Task, preset: Preset) -> Flow:
-    """Take `task` through the layers and stages of `preset`.
+
+def pass_on(task: Task, preset: Preset, state: State) -> Stage:
+    """A step that does nothing."""
+    yield from no_calls()
+    return state
+
+
+def propose(task: Task, preset: Preset, state: State) -> Stage:
+    """Run one layer of proposers; its drafts become the references. Raises RunFailed."""
+    batch = layer_batch(task, preset, state)
+    outcomes = yield batch
+    state = state.with_notes(*call_notes(batch.all_calls, outcomes))
+    return accept_drafts(preset, state, drafts_of(state, batch, outcomes), outcomes)
+
+
+def mixture(
+    task: Task,
+    preset: Preset,
+    *,
+    before_layers: Step = pass_on,
+    layer: Step = propose,
+    after_layer: Step = pass_on,
+    conclude: Callable[[Task, Preset, State], Conclusion] = synthesize_after,
+) -> Flow:
+    """Take `task` through the layers of `preset`, and let the aggregator write the answer.
 
     Raises:
         RunFailed: the first layer gave fewer drafts than `min_drafts`, or nobody could write an answer.
     """
     state = State(tuple(Participant(number, slot) for number, slot in enumerate(preset.slots, start=1)))
-    for stage in (route, roles):  # who is not asked needs no role
-        state = yield from stage(task, preset, state)
-    for layer in range(1, preset.layers):
+    state = yield from before_layers(task, preset, state)
+    for number in range(1, preset.layers):
         if state.stop_reason is not None:
             break
-        state = yield from propose(task, preset, replace(state, layer=layer))
-        for stage in (screen, residual, stop, aggregate_layer):
-            state = yield from stage(task, preset, state)
+        state = yield from layer(task, preset, replace(state, layer=number))
+        state = yield from after_layer(task, preset, state)
     answer = state.answer or (yield from conclude(task, preset, state))
-    return Answer(
-        answer.text,
-        state.degraded or answer.degraded,
-        (*state.notes, *answer.notes),
-        {**state.facts, **answer.method},
-        state.learned,
-    )
+    notes = (*state.notes, *answer.notes)
+    facts = {**state.facts, **answer.method}
+    return Answer(answer.text, state.degraded or answer.degraded, notes, facts, state.learned)
 
 
-def propose(task: Task, preset: Preset, state: State) -> Stage:
-    """Run one layer of proposers. Its drafts become the references; those it read become `before`."""
-    batch = proposals(task, preset, state)
-    outcomes = yield batch
-    if learned := _learned_texts(outcomes):
-        state = replace(state, learned={**state.learned, **learned})
-    state = state.with_notes(*call_notes(batch.all_calls, outcomes), *draft_warnings(task, batch.all_calls, outcomes))
-    by_slot = {call.slot: outcome for call, outcome in zip(batch.all_calls, outcomes, strict=True)}
-    answered = ((participant, by_slot[participant.number]) for participant in state.participants)
-    drafted = tuple(Reference(participant, outcome) for participant, outcome in answered if isinstance(outcome, Draft))
-    state, references = yield from replace_duplicates(task, preset, state, drafted, proposals)
-    if len(references) >= min(preset.min_drafts, len(state.participants)):
-        return count_distinct_samples(replace(state, previous=state.references, references=references, residual=None))
-    if not state.references and not works_without_drafts(preset):
-        few = f"The panel gave {len(references)} of the {preset.min_drafts} drafts it needs:"
-        raise RunFailed(REFUSED if all_refused(outcomes) else few, state.notes)
-    # What the layer before wrote is paid for and good: the answer rests on that.
-    left = f"layer {state.layer} gave too few drafts and was left out"
-    return replace(state.with_notes(left), degraded=True, stop_reason=left)
+def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
+    """The calls of one proposer layer, one per participant that is a model."""
 
-
-def _learned_texts(outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """What the panels that stood in slots have learned."""
-    return {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
-
-
-def proposals(task: Task, preset: Preset, state: State) -> Batch:
-    """The calls and branches of one proposer layer, one per participant."""
-    task = task_for_proposers(task, preset)
-
-    @cache  # who has no instruction of their own is told the same, and the drafts are fenced once
-    def messages_for_instruction(instruction: str | None) -> tuple[Message, ...]:
+    @cache  # those without an instruction of their own get the same messages, and the drafts are fenced once
+    def messages(instruction: str | None) -> tuple[Message, ...]:
         return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes)
 
-    calls: list[Call] = []
-    branches: list[Branch] = []
-    for participant in state.participants:
-        identity = f"{state.layer}.{participant.number}"
-        if isinstance(participant.slot, Proposer):
-            instruction = "\n\n".join(part for part in (participant.slot.role, participant.instruction) if part) or None
-            calls.append(
-                make_call(
-                    participant.slot,
-                    messages_for_instruction(instruction),
-                    identity,
-                    PROPOSER,
-                    layer=state.layer,
-                    slot=participant.number,
-                )
-            )
-        else:
-            branches.append(branch_for(task, participant, state, identity, panel=mixture))
+    def call(number: int, slot: Proposer, instruction: str | None) -> Call:
+        instruction = "\n\n".join(part for part in (slot.role, instruction) if part) or None
+        call_id = f"{state.layer}.{number}"
+        return make_call(slot, messages(instruction), call_id, PROPOSER, layer=state.layer, slot=number)
+
     return Batch(
         state.layer,
-        tuple(calls),
-        tuple(branches),
+        tuple(
+            call(one.number, one.slot, one.instruction) for one in state.participants if isinstance(one.slot, Proposer)
+        ),
         enough=preset.min_drafts,
         grace_seconds=preset.straggler_grace_seconds,
         until=schedule.proposer_layer_end(state.layer, preset),
     )
+
+
+def drafts_of(state: State, batch: Batch, outcomes: Sequence[Outcome]) -> tuple[Reference, ...]:
+    """The drafts among the outcomes of a layer, in slot order."""
+    by_slot = {call.slot: outcome for call, outcome in zip(batch.all_calls, outcomes, strict=True)}
+    answered = ((one, by_slot[one.number]) for one in state.participants)
+    return tuple(Reference(participant, outcome) for participant, outcome in answered if isinstance(outcome, Draft))
+
+
+def accept_drafts(
+    preset: Preset, state: State, drafts: tuple[Reference, ...], outcomes: Sequence[Outcome], *, may_lack: bool = False
+) -> State:
+    """The state after a layer: its drafts are the references, those it read are `previous`.
+
+    With too few of them, the answer rests on the layer before; where there is none, the run fails unless it
+    `may_lack` drafts.
+    """
+    if len(drafts) >= min(preset.min_drafts, len(state.participants)):
+        return replace(state, previous=state.references, references=drafts, residual=None)
+    if not state.references and not may_lack:
+        few = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
+        raise RunFailed(REFUSED if all_refused(outcomes) else few, state.notes)
+    left = f"layer {state.layer} gave too few drafts and was left out"
+    return replace(state.with_notes(left), degraded=True, stop_reason=left)

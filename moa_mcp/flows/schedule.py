@@ -47,6 +47,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import ROUTES
 
 DIFFICULTY_END = 0.10
 GATE_END = 0.15
@@ -120,7 +121,7 @@ def after_layer(layer: int, preset: Preset) -> AfterLayer:
     """When the phases behind proposer layer number `layer` end, in the order in which they run."""
     behind = _behind_layer(layer, preset)
     duplicates = screen = extractor = behind.start
-    if layer == 1 and preset.route is not None and preset.route.by == "gate":
+    if layer == 1 and preset.route is not None and ROUTES.name(preset.route) == "gate":
         duplicates = _end_of_next(behind.start, behind.end, MAX_DUPLICATES_TIME)
     screen = duplicates if preset.screen is None else _end_of_next(duplicates, behind.end, MAX_SCREEN_TIME)
     extractor = screen if preset.residual is None or layer == 1 else behind.part_end(EXTRACTOR_PART)
@@ -153,7 +154,7 @@ def variants_end(preset: Preset) -> float:
 
 
 def _route_end(preset: Preset) -> float:
-    return 0.0 if preset.route is None else _ROUTE_ENDS.get(preset.route.by, SAMPLES_COMPARED_END)
+    return 0.0 if preset.route is None else _ROUTE_ENDS.get(ROUTES.name(preset.route), SAMPLES_COMPARED_END)
 
 
 def _behind_layer(layer: int, preset: Preset) -> Window:

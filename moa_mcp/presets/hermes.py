@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
 from moa_mcp.domain.fields import Name, StrictModel, Temperature
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
-from moa_mcp.domain.stages import Advise
+from moa_mcp.domain.stages import CONCLUDES
 
 PROVIDERS = {
     "openai-codex": "openai",
@@ -107,7 +107,7 @@ class HermesPreset(StrictModel):
                 effort=self.aggregator.reasoning_effort,
             ),
             limits=self.limits,
-            conclude=Advise(by="advise", unavailable=self.degraded_reference_policy),
+            conclude=CONCLUDES.parse({"by": "advise", "unavailable": self.degraded_reference_policy}),
         )
 
     def _proposer(self, slot: HermesSlot) -> Proposer:

@@ -8,14 +8,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from moa_mcp.domain.endpoints import Endpoint, split_model
+from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.dialects import anthropic, openai
-from moa_mcp.providers.dialects.demo import DemoProvider
-from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.json_access import mapping, sequence, string
 from moa_mcp.providers.loop_guard import Address, is_own
 from moa_mcp.providers.prices import FREE, Rates, rates
@@ -73,7 +70,7 @@ class Registry:
     def is_sent(self, call: Call) -> bool:
         """Whether a call leaves this process: one to the demo panel does not, nor does code that is run."""
         endpoint = self._endpoints.get(split_model(call.model)[0])
-        return call.kind != "code" and (endpoint is None or endpoint.dialect != "demo")
+        return call.kind != "code" and (endpoint is None or DIALECTS.get(endpoint.dialect).calls_models)
 
     def missing_key(self, model: str) -> str | None:
         """The key variable that the model's endpoint needs and that is not set; None if there is none."""
@@ -150,14 +147,13 @@ class Registry:
         return KeyRedaction(adapter, key) if key else adapter
 
     def _adapter(self, endpoint: Endpoint) -> Provider:
-        match endpoint.dialect:
-            case "openai":
-                http = self._client(endpoint)
-                return KindRouter(openai.OpenAIProvider(endpoint, http), EmbeddingsProvider(http))
-            case "anthropic":
-                return KindRouter(anthropic.AnthropicProvider(self._client(endpoint)), None)
-            case "demo":
-                return KindRouter(DemoProvider(), None)
+        try:
+            dialect = DIALECTS.get(endpoint.dialect)
+        except InvalidRequest as error:
+            raise ProviderError(Reason.BAD_REQUEST, str(error)) from None
+        http = self._client(endpoint) if dialect.needs_base_url else None
+        embeddings = dialect.embeddings(endpoint, http) if dialect.embeddings else None
+        return KindRouter(dialect.provider(endpoint, http), embeddings)
 
     def _client(self, endpoint: Endpoint) -> Http:
         if endpoint.name not in self._clients:
@@ -165,8 +161,7 @@ class Registry:
             from moa_mcp.providers.wire.http import Http
 
             key = keys.key_of(endpoint, self._environ)
-            dialect = anthropic if endpoint.dialect == "anthropic" else openai
-            headers = dialect.headers_with(key)
+            headers = dict(DIALECTS.get(endpoint.dialect).headers(key))
             self._clients[endpoint.name] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
         return self._clients[endpoint.name]
 

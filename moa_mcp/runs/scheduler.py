@@ -17,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_reason
 from moa_mcp.domain.model import Answer, CallRecord, Failure, Run
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
 from moa_mcp.runs.journal import StoredJournal
@@ -305,7 +305,7 @@ class RunScheduler:
         live.journal.keep_for(provider)
         provider = self.gate.guard(provider, partial(live.stop, SERVER_END))
         runner = Runner(provider, partial(self._on_event, live), live.journal, deadline)
-        answer = await runner.drive(mixture(live.initial.task, live.initial.plan))
+        answer = await runner.drive(ask_panel(live.initial.task, live.initial.plan))
         self.learned.learn(live.initial.owner, answer.learned)
         return answer
 

@@ -16,9 +16,8 @@ from moa_mcp.config.yamlfile import Document
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import UnknownPreset, UserError
 from moa_mcp.domain.model import Task
-from moa_mcp.domain.preset import NestedPreset, Preset, Slot
-from moa_mcp.domain.stages import PanelSlot
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.domain.preset import NestedPreset, PanelSlot, Preset, Slot
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.call_bounds import call_bounds
 from moa_mcp.flows.planning.dry_run import Bounds, DryRun, dry_run
 from moa_mcp.presets.auto import AutoPreset, choose_panel
@@ -148,7 +147,7 @@ class Catalog:
             usable=not unusable,
             missing=tuple(sorted({key for key in keys if key is not None})),
             layers=preset.layers,
-            proposers=tuple(map(_slot_label, preset.slots)) if preset.layers > 1 else (),
+            proposers=tuple(slot.label for slot in preset.slots) if preset.layers > 1 else (),
             aggregator=preset.aggregator.model,
             calls=planned.calls,
             serial_rounds=planned.rounds,
@@ -208,7 +207,7 @@ def _rehearsed(preset: Preset) -> DryRun:
 
 @lru_cache(maxsize=512)
 def _kept_rehearsal(preset: Preset) -> DryRun:
-    return dry_run(mixture(_SOME_QUESTION, preset))
+    return dry_run(ask_panel(_SOME_QUESTION, preset))
 
 
 class _NestedTooDeep(Exception):
@@ -277,7 +276,3 @@ class _Lookup:
         if isinstance(slot, PanelSlot):
             return NestedPreset(preset=slot.preset, plan=await self._complete(slot.preset, trail))
         return slot
-
-
-def _slot_label(slot: Slot) -> str:
-    return f"panel/{slot.preset}" if isinstance(slot, PanelSlot) else slot.model

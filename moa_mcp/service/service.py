@@ -24,7 +24,7 @@ from moa_mcp.domain.model import Message, Output, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.domain.text import fix_surrogates, strip_invisible
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import DryRun, dry_run
 from moa_mcp.prompts.panel import with_context
 from moa_mcp.providers.budget import Drawn, Reservation
@@ -121,7 +121,7 @@ class Service:
         task = await self._task(request, owner)
         missing = self._missing_key(preset)
         ceilings = (self.settings().limits.per_run, preset.limits, request.limits)
-        planned = dry_run(mixture(task, preset))
+        planned = dry_run(ask_panel(task, preset))
         cost = self.catalog.estimated_cost(planned)
         check_plan(preset, planned, cost, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
@@ -247,7 +247,7 @@ class Service:
             run = await self.scheduler.get_run(owner, run_id)
             if run.status != "interrupted":
                 return self.scheduler.find(owner, run_id)
-            planned = dry_run(mixture(run.task, run.plan))
+            planned = dry_run(ask_panel(run.task, run.plan))
             cost = self.catalog.estimated_cost(planned)
             left = max(1, planned.calls - replace(run, abandoned=()).calls_made)
             needs = _needed(planned, cost, left)

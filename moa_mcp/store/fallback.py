@@ -11,12 +11,14 @@ from heapq import merge
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
+from moa_mcp.domain.stores import STORES, StoreOptions
 from moa_mcp.store.base import AdmittedRun, RunStore
 from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of
 from moa_mcp.store.memory import MemoryStore
@@ -266,3 +268,19 @@ def _set_aside(file: Path) -> Path:
     journal = file.with_name(f"{file.name}-journal")
     journal.unlink(missing_ok=True)
     return aside
+
+
+def open_sqlite_or_memory(options: StoreOptions) -> FallbackStore:
+    """The SQLite file that the URL names as `sqlite:///path`, or runs.db; memory for what that cannot take."""
+    file = Path(urlsplit(options.url).path or options.folder / "runs.db")
+
+    def open_sqlite() -> RunStore:
+        # A server that is only asked for its tools need not load SQLite.
+        from moa_mcp.store.sqlite.store import SqliteStore
+
+        return SqliteStore(file, keep_days=options.keep_days, max_mb=options.max_mb)
+
+    return FallbackStore(file, open_sqlite)
+
+
+STORES.add("sqlite", open_sqlite_or_memory)

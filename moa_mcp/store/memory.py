@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
+from moa_mcp.domain.stores import STORES
 from moa_mcp.store.base import CANCELLED, REUSABLE, AdmittedRun, dates_since
 from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of, enlarged, grant
 
@@ -150,3 +151,6 @@ class MemoryStore:
         reservation = DayReservation(uuid4().hex, wanted.owner, today, amount, wanted.cap, wanted.first)
         self._reservations[reservation.id] = reservation
         return reservation
+
+
+STORES.add("memory", lambda options: MemoryStore())

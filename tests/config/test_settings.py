@@ -124,7 +124,7 @@ def test_a_base_url_that_calls_should_not_go_to_is_refused(url: str, problem: st
         ),
         (
             "providers:\n  lab:\n    dialect: smoke",
-            "line 3: providers.lab.dialect: this value does not fit. Expected 'openai'",
+            "line 3: providers.lab.dialect: there is no dialect of this name. Expected one of 'anthropic', ",
         ),
         (
             "providers:\n  lab:\n    max_concurrency: 0",

@@ -109,8 +109,8 @@ def test_a_misspelled_key_is_told_before_the_key_that_is_then_missing() -> None:
             "line 3: proposers[0].model: this key is missing.",
         ),
         (
-            PANEL + "conclude: {by: magic}",
-            "conclude: this value does not fit. Expected 'by' to be one of 'synthesize'",
+            PANEL + "conclude: {by: votes}",
+            "line 3: conclude.by: there is no conclude method of this name. Expected one of 'vote', 'advise'",
         ),
         (PANEL + "conclude: {window: 3}", "Expected a key 'by' that says which kind it is."),
         (

@@ -34,7 +34,7 @@ def test_samples_are_slots_of_their_own() -> None:
         ({"conclude": {"by": "windows"}, "layers": 3}, "drafts of one layer"),
         ({"conclude": {"by": "windows", "window": 3, "reserved": 3}}, "no room"),
         ({"route": {"by": "gate", "at_least": 2, "at_most": 1}}, "below at_least"),
-        ({"conclude": {"by": "jury"}}, "jury"),
+        ({"conclude": {"by": "jury"}}, "there is no conclude method of this name. Expected one of 'advise'"),
         ({"proposers": [{"method": "magic", "model": "lab/a"}]}, "tree-search"),
         ({"layer": 3}, "layer"),
         ({"aggregator": "no-slash"}, "aggregator"),

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from moa_mcp.domain.endpoints import Dialect, Endpoint
+from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.model import CallRecord, Failure, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.providers.prices import FREE, Rates
@@ -86,7 +86,7 @@ async def open_lab(
     preset: Preset | None = None,
     *,
     otherwise: Answer | Script = echo,
-    dialect: Dialect = "openai",
+    dialect: str = "openai",
     rates: Rates | None = FREE,
     draw: float = 0.0,
     base_url: str | None = None,

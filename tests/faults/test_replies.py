@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from moa_mcp.domain.endpoints import Dialect
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
 from moa_mcp.testing import Answer, Fault, Reply
 from moa_mcp.views import run as run_view
 from tests.faults.fixtures import LONG_REPLY, everything_in, open_lab, panel, record_of
 
-DIALECTS: tuple[Dialect, ...] = ("openai", "anthropic")
+DIALECTS: tuple[str, ...] = ("openai", "anthropic")
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -34,7 +33,7 @@ DIALECTS: tuple[Dialect, ...] = ("openai", "anthropic")
     ids=str,
 )
 async def test_an_error_in_a_good_reply_is_what_its_words_say(
-    dialect: Dialect, answer: Answer, reason: Reason, hits: int
+    dialect: str, answer: Answer, reason: Reason, hits: int
 ) -> None:
     async with open_lab({"p1": answer}, dialect=dialect) as lab:
         run = await lab.ask()
@@ -50,7 +49,7 @@ async def test_an_error_in_a_good_reply_is_what_its_words_say(
     "text",
     ["<think>secret</think>Blue.", "<think>secret <think>more</think> secret</think>Blue.", "secret</think>Blue."],
 )
-async def test_thoughts_reach_neither_the_next_layer_nor_the_result(dialect: Dialect, text: str) -> None:
+async def test_thoughts_reach_neither_the_next_layer_nor_the_result(dialect: str, text: str) -> None:
     async with open_lab({"p1": Reply(text, pieces=3)}, dialect=dialect) as lab:
         run = await lab.ask()
     outcome = record_of(run, "1.1").outcome
@@ -114,7 +113,7 @@ async def test_drafts_that_are_nearly_the_same_are_noted() -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_text_that_would_break_a_reader_is_repaired_at_the_door(dialect: Dialect) -> None:
+async def test_text_that_would_break_a_reader_is_repaired_at_the_door(dialect: str) -> None:
     split = Reply(
         pieces=("caf\u00e9 \ud83e", "\udd89 ", "lone \ud83d half, nul \x00, ", "\x1b[31mred\x1b[0m \u202egnp")
     )

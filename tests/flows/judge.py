@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from moa_mcp.domain.model import Call, Draft, Failure, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.panel import MERGED, TASK, draft_of
 
@@ -19,7 +19,7 @@ Judge: TypeAlias = Callable[[Call], FakeReply]
 
 def judged(judge: Judge, preset: Preset, task: Task = TASK) -> Played:
     """A panel of the known words, played to its end with what `judge` says."""
-    return drive(mixture(task, preset), with_judge(judge))
+    return drive(ask_panel(task, preset), with_judge(judge))
 
 
 def with_judge(judge: Judge) -> Reply:

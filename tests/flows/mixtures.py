@@ -1,6 +1,6 @@
 """Presets of any mixture, for the property tests: every stage, method and slot, with any of the keys it has.
 
-What a stage may say is a table by its class. `undrawn` tells what `domain/stages.py` has and no table draws.
+What a stage may say is a table by its class. `undrawn` lists what is registered and no table draws.
 """
 
 from __future__ import annotations
@@ -10,10 +10,34 @@ from typing import Any, TypeAlias, get_args
 
 from hypothesis import strategies as st
 
-from moa_mcp.domain import stages
+from moa_mcp.domain import stages as registries
 from moa_mcp.domain.fields import StrictModel
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.preset import Preset, Proposer
+from moa_mcp.domain.variants import Variants
+from moa_mcp.flows.conclude.advise import Advise
+from moa_mcp.flows.conclude.analysis import Analysis
+from moa_mcp.flows.conclude.council import Council
+from moa_mcp.flows.conclude.critique import Critique
+from moa_mcp.flows.conclude.pairs import Pairs
+from moa_mcp.flows.conclude.rate import Rate
+from moa_mcp.flows.conclude.select import Select
+from moa_mcp.flows.conclude.subsets import Subsets
+from moa_mcp.flows.conclude.synthesize import Synthesize
+from moa_mcp.flows.conclude.take import Take
+from moa_mcp.flows.conclude.vote import Vote
+from moa_mcp.flows.conclude.windows import Windows
+from moa_mcp.flows.route.agreement import Agreement
+from moa_mcp.flows.route.difficulty import Difficulty
+from moa_mcp.flows.route.gate import Gate
+from moa_mcp.flows.screen.cluster import ClusterScreen
+from moa_mcp.flows.screen.diversity import DiverseScreen
+from moa_mcp.flows.screen.judge import JudgedScreen
+from moa_mcp.flows.slot.chain_of_code import ChainOfCode
+from moa_mcp.flows.slot.tree_search import TreeSearch
+from moa_mcp.flows.stages.residual import Residual
+from moa_mcp.flows.stages.roles import Roles
+from moa_mcp.flows.stages.stop import AgreementStop, NoChangeStop
 
 Keys: TypeAlias = Mapping[str, st.SearchStrategy[Any]]
 Stages: TypeAlias = Mapping[type[StrictModel], Callable[[int], Keys]]
@@ -26,7 +50,7 @@ _shares = st.sampled_from([0.0, 0.3, 0.9, 1.0])
 _yes = st.booleans()
 
 ROUTES: Stages = {
-    stages.Gate: lambda slots: {
+    Gate: lambda slots: {
         "model": _judges,
         "share": _shares,
         "at_least": st.integers(1, -(-slots // 2)),
@@ -34,38 +58,38 @@ ROUTES: Stages = {
         "sharpness": st.sampled_from([0.2, 5.0]),
         "near_copy": _shares,
     },
-    stages.Difficulty: lambda slots: {"easy": _judges, "model": _judges, "hard_from": st.integers(2, 5)},
-    stages.Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares},
+    Difficulty: lambda slots: {"easy": _judges, "model": _judges, "hard_from": st.integers(2, 5)},
+    Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares},
 }
 SCREENS: Stages = {
-    stages.JudgedScreen: lambda slots: {"model": _judges, "keep": st.integers(1, slots), "may_stop": _yes},
-    stages.DiverseScreen: lambda slots: {"keep": st.integers(1, slots)},
-    stages.ClusterScreen: lambda slots: {"margin": _shares},
+    JudgedScreen: lambda slots: {"model": _judges, "keep": st.integers(1, slots), "may_stop": _yes},
+    DiverseScreen: lambda slots: {"keep": st.integers(1, slots)},
+    ClusterScreen: lambda slots: {"margin": _shares},
 }
 STOPS: Stages = {
-    stages.NoChangeStop: lambda slots: {"layers": _few},
-    stages.AgreementStop: lambda slots: {"agree": _shares},
+    NoChangeStop: lambda slots: {"layers": _few},
+    AgreementStop: lambda slots: {"agree": _shares},
 }
 ENDS: Stages = {
-    stages.Synthesize: lambda slots: {},
-    stages.Take: lambda slots: {},
-    stages.Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
-    stages.Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
-    stages.Rate: lambda slots: {"model": _judges},
-    stages.Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"])},
-    stages.Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
-    stages.Critique: lambda slots: {"model": _judges},
-    stages.Council: lambda slots: {},
-    stages.Analysis: lambda slots: {"model": _judges},
-    stages.Subsets: lambda slots: {
+    Synthesize: lambda slots: {},
+    Take: lambda slots: {},
+    Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
+    Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
+    Rate: lambda slots: {"model": _judges},
+    Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"])},
+    Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
+    Critique: lambda slots: {"model": _judges},
+    Council: lambda slots: {},
+    Analysis: lambda slots: {"model": _judges},
+    Subsets: lambda slots: {
         "mode": st.sampled_from(["leave-one-out", "vote", "cluster"]),
         "most": st.integers(1, 8),
     },
-    stages.Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
+    Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
 }
 ALONE: Stages = {
-    stages.Roles: lambda slots: {"task": st.just("hard questions"), "model": _judges},
-    stages.Residual: lambda slots: {"model": _judges},
+    Roles: lambda slots: {"task": st.just("hard questions"), "model": _judges},
+    Residual: lambda slots: {"model": _judges},
 }
 _SAMPLING: Keys = {
     "model": _models,
@@ -77,7 +101,7 @@ _SAMPLING: Keys = {
 }
 SLOTS: Stages = {
     Proposer: lambda slots: {**_SAMPLING, "samples": _few, "skills": st.just(["right", "reasons"])},
-    stages.TreeSearch: lambda slots: {
+    TreeSearch: lambda slots: {
         **_SAMPLING,
         "simulations": _few,
         "width": _few,
@@ -85,20 +109,22 @@ SLOTS: Stages = {
         "exploration": st.sampled_from([0.0, 1.0]),
         "judge": _judges,
     },
-    stages.ChainOfCode: lambda slots: {
+    ChainOfCode: lambda slots: {
         **_SAMPLING,
         "mode": st.sampled_from(["interweave", "whole"]),
         "steps": st.integers(1, 20),
         "emulations": st.integers(1, 4),
     },
 }
-_TABLES: Mapping[Any, Stages] = {
-    stages.Route: ROUTES,
-    stages.Screen: SCREENS,
-    stages.Stop: STOPS,
-    stages.Conclude: ENDS,
-    stages.Method: SLOTS,
-}
+_TABLES: tuple[tuple[Variants[Any], Stages], ...] = (
+    (registries.ROUTES, ROUTES),
+    (registries.SCREENS, SCREENS),
+    (registries.STOPS, STOPS),
+    (registries.CONCLUDES, ENDS),
+    (registries.SLOT_METHODS, SLOTS),
+    (registries.ROLES, ALONE),
+    (registries.RESIDUALS, ALONE),
+)
 _WORDS = {"name", "title", "description", "limits"}
 """The keys of a preset that no flow reads."""
 
@@ -117,8 +143,8 @@ tasks = st.builds(
 def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
     """A preset as a file may have it; up to `nesting` panels stand inside one another."""
     end = draw(st.sampled_from(list(ENDS)))
-    layers = 2 if end is stages.Windows else draw(st.integers(1, 4))
-    proposers = [draw(_slot(nesting, alone=end is stages.Take)) for _ in range(1 if end is stages.Take else draw(_few))]
+    layers = 2 if end is Windows else draw(st.integers(1, 4))
+    proposers = [draw(_slot(nesting, alone=end is Take)) for _ in range(1 if end is Take else draw(_few))]
     slots = sum(slot.get("samples", 1) for slot in proposers)
     reply = draw(_stages(slots, layers))
     return Preset.model_validate(
@@ -139,20 +165,20 @@ def undrawn() -> Iterator[str]:
     """The stages of a preset, and the keys of each, that no strategy here draws."""
     known = {"proposers", "layers", "aggregator", "min_drafts", "straggler_grace_seconds", "prompt_style", "conclude"}
     yield from sorted(set(Preset.model_fields) - _WORDS - known - {"route", "screen", "stop", "roles", "residual"})
-    for choice, table in _TABLES.items():
-        yield from (stage.__name__ for stage in get_args(get_args(choice)[0]) if stage not in table)
-    for stage, keys in (pair for table in (*_TABLES.values(), ALONE) for pair in table.items()):
+    for registered, table in _TABLES:
+        yield from (stage.__name__ for stage in registered.all().values() if stage not in table)
+    for stage, keys in (pair for _, table in _TABLES for pair in table.items()):
         yield from (f"{stage.__name__}.{key}" for key in _fields(stage) if key not in {**_named(stage), **keys(1)})
 
 
 @st.composite
 def _stages(draw: st.DrawFn, slots: int, layers: int) -> dict[str, Any]:
     """The stages between question and end; None where there is none."""
-    residual = draw(st.none() | _entry(stages.Residual, ALONE, slots))
-    routes = [stage for stage in ROUTES if stage is not stages.Gate or layers > 1]
-    stops = [stage for stage in STOPS if stage is not stages.NoChangeStop or residual is not None]
+    residual = draw(st.none() | _entry(Residual, ALONE, slots))
+    routes = [stage for stage in ROUTES if stage is not Gate or layers > 1]
+    stops = [stage for stage in STOPS if stage is not NoChangeStop or residual is not None]
     return {
-        "roles": draw(st.none() | _entry(stages.Roles, ALONE, slots)),
+        "roles": draw(st.none() | _entry(Roles, ALONE, slots)),
         "route": draw(st.none() | _any_of(routes, ROUTES, slots)),
         "screen": draw(st.none() | _any_of(list(SCREENS), SCREENS, slots)),
         "residual": residual,

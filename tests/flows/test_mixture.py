@@ -5,7 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import drive
 
 SIX = tuple(Proposer(model=f"lab/p{number}") for number in range(1, 7))
@@ -22,7 +22,7 @@ def last_text(call: Call) -> str:
 
 
 def test_three_layers_of_six_make_thirteen_calls_in_three_rounds() -> None:
-    played = drive(mixture(TASK, PANEL), reply_to)
+    played = drive(ask_panel(TASK, PANEL), reply_to)
 
     assert [len(batch.calls) for batch in played.batches] == [6, 6, 1]
     assert played.answer.text == "<3.1 by lab/agg>"
@@ -31,19 +31,19 @@ def test_three_layers_of_six_make_thirteen_calls_in_three_rounds() -> None:
 def test_one_layer_is_one_plain_call_of_the_aggregator() -> None:
     preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg"))
 
-    played = drive(mixture(TASK, preset), reply_to)
+    played = drive(ask_panel(TASK, preset), reply_to)
 
     assert [call.messages for call in played.calls] == [(Message("user", "Why is the sky blue?"),)]
 
 
 def test_the_first_layer_gets_no_extra_prompt() -> None:
-    played = drive(mixture(TASK, PANEL), reply_to)
+    played = drive(ask_panel(TASK, PANEL), reply_to)
 
     assert {call.messages for call in played.batches[0].calls} == {(Message("user", TASK.question),)}
 
 
 def test_every_later_call_reads_every_draft_of_the_layer_before_in_slot_order() -> None:
-    played = drive(mixture(TASK, PANEL), reply_to)
+    played = drive(ask_panel(TASK, PANEL), reply_to)
 
     for before, batch in zip(played.batches, played.batches[1:], strict=False):
         for call in batch.calls:
@@ -52,19 +52,19 @@ def test_every_later_call_reads_every_draft_of_the_layer_before_in_slot_order() 
 
 
 def test_a_layer_does_not_read_the_drafts_of_the_layer_before_the_last() -> None:
-    played = drive(mixture(TASK, PANEL), reply_to)
+    played = drive(ask_panel(TASK, PANEL), reply_to)
 
     assert "<1.1" not in last_text(played.batches[2].calls[0])
 
 
 def test_the_question_is_attached_again_in_every_layer() -> None:
-    played = drive(mixture(TASK, PANEL), reply_to)
+    played = drive(ask_panel(TASK, PANEL), reply_to)
 
     assert all(last_text(call).startswith(TASK.question) for call in played.calls)
 
 
 def test_a_failing_proposer_leaves_no_gap_in_the_numbering() -> None:
-    played = drive(mixture(TASK, PANEL), lambda c: Failure(Reason.AUTH) if c.id == "1.2" else reply_to(c))
+    played = drive(ask_panel(TASK, PANEL), lambda c: Failure(Reason.AUTH) if c.id == "1.2" else reply_to(c))
 
     text = last_text(played.batches[1].calls[0])
     assert "draft 5 " in text
@@ -79,7 +79,7 @@ def test_samples_of_one_model_are_slots_of_their_own() -> None:
         aggregator=Aggregator(model="lab/one"),
     )
 
-    played = drive(mixture(TASK, preset), reply_to)
+    played = drive(ask_panel(TASK, preset), reply_to)
 
     assert [call.slot for call in played.batches[0].calls] == [1, 2, 3, 4, 5, 6]
     assert len({call.id for call in played.calls}) == 7
@@ -87,7 +87,7 @@ def test_samples_of_one_model_are_slots_of_their_own() -> None:
 
 
 def test_settings_that_are_unset_stay_unset() -> None:
-    call = drive(mixture(TASK, PANEL), reply_to).calls[0]
+    call = drive(ask_panel(TASK, PANEL), reply_to).calls[0]
 
     assert (call.temperature, call.max_tokens, call.effort) == (None, None, None)
 
@@ -95,14 +95,14 @@ def test_settings_that_are_unset_stay_unset() -> None:
 def test_a_temperature_next_to_zero_is_asked_for_as_zero() -> None:
     preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg", temperature=0.00001))
 
-    assert drive(mixture(TASK, preset), reply_to).calls[0].temperature == 0
+    assert drive(ask_panel(TASK, preset), reply_to).calls[0].temperature == 0
 
 
 def test_a_failing_aggregator_is_followed_by_its_fallbacks_in_order() -> None:
     preset = PANEL.model_copy(update={"aggregator": Aggregator(model="lab/agg", fallbacks=("lab/b", "lab/c"))})
 
     played = drive(
-        mixture(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.model in ("lab/agg", "lab/b") else reply_to(c)
+        ask_panel(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.model in ("lab/agg", "lab/b") else reply_to(c)
     )
 
     assert [call.model for call in played.calls[-3:]] == ["lab/agg", "lab/b", "lab/c"]
@@ -111,7 +111,7 @@ def test_a_failing_aggregator_is_followed_by_its_fallbacks_in_order() -> None:
 
 
 def test_without_an_aggregator_the_best_draft_is_the_answer_and_says_so() -> None:
-    played = drive(mixture(TASK, PANEL), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else reply_to(c))
+    played = drive(ask_panel(TASK, PANEL), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else reply_to(c))
 
     assert played.answer.degraded
     assert played.answer.text in {reply_to(call) for call in played.batches[1].calls}
@@ -124,14 +124,14 @@ def test_a_whole_draft_stands_in_before_a_longer_one_that_was_cut() -> None:
             return Failure(Reason.EMPTY)
         return Draft("a long one that breaks o", cut=True) if call.slot == 1 else "short"
 
-    assert drive(mixture(TASK, PANEL), reply).answer.text == "short"
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text == "short"
 
 
 def test_all_proposers_failing_is_an_error_that_names_each_cause() -> None:
     causes = {"1.1": Reason.AUTH, "1.2": Reason.BILLING}
 
     with pytest.raises(RunFailed) as failed:
-        drive(mixture(TASK, PANEL), lambda c: Failure(causes.get(c.id, Reason.RATE_LIMITED)))
+        drive(ask_panel(TASK, PANEL), lambda c: Failure(causes.get(c.id, Reason.RATE_LIMITED)))
 
     assert len(failed.value.causes) == 6
     assert "lab/p1" in str(failed.value)
@@ -140,7 +140,7 @@ def test_all_proposers_failing_is_an_error_that_names_each_cause() -> None:
 
 
 def test_too_few_drafts_in_a_later_layer_leave_the_answer_to_the_layer_before() -> None:
-    played = drive(mixture(TASK, PANEL), lambda c: Failure(Reason.TIMEOUT) if c.layer == 2 else reply_to(c))
+    played = drive(ask_panel(TASK, PANEL), lambda c: Failure(Reason.TIMEOUT) if c.layer == 2 else reply_to(c))
 
     assert played.answer.degraded
     assert "<1.6 by lab/p6>" in last_text(played.batches[-1].calls[0])
@@ -150,13 +150,13 @@ def test_fewer_drafts_than_wanted_in_the_first_layer_are_an_error() -> None:
     preset = PANEL.model_copy(update={"min_drafts": 2})
 
     with pytest.raises(RunFailed, match="1 of the 2 drafts"):
-        drive(mixture(TASK, preset), lambda c: reply_to(c) if c.slot == 1 else Failure(Reason.TIMEOUT))
+        drive(ask_panel(TASK, preset), lambda c: reply_to(c) if c.slot == 1 else Failure(Reason.TIMEOUT))
 
 
 def test_the_callers_system_text_and_history_are_in_every_call() -> None:
     task = Task("And at dusk?", system="Be brief.", history=(Message("user", "a"), Message("assistant", "b")))
 
-    played = drive(mixture(task, PANEL), reply_to)
+    played = drive(ask_panel(task, PANEL), reply_to)
 
     for call in played.calls:
         assert call.messages[:3] == (
@@ -167,7 +167,7 @@ def test_the_callers_system_text_and_history_are_in_every_call() -> None:
 
 
 def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:
-    played = drive(mixture(Task("Why?", output="guidance"), PANEL), reply_to)
+    played = drive(ask_panel(Task("Why?", output="guidance"), PANEL), reply_to)
 
     assert {call.role for call in played.calls} == {"proposer"}
     assert all(reply_to(call) in played.answer.text for call in played.batches[1].calls)
@@ -176,7 +176,7 @@ def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:
 def test_each_layer_has_to_end_before_the_time_of_the_next_one() -> None:
     preset = PANEL.model_copy(update={"layers": 5, "aggregator": Aggregator(model="lab/a", fallbacks=("lab/b",))})
 
-    played = drive(mixture(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else reply_to(c))
+    played = drive(ask_panel(TASK, preset), lambda c: Failure(Reason.EMPTY) if c.role == "aggregator" else reply_to(c))
 
     ends = [batch.until for batch in played.batches]
     assert ends == sorted(ends)
@@ -185,12 +185,12 @@ def test_each_layer_has_to_end_before_the_time_of_the_next_one() -> None:
 
 
 def test_the_same_task_asks_for_the_same_calls_every_time() -> None:
-    assert drive(mixture(TASK, PANEL), reply_to) == drive(mixture(TASK, PANEL), reply_to)
+    assert drive(ask_panel(TASK, PANEL), reply_to) == drive(ask_panel(TASK, PANEL), reply_to)
 
 
 def test_an_answer_that_ran_out_of_tokens_is_said_to_stop_early() -> None:
     played = drive(
-        mixture(TASK, PANEL), lambda c: Draft(reply_to(c), finish_reason="length") if c.id == "3.1" else reply_to(c)
+        ask_panel(TASK, PANEL), lambda c: Draft(reply_to(c), finish_reason="length") if c.id == "3.1" else reply_to(c)
     )
 
     assert "aggregator 3.1 (lab/agg) ran out of tokens and stops early" in played.answer.notes

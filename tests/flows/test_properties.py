@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from moa_mcp.domain.model import Answer, Batch, Call, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.call_bounds import call_bounds
 from moa_mcp.flows.planning.dry_run import dry_run
 from tests.flows.fake_drafts import Reply, models, played, sound_models
@@ -33,7 +33,7 @@ def test_any_mixture_ends_with_an_answer_or_an_error_that_names_causes(
     task: Task, preset: Preset, reply: Reply
 ) -> None:
     batches: list[Batch] = []
-    found = played(mixture(task, preset), reply, batches)
+    found = played(ask_panel(task, preset), reply, batches)
 
     assert isinstance(found, Answer) or "\n- " in found
     assert all(batch.all_calls and 0 < batch.until <= 1 for batch in batches)
@@ -43,7 +43,7 @@ def test_any_mixture_ends_with_an_answer_or_an_error_that_names_causes(
 @given(tasks, presets(), models())
 def test_no_run_makes_more_calls_than_its_bound(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
-    played(mixture(task, preset), reply, batches)
+    played(ask_panel(task, preset), reply, batches)
 
     assert paid_for(batches) <= call_bounds(preset, task).most_calls
 
@@ -54,7 +54,7 @@ def test_a_run_in_which_nothing_fails_makes_no_fewer_calls_than_its_bound(
     task: Task, preset: Preset, reply: Reply
 ) -> None:
     batches: list[Batch] = []
-    played(mixture(task, preset), reply, batches)
+    played(ask_panel(task, preset), reply, batches)
 
     assert paid_for(batches) >= call_bounds(preset, task).least_calls
 
@@ -62,7 +62,7 @@ def test_a_run_in_which_nothing_fails_makes_no_fewer_calls_than_its_bound(
 @settings(max_examples=40, deadline=None)
 @given(tasks, presets())
 def test_what_is_planned_lies_within_the_bounds(task: Task, preset: Preset) -> None:
-    planned = dry_run(mixture(task, preset))
+    planned = dry_run(ask_panel(task, preset))
     found = call_bounds(preset, task)
 
     assert found.least_calls <= planned.calls <= found.most_calls
@@ -75,7 +75,7 @@ def test_the_same_seed_and_replies_make_the_same_run(task: Task, preset: Preset,
     runs: list[tuple[Answer | str, list[Call]]] = []
     for _ in range(2):
         batches: list[Batch] = []
-        runs.append((played(mixture(task, preset), reply, batches), asked_in(batches)))
+        runs.append((played(ask_panel(task, preset), reply, batches), asked_in(batches)))
 
     assert runs[0] == runs[1]
 
@@ -84,7 +84,7 @@ def test_the_same_seed_and_replies_make_the_same_run(task: Task, preset: Preset,
 @given(tasks, presets(), models())
 def test_every_call_of_a_run_has_an_id_of_its_own(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
-    played(mixture(task, preset), reply, batches)
+    played(ask_panel(task, preset), reply, batches)
 
     asked = asked_in(batches)
     assert len({call.id for call in asked}) == len(asked)
@@ -93,7 +93,7 @@ def test_every_call_of_a_run_has_an_id_of_its_own(task: Task, preset: Preset, re
 @settings(max_examples=40, deadline=None)
 @given(tasks, presets(), models())
 def test_facts_and_notes_can_be_kept_as_json(task: Task, preset: Preset, reply: Reply) -> None:
-    found = played(mixture(task, preset), reply, [])
+    found = played(ask_panel(task, preset), reply, [])
 
     if isinstance(found, Answer):
         assert json.loads(json.dumps(found.method)) == found.method

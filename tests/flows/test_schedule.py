@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, Batch, Failure, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Subsets
+from moa_mcp.domain.stages import CONCLUDES
 from moa_mcp.flows import schedule
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.conclude.subsets import Subsets
+from moa_mcp.flows.panel import ask_panel
 from tests.flows.fake_drafts import Reply, models, played, sound_models
 from tests.flows.mixtures import presets, tasks
 
@@ -35,7 +36,7 @@ def flat_presets(draw: st.DrawFn) -> Preset:
     preset = draw(presets(nesting=0))
     slots = [{"model": "lab/p", "samples": 1} for _ in preset.slots]
     # Gates, stops and most ends work on any number of layers above the one they need.
-    layers = 2 if preset.conclude.by == "windows" else max(preset.layers, draw(MANY_LAYERS))
+    layers = 2 if CONCLUDES.name(preset.conclude) == "windows" else max(preset.layers, draw(MANY_LAYERS))
     return Preset.model_validate({**preset.model_dump(), "proposers": slots, "layers": layers})
 
 
@@ -43,7 +44,7 @@ def flat_presets(draw: st.DrawFn) -> Preset:
 @given(tasks, flat_presets(), models())
 def test_each_phase_of_any_mixture_ends_later_than_the_one_before(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
-    played(mixture(task, preset), reply, batches)
+    played(ask_panel(task, preset), reply, batches)
 
     assert 0 < batches[0].until <= schedule.RUN_END
     for earlier, later in pairwise(batches):
@@ -55,7 +56,9 @@ def test_each_phase_of_any_mixture_ends_later_than_the_one_before(task: Task, pr
 @given(tasks, flat_presets(), sound_models())
 def test_the_last_model_that_may_write_has_all_the_time_that_is_left(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
-    played(mixture(task, preset), lambda call, form: NOBODY if call.role == AGGREGATOR else reply(call, form), batches)
+    played(
+        ask_panel(task, preset), lambda call, form: NOBODY if call.role == AGGREGATOR else reply(call, form), batches
+    )
 
     fallbacks = len(preset.aggregator.fallbacks)
     written = [batch.until for batch in batches if batch.calls[0].id == f"{preset.layers}.1.fallback{fallbacks}"]

@@ -4,7 +4,7 @@ import pytest
 
 from moa_mcp.domain.errors import InvalidPreset
 from moa_mcp.domain.preset import Preset, Proposer
-from moa_mcp.domain.stages import Advise
+from moa_mcp.flows.conclude.advise import Advise
 from moa_mcp.presets.library import parse
 
 DEFAULT = """\

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from moa_mcp.domain.endpoints import Dialect, Endpoint
+from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.model import PROPOSER, Call, Message
 from moa_mcp.providers.registry import Registry
 
@@ -31,7 +31,7 @@ def open_lab() -> Callable[..., AbstractAsyncContextManager[Registry]]:
     """A registry whose only endpoint, `lab`, is at a base_url and has the key `sk-lab-secret`."""
 
     @asynccontextmanager
-    async def lab(base_url: str, dialect: Dialect = "openai", **given: Any) -> AsyncGenerator[Registry]:
+    async def lab(base_url: str, dialect: str = "openai", **given: Any) -> AsyncGenerator[Registry]:
         key = given.pop("key", "sk-lab-secret")
         endpoint = Endpoint("lab", base_url, dialect, api_key_env="LAB_KEY", **given)
         registry = Registry({"lab": endpoint}, {"LAB_KEY": key})

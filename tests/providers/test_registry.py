@@ -45,6 +45,18 @@ async def test_the_demo_answers_without_a_network(make_call: Callable[..., Call]
     assert draft.usage.cost_usd == 0.0
 
 
+async def test_an_unknown_dialect_is_refused_with_the_known_ones_and_nothing_is_sent(
+    make_call: Callable[..., Call],
+) -> None:
+    async with Upstream() as upstream:
+        registry = Registry({"lab": Endpoint("lab", upstream.base_url, "opnai")}, {})
+        with pytest.raises(ProviderError) as caught:
+            await registry.complete(make_call(model="lab/owl"), ignore_text)
+
+        assert upstream.connections == []
+    assert "There is no dialect 'opnai'. Known, nearest first: 'openai', " in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("key", "reason"), [("", Reason.MISSING_KEY), (" ", Reason.MISSING_KEY), ("sk 1", Reason.AUTH)]
 )

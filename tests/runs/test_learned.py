@@ -5,8 +5,7 @@ from pathlib import Path
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Call, Run, Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
-from moa_mcp.domain.stages import Roles
-from moa_mcp.flows.stages.roles import roles_key
+from moa_mcp.flows.stages.roles import Roles, roles_key
 from moa_mcp.runs.learned import MAX_OWNERS, MAX_TEXTS, LearnedTexts
 from moa_mcp.runs.scheduler import open_scheduler
 from moa_mcp.service.service import AskRequest

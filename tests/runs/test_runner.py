@@ -8,7 +8,7 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, Runner, TextArrived
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
@@ -64,7 +64,7 @@ def runner(provider: Provider, recorder: Recorder, deadline: float = 60) -> Runn
 
 async def test_the_calls_of_a_round_are_announced_before_it_begins() -> None:
     recorder = Recorder()
-    await runner(ScriptedProvider(reply_to), recorder).drive(mixture(Task("Q?"), PRESET))
+    await runner(ScriptedProvider(reply_to), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     assert recorder.announced == ["2.1"]  # the first round is booked with the run itself
 
@@ -83,7 +83,7 @@ async def test_the_calls_of_a_layer_are_all_under_way_at_once() -> None:
             return Draft(reply_to(call))
 
     with anyio.fail_after(5):
-        answer = await runner(Rendezvous(), Recorder()).drive(mixture(Task("Q?"), PRESET))
+        answer = await runner(Rendezvous(), Recorder()).drive(ask_panel(Task("Q?"), PRESET))
 
     assert answer.text == "<2.1>"
 
@@ -91,7 +91,7 @@ async def test_the_calls_of_a_layer_are_all_under_way_at_once() -> None:
 async def test_it_tells_of_every_batch_call_and_piece_of_text() -> None:
     recorder = Recorder()
 
-    await runner(ScriptedProvider(reply_to), recorder).drive(mixture(Task("Q?"), PRESET))
+    await runner(ScriptedProvider(reply_to), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     kinds = [type(event) for event in recorder.events]
     assert kinds.count(BatchStarted) == 2
@@ -106,7 +106,7 @@ async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
             assert len(recorder.kept) == 6
         return reply_to(call)
 
-    await runner(ScriptedProvider(reply), recorder).drive(mixture(Task("Q?"), PRESET))
+    await runner(ScriptedProvider(reply), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     assert len(recorder.added) == 7
 
@@ -114,7 +114,7 @@ async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
 async def test_calls_that_end_together_are_written_together_with_what_comes_of_them() -> None:
     recorder = Recorder()
 
-    await runner(ScriptedProvider(reply_to), recorder).drive(mixture(Task("Q?"), PRESET))
+    await runner(ScriptedProvider(reply_to), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     assert not recorder.written_ahead.is_set()
     assert (len(recorder.kept), len(recorder.added)) == (6, 7)
@@ -126,7 +126,7 @@ async def test_what_has_ended_is_written_while_its_layer_goes_on() -> None:
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
-            group.start_soon(runner(provider, recorder).drive, mixture(Task("Q?"), PRESET))
+            group.start_soon(runner(provider, recorder).drive, ask_panel(Task("Q?"), PRESET))
             await recorder.written_ahead.wait()
             assert {record.call.id for record in recorder.kept} == {"1.1", "1.2", "1.4", "1.5", "1.6"}
             provider.opened.set()
@@ -138,7 +138,7 @@ async def test_an_error_of_one_provider_is_a_failure_and_not_an_exception() -> N
     def reply(call: Call) -> str | Exception:
         return ProviderError(Reason.AUTH, "401") if call.slot == 1 and call.layer == 1 else reply_to(call)
 
-    answer = await runner(ScriptedProvider(reply), recorder).drive(mixture(Task("Q?"), PRESET))
+    answer = await runner(ScriptedProvider(reply), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     assert answer.text == "<2.1>"
     assert recorder.ended["1.1"].outcome == Failure(Reason.AUTH, "401")
@@ -150,7 +150,7 @@ async def test_a_bug_in_an_adapter_costs_only_its_own_draft(caplog: pytest.LogCa
     def reply(call: Call) -> str | Exception:
         return ZeroDivisionError("oops") if call.id == "1.1" else reply_to(call)
 
-    await runner(ScriptedProvider(reply), recorder).drive(mixture(Task("Q?"), PRESET))
+    await runner(ScriptedProvider(reply), recorder).drive(ask_panel(Task("Q?"), PRESET))
 
     assert recorder.ended["1.1"].outcome == Failure(Reason.INTERNAL, "ZeroDivisionError")
     assert "1.1" in caplog.text
@@ -162,7 +162,7 @@ async def test_stragglers_are_left_behind_once_the_grace_is_over() -> None:
     preset = PRESET.model_copy(update={"straggler_grace_seconds": 0.0})
 
     with anyio.fail_after(5):
-        answer = await runner(provider, recorder).drive(mixture(Task("Q?"), preset))
+        answer = await runner(provider, recorder).drive(ask_panel(Task("Q?"), preset))
 
     assert answer.text == "<2.1>"
     assert recorder.ended["1.3"].outcome == Failure(Reason.STRAGGLER)
@@ -180,7 +180,7 @@ async def test_what_a_call_that_was_left_behind_came_to_is_in_its_record() -> No
     preset = PRESET.model_copy(update={"straggler_grace_seconds": 0.0})
 
     with anyio.fail_after(5):
-        await runner(provider, recorder).drive(mixture(Task("Q?"), preset))
+        await runner(provider, recorder).drive(ask_panel(Task("Q?"), preset))
 
     assert recorder.ended["1.3"].outcome.usage == Usage(10, 20, 0.5, estimated=True)
 
@@ -196,7 +196,7 @@ async def test_two_slow_calls_of_six_are_no_stragglers() -> None:
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
             group.start_soon(let_go)
-            await runner(provider, Recorder()).drive(mixture(Task("Q?"), preset))
+            await runner(provider, Recorder()).drive(ask_panel(Task("Q?"), preset))
 
     assert provider.cancelled == []
 
@@ -206,7 +206,7 @@ async def test_when_the_time_of_the_layers_is_up_the_aggregator_answers_with_wha
     recorder = Recorder()
     provider = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.id == "1.3")
 
-    answer = await runner(provider, recorder, deadline=100).drive(mixture(Task("Q?"), PRESET))
+    answer = await runner(provider, recorder, deadline=100).drive(ask_panel(Task("Q?"), PRESET))
 
     assert answer.text == "<2.1>"
     assert recorder.ended["1.3"].outcome == Failure(Reason.DEADLINE)
@@ -218,7 +218,7 @@ async def test_cancelling_a_run_cancels_every_call_and_starts_none() -> None:
     provider = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
 
     async with anyio.create_task_group() as group:
-        group.start_soon(runner(provider, recorder).drive, mixture(Task("Q?"), PRESET))
+        group.start_soon(runner(provider, recorder).drive, ask_panel(Task("Q?"), PRESET))
         with anyio.fail_after(5):
             await provider.held.wait()
             await anyio.wait_all_tasks_blocked()
@@ -231,11 +231,11 @@ async def test_cancelling_a_run_cancels_every_call_and_starts_none() -> None:
 
 async def test_calls_in_the_journal_are_replayed_and_not_sent() -> None:
     first = Recorder()
-    await runner(ScriptedProvider(reply_to), first).drive(mixture(Task("Q?", seed=3), PRESET))
+    await runner(ScriptedProvider(reply_to), first).drive(ask_panel(Task("Q?", seed=3), PRESET))
     known = {record.call.id: record for record in first.added if record.call.id != "1.4"}
     provider = ScriptedProvider(reply_to)
 
-    answer = await runner(provider, Recorder(known)).drive(mixture(Task("Q?", seed=3), PRESET))
+    answer = await runner(provider, Recorder(known)).drive(ask_panel(Task("Q?", seed=3), PRESET))
 
     assert [call.id for call in provider.calls] == ["1.4"]
     assert answer.text == "<2.1>"

@@ -12,7 +12,7 @@ from mcp import MCPError
 
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.server.build import INSTRUCTIONS
@@ -110,7 +110,7 @@ def test_an_argument_is_described_and_bounded_and_null_where_null_says_something
 def test_the_calls_that_are_told_are_those_of_the_packaged_presets() -> None:
     library = PresetLibrary(None)
     presets = [preset for name in library.names() if isinstance(preset := library.get(name), Preset)]
-    calls = sorted(dry_run(mixture(Task("Why?"), preset)).calls for preset in presets)
+    calls = sorted(dry_run(ask_panel(Task("Why?"), preset)).calls for preset in presets)
 
     assert (calls[0], calls[-1]) == (3, 39)
     assert "3 to 40 paid model calls" in TOOLS["moa_ask"].description

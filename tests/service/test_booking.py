@@ -12,7 +12,7 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset
 from moa_mcp.domain.spend import Spend
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.prices import FREE
 from moa_mcp.providers.run_provider import RunProviderFactory
 from moa_mcp.runs.live_run import LiveRun
@@ -53,7 +53,7 @@ async def test_booking_takes_no_commit_of_its_own(tmp_path: Path, preset: Preset
     file, run = tmp_path / "runs.db", a_run(preset)
     store = SqliteStore(file)
     before = commits(file)
-    first = Spend(len(list(first_calls(next(mixture(run.task, preset))))), 10**6)
+    first = Spend(len(list(first_calls(next(ask_panel(run.task, preset))))), 10**6)
     async with open_scheduler(
         RunProviderFactory(ScriptedProvider(reply_to), lambda _: FREE, lambda: 0.0), store
     ) as scheduler:

@@ -16,6 +16,7 @@ from moa_mcp.cli.config import home
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.summary import all_demo
 from moa_mcp.cli.view.table import table
+from moa_mcp.config.plugins import Plugin, plugins
 from moa_mcp.config.settings import Paths, Settings, load_settings_or_defaults
 from moa_mcp.domain.errors import InvalidConfig, unexpanded
 from moa_mcp.domain.text import strip_invisible
@@ -40,11 +41,13 @@ async def _doctor() -> int:
         entries = await service.catalog.entries()
         local = await _local_servers(service, settings)
         store = await _store(service, settings)
+    found_plugins = plugins(settings.plugins)
     rows = [
         *_files(home(), problem),
         *_keys(settings),
         *local,
         ("store", store),
+        *_plugins(found_plugins),
         *_presets(entries),
         *_misnamed(home(), entries),
     ]
@@ -97,6 +100,12 @@ async def _store(service: Service, settings: Settings) -> str:
     if not settings.store.enabled:
         return "in memory: runs are gone when their process ends"
     return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
+
+
+def _plugins(found: Sequence[Plugin]) -> Rows:
+    for plugin in found:
+        distribution = f" (of {plugin.distribution})" if plugin.distribution else ""
+        yield "plug-in", f"{plugin.name}{distribution}: {plugin.state}"
 
 
 def _presets(entries: Sequence[PresetEntry]) -> Rows:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-from moa_mcp.domain.fields import ModelSettings, StrictModel
 from moa_mcp.domain.preset import NestedPreset, Preset, Slot
-from moa_mcp.domain.text import one_line
-
-BEFORE = ("roles", "route")
-BETWEEN = ("screen", "residual", "stop")
+from moa_mcp.domain.stages import RESIDUALS, ROLES, ROUTES, SCREENS, STOPS, Part, describe_model
+from moa_mcp.domain.variants import Variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ def tree(preset: Preset) -> list[str]:
 
 
 def _panel(label: str, preset: Preset) -> Node:
-    before = [node for name in BEFORE for node in _stage(preset, name)]
+    before = [node for stages in (ROLES, ROUTES) for node in _stage(preset, stages)]
     return Node(label, (*before, *_proposer_layers(preset), _end(preset)))
 
 
@@ -36,7 +33,7 @@ def _proposer_layers(preset: Preset) -> Iterator[Node]:
     if preset.layers == 1:
         return
     yield Node("layer 1: proposers", [_slot(slot) for slot in preset.proposers])
-    between = [node for name in BETWEEN for node in _stage(preset, name)]
+    between = [node for stages in (SCREENS, RESIDUALS, STOPS) for node in _stage(preset, stages)]
     if between:
         yield Node("after each layer of proposers", between)
     if preset.layers == 3:
@@ -46,51 +43,20 @@ def _proposer_layers(preset: Preset) -> Iterator[Node]:
 
 
 def _end(preset: Preset) -> Node:
-    aggregator = preset.aggregator
-    end = preset.conclude
-    how = "" if end.by == "synthesize" else f"{_describe(end)}; "
-    settings = _settings(aggregator, leave_out={"model", "fallbacks"})
-    fallbacks = [Node(f"if it fails: {model}") for model in aggregator.fallbacks]
-    return Node(f"layer {preset.layers}: {how}aggregator {aggregator.model}{settings}", fallbacks)
+    how = f"{details}; " if (details := preset.conclude.details) else ""
+    aggregator = describe_model(preset.aggregator, "fallbacks")
+    fallbacks = [Node(f"if it fails: {model}") for model in preset.aggregator.fallbacks]
+    return Node(f"layer {preset.layers}: {how}aggregator {aggregator}", fallbacks)
 
 
 def _slot(slot: Slot) -> Node:
-    if isinstance(slot, NestedPreset):
-        return _panel(f"preset {slot.preset}", slot.plan)
-    if isinstance(slot, ModelSettings) and type(slot).__name__ == "Proposer":
-        return Node(f"{slot.model}{_settings(slot, leave_out={'model'})}")
-    return Node(_describe(slot))
+    return _panel(slot.details, slot.plan) if isinstance(slot, NestedPreset) else Node(slot.details)
 
 
-def _stage(preset: Preset, name: str) -> Iterator[Node]:
-    stage = getattr(preset, name)
+def _stage(preset: Preset, stages: Variants[Any]) -> Iterator[Node]:
+    stage: Part | None = getattr(preset, stages.key)
     if stage is not None:
-        yield Node(f"{name}: {_describe(stage)}")
-
-
-def _describe(entry: StrictModel) -> str:
-    """What an entry of a preset says, in the words of its keys."""
-    return ", ".join(_described_fields(entry, leave_out=set())) or "on"
-
-
-def _settings(entry: StrictModel, leave_out: set[str]) -> str:
-    text = ", ".join(_described_fields(entry, leave_out))
-    return f"  ({text})" if text else ""
-
-
-def _described_fields(entry: StrictModel, leave_out: set[str]) -> Iterator[str]:
-    for name, field in type(entry).model_fields.items():
-        value = getattr(entry, name)
-        if name not in leave_out and name in entry.model_fields_set and value is not None:
-            yield f"{field.alias or name} {_value(value)}"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, ModelSettings):
-        return f"{value.model}{_settings(value, leave_out={'model'})}"
-    if isinstance(value, tuple):
-        return " + ".join(map(_value, cast("Sequence[Any]", value)))
-    return one_line(str(value), 60)
+        yield Node(f"{stages.key}: {stage.details}")
 
 
 def _lines(node: Node) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import click
 
-from moa_mcp.domain.endpoints import Endpoint, split_model
+from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line
@@ -59,4 +59,6 @@ def _marks(run: Run) -> str:
 def all_demo(models: Iterable[str], endpoints: Mapping[str, Endpoint]) -> bool:
     """Whether none of the models is one: all are of the demo dialect."""
     found = [endpoints.get(split_model(model)[0]) for model in models]
-    return bool(found) and all(endpoint is not None and endpoint.dialect == "demo" for endpoint in found)
+    return bool(found) and all(
+        endpoint is not None and not DIALECTS.get(endpoint.dialect).calls_models for endpoint in found
+    )

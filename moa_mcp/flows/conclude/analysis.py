@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Analysis
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
@@ -24,6 +25,14 @@ MAX_STATEMENTS = 20
 Parts: TypeAlias = Mapping[str, list[str]]
 
 
+class Analysis(ConcludeSpec):
+    """An analyst writes down agreement, contradictions, partial coverage, unique points and blind spots first."""
+
+    by: Literal["analysis"]
+    model: ModelSettingsOrId | None = None
+
+
+@CONCLUDES.register(Analysis)
 def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclusion:
     """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
     shown = label_candidates(task, "analysis", state.texts)

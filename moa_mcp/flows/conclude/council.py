@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Literal
 
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Council
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
@@ -23,6 +24,12 @@ from moa_mcp.prompts import judge as judge_prompts
 MAX_REMARKS_CHARS = 1_000
 
 
+class Council(ConcludeSpec):
+    """Every member ranks the anonymous drafts; the aggregator, as chairman, reads drafts and ranks."""
+
+    by: Literal["council"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """All drafts as one member ranks them: their indices, the best first."""
@@ -31,6 +38,7 @@ class Ranking:
     remarks: str = ""
 
 
+@CONCLUDES.register(Council)
 def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusion:
     """Let every member that has a draft rank all drafts, then the chairman write.
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Critique
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
@@ -15,6 +18,14 @@ from moa_mcp.prompts import judge as judge_prompts
 _ANY_WORDS: Form[str] = Form(lambda text: text.strip() or None)
 
 
+class Critique(ConcludeSpec):
+    """A critic reviews all drafts in one reply, which the aggregator reads beside them."""
+
+    by: Literal["critique"]
+    model: ModelSettingsOrId | None = None
+
+
+@CONCLUDES.register(Critique)
 def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclusion:
     """Let the critic review, then the aggregator write; without a review, from the drafts alone."""
     shown = label_candidates(task, "critique", state.texts)

@@ -10,11 +10,12 @@ import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
+from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Pairs
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
 from moa_mcp.flows.conclude.synthesize import synthesize_after
@@ -26,6 +27,18 @@ from moa_mcp.prompts.judge import compare
 _TIE = re.compile(r"\b(?:tie|tied|draw|none|neither|equal|equally|both)\b", re.IGNORECASE)
 _TWO = LabelledCandidates((0, 1), ("", ""), "")
 """For reading verdicts: A is the draft shown first, B the other."""
+
+
+class Pairs(ConcludeSpec):
+    """A judge compares drafts in pairs, each in both orders; the `top` are fused (LLM-Blender).
+
+    With `bubble`, neighbours only: one pass, and the winner is the answer word for word.
+    """
+
+    by: Literal["pairs"]
+    model: ModelSettingsOrId | None = None
+    top: Count = 3
+    bubble: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +61,7 @@ class Comparison:
 Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], list[Comparison]]
 
 
+@CONCLUDES.register(Pairs)
 def pairs(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
     """Rank the drafts and let the aggregator merge the best; with `bubble`, answer with the best one."""
     return (yield from (_bubble if spec.bubble else _merge)(task, preset, state, spec))

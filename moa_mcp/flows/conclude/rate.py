@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Rate
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
@@ -18,6 +19,14 @@ from moa_mcp.prompts import judge as judge_prompts
 _FORM = Form(read_score, read_score_loosely, DryRunReplies('{"score": 5}', '{"score": 5}'))
 
 
+class Rate(ConcludeSpec):
+    """A judge rates each draft alone from 0 to 10; the highest is the answer (best of N)."""
+
+    by: Literal["rate"]
+    model: ModelSettingsOrId | None = None
+
+
+@CONCLUDES.register(Rate)
 def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
     """Answer with the draft of the highest rating, of equal ones the first.
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+from pydantic import Field
+
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Select
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
@@ -13,6 +18,18 @@ from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_ca
 from moa_mcp.prompts.judge import pick_best, pick_consistent
 
 
+class Select(ConcludeSpec):
+    """A judge names one draft, which is the answer word for word.
+
+    `for` "best" is the paper's LLM-ranker; "consistent" is universal self-consistency.
+    """
+
+    by: Literal["select"]
+    wanted: Literal["best", "consistent"] = Field("best", alias="for")
+    model: ModelSettingsOrId | None = None
+
+
+@CONCLUDES.register(Select)
 def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion:
     """Answer with the draft that the judge names; if it names none, with the first whole one, and say so."""
     if len(state.references) == 1:

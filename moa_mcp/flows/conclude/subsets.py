@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
 
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Subsets
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -27,6 +29,18 @@ from moa_mcp.prompts.panel import messages_for
 
 Subset: TypeAlias = tuple[int, ...]
 """Indices of drafts, in order."""
+
+
+class Subsets(ConcludeSpec):
+    """Aggregations of several subsets of the drafts are compared (Dropout & Vote, Dropout & Cluster).
+
+    `leave-one-out` aggregates all drafts and each set without one, and tells whether the answer flips.
+    `most` bounds how many subsets are drawn.
+    """
+
+    by: Literal["subsets"]
+    mode: Literal["leave-one-out", "vote", "cluster"] = "leave-one-out"
+    most: Annotated[int, Field(ge=1, le=64)] = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +64,7 @@ class Variants:
         return [strip_invisible(variant.draft.text) for variant in self.made]
 
 
+@CONCLUDES.register(Subsets)
 def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusion:
     """Aggregate the subsets and end as `mode` says; with one draft, or no subset's output, as without them."""
     alone = spec.mode == "leave-one-out"

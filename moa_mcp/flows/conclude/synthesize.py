@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Synthesize
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -15,6 +16,20 @@ from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
 
+class Synthesize(ConcludeSpec):
+    """The aggregator writes the answer from the drafts: the paper's own end."""
+
+    by: Literal["synthesize"] = "synthesize"
+
+    merges_layers: ClassVar[bool] = True
+
+    @property
+    def details(self) -> str:
+        """Nothing: what the aggregator does needs no word of its own."""
+        return ""
+
+
+@CONCLUDES.register(Synthesize)
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
     """Let the aggregator write the answer from the references and what the method has to say of them."""
     return (yield from synthesize_after(task, preset, state))

@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic_core import PydanticCustomError
+
 from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.fields import constraint_error
 from moa_mcp.domain.model import Answer, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Take
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows.state import Conclusion, State, no_calls
 
 
+class Take(ConcludeSpec):
+    """The only draft is the answer: for presets whose one slot is a method."""
+
+    by: Literal["take"]
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """Of several drafts it could not choose one."""
+        if (slots := len(preset.slots)) != 1:
+            yield constraint_error(f"conclude by take needs exactly one slot, not {slots}", "one proposer", "conclude")
+
+
+@CONCLUDES.register(Take)
 def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
     """Answer with the first reference; makes no call.
 

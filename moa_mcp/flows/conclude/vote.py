@@ -6,12 +6,15 @@ Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). No model is asked who is
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator
+
+from moa_mcp.domain.fields import PromptText
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.regex import compile_linear
-from moa_mcp.domain.stages import Vote
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.answers import Tally, tally_answers
@@ -20,6 +23,23 @@ from moa_mcp.flows.conclude.verbatim import draft_as_answer
 from moa_mcp.flows.state import Conclusion, State
 
 
+def _check_pattern(pattern: str) -> str:
+    """`pattern` itself, if it is one that can be searched for without ever hanging."""
+    compile_linear(pattern)
+    return pattern
+
+
+class Vote(ConcludeSpec):
+    """The answer that most drafts come to; open texts vote by similarity (self-consistency, More Agents).
+
+    `pattern` is a regular expression, searched line by line from the end, whose first group is a draft's answer.
+    """
+
+    by: Literal["vote"]
+    pattern: Annotated[PromptText, AfterValidator(_check_pattern)] | None = None
+
+
+@CONCLUDES.register(Vote)
 def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
     """Answer with the first draft of the most frequent answer; tied ones are told, and the earliest wins.
 

@@ -6,13 +6,17 @@ so that it weighs as much as several drafts. Where a gate gave weights, the heav
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Annotated, Literal, Self, TypeAlias
 
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.fields import Count, constraint_error
 from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Windows
+from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
@@ -20,6 +24,27 @@ from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import messages_for
 
 
+class Windows(ConcludeSpec):
+    """Drafts are aggregated a window at a time, the best so far filling `reserved` places (Self-MoA-Seq)."""
+
+    by: Literal["windows"]
+    window: Annotated[int, Field(ge=2, le=64)] = 6
+    reserved: Count = 3
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """A window holds the drafts of one layer."""
+        if preset.layers != 2:
+            yield constraint_error("conclude by windows works on the drafts of one layer", "layers to be 2", "conclude")
+
+    @model_validator(mode="after")
+    def _check_constraints(self) -> Self:
+        if self.reserved >= self.window:
+            problem = f"a window of {self.window} has no room beside {self.reserved} reserved places"
+            raise constraint_error(problem, f"at most {self.window - 1}", "reserved")
+        return self
+
+
+@CONCLUDES.register(Windows)
 def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusion:
     """Aggregate the drafts window by window; the last aggregation is the answer.
 

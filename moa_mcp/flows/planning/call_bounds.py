@@ -12,8 +12,8 @@ from dataclasses import replace
 
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer, Slot
-from moa_mcp.domain.stages import Difficulty, Gate, Take
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.conclude.take import Take
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import Bounds, bounds
 
 EASY = "Which of the two is it?"
@@ -49,21 +49,21 @@ def early_end_note(found: Bounds, most_calls: int | None) -> tuple[str, ...]:
 
 
 def _bounds_for(task: Task, preset: Preset) -> Bounds:
-    return bounds(lambda: mixture(task, preset))
+    return bounds(lambda: ask_panel(task, preset))
 
 
 def _others(preset: Preset) -> Iterator[str]:
     """An easy question, and one for each set of skills; none where every question goes the same way."""
     plans = list(_plans(preset))
-    if any(isinstance(plan.route, Gate | Difficulty) and plan.route.model is None for plan in plans):
-        skills = (getattr(slot, "skills", ()) for plan in plans for slot in plan.proposers)
+    if any(plan.route is not None and plan.route.reads_question for plan in plans):
+        skills = (slot.skills for plan in plans for slot in plan.proposers)
         yield from dict.fromkeys((EASY, *(f"{', '.join(one)}?" for one in skills if one)))
 
 
 def _cheapest_first(preset: Preset, task: Task) -> Preset:
     """The preset with the slots in the order in which a gate would choose them for the fewest calls."""
     slots = [_inner_cheapest_first(slot, task) for slot in preset.proposers]
-    if isinstance(preset.route, Gate):
+    if preset.route is not None and preset.route.chooses_slots:
         slots.sort(key=lambda slot: _calls_of(slot, task))
     return preset.model_copy(update={"proposers": tuple(slots)})
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
+from pydantic import Field
+
+from moa_mcp.domain.fields import ModelSettingsOrId, Share
 from moa_mcp.domain.model import Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Agreement
+from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -27,6 +30,16 @@ from moa_mcp.flows.route.short_circuit import (
 from moa_mcp.flows.state import Stage, State
 
 
+class Agreement(RouteSpec):
+    """Samples of a small model answer first; only where they differ is the panel asked (a cascade)."""
+
+    by: Literal["agreement"]
+    easy: ModelSettingsOrId
+    samples: Annotated[int, Field(ge=2, le=16)] = 3
+    agree: Share = 0.8
+
+
+@ROUTES.register(Agreement)
 def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stage:
     """Answer with a sample if they agree; else the panel does, its first layer reading the best sample.
 

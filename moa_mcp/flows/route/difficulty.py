@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Difficulty
+from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.route.short_circuit import (
@@ -52,6 +56,23 @@ _SIGNS = {
 }
 
 
+class Difficulty(RouteSpec):
+    """Easy questions go to one model; from `hard_from` (of 1 to 5) on they go to the panel.
+
+    With `model` that one rates the question; without, its length and form do.
+    """
+
+    by: Literal["difficulty"]
+    easy: ModelSettingsOrId
+    model: ModelSettingsOrId | None = None
+    hard_from: Annotated[int, Field(ge=2, le=5)] = 3
+
+    @property
+    def reads_question(self) -> bool:
+        return self.model is None
+
+
+@ROUTES.register(Difficulty)
 def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> Stage:
     """Answer with the easy model below `hard_from`; else, or if that one fails, leave it to the panel."""
     level, facts = yield from _level(task, preset, spec)

@@ -10,13 +10,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.fields import Count, ModelSettingsOrId, Share, constraint_error
 from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
-from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Gate
+from moa_mcp.domain.preset import PanelSlot, Preset
+from moa_mcp.domain.stages import ROUTES, SLOT_METHODS, RouteSpec, SlotMethod
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
@@ -33,6 +37,45 @@ MAX_INSTRUCTION_CHARS = 600
 ANALOGUE = "an analogue of DMoE at the level of whole models, not DMoE, which is a trained network"
 
 
+class Gate(RouteSpec):
+    """The question chooses the proposers: the shortest prefix whose probability reaches `share`.
+
+    With `model` it scores the slots and writes each its instruction; without, the words of the question are
+    compared with the slots' `skills`. Two drafts at least as alike as `near_copy` wake the next in line.
+    """
+
+    by: Literal["gate"]
+    model: ModelSettingsOrId | None = None
+    share: Share = 0.8
+    at_least: Count = 1
+    at_most: Count | None = None
+    sharpness: Annotated[float, Field(gt=0, le=10)] = 1.0
+    near_copy: Share = 0.95
+
+    chooses_slots: ClassVar[bool] = True
+
+    @property
+    def reads_question(self) -> bool:
+        return self.model is None
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """It chooses among the slots of a layer, so there have to be as many as it may choose."""
+        if preset.layers == 1:
+            yield constraint_error("route by gate chooses among proposers", "layers to be 2 or more", "route")
+        most = max(self.at_least, self.at_most or 1)
+        if most > len(preset.slots):
+            key = "at_least" if self.at_least > len(preset.slots) else "at_most"
+            problem = f"the gate chooses {most}, but {preset.slots_in_words}"
+            yield constraint_error(problem, f"at most {len(preset.slots)}", "route", key)
+
+    @model_validator(mode="after")
+    def _check_constraints(self) -> Self:
+        if self.at_most is not None and self.at_most < self.at_least:
+            problem = f"at_most is {self.at_most}, below at_least, which is {self.at_least}"
+            raise constraint_error(problem, f"at least {self.at_least}", "at_most")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What a gate gives each slot, in their order: a score from 0 to 10, and an instruction or nothing."""
@@ -41,6 +84,7 @@ class Scores:
     instructions: tuple[str, ...]
 
 
+@ROUTES.register(Gate)
 def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
     """Participant the slots that the question chooses, the heaviest first; the others that may be woken wait in line.
 
@@ -113,7 +157,7 @@ def _ask_gate(
 
 def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:
     spoken = _words(task.question)
-    fitting = [sum(_mentions(spoken, skill) for skill in _skills(participant)) for participant in state.participants]
+    fitting = [sum(_mentions(spoken, skill) for skill in participant.slot.skills) for participant in state.participants]
     if not any(fitting):
         return FormReply(None, "no slot has a skill that the question speaks of")
     scores = tuple(min(MAX_SCORE, PER_SKILL * count) for count in fitting)
@@ -135,19 +179,14 @@ def _same_stem(word: str, other: str) -> bool:
     return word == other or (len(short) > 3 and len(long) - len(short) < 4 and long.startswith(short))
 
 
-def _skills(participant: Participant) -> tuple[str, ...]:
-    return getattr(participant.slot, "skills", ())
-
-
 def _description(participant: Participant) -> str:
     """What a gate is told of a slot: its model, and what the preset says it is for."""
     slot = participant.slot
-    name = getattr(slot, "model", None) or f"the panel {getattr(slot, 'preset', '')}"
-    role = one_line(getattr(slot, "role", None) or "")
-    method = getattr(slot, "method", "")
-    parts = (f"model: {name}", method and f"method: {method}", role and f"role: {role}")
-    skills = ", ".join(_skills(participant))
-    return "\n".join(part for part in (*parts, skills and f"skills: {skills}") if part)
+    if isinstance(slot, PanelSlot):
+        return f"model: the panel {slot.preset}"
+    method = SLOT_METHODS.name(slot) if isinstance(slot, SlotMethod) else ""
+    told = {"model": slot.model, "method": method, "role": one_line(slot.role or ""), "skills": ", ".join(slot.skills)}
+    return "\n".join(f"{key}: {value}" for key, value in told.items() if value)
 
 
 def _read(shown: LabelledCandidates, text: str) -> Scores | None:

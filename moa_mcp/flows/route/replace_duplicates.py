@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from moa_mcp.domain.model import Batch, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Gate
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes
 from moa_mcp.flows.compare.similarity import Comparing, Similarities, compare_texts
+from moa_mcp.flows.route.gate import Gate
 from moa_mcp.flows.route.short_circuit import answer_directly
 from moa_mcp.flows.stages.draft_warnings import MIN_COMPARED_CHARS
 from moa_mcp.flows.state import Reference, State, has_weights

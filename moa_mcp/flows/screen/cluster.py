@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
+from moa_mcp.domain.fields import Share
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import ClusterScreen
+from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.clustering import MIN_TEXTS, TwoClusters, cluster_drafts
 from moa_mcp.flows.state import Stage, State
 
 
+class ClusterScreen(ScreenSpec):
+    """The larger of two clusters, if the two stand further apart than `margin` (Cluster & Filter).
+
+    Without `margin`: 0.15 for embeddings, 0.35 for lexical similarity.
+    """
+
+    by: Literal["cluster"]
+    margin: Share | None = None
+
+
+@SCREENS.register(ClusterScreen)
 def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
     """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
     if len(state.references) < MIN_TEXTS:

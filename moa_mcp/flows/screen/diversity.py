@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from statistics import fmean
+from typing import Literal
 
+from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.fields import Count
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import DiverseScreen
+from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import Matrix, compare_texts
+from moa_mcp.flows.screen.keep import too_many_kept
 from moa_mcp.flows.state import Stage, State
 
 
+class DiverseScreen(ScreenSpec):
+    """The `keep` drafts that differ most, chosen greedily on embeddings (RMoA)."""
+
+    by: Literal["diversity"]
+    keep: Count = 3
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """It cannot keep more drafts than a layer has."""
+        return too_many_kept(self.keep, preset)
+
+
+@SCREENS.register(DiverseScreen)
 def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:
     """Keep the `keep` drafts that differ most, in the order of their slots; with no more than that, all."""
     if spec.keep >= len(state.references):

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import JudgedScreen
+from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
+from moa_mcp.flows.screen.keep import too_many_kept
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import moderator
+
+
+class JudgedScreen(ScreenSpec):
+    """A judge keeps the best `keep` drafts and, with `may_stop`, ends the layers on consensus (SMoA)."""
+
+    by: Literal["judge"]
+    model: ModelSettingsOrId | None = None
+    keep: Count = 2
+    may_stop: bool = True
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """It cannot keep more drafts than a layer has."""
+        return too_many_kept(self.keep, preset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +43,7 @@ class Verdict:
     reason: str = ""
 
 
+@SCREENS.register(JudgedScreen)
 def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) -> Stage:
     """Keep the drafts that the moderator names, end the layers if it says so; an unusable verdict keeps all.
 

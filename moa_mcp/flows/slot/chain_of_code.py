@@ -11,12 +11,14 @@ import keyword
 import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
-from moa_mcp.domain.stages import ChainOfCode
+from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
@@ -37,6 +39,18 @@ _FENCED = re.compile(
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
 
 _Found = Generator[Batch, Sequence[Outcome], str | None]
+
+
+class ChainOfCode(SlotMethod):
+    """The model writes a program; a sandbox runs it, and the model stands in for what it cannot run.
+
+    `interweave` asks per line, as the paper does; `whole` runs the program at once and repairs it.
+    """
+
+    method: Literal["chain-of-code"]
+    mode: Literal["interweave", "whole"] = "interweave"
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 200
+    emulations: Annotated[int, Field(ge=1, le=100)] = 20
 
 
 @dataclass(slots=True)
@@ -68,6 +82,7 @@ class _Chain:
         }
 
 
+@SLOT_METHODS.register(ChainOfCode)
 def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     """Have a program written, run it, and put what it comes to into words.
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.fields import ModelSettings, ModelSettingsOrId
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
-from moa_mcp.domain.stages import TreeSearch
+from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import label_candidates
@@ -29,6 +31,17 @@ UNREAD = 0.5
 
 GOOD_ENOUGH = 0.95
 """Two answers of this value end the search."""
+
+
+class TreeSearch(SlotMethod):
+    """Answers are refined along a tree that a judge's values guide; the best by value is the draft."""
+
+    method: Literal["tree-search"]
+    simulations: Annotated[int, Field(ge=1, le=32)] = 6
+    width: Annotated[int, Field(ge=1, le=8)] = 2
+    depth: Annotated[int, Field(ge=1, le=8)] = 3
+    exploration: Annotated[float, Field(ge=0, le=10)] = 1.0
+    judge: ModelSettingsOrId | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -105,6 +118,7 @@ class _Search:
 _Asking = Generator[Batch, Sequence[Outcome], None]
 
 
+@SLOT_METHODS.register(TreeSearch)
 def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     """Write a reply, refine and judge replies along the tree, and answer with the best by value.
 

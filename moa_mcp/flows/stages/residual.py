@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Synthesize
+from moa_mcp.domain.stages import RESIDUALS, ResidualSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.state import Reference, Stage, State
@@ -29,6 +30,12 @@ _DRY_RUN_REPLIES = DryRunReplies("Residuals Detected: No", "Residuals Detected: 
 _DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(yes|no)\b[^\w\n]{0,9}", re.IGNORECASE)
 
 
+class Residual(ResidualSpec):
+    """From the second layer on, what changed since the layer before is extracted and passed on (RMoA)."""
+
+    model: ModelSettingsOrId | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class ResidualReply:
     """Whether something changed, and what, in the extractor's words."""
@@ -37,13 +44,14 @@ class ResidualReply:
     details: str = ""
 
 
-def residual(task: Task, preset: Preset, state: State) -> Stage:
-    """Extract what the layer that just ran changed; without `residual` in the preset, or in layer 1, nothing.
+@RESIDUALS.register(Residual)
+def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
+    """Extract what the layer that just ran changed; after layer 1, nothing.
 
     A reply out of form counts as a change, with its raw text as the residual: in doubt the layers go on. Without
     any reply the layer is a plain one.
     """
-    if preset.residual is None or state.stop_reason is not None or state.layer < 2:
+    if state.layer < 2:
         return state
     parts: list[str] = []
 
@@ -52,7 +60,7 @@ def residual(task: Task, preset: Preset, state: State) -> Stage:
         return read_residual(text)
 
     messages = extractor(task, _by_slot(state.previous), _by_slot(state.references))
-    call = judge_call(preset, preset.residual.model, messages, "extractor", layer=state.layer)
+    call = judge_call(preset, spec.model, messages, "extractor", layer=state.layer)
     form = Form(read, dry_run=_DRY_RUN_REPLIES)
     reply = yield from ask_form(call, form, until=schedule.after_layer(state.layer, preset).extractor)
     raw = next((text for text in reversed(parts) if text), None)
@@ -75,7 +83,7 @@ def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
     That is what the layer before passed on, beside the residual, unless the latter could not be had. Ends that
     choose among drafts, and callers that want them, get the drafts of the last layer.
     """
-    if preset.residual is None or task.output == "guidance" or not isinstance(preset.conclude, Synthesize):
+    if preset.residual is None or task.output == "guidance" or not preset.conclude.merges_layers:
         return state
     merging = replace(state, references=state.previous) if _extraction(state) else state
     if state.stop_reason is not None or state.layer == preset.layers - 1:

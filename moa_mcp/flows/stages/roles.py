@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from moa_mcp.domain.fields import ModelSettingsOrId, PromptText
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Roles
+from moa_mcp.domain.stages import ROLES, RolesSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.state import Stage, State
@@ -26,10 +27,17 @@ MAX_ROLE_CHARS = 1_000
 _LISTED = re.compile(r"^[^\w\n]*(?:role\s?)?\d{1,2}[^\w\n]+(\S.*)$", re.IGNORECASE | re.MULTILINE)
 
 
-def roles(task: Task, preset: Preset, state: State) -> Stage:
+class Roles(RolesSpec):
+    """A persona per slot, written once for `task` by a model and kept for later runs (SMoA)."""
+
+    task: PromptText
+    model: ModelSettingsOrId | None = None
+
+
+@ROLES.register(Roles)
+def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
     """Give each participant its role, as known from an earlier run or else written now; failing that, none."""
-    spec = preset.roles
-    if spec is None or preset.layers == 1 or state.stop_reason is not None:
+    if preset.layers == 1:
         return state
     count = len(state.participants) + len(state.reserve)
     key = roles_key(spec, count)

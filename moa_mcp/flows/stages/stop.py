@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
+from typing import Literal
 
-from moa_mcp.domain.fields import StrictModel
+from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.fields import Count, Share, constraint_error
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import AgreementStop, NoChangeStop
+from moa_mcp.domain.stages import STOPS, StopSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.stages.residual import unchanged_layers
 from moa_mcp.flows.state import Stage, State, no_calls
 
 
-def stop(task: Task, preset: Preset, state: State) -> Stage:
-    """End the layers if the preset's rule says so; without one, or where no other layer follows, they all run."""
-    if preset.stop is None or state.stop_reason is not None or state.layer >= preset.layers - 1:
-        return state
-    return (yield from _RULES[type(preset.stop)](task, preset, state, preset.stop))
+class NoChangeStop(StopSpec):
+    """The layers end once `layers` of them in a row brought no residual (RMoA)."""
+
+    by: Literal["residual"]
+    layers: Count = 1
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """It counts residuals, so there has to be a residual stage."""
+        if preset.residual is None:
+            yield constraint_error("stop by residual needs a residual stage", "a key residual beside it", "stop")
 
 
+class AgreementStop(StopSpec):
+    """The layers end once every two drafts are at least as alike as `agree`."""
+
+    by: Literal["agreement"]
+    agree: Share = 0.9
+
+
+@STOPS.register(NoChangeStop)
 def stop_without_change(task: Task, preset: Preset, state: State, spec: NoChangeStop) -> Stage:
     """End the layers after as many without a residual as the rule wants."""
     yield from no_calls()
@@ -31,6 +46,7 @@ def stop_without_change(task: Task, preset: Preset, state: State, spec: NoChange
     return _stop(state, f"{count} in a row brought no residual") if count >= spec.layers else state
 
 
+@STOPS.register(AgreementStop)
 def stop_on_agreement(task: Task, preset: Preset, state: State, spec: AgreementStop) -> Stage:
     """End the layers once even the two drafts least alike agree; one draft alone agrees with nobody."""
     if len(state.references) < 2:
@@ -42,12 +58,6 @@ def stop_on_agreement(task: Task, preset: Preset, state: State, spec: AgreementS
     entry = {"layer": state.layer, "least_alike": round(least, 4), **found.facts}
     state = state.with_notes(*found.notes).with_log_entry("agreement", entry)
     return _stop(state, "its drafts agree") if least >= spec.agree - 1e-9 else state
-
-
-_RULES: Mapping[type[StrictModel], Callable[[Task, Preset, State, Any], Stage]] = {
-    NoChangeStop: stop_without_change,
-    AgreementStop: stop_on_agreement,
-}
 
 
 def _stop(state: State, why: str) -> State:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import fix_surrogates
@@ -123,3 +123,6 @@ class AnthropicProvider:
 def headers_with(key: str | None) -> dict[str, str]:
     """The headers of every request."""
     return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
+
+
+DIALECTS.add("anthropic", Dialect(lambda endpoint, http: AnthropicProvider(http), headers_with))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from moa_mcp.domain.endpoints import DIALECTS, Dialect
 from moa_mcp.domain.model import AGGREGATOR, Call, Draft, Usage
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText
@@ -39,3 +40,6 @@ def _sentences(call: Call) -> tuple[str, ...]:
 def _first_line(question: str) -> str:
     """Of the question alone: behind it may stand the drafts of the layer before."""
     return question.strip().partition("\n")[0]
+
+
+DIALECTS.add("demo", Dialect(lambda endpoint, http: DemoProvider(), needs_base_url=False, calls_models=False))

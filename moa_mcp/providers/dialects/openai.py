@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from moa_mcp.domain.endpoints import BUILTIN, Endpoint, split_model
+from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Dialect, Endpoint, split_model
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
+from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, sequence, string
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
@@ -144,3 +145,9 @@ class OpenAIProvider:
 def headers_with(key: str | None) -> dict[str, str]:
     """The headers of every request."""
     return {"authorization": f"Bearer {key}"} if key else {}
+
+
+DIALECTS.add(
+    "openai",
+    Dialect(OpenAIProvider, headers_with, embeddings=lambda endpoint, http: EmbeddingsProvider(http)),
+)

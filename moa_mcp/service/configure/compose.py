@@ -13,8 +13,7 @@ from moa_mcp.config.settings import CONFIG, Settings
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset, sort_by_closeness
 from moa_mcp.domain.fields import ModelSettings, StrictModel
-from moa_mcp.domain.preset import Aggregator, Limits, Preset
-from moa_mcp.domain.stages import PanelSlot
+from moa_mcp.domain.preset import Aggregator, Limits, PanelSlot, Preset
 from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.library import PresetLibrary, is_name, parse
 

@@ -7,7 +7,7 @@ import pytest
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.prompts.judge import PARTS
 from moa_mcp.testing.playing import Played, drive
@@ -125,7 +125,7 @@ def test_what_comes_out_of_form_is_asked_for_once_more() -> None:
 
 def test_without_any_draft_there_is_an_error() -> None:
     with pytest.raises(RunFailed):
-        drive(mixture(TASK, PANEL), lambda _: Failure(Reason.UNAVAILABLE))
+        drive(ask_panel(TASK, PANEL), lambda _: Failure(Reason.UNAVAILABLE))
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
@@ -133,6 +133,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_n_and_two_calls_in_three_rounds() -> None:
-    planned = dry_run(mixture(TASK, packaged("fusion")))
+    planned = dry_run(ask_panel(TASK, packaged("fusion")))
 
     assert (planned.calls, planned.rounds) == (3 + 2, 3)

@@ -5,7 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
@@ -94,7 +94,7 @@ def test_a_member_without_a_draft_does_not_vote() -> None:
         failed = call.role == "proposer" and call.slot == 2
         return Failure(Reason.TIMEOUT) if failed else with_judge(voting(p1=(1, 3), p3=(3, 1)))(call)
 
-    played = drive(mixture(TASK, PANEL), reply)
+    played = drive(ask_panel(TASK, PANEL), reply)
 
     assert played.answer.method["council"]["rankings"] == {"1": [1, 3], "3": [3, 1]}
     assert len(played.calls) == 3 + 2 + 1
@@ -152,7 +152,7 @@ def test_an_only_draft_is_not_ranked() -> None:
         failed = call.role == "proposer" and call.slot != 2
         return Failure(Reason.TIMEOUT) if failed else MERGED
 
-    played = drive(mixture(TASK, PANEL), reply)
+    played = drive(ask_panel(TASK, PANEL), reply)
 
     assert with_role(played.calls, "ranker") == []
     assert (played.answer.text, played.answer.degraded) == (MERGED, False)
@@ -169,6 +169,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_two_n_and_one_calls_in_three_rounds() -> None:
-    planned = dry_run(mixture(TASK, packaged("council")))
+    planned = dry_run(ask_panel(TASK, packaged("council")))
 
     assert (planned.calls, planned.rounds) == (2 * 4 + 1, 3)

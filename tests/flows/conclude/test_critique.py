@@ -5,7 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, candidates, judged, with_judge
@@ -92,7 +92,7 @@ def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
     def failing(call: Call) -> FakeReply:
         return Failure(Reason.EMPTY) if call.role == "aggregator" else with_judge(lambda _: REVIEW)(call)
 
-    ends = [batch.until for batch in drive(mixture(TASK, preset), failing).batches]
+    ends = [batch.until for batch in drive(ask_panel(TASK, preset), failing).batches]
 
     assert ends == pytest.approx([0.6, 0.8, 0.9, 1.0])
 
@@ -110,6 +110,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_n_and_two_calls_in_three_rounds() -> None:
-    planned = dry_run(mixture(TASK, packaged("critique")))
+    planned = dry_run(ask_panel(TASK, packaged("critique")))
 
     assert (planned.calls, planned.rounds) == (5, 3)

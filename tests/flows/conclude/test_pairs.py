@@ -7,7 +7,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, with_judge
@@ -170,7 +170,7 @@ def test_a_bubble_without_any_verdict_gives_the_first_whole_draft() -> None:
             return Draft(draft_of(call.slot), cut=call.slot == 1)
         return Failure(Reason.UNAVAILABLE)
 
-    answer = drive(mixture(TASK, BUBBLE), reply).answer
+    answer = drive(ask_panel(TASK, BUBBLE), reply).answer
 
     assert answer.text == draft_of(2)
     assert answer.degraded
@@ -183,7 +183,7 @@ def test_an_only_draft_has_nothing_to_be_compared_with(preset: Preset) -> None:
         failed = call.role == "proposer" and call.slot != 3
         return Failure(Reason.TIMEOUT) if failed else with_judge(first_lover)(call)
 
-    played = drive(mixture(TASK, preset), reply)
+    played = drive(ask_panel(TASK, preset), reply)
 
     assert with_role(played.calls, "judge") == []
     assert not played.answer.degraded
@@ -198,6 +198,6 @@ def test_the_packaged_preset_makes_the_calls_of_its_formula() -> None:
     preset = packaged("blender")
     bubble = preset.model_copy(update={"conclude": preset.conclude.model_copy(update={"bubble": True})})
 
-    assert dry_run(mixture(TASK, preset)).calls == 6 + 6 * 5 + 1
-    assert dry_run(mixture(TASK, preset)).rounds == 3
-    assert dry_run(mixture(TASK, bubble)).calls == 6 + 2 * 5
+    assert dry_run(ask_panel(TASK, preset)).calls == 6 + 6 * 5 + 1
+    assert dry_run(ask_panel(TASK, preset)).rounds == 3
+    assert dry_run(ask_panel(TASK, bubble)).calls == 6 + 2 * 5

@@ -5,7 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, with_judge
@@ -102,7 +102,7 @@ def test_without_any_rating_the_first_whole_draft_is_the_answer(said: FakeReply)
             return Draft(draft_of(call.slot), finish_reason="length" if call.slot == 1 else "stop")
         return said
 
-    answer = drive(mixture(TASK, PANEL), reply).answer
+    answer = drive(ask_panel(TASK, PANEL), reply).answer
 
     assert answer.text == draft_of(2)
     assert answer.degraded
@@ -114,7 +114,7 @@ def test_scores_keep_to_the_slots_where_a_proposer_failed() -> None:
         failed = call.role == "proposer" and call.slot == 2
         return Failure(Reason.TIMEOUT) if failed else with_judge(with_scores(5, 0, 6, 4))(call)
 
-    answer = drive(mixture(TASK, PANEL), reply).answer
+    answer = drive(ask_panel(TASK, PANEL), reply).answer
 
     assert answer.text == draft_of(3)
     assert answer.method["rate"]["scores"] == {"1": 5.0, "3": 6.0, "4": 4.0}
@@ -125,6 +125,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_two_calls_for_each_of_three_samples() -> None:
-    planned = dry_run(mixture(TASK, packaged("best-of-n")))
+    planned = dry_run(ask_panel(TASK, packaged("best-of-n")))
 
     assert (planned.calls, planned.rounds) == (6, 2)

@@ -5,7 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of
@@ -107,14 +107,14 @@ def test_a_draft_that_breaks_off_does_not_stand_in() -> None:
             return Draft(draft_of(call.slot), cut=call.slot == 1)
         return "no idea"
 
-    assert drive(mixture(TASK, PANEL), reply).answer.text == draft_of(2)
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text == draft_of(2)
 
 
 def test_an_only_draft_needs_no_judge() -> None:
     def reply(call: Call) -> FakeReply:
         return draft_of(3) if call.slot == 3 else Failure(Reason.TIMEOUT)
 
-    played = drive(mixture(TASK, PANEL), reply)
+    played = drive(ask_panel(TASK, PANEL), reply)
 
     assert played.answer.text == draft_of(3)
     assert played.answer.method["select"] == {"chosen": 3, "how": "the only draft"}
@@ -154,6 +154,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_one_call_more_than_it_has_drafts() -> None:
-    planned = dry_run(mixture(TASK, packaged("ranker")))
+    planned = dry_run(ask_panel(TASK, packaged("ranker")))
 
     assert (planned.calls, planned.rounds) == (7, 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
@@ -33,7 +33,7 @@ def concluded(mode: str, aggregates: Callable[[Call], FakeReply], slots: int = 4
     def reply(call: Call) -> FakeReply:
         return draft_of(call.slot) if call.role == "proposer" else aggregates(call)
 
-    return drive(mixture(replace(TASK, seed=seed), preset), reply)
+    return drive(ask_panel(replace(TASK, seed=seed), preset), reply)
 
 
 # --- which subsets -----------------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: 
 
     preset = a_panel(slots=3, conclude={"by": "subsets", "mode": mode})
     try:
-        answer = drive(mixture(TASK, preset), reply).answer
+        answer = drive(ask_panel(TASK, preset), reply).answer
     except RunFailed:
         return
     assert answer.text == "(A)"
@@ -233,4 +233,4 @@ def test_a_rehearsal_counts_what_a_run_makes(mode: str) -> None:
     preset = a_panel(slots=4, conclude={"by": "subsets", "mode": mode})
 
     expected = {"leave-one-out": 4 + 4 + 1, "vote": 4 + 15, "cluster": 4 + 15 + 1}
-    assert dry_run(mixture(TASK, preset)).calls == expected[mode]
+    assert dry_run(ask_panel(TASK, preset)).calls == expected[mode]

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
@@ -22,7 +22,7 @@ CHEESE = "Nobody knows the reason\nbut the moon is made of cheese anyway."
 def voted(*reply: FakeReply, pattern: str | None = None) -> Played:
     conclude = {"by": "vote"} | ({"pattern": pattern} if pattern else {})
     preset = a_panel(slots=len(reply), conclude=conclude)
-    return drive(mixture(TASK, preset), lambda call: reply[call.slot - 1])
+    return drive(ask_panel(TASK, preset), lambda call: reply[call.slot - 1])
 
 
 def test_the_most_frequent_answer_wins_with_the_text_of_its_first_draft() -> None:
@@ -76,7 +76,7 @@ def test_open_texts_are_compared_by_embeddings_where_there_is_a_model_for_them()
     task = replace(TASK, embeddings="lab/embed")
 
     played = drive(
-        mixture(task, preset),
+        ask_panel(task, preset),
         lambda call: json.dumps(vectors) if call.kind == "embedding" else texts[call.slot - 1],
     )
 
@@ -124,6 +124,6 @@ def test_the_same_drafts_give_the_same_vote() -> None:
 
 
 def test_the_packaged_preset_makes_ten_calls_in_one_round() -> None:
-    planned = dry_run(mixture(TASK, packaged("vote")))
+    planned = dry_run(ask_panel(TASK, packaged("vote")))
 
     assert (planned.calls, planned.rounds) == (10, 1)

@@ -13,7 +13,7 @@ from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.conclude.windows import window_slices
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply
@@ -31,7 +31,7 @@ def reply_to(call: Call) -> FakeReply:
 
 
 def played(samples: int, reply: Reply = reply_to) -> Played:
-    return drive(mixture(TASK, sampled(samples)), reply)
+    return drive(ask_panel(TASK, sampled(samples)), reply)
 
 
 def aggregations(run: Played) -> list[Call]:
@@ -93,7 +93,7 @@ def test_only_the_last_aggregation_writes_the_answer() -> None:
 
 @pytest.mark.parametrize("samples", [2, 5, 6])
 def test_samples_that_fit_one_window_are_plain_self_moa(samples: int) -> None:
-    plain = drive(mixture(TASK, sampled(samples, by="synthesize")), reply_to)
+    plain = drive(ask_panel(TASK, sampled(samples, by="synthesize")), reply_to)
 
     assert played(samples).batches == plain.batches
     assert played(samples).answer.text == plain.answer.text
@@ -154,7 +154,7 @@ def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_wh
         slots = dict(re.findall(r"<<candidate ([A-Z]) \w+>>\nmodel: lab/p(\d)", call.messages[-1].text))
         return json.dumps({"slots": {label: {"score": int(number)} for label, number in slots.items()}})
 
-    first, second = aggregations(drive(mixture(TASK, preset), reply))[1:]
+    first, second = aggregations(drive(ask_panel(TASK, preset), reply))[1:]
 
     assert shown(first) == ["sample 05", "sample 04", "sample 03"]
     assert shown(second) == ["merged in 2.window.1", "sample 02", "sample 01"]
@@ -183,7 +183,7 @@ def test_samples_that_are_the_same_are_counted() -> None:
 
 
 def test_the_packaged_preset_makes_39_calls_in_10_rounds_which_the_usual_ceiling_allows() -> None:
-    planned = dry_run(mixture(TASK, packaged("self-moa-seq")))
+    planned = dry_run(ask_panel(TASK, packaged("self-moa-seq")))
 
     assert (planned.calls, planned.rounds) == (39, 10)
     assert planned.calls <= LimitSettings().max_calls

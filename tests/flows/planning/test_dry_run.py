@@ -8,7 +8,7 @@ import pytest
 from moa_mcp.domain.errors import PlanRefused, RunFailed
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Flow, Kind, Message, Outcome, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import (
     DRAFT_TOKENS,
     MAX_CALLS,
@@ -44,13 +44,13 @@ def texts(outcomes: Sequence[Outcome]) -> list[str]:
 def test_a_plain_panel_makes_n_times_layers_less_one_calls_and_one_more(
     proposers: int, layers: int, calls: int
 ) -> None:
-    planned = dry_run(mixture(TASK, a_panel(proposers, layers)))
+    planned = dry_run(ask_panel(TASK, a_panel(proposers, layers)))
 
     assert (planned.calls, planned.rounds) == (calls, layers)
 
 
 def test_later_calls_read_the_made_up_drafts() -> None:
-    first, *_, last = dry_run(mixture(TASK, a_panel())).planned_calls
+    first, *_, last = dry_run(ask_panel(TASK, a_panel())).planned_calls
 
     assert (first.model, last.model) == ("lab/p1", "lab/agg")
     assert last.input_tokens > 6 * DRAFT_TOKENS > first.input_tokens > 0
@@ -58,7 +58,7 @@ def test_later_calls_read_the_made_up_drafts() -> None:
 
 def test_a_call_writes_no_more_than_its_limit_allows() -> None:
     preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg", max_tokens=50))
-    (only,) = dry_run(mixture(TASK, preset)).planned_calls
+    (only,) = dry_run(ask_panel(TASK, preset)).planned_calls
 
     assert only.output_tokens == 50
 
@@ -95,7 +95,7 @@ def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() ->
 
 def test_calls_inside_a_slot_count_and_their_rounds_run_side_by_side() -> None:
     def flow() -> Flow:
-        inner = branch_in_slot("1.2", 1, 2, "deep", lambda: mixture(TASK, a_panel(2, 3)))
+        inner = branch_in_slot("1.2", 1, 2, "deep", lambda: ask_panel(TASK, a_panel(2, 3)))
         yield Batch(1, (a_call("1.1"),), branches=(inner,))
         yield Batch(2, (a_call("2.1"),))
         return Answer("")
@@ -124,7 +124,7 @@ def test_a_plan_of_very_many_calls_is_refused() -> None:
 
 def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_different_worlds() -> None:
     preset = a_panel(proposers=2, layers=2)
-    found = bounds(lambda: mixture(TASK, preset))
+    found = bounds(lambda: ask_panel(TASK, preset))
 
     assert found == Bounds(least_calls=3, most_calls=4, least_rounds=2, most_rounds=3)
 

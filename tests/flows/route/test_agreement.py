@@ -7,7 +7,7 @@ import pytest
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply
@@ -32,7 +32,7 @@ def sampling(*samples: FakeReply) -> Reply:
 
 
 def run(*samples: FakeReply, preset: Preset | None = None, task: Task = TASK) -> Played:
-    return drive(mixture(task, preset or cascade(samples=len(samples))), sampling(*samples))
+    return drive(ask_panel(task, preset or cascade(samples=len(samples))), sampling(*samples))
 
 
 def read_by(call: Call) -> str:
@@ -108,14 +108,14 @@ def test_where_the_panel_fails_the_small_answer_stands_in() -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.role in {"proposer", "aggregator"} else sampling("1", "2", "3")(call)
 
-    played = drive(mixture(TASK, cascade()), reply)
+    played = drive(ask_panel(TASK, cascade()), reply)
 
     assert (played.answer.text, played.answer.degraded) == ("1", True)
 
 
 def test_where_all_fail_there_is_an_error() -> None:
     with pytest.raises(RunFailed):
-        drive(mixture(TASK, cascade()), lambda _: Failure(Reason.TIMEOUT))
+        drive(ask_panel(TASK, cascade()), lambda _: Failure(Reason.TIMEOUT))
 
 
 def test_all_samples_are_asked_alike() -> None:
@@ -144,6 +144,6 @@ def test_the_same_samples_give_the_same_run() -> None:
 
 
 def test_the_packaged_preset_makes_ten_calls_in_three_rounds_at_most() -> None:
-    planned = dry_run(mixture(TASK, packaged("cascade")))
+    planned = dry_run(ask_panel(TASK, packaged("cascade")))
 
     assert (planned.calls, planned.rounds) == (10, 3)

@@ -7,7 +7,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.testing.playing import Played, drive
@@ -28,7 +28,7 @@ def run(said: FakeReply, preset: Preset | None = None, easy: FakeReply = "easy a
             return easy
         return draft_of(call.slot) if call.role == "proposer" else MERGED
 
-    return drive(mixture(task, preset or routed()), reply)
+    return drive(ask_panel(task, preset or routed()), reply)
 
 
 def panel_answered(played: Played) -> bool:
@@ -171,6 +171,6 @@ def test_no_question_takes_long_to_judge(part: str, sign: list[str]) -> None:
 
 
 def test_a_rehearsal_takes_the_hard_path() -> None:
-    planned = dry_run(mixture(TASK, routed()))
+    planned = dry_run(ask_panel(TASK, routed()))
 
     assert (planned.calls, planned.rounds) == (1 + 3 + 1, 3)

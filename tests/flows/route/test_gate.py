@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import Gate
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
-from moa_mcp.flows.route.gate import count_to_share, probabilities
+from moa_mcp.flows.route.gate import Gate, count_to_share, probabilities
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
@@ -47,7 +46,7 @@ def drafting(texts: dict[int, FakeReply], reply: Reply) -> Reply:
 
 
 def run(preset: Preset, reply: Reply, task: Task = TASK) -> Played:
-    return drive(mixture(task, preset), reply)
+    return drive(ask_panel(task, preset), reply)
 
 
 def asked_slots(played: Played) -> list[int]:
@@ -327,6 +326,6 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_the_packaged_preset_asks_at_most_a_gate_and_what_it_takes_to_reach_its_share() -> None:
-    planned = dry_run(mixture(TASK, packaged("gated")))
+    planned = dry_run(ask_panel(TASK, packaged("gated")))
 
     assert (planned.calls, planned.rounds) == (1 + 5 + 1, 3)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.flows.compare.clustering import MAX_TRIED, split_by_answer, split_in_two
 from moa_mcp.flows.compare.similarity import Similarities, lexical_similarity
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import with_judge
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
@@ -23,7 +23,7 @@ EUROPE = "Paris is the capital of France and has been so for centuries"
 
 def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
     preset = a_panel(slots=len(vectors), screen={"by": "cluster", **spec})
-    return drive(mixture(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
+    return drive(ask_panel(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
 
 
 def kept_by(played: Played) -> list[int]:
@@ -77,7 +77,7 @@ def test_by_words_a_draft_about_something_else_is_set_aside() -> None:
     drafts = [EUROPE, f"{EUROPE} now", "Buy my tomatoes, they are red and cheap", f"{EUROPE} indeed"]
 
     preset = a_panel(screen={"by": "cluster"})
-    played = drive(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged")
+    played = drive(ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged")
 
     entry = played.answer.method["screen"][0]
     assert (entry["dropped"], entry["similarity"]) == ([3], "lexical")
@@ -118,7 +118,7 @@ def test_the_packaged_preset_names_what_it_set_aside() -> None:
     preset = packaged("robust")
     drafts = [EUROPE, EUROPE, "Buy my red tomatoes today", EUROPE]
 
-    played = drive(mixture(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else EUROPE)
+    played = drive(ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else EUROPE)
 
     assert any("slot 3 was set aside" in note for note in played.answer.notes)
     assert played.answer.method["subsets"]["mode"] == "leave-one-out"
@@ -133,7 +133,7 @@ def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words(
     drafts = closing_with("42", "42", "43", "**42.0**")
 
     played = drive(
-        mixture(EMBEDDED, a_panel(screen={"by": "cluster"})),
+        ask_panel(EMBEDDED, a_panel(screen={"by": "cluster"})),
         lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged",
     )
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.screen.diversity import select_diverse
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, judged
@@ -73,7 +73,7 @@ def test_a_failed_slot_is_no_candidate() -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.AUTH) if call.id == "1.4" else draft_of(call.slot)
 
-    assert kept_by(drive(mixture(TASK, preset), reply)) == [1, 2, 3]
+    assert kept_by(drive(ask_panel(TASK, preset), reply)) == [1, 2, 3]
 
 
 def test_without_embeddings_the_words_decide_and_the_reader_is_told() -> None:

@@ -8,7 +8,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
@@ -159,7 +159,7 @@ def survivors(*slots: int) -> Reply:
 
 
 def test_where_no_more_are_left_than_are_kept_the_moderator_only_says_whether_it_ends() -> None:
-    played = drive(mixture(TASK, PANEL), survivors(2))
+    played = drive(ask_panel(TASK, PANEL), survivors(2))
 
     assert [entry["kept"] for entry in screened(played)] == [[2], [2]]
     assert [call.id for call in with_role(played.calls, "moderator")] == ["1.moderator"]
@@ -175,13 +175,13 @@ def test_the_verdict_has_to_be_in_before_the_time_of_the_next_layer() -> None:
 def test_a_rehearsal_plays_the_longest_run_and_knows_the_shortest() -> None:
     (batch,) = [batch for batch in moderated(keeping(1, 2)).batches if batch.calls[0].id == "1.moderator"]
 
-    assert dry_run(mixture(TASK, PANEL)).calls == 11
+    assert dry_run(ask_panel(TASK, PANEL)).calls == 11
     assert batch.dry_run_replies is not None
     assert json.loads(batch.dry_run_replies.least)["end"] is True
 
 
 def test_the_packaged_preset_makes_the_calls_of_the_paper_and_one_for_the_roles() -> None:
-    planned = dry_run(mixture(TASK, packaged("smoa")))
+    planned = dry_run(ask_panel(TASK, packaged("smoa")))
 
     assert (planned.calls, planned.rounds) == (2 * (4 + 1) + 1 + 1, 2 * 2 + 1 + 1)
 

@@ -12,10 +12,9 @@ import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure, Task
-from moa_mcp.domain.stages import ChainOfCode
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import bounds, dry_run
-from moa_mcp.flows.slot.chain_of_code import chain_of_code, extract_program
+from moa_mcp.flows.slot.chain_of_code import ChainOfCode, chain_of_code, extract_program
 from moa_mcp.flows.state import State
 from moa_mcp.providers.sandbox import MISSING, run
 from moa_mcp.testing.playing import Played, Reply, drive
@@ -269,13 +268,13 @@ def test_the_facts_are_plain() -> None:
 
 def test_the_packaged_preset_makes_22_calls_if_all_has_to_be_emulated() -> None:
     preset = packaged("chain-of-code")
-    planned = dry_run(mixture(TASK, preset))
+    planned = dry_run(ask_panel(TASK, preset))
 
     assert (planned.calls, planned.rounds) == (22, 22)
-    assert bounds(lambda: mixture(TASK, preset)).least_calls == 1
+    assert bounds(lambda: ask_panel(TASK, preset)).least_calls == 1
 
 
 def test_forge_makes_38_calls_and_its_longest_branch_and_one_more_rounds() -> None:
-    planned = dry_run(mixture(TASK, packaged("forge")))
+    planned = dry_run(ask_panel(TASK, packaged("forge")))
 
     assert (planned.calls, planned.rounds) == (1 + 22 + 14 + 1, 22 + 1)

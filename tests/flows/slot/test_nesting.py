@@ -5,7 +5,7 @@ from __future__ import annotations
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Failure, Flow, Task
 from moa_mcp.domain.preset import NestedPreset, Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.slot.nesting import branch_in_slot, prefix_ids
 from moa_mcp.testing.playing import drive
 from tests.flows.panel import a_panel
@@ -21,7 +21,7 @@ def nested(**inner: object) -> Preset:
 
 
 def first_batch(preset: Preset) -> Batch:
-    return next(mixture(TASK, preset))
+    return next(ask_panel(TASK, preset))
 
 
 def test_a_slot_that_is_a_panel_is_a_branch_beside_the_calls() -> None:
@@ -48,7 +48,7 @@ def test_a_branch_can_be_made_again_and_is_the_same() -> None:
 
 
 def test_the_answer_of_a_branch_is_a_draft_that_the_aggregator_reads() -> None:
-    flow = mixture(TASK, nested())
+    flow = ask_panel(TASK, nested())
     next(flow)
     batch = flow.send([Draft("plain"), Draft("from the panel")])
 
@@ -58,7 +58,7 @@ def test_the_answer_of_a_branch_is_a_draft_that_the_aggregator_reads() -> None:
 
 
 def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
-    flow = mixture(TASK, nested())
+    flow = ask_panel(TASK, nested())
     next(flow)
     batch = flow.send([Draft("plain"), Failure(Reason.PANEL, "nobody wrote")])
 

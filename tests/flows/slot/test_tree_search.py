@@ -9,10 +9,9 @@ import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure, Task
-from moa_mcp.domain.stages import TreeSearch
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import bounds, dry_run
-from moa_mcp.flows.slot.tree_search import tree_search
+from moa_mcp.flows.slot.tree_search import TreeSearch, tree_search
 from moa_mcp.flows.state import State
 from moa_mcp.prompts.solver import REVISED
 from moa_mcp.testing.playing import Played, Reply, drive
@@ -160,8 +159,8 @@ def test_the_same_seed_gives_the_same_search() -> None:
 
 def test_the_packaged_preset_makes_14_calls_if_all_goes_on_and_4_if_it_ends_at_once() -> None:
     preset = packaged("tree-search")
-    planned = dry_run(mixture(TASK, preset))
-    found = bounds(lambda: mixture(TASK, preset))
+    planned = dry_run(ask_panel(TASK, preset))
+    found = bounds(lambda: ask_panel(TASK, preset))
 
     assert (planned.calls, planned.rounds) == (14, 14)
     assert (found.least_calls, found.most_calls) == (4, 21)

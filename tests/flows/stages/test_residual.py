@@ -11,7 +11,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.testing.playing import Played, drive
@@ -39,7 +39,7 @@ def played_with(extractor: Callable[[Call], FakeReply], preset: Preset | None = 
             return f"draft {call.layer} of {call.slot}"
         return extractor(call) if call.role == "extractor" else f"written in {call.id}"
 
-    return drive(mixture(TASK, preset or rmoa()), reply)
+    return drive(ask_panel(TASK, preset or rmoa()), reply)
 
 
 def drafts_in(call: Call) -> list[str]:
@@ -52,7 +52,7 @@ def test_with_residuals_all_layers_run_and_calls_come_to_the_formula(layers: int
 
     assert len(played.calls) == layers * 3 + 1 + 2 * (layers - 1)
     assert len(played.batches) == 2 + 3 * (layers - 1)
-    assert dry_run(mixture(TASK, rmoa(layers))).calls == len(played.calls)
+    assert dry_run(ask_panel(TASK, rmoa(layers))).calls == len(played.calls)
 
 
 @pytest.mark.parametrize("last", [2, 3])
@@ -97,7 +97,7 @@ def test_slots_stay_paired_where_one_is_missing() -> None:
             return Failure(Reason.AUTH)
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
-    played = drive(mixture(TASK, rmoa(2)), reply)
+    played = drive(ask_panel(TASK, rmoa(2)), reply)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
     assert re.findall(r"<<(\w+ reply of Model \d)", prompt) == [
@@ -136,7 +136,7 @@ def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
     preset = rmoa(2, screen={"by": "diversity", "keep": 2})
-    played = drive(mixture(replace(TASK, embeddings="lab/embed"), preset), reply)
+    played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), preset), reply)
 
     kept = [entry["kept"] for entry in played.answer.method["screen"]]
     assert kept[0] != [1, 2, 3]
@@ -193,7 +193,7 @@ def test_a_merger_that_fails_or_stops_early_costs_the_run_nothing() -> None:
 
 def test_guidance_is_not_merged_by_any_model() -> None:
     played = drive(
-        mixture(replace(TASK, output="guidance"), rmoa(3)),
+        ask_panel(replace(TASK, output="guidance"), rmoa(3)),
         lambda call: YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}",
     )
 
@@ -213,7 +213,7 @@ def test_calls_of_later_stages_have_time_left(layers: int) -> None:
     preset = rmoa(layers, screen={"by": "diversity", "keep": 2})
     task = replace(TASK, embeddings="lab/embed")
 
-    played = drive(mixture(task, preset), lambda call: YES if call.role == "extractor" else f"by {call.id}")
+    played = drive(ask_panel(task, preset), lambda call: YES if call.role == "extractor" else f"by {call.id}")
 
     ends = [batch.until for batch in played.batches]
     assert ends == sorted(ends)
@@ -253,5 +253,5 @@ def test_facts_tell_what_changed_without_the_texts() -> None:
 def test_the_packaged_preset_has_the_calls_it_says() -> None:
     preset = packaged("rmoa")
 
-    assert dry_run(mixture(TASK, preset)).calls == 4 * 6 + 1 + 2 * 3
+    assert dry_run(ask_panel(TASK, preset)).calls == 4 * 6 + 1 + 2 * 3
     assert len(played_with(lambda _: NO, preset).calls) == 2 * 6 + 3

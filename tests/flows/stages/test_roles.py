@@ -7,9 +7,8 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure, Message
 from moa_mcp.domain.preset import Aggregator, Preset
-from moa_mcp.domain.stages import Roles
-from moa_mcp.flows.mixture import mixture
-from moa_mcp.flows.stages.roles import roles_key
+from moa_mcp.flows.panel import ask_panel
+from moa_mcp.flows.stages.roles import Roles, roles_key
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, is_plain, with_role
@@ -59,7 +58,7 @@ def test_roles_of_one_task_are_written_once_over_two_questions() -> None:
     first = cast(in_good_form())
     later = replace(TASK, question="And at dusk?", known=first.answer.learned)
 
-    second = drive(mixture(later, PANEL), with_judge(lambda _: Failure(Reason.INTERNAL)))
+    second = drive(ask_panel(later, PANEL), with_judge(lambda _: Failure(Reason.INTERNAL)))
 
     assert with_role(second.calls, "roles") == []
     assert system_texts(second, 1) == list(ROLES)
@@ -76,7 +75,7 @@ def test_roles_of_another_task_or_number_of_slots_are_others() -> None:
 def test_what_is_remembered_wrongly_is_written_anew() -> None:
     task = replace(TASK, known={roles_key(SPEC, 3): "no roles at all"})
 
-    played = drive(mixture(task, PANEL), with_judge(in_good_form))
+    played = drive(ask_panel(task, PANEL), with_judge(in_good_form))
 
     assert system_texts(played, 1) == list(ROLES)
 

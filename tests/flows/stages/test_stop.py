@@ -7,7 +7,7 @@ import pytest
 
 from moa_mcp.domain.model import Call
 from moa_mcp.domain.preset import Preset
-from moa_mcp.flows.mixture import mixture
+from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, with_role
@@ -19,7 +19,7 @@ def agreeing_in(layer: int, preset: Preset = PANEL) -> Played:
     def reply(call: Call) -> FakeReply:
         return "all the same" if call.layer >= layer else f"opinion {call.id.replace('.', '')}"
 
-    return drive(mixture(TASK, preset), reply)
+    return drive(ask_panel(TASK, preset), reply)
 
 
 @pytest.mark.parametrize("layer", [1, 2])
@@ -40,7 +40,7 @@ def test_drafts_that_never_agree_take_all_layers() -> None:
 
 
 def test_one_that_stands_alone_keeps_the_layers_going() -> None:
-    played = drive(mixture(TASK, PANEL), lambda call: "something else" if call.slot == 3 else "the same words")
+    played = drive(ask_panel(TASK, PANEL), lambda call: "something else" if call.slot == 3 else "the same words")
 
     assert len(with_role(played.calls, "proposer")) == 9
 
@@ -62,7 +62,7 @@ def test_embeddings_decide_where_there_are_some() -> None:
     def reply(call: Call) -> FakeReply:
         return json.dumps([[1, 0], [1, 0.1], [1, 0.2]]) if call.role == "embedder" else f"words {call.id}"
 
-    played = drive(mixture(replace(TASK, embeddings="lab/embed"), PANEL), reply)
+    played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), PANEL), reply)
 
     assert played.answer.method["stopped"]["layer"] == 1
     assert [call.id for call in with_role(played.calls, "embedder")] == ["1.embedder.stop"]

@@ -11,7 +11,6 @@ import httpx
 import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
-from moa_mcp.domain.endpoints import Dialect
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft, Message, Usage
 from moa_mcp.providers.base import ignore_text
@@ -28,13 +27,13 @@ BLUE = b'data: {"choices":[{"delta":{"content":"blue"},"finish_reason":"stop"}]}
 
 
 @pytest.fixture(params=["openai", "anthropic"])
-def dialect(request: pytest.FixtureRequest) -> Dialect:
-    chosen: Dialect = request.param
+def dialect(request: pytest.FixtureRequest) -> str:
+    chosen: str = request.param
     return chosen
 
 
 @pytest.fixture
-def ask(dialect: Dialect, make_call: MakeCall, open_lab: OpenLab) -> Ask:
+def ask(dialect: str, make_call: MakeCall, open_lab: OpenLab) -> Ask:
     """Get one answer from an upstream, and make sure that no connection is left behind."""
 
     async def once(answer: Answer, on_text: Callable[[str], None] = ignore_text) -> Draft:
@@ -182,7 +181,7 @@ async def test_a_redirect_is_never_followed(ask: Ask, status: int) -> None:
 
 
 async def test_the_key_is_sent_as_the_dialect_wants_it_and_nothing_else_is(
-    dialect: Dialect, make_call: MakeCall, open_lab: OpenLab
+    dialect: str, make_call: MakeCall, open_lab: OpenLab
 ) -> None:
     async with Upstream() as upstream, open_lab(upstream.base_url, dialect) as lab:
         await lab.complete(make_call(), ignore_text)
@@ -247,7 +246,7 @@ async def test_more_than_a_hundred_calls_run_at_the_same_time(make_call: MakeCal
 
 @pytest.mark.parametrize("fault", [Fault.hang(), Fault.hang(after=2), Fault.drip_comments(0.001)], ids=str)
 async def test_cancelling_a_call_closes_its_connection(
-    dialect: Dialect, make_call: MakeCall, open_lab: OpenLab, fault: Fault
+    dialect: str, make_call: MakeCall, open_lab: OpenLab, fault: Fault
 ) -> None:
     async with Upstream(in_turn(fault)) as upstream, open_lab(upstream.base_url, dialect) as lab:
         with anyio.fail_after(5):

@@ -1,0 +1,78 @@
+"""A preset as a flow: the layers of the mixture, with the preset's stages around them and its own end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from moa_mcp.domain.model import Batch, Draft, Flow, Task
+from moa_mcp.domain.preset import Preset, Proposer
+from moa_mcp.domain.stages import RESIDUALS, ROLES, ROUTES, SCREENS, STOPS
+from moa_mcp.domain.variants import Variants
+from moa_mcp.flows.calls import call_notes
+from moa_mcp.flows.conclude import conclude
+from moa_mcp.flows.mixture import accept_drafts, drafts_of, layer_batch, mixture
+from moa_mcp.flows.route.replace_duplicates import replace_duplicates
+from moa_mcp.flows.slot import branch_for
+from moa_mcp.flows.stages.draft_warnings import draft_warnings
+from moa_mcp.flows.stages.residual import aggregate_layer
+from moa_mcp.flows.stages.samples import count_distinct_samples
+from moa_mcp.flows.state import Stage, State
+
+
+def ask_panel(task: Task, preset: Preset) -> Flow:
+    """Take `task` through the layers and stages of `preset`.
+
+    Raises:
+        RunFailed: the first layer gave fewer drafts than `min_drafts`, or nobody could write an answer.
+    """
+    return mixture(
+        task, preset, before_layers=_before_layers, layer=_propose, after_layer=_after_layer, conclude=conclude
+    )
+
+
+def _before_layers(task: Task, preset: Preset, state: State) -> Stage:
+    for stages in (ROUTES, ROLES):  # a participant that is not asked needs no role
+        state = yield from _run(stages, task, preset, state)
+    return state
+
+
+def _propose(task: Task, preset: Preset, state: State) -> Stage:
+    """Run one layer: slots may hold methods and panels, and a gate may ask more of them for near-copies."""
+    batch = _layer_batch(task, preset, state)
+    outcomes = yield batch
+    learned = {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
+    state = replace(state, learned={**state.learned, **learned})
+    state = state.with_notes(*call_notes(batch.all_calls, outcomes), *draft_warnings(task, batch.all_calls, outcomes))
+    drafts = drafts_of(state, batch, outcomes)
+    state, drafts = yield from replace_duplicates(task, preset, state, drafts, _layer_batch)
+    accepted = accept_drafts(preset, state, drafts, outcomes, may_lack=preset.conclude.works_without_drafts)
+    return accepted if accepted.stop_reason != state.stop_reason else count_distinct_samples(accepted)
+
+
+def _after_layer(task: Task, preset: Preset, state: State) -> Stage:
+    for stages in (SCREENS, RESIDUALS):
+        state = yield from _run(stages, task, preset, state)
+    if state.layer < preset.layers - 1:  # after the last layer there is nothing to stop
+        state = yield from _run(STOPS, task, preset, state)
+    return (yield from aggregate_layer(task, preset, state))
+
+
+def _run(stages: Variants[Any], task: Task, preset: Preset, state: State) -> Stage:
+    """Run the stage that the preset has of these, unless the layers have ended."""
+    spec = getattr(preset, stages.key)
+    if spec is None or state.stop_reason is not None:
+        return state
+    stage: Stage = stages.function(spec)(task, preset, state, spec)
+    return (yield from stage)
+
+
+def _layer_batch(task: Task, preset: Preset, state: State) -> Batch:
+    """The calls and branches of one layer, one per participant."""
+    task = preset.conclude.task_for_proposers(task)
+    branches = (
+        branch_for(task, one.slot, one.number, state, f"{state.layer}.{one.number}", panel=ask_panel)
+        for one in state.participants
+        if not isinstance(one.slot, Proposer)
+    )
+    return replace(layer_batch(task, preset, state), branches=tuple(branches))
