@@ -28,6 +28,7 @@ from moa_mcp.api import open_service
 from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
+from moa_mcp.runs.events import CallEnded, Event
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -102,12 +103,12 @@ def _ask(home: Path, message: Connection) -> None:
 
 
 async def _ask_all(home: Path, message: Connection) -> None:
-    def acknowledge(run: Run, record: CallRecord | None) -> None:
-        if record is not None and record.call.kind != "panel":
-            message.send((run.run_id, record.call.id))
+    def acknowledge(event: Event) -> None:
+        if isinstance(event, CallEnded):
+            message.send((event.run_id, event.call_id))
 
     async with open_service({"MOA_MCP_HOME": str(home)}) as service:
-        service.scheduler.add_handler(acknowledge)
+        service.scheduler.subscribe(acknowledge)
         message.send("ready")
         async with anyio.create_task_group() as group:
             for question in QUESTIONS:

@@ -26,7 +26,7 @@ from moa_mcp.cli.tune_gc import tune_gc
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Batch, Call, Run
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.runs.runner import BatchStarted, Event
+from moa_mcp.runs.events import BatchStarted, Event
 from moa_mcp.service.service import AskRequest, Service
 
 ASKS = 5

@@ -34,7 +34,7 @@ from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 from moa_mcp.providers.wire import keys
 from moa_mcp.providers.wire.sse import EventSplitter
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
-from moa_mcp.runs.runner import TextArrived
+from moa_mcp.runs.events import TextArrived
 from moa_mcp.store import codec
 from moa_mcp.views import run as run_view
 

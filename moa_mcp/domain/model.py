@@ -34,6 +34,8 @@ class Message:
 class Task:
     """What a panel is asked: the question, what came before it, and the seed of the run's randomness.
 
+    `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
+    runs of earlier versions hold them in `question`, already joined.
     `output` tells what is wanted back: an answer, or guidance (the drafts, for a caller that is itself the
     aggregator). `nonce` marks the fences around drafts; it is random per run, so that no draft can have
     guessed it. `known` are texts, by key, that flows of the same owner made earlier and need not make again.
@@ -47,6 +49,7 @@ class Task:
     seed: int = 0
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     embeddings: str | None = None
+    context: str | None = None
 
     @property
     def nonce(self) -> str:

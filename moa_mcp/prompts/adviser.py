@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
-from moa_mcp.prompts.panel import conversation
+from moa_mcp.prompts.panel import conversation, user_turn
 
 ADVISER = (
     "You are one of several advisers to an assistant, which alone answers the conversation below and alone can "
@@ -38,8 +38,8 @@ _ALONE = "No adviser could be heard. Use your own judgement, and reply to the me
 def adviser_messages(task: Task) -> Task:
     """The conversation as advisers see it: its text alone, with their role in the place of the system text."""
     turns = [turn for turn in task.history if turn.speaker != "system" and turn.text.strip()]
-    *history, question = _merge_turns([*turns, Message("user", task.question)])
-    return replace(task, system=ADVISER, history=tuple(history), question=question.text)
+    *history, question = _merge_turns([*turns, Message("user", user_turn(task))])
+    return replace(task, system=ADVISER, history=tuple(history), question=question.text, context=None)
 
 
 def aggregator_messages(

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
+from moa_mcp.prompts.panel import user_turn
 
 REPEAT_REQUEST = "Your reply was not of the form that was asked for. Reply with that form alone and nothing around it."
 
@@ -173,7 +174,7 @@ def _setting(task: Task) -> list[str]:
     if task.history:
         turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
         parts.append(fence(turns, "earlier turns", task.nonce))
-    return [*parts, fence(task.question, "message", task.nonce)]
+    return [*parts, fence(user_turn(task), "message", task.nonce)]
 
 
 def _form(form: str, hint: str = "") -> str:

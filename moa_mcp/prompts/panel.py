@@ -46,16 +46,18 @@ _GUIDANCE = (
 )
 
 
-def with_context(question: str, context: str | None) -> str:
-    """The user turn of a question that comes with background text."""
-    return f"Background for the question below:\n\n{context}\n\nThe question:\n\n{question}" if context else question
+def user_turn(task: Task) -> str:
+    """What the user says to a model: the question, behind its background text if it has any."""
+    if not task.context:
+        return task.question
+    return f"Background for the question below:\n\n{task.context}\n\nThe question:\n\n{task.question}"
 
 
 def conversation(task: Task, role: str | None = None) -> tuple[Message, ...]:
     """The caller's own messages: system text (with the proposer's `role` behind it), history, question."""
     system = "\n\n".join(part for part in (task.system, role) if part)
     opening = (Message("system", system),) if system else ()
-    return (*opening, *task.history, Message("user", task.question))
+    return (*opening, *task.history, Message("user", user_turn(task)))
 
 
 def messages_for(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
+from moa_mcp.prompts.panel import user_turn
 
 _EXTRACT = (
     "A panel replies to the message below in rounds. In each, its members read the replies of the round before "
@@ -38,7 +39,7 @@ _RESIDUAL = (
 def extractor(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) -> tuple[Message, ...]:
     """Asks what changed between the replies of two rounds, each by the number of its writer's slot."""
     turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
-    shown = {"earlier turns": turns, "message": task.question, **_pair_by_slot(earlier, later)}
+    shown = {"earlier turns": turns, "message": user_turn(task), **_pair_by_slot(earlier, later)}
     fences = (fence(text, label, task.nonce) for label, text in shown.items() if text)
     parts = (_EXTRACT, _MATERIAL.format(nonce=task.nonce), *fences, _FORM)
     return (Message("user", "\n\n".join(parts)),)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
-from moa_mcp.prompts.panel import messages_for
+from moa_mcp.prompts.panel import messages_for, user_turn
 
 REVISED = "=== revised reply ==="
 """The line between what a reviser found wanting and what it wrote in its place."""
@@ -117,7 +117,7 @@ def write_reply(task: Task, messages: Sequence[Message], code: str, result: str)
 
 
 def _emulation(task: Task, duty: str, code: str, facts: dict[str, str], form: str) -> tuple[Message, ...]:
-    shown = {"question": task.question, "program": code, **facts}
+    shown = {"question": user_turn(task), "program": code, **facts}
     fences = (fence(text, label, task.nonce) for label, text in shown.items() if text)
     return (Message("user", "\n\n".join((duty, _DATA.format(nonce=task.nonce), *fences, form))),)
 

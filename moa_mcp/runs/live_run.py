@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,16 +11,16 @@ import anyio
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
 from moa_mcp.runs.endings import CANCEL, Stop
+from moa_mcp.runs.events import BranchEnded, CallEnded, Event, EventHandler, RunPlanned, stamped
 from moa_mcp.runs.journal import StoredJournal
-from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, EventHandler, RunPlanned
 
 
 @dataclass(slots=True)
 class LiveRun:
-    """A run that is going on: how it was begun or resumed, what has ended since, and who listens.
+    """A run that is going on: how it was begun or resumed, what has ended since, and who subscribed to it.
 
     `detached` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
-    was; `final` what it came to, once it is `done`.
+    was; `final` what it came to, once it is `done`. `watchers` subscribe to all runs, `handlers` to this one.
     """
 
     initial: Run
@@ -29,6 +29,7 @@ class LiveRun:
     stopped: Stop | None = None
     final: Run | None = None
     handlers: list[EventHandler] = field(default_factory=list[EventHandler])
+    watchers: Sequence[EventHandler] = ()
     done: anyio.Event = field(default_factory=anyio.Event)
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     waiters: int = 0
@@ -49,12 +50,14 @@ class LiveRun:
         """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
         return self.elapsed_before_resume + anyio.current_time() - self.started
 
-    def on_event(self, event: Event) -> None:
-        """Take an event into the run's state and pass it on."""
+    def publish(self, event: Event) -> None:
+        """Take an event into the run's state and give it, with the run's id and the time, to all who subscribed."""
         if isinstance(event, CallEnded | BranchEnded):
             self.records.append(event.record)
-        for handler in tuple(self.handlers):
-            handler(event)
+        if handlers := (*self.handlers, *self.watchers):
+            published = stamped(event, self.initial)
+            for handler in handlers:
+                handler(published)
 
     def stop(self, stop: Stop) -> None:
         """End its calls. Only a cancel takes the place of an earlier reason."""
@@ -74,13 +77,13 @@ class LiveRun:
 
     @contextmanager
     def handled_by(self, handler: EventHandler | None) -> Generator[None]:
-        """Let `handler` hear of the run while the block lasts, of the calls that ended before first."""
+        """Subscribe `handler` to the run while the block lasts; it gets the calls that ended before first."""
         if handler is None:
             yield
             return
-        handler(RunPlanned(self.initial.planned_calls))
+        handler(stamped(RunPlanned(self.initial.planned_calls), self.initial))
         for record in self.run.calls:
-            handler(CallEnded(record, replayed=True))
+            handler(stamped(CallEnded(record, replayed=True), self.initial))
         self.handlers.append(handler)
         try:
             yield

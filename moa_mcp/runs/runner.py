@@ -6,9 +6,9 @@ It knows neither presets nor stores: who listens and who keeps its journal it is
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import anyio
 
@@ -16,66 +16,26 @@ from moa_mcp.domain.errors import MoAError, ProviderError, Reason
 from moa_mcp.domain.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import Provider, usage_of
+from moa_mcp.providers.notices import Cooled, Notice, Queued, Retry, notices_to
+from moa_mcp.runs.events import (
+    BatchStarted,
+    CallQueued,
+    CallRetried,
+    CallSent,
+    CallStarted,
+    EventHandler,
+    RouteCooled,
+    StragglersAwaited,
+    StragglersLeft,
+    TextArrived,
+    end_event,
+)
 
 logger = logging.getLogger(__name__)
 
 
 WRITE_DELAY_SECONDS = 0.005
 """How long a call that has ended waits for others to be written down with: a commit each would hold up the layer."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunPlanned:
-    """Told to each listener first: how many calls the run needs if nothing fails and nothing ends it early."""
-
-    calls: int
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStarted:
-    """A batch is about to run."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class CallStarted:
-    """A call is about to be sent."""
-
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class TextArrived:
-    """A piece of the text of a call's draft arrived."""
-
-    call: Call
-    piece: str
-
-
-@dataclass(frozen=True, slots=True)
-class CallEnded:
-    """A call ended, one way or another. `replayed`: it was taken from the journal and cost nothing now."""
-
-    record: CallRecord
-    replayed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BranchEnded:
-    """A flow that stood in a call's place ended; `record` tells of it as if it had been one call."""
-
-    record: CallRecord
-
-
-def end_event(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
-    """The event of the end of a call, or of a flow in a call's place."""
-    return BranchEnded(record) if record.call.kind == "panel" else CallEnded(record, replayed)
-
-
-Event: TypeAlias = RunPlanned | BatchStarted | CallStarted | TextArrived | CallEnded | BranchEnded
-EventHandler = Callable[[Event], None]
-"""Hears of each event at once; must not block."""
 
 
 class Journal(Protocol):
@@ -166,7 +126,12 @@ class _Fanout:
                     group.start_soon(self._run_call, call, name=f"call {call.id}")
                 for branch in self._batch.branches:
                     group.start_soon(self._run_branch, branch, name=f"branch {branch.id}")
+        if self._given_up is Reason.STRAGGLER and (left := self._unfinished()):
+            self._runner.on_event(StragglersLeft(left))
         return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._calls]
+
+    def _unfinished(self) -> tuple[Call, ...]:
+        return tuple(call for call in self._calls if call.id not in self._outcomes)
 
     async def _run_branch(self, branch: Branch) -> None:
         if self._was_skipped_before(branch):
@@ -234,12 +199,10 @@ class _Fanout:
             self._runner.on_event(end_event(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
 
     async def _outcome_of(self, call: Call) -> Outcome:
-        def on_text(piece: str) -> None:
-            if piece:
-                self._runner.on_event(TextArrived(call, piece))
-
+        reporter = _CallReporter(call, self._runner.on_event)
         try:
-            return await self._runner.provider.complete(call, on_text)
+            with notices_to(reporter.on_notice):
+                return await self._runner.provider.complete(call, reporter.on_text)
         except ProviderError as error:
             return Failure.of(error)
         except Exception as error:
@@ -254,6 +217,7 @@ class _Fanout:
             if closing < self._scope.deadline:
                 self._scope.deadline = closing
                 self._given_up = Reason.STRAGGLER
+                self._runner.on_event(StragglersAwaited(self._unfinished(), self._batch.grace_seconds))
 
     def _is_only_waiting_for_stragglers(self) -> bool:
         waiting = len(self._calls) - len(self._outcomes)
@@ -263,6 +227,34 @@ class _Fanout:
 
     def _time_is_up(self) -> bool:
         return anyio.current_time() >= self._scope.deadline
+
+
+class _CallReporter:
+    """Turns what a provider says of one call, in text and notices, into events."""
+
+    def __init__(self, call: Call, on_event: EventHandler) -> None:
+        self._call = call
+        self._on_event = on_event
+        self._waits = False
+
+    def on_text(self, piece: str) -> None:
+        """Take a piece of text. An empty one is a sign that the call is being sent, or is alive."""
+        if self._waits:
+            self._waits = False
+            self._on_event(CallSent(self._call))
+        if piece:
+            self._on_event(TextArrived(self._call, piece))
+
+    def on_notice(self, notice: Notice) -> None:
+        match notice:
+            case Retry(seconds, reason, detail):
+                self._waits = True
+                self._on_event(CallRetried(self._call, seconds, reason, detail))
+            case Queued(max_concurrency):
+                self._waits = True
+                self._on_event(CallQueued(self._call, max_concurrency))
+            case Cooled(seconds, reason):
+                self._on_event(RouteCooled(self._call, seconds, reason))
 
 
 def _is_lost(record: CallRecord) -> bool:

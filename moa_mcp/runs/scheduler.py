@@ -20,10 +20,22 @@ from moa_mcp.domain.model import Answer, CallRecord, Failure, Run
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
+from moa_mcp.runs.events import (
+    BranchEnded,
+    CallEnded,
+    Event,
+    EventHandler,
+    RunEnded,
+    RunHandedOver,
+    RunQueued,
+    RunStarted,
+    end_event,
+    stamped,
+)
 from moa_mcp.runs.journal import StoredJournal
 from moa_mcp.runs.learned import LearnedTexts
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.runner import BranchEnded, CallEnded, Event, EventHandler, Runner, end_event
+from moa_mcp.runs.runner import Runner
 from moa_mcp.runs.upstream_gate import IsSent, UpstreamGate
 from moa_mcp.store.base import AdmittedRun, RunStore
 from moa_mcp.store.daily_budget import DayReservation, ReservationRequest
@@ -48,11 +60,6 @@ _NOTHING: Mapping[str, CallRecord] = MappingProxyType({})
 ProviderFor = Callable[[Run], Provider]
 """Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
 
-RunHandler = Callable[[Run, CallRecord | None], None]
-"""Hears of every run as it began, with each call or branch that ends; and of how it began and ended, with None.
-
-Must not block."""
-
 
 class RunScheduler:
     """Starts runs, waits on them, stops them. Use it through `open_scheduler`.
@@ -76,24 +83,18 @@ class RunScheduler:
         self._live: dict[str, LiveRun] = {}
         self._arriving = 0
         self._start_lock = anyio.Lock()
-        self._handlers: list[RunHandler] = []
-        self._latest_watchers: list[Callable[[Run], None]] = []
+        self._watchers: list[EventHandler] = []
         self.learned = LearnedTexts()
 
-    def add_handler(self, handler: RunHandler) -> None:
-        """Let `handler` hear of every run, whoever asked for it, for as long as the scheduler is open."""
-        self._handlers.append(handler)
-
-    def watch_latest(self, handler: Callable[[Run], None]) -> None:
-        """Let `handler` know each run that becomes its owner's latest because they are given its answer."""
-        self._latest_watchers.append(handler)
+    def subscribe(self, handler: EventHandler) -> None:
+        """Give `handler` the events of all runs, whoever asked for them, for as long as the scheduler is open."""
+        self._watchers.append(handler)
 
     async def hand_over(self, run: Run) -> Run:
         """The run, for its owner. If it has been completed, it is their latest from now on."""
         if run.status == "completed":
             await self._store.make_latest(run.owner, run.run_id)
-            for handler in self._latest_watchers:
-                handler(run)
+            self._publish(RunHandedOver(run), run)
         return run
 
     async def start(self, run: Run, request: ReservationRequest, since: float | None = None) -> LiveRun | Run:
@@ -146,11 +147,14 @@ class RunScheduler:
 
         write = partial(self._store.write_ahead, run.run_id)
         live = LiveRun(
-            run, StoredJournal(known, reservation, write, on_written, self._do_soon), elapsed_before_resume=run.seconds
+            run,
+            StoredJournal(known, reservation, write, on_written, self._do_soon),
+            elapsed_before_resume=run.seconds,
+            watchers=self._watchers,
         )
         self._live[run.run_id] = live
         self._tasks.start_soon(self._play, live, name=f"run {run.run_id}")
-        self._notify(run)
+        live.publish(RunStarted(run))
         return live
 
     def _do_soon(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -227,19 +231,14 @@ class RunScheduler:
     def _has_room(self) -> bool:
         return len(self._live) + self._arriving < self._turns.total_tokens + MAX_QUEUED_RUNS
 
-    def _notify(self, run: Run, record: CallRecord | None = None) -> None:
-        for handler in self._handlers:
-            handler(run, record)
+    def _publish(self, event: Event, run: Run) -> None:
+        for handler in self._watchers:
+            handler(stamped(event, run))
 
     def _on_event(self, live: LiveRun, event: Event) -> None:
-        match event:
-            case CallEnded(record) | BranchEnded(record) if record.call.id in live.journal.known:
-                pass  # replayed: it has been part of the run since that was resumed
-            case CallEnded(record) | BranchEnded(record):
-                live.on_event(event)
-                self._notify(live.initial, record)
-            case _:
-                live.on_event(event)
+        replayed = isinstance(event, CallEnded | BranchEnded) and event.record.call.id in live.journal.known
+        if not replayed:  # else it has been part of the run since that was resumed
+            live.publish(event)
 
     async def _play(self, live: LiveRun) -> None:
         final = live.initial
@@ -257,8 +256,8 @@ class RunScheduler:
                 final = replace(final, notes=(*final.notes, warning))
             live.final = final
             del self._live[final.run_id]
+            live.publish(RunEnded(final))
             live.done.set()
-            self._notify(final)
 
     async def _close(self, live: LiveRun, final: Run) -> None:
         try:
@@ -277,6 +276,8 @@ class RunScheduler:
     async def _outcome(self, live: LiveRun) -> Run:
         try:
             with live.scope:
+                if not self._turns.available_tokens:
+                    live.publish(RunQueued(self._turns.statistics().tasks_waiting))
                 async with self._turns:
                     await self._stagger_start()
                     answer = await self._answer(live)

@@ -79,8 +79,7 @@ def build_server(service: Service) -> MoAServer:
     tools, resources = Tools(service), Resources(service)
     prompts, completions = Prompts(service), Completions(service)
     updates = Updates()
-    service.scheduler.add_handler(updates.on_run_change)
-    service.scheduler.watch_latest(updates.latest_changed)
+    service.scheduler.subscribe(updates.on_event)
     service.add_preset_handler(updates.presets_changed)
     server = MoAServer(
         updates,

@@ -26,12 +26,12 @@ from moa_mcp.domain.spend import Spend
 from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import DryRun, dry_run
-from moa_mcp.prompts.panel import with_context
+from moa_mcp.prompts.panel import user_turn
 from moa_mcp.providers.budget import Drawn, Reservation
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wrappers.retrying import RetryBudget
+from moa_mcp.runs.events import EventHandler
 from moa_mcp.runs.live_run import LiveRun
-from moa_mcp.runs.runner import EventHandler
 from moa_mcp.runs.scheduler import RunScheduler
 from moa_mcp.service.catalog import Catalog
 from moa_mcp.service.ceilings import check_plan
@@ -329,8 +329,9 @@ class Service:
     async def _task(self, request: AskRequest, owner: str) -> Task:
         if not request.question.strip():
             raise InvalidRequest("The question is empty. Say what the panel should answer.")
-        question = fix_surrogates(with_context(request.question, request.context))
-        if len(question.encode("utf-8", "replace")) > MAX_QUESTION_BYTES:
+        question = fix_surrogates(request.question)
+        context = fix_surrogates(request.context) if request.context else None
+        if len(f"{context or ''}{question}".encode("utf-8", "replace")) > MAX_QUESTION_BYTES:
             raise InvalidRequest(
                 f"The question with its context is longer than {MAX_QUESTION_BYTES:,} bytes. "
                 "Shorten it, or ask about one part at a time."
@@ -340,7 +341,7 @@ class Service:
         seed = secrets.randbits(64)
         system = fix_surrogates(request.system) if request.system else None
         known = self.scheduler.learned.known_to(owner)
-        return Task(question, system, history, request.output, seed, known, self.settings().embeddings)
+        return Task(question, system, history, request.output, seed, known, self.settings().embeddings, context)
 
     async def _earlier_turns(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:
@@ -348,7 +349,7 @@ class Service:
         before = await self.scheduler.get_run(owner, run_id)
         if before.answer is None:
             raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {before.status}).")
-        turns = (Message("user", before.task.question), Message("assistant", strip_invisible(before.answer)))
+        turns = (Message("user", user_turn(before.task)), Message("assistant", strip_invisible(before.answer)))
         return (*before.task.history, *turns)
 
 
@@ -377,6 +378,6 @@ def _needed(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:
 def _key(plan: Plan) -> str:
     """What is the same for the same question, preset and parameters; the run's seed is not among them."""
     task = plan.task
-    asked = [task.question, task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
+    asked = [user_turn(task), task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
     text = json.dumps([*asked, plan.preset.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

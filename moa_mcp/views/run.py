@@ -169,7 +169,8 @@ def answer_text(run: Run) -> str | None:
 def _caller_text(run: Run) -> str:
     """All that the caller wrote, and so may be led back to."""
     task = run.task
-    return "\n".join((task.question, task.system or "", *(m.text for m in task.history if m.speaker == "user")))
+    turns = (turn.text for turn in task.history if turn.speaker == "user")
+    return "\n".join((task.question, task.context or "", task.system or "", *turns))
 
 
 def draft_text(record: CallRecord, run: Run) -> DraftText:
@@ -304,4 +305,4 @@ def _cap_drafts(drafts: list[DraftText], where: str) -> list[DraftText]:
 
 def as_json(run: Run) -> Mapping[str, Any]:
     """A run as its resource shows it: the result, and what was asked."""
-    return {"question": run.task.question, "created_at": run.created_at, **result(run)}
+    return {"question": run.task.question, "context": run.task.context, "created_at": run.created_at, **result(run)}

@@ -17,7 +17,7 @@ from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.providers.prices import FREE, Rates
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.run_provider import RunProviderFactory
-from moa_mcp.runs.runner import EventHandler
+from moa_mcp.runs.events import EventHandler
 from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing import Reply, Upstream, by_model, echo

@@ -21,7 +21,7 @@ from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import Call, Message, Run
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
-from moa_mcp.runs.runner import Event, TextArrived
+from moa_mcp.runs.events import Event, TextArrived
 from moa_mcp.service.service import AskRequest
 from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
 from moa_mcp.views import run as run_view

@@ -1,7 +1,7 @@
 """What each style puts where, to the byte."""
 
 from moa_mcp.domain.model import Message, Task
-from moa_mcp.prompts.panel import messages_for, with_context
+from moa_mcp.prompts.panel import messages_for, user_turn
 
 PAPER = (
     "You have been provided with a set of responses from various open-source models to the latest user query. Your "
@@ -73,6 +73,13 @@ def test_only_the_last_user_turn_is_extended() -> None:
 
 
 def test_background_stands_before_the_question() -> None:
-    assert with_context("Q?", None) == "Q?"
-    assert with_context("Q?", "facts").endswith("Q?")
-    assert "facts" in with_context("Q?", "facts")
+    assert user_turn(Task("Q?")) == "Q?"
+    turn = user_turn(Task("Q?", context="facts"))
+    assert turn == "Background for the question below:\n\nfacts\n\nThe question:\n\nQ?"
+
+
+def test_a_question_that_an_earlier_version_stored_with_its_background_makes_the_same_prompts() -> None:
+    asked = Task("Q?", context="facts")
+    stored = Task(user_turn(asked))
+    assert messages_for(asked, ["first"], "fenced") == messages_for(stored, ["first"], "fenced")
+    assert messages_for(asked, ["first"], "paper") == messages_for(stored, ["first"], "paper")

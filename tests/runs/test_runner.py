@@ -10,7 +10,8 @@ from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
-from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, Runner, TextArrived
+from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, TextArrived
+from moa_mcp.runs.runner import Runner
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests import clock
 

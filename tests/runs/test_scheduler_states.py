@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from moa_mcp.domain.errors import Busy, ProviderError, Reason, UnknownRun
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, RunStatus, Task
+from moa_mcp.domain.model import Call, Draft, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.runs.events import Event, RunEnded, RunStarted
 from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.scheduler import MAX_QUEUED_RUNS, RunScheduler, open_scheduler
 from moa_mcp.store.daily_budget import DayReservation
@@ -120,16 +121,16 @@ class AtTheDesk(Machine):
         scheduler = self.at_the_desk.enter_context(
             self.portal.wrap_async_context_manager(open_scheduler(self.provider_for, self.store, AT_ONCE))
         )
-        scheduler.add_handler(self.hear)
+        scheduler.subscribe(self.hear)
         return scheduler
 
     def provider_for(self, run: Run) -> Provider:
         play = self.plays[run.run_id] = Play()
         return play
 
-    def hear(self, run: Run, record: CallRecord | None) -> None:
-        if record is None:
-            self.heard.setdefault(run.run_id, []).append(run.status)
+    def hear(self, event: Event) -> None:
+        if isinstance(event, RunStarted | RunEnded):
+            self.heard.setdefault(event.run_id, []).append(event.run.status)
 
     def act(self, work: Callable[[], Awaitable[Result]]) -> Result:
         """Do `work`, and let everybody go on from there until all wait."""

@@ -10,7 +10,7 @@ import pytest
 
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
-from moa_mcp.runs.runner import CallEnded, Event, TextArrived
+from moa_mcp.runs.events import CallEnded, Event, TextArrived
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import OverBudget
 from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread

@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Generator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -11,7 +12,7 @@ import pytest
 
 from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
-from moa_mcp.domain.model import Run
+from moa_mcp.domain.model import Message, Run
 from moa_mcp.domain.preset import Aggregator, Limits, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.presets.library import PresetLibrary
@@ -312,6 +313,21 @@ async def test_a_conversation_carries_questions_and_answers_and_no_drafts(tmp_pa
 
     turns = [(turn.speaker, turn.text) for turn in three.task.history]
     assert turns == [("user", "Q?"), ("assistant", "<3.1>"), ("user", "And?"), ("assistant", "<3.1>")]
+
+
+async def test_background_is_kept_apart_from_the_question_and_both_are_read_and_continued(tmp_path: Path) -> None:
+    asked = AskRequest("Sum?", preset=PRESET, context="The ledger says 17.")
+    provider = ScriptedProvider(reply_to)
+    async with service_of(tmp_path, provider, MemoryStore()) as service:
+        one, same = await service.ask(asked), await service.ask(asked)
+        other = await service.ask(replace(asked, context="The ledger says 18."))
+        two = await service.ask(AskRequest("And?", preset=PRESET, continue_from=one.run_id))
+
+    turn = "Background for the question below:\n\nThe ledger says 17.\n\nThe question:\n\nSum?"
+    assert (one.task.question, one.task.context) == ("Sum?", "The ledger says 17.")
+    assert provider.calls[0].messages == (Message("user", turn),)
+    assert two.task.history[0] == Message("user", turn)
+    assert same.run_id == one.run_id != other.run_id
 
 
 async def test_a_continued_answer_is_read_without_what_cannot_be_seen(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.answer import AnswerWriter, writer_for
 from moa_mcp.cli.view.plan import show_plan
 from moa_mcp.cli.view.summary import report
-from moa_mcp.runs.runner import Event, EventHandler
+from moa_mcp.runs.events import Event, EventHandler
 from moa_mcp.service.service import AskRequest
 
 STOPPED = "Interrupted: the calls were stopped."

@@ -87,6 +87,8 @@ def _row(run: Run) -> tuple[str, ...]:
 async def _show(run_id: str, drafts: bool) -> None:
     async with _service() as service:
         run = await service.scheduler.get_run(LOCAL, run_id)
+    if run.task.context:
+        click.echo(strip_invisible(f"Context: {run.task.context}\n"))
     click.echo(strip_invisible(f"Question: {run.task.question}\n"))
     if drafts:
         click.echo(strip_invisible("\n".join(draft_markdown(record, run) for record in run.drafts)))

@@ -10,7 +10,7 @@ import click
 
 from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
 from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
-from moa_mcp.runs.runner import CallEnded, Event, TextArrived
+from moa_mcp.runs.events import CallEnded, Event, TextArrived
 from moa_mcp.views.run import draft_markdown, draft_text, result
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from moa_mcp.cli.view.progress_table import ProgressTable, Row, State, drafts
 from moa_mcp.domain.model import PROPOSER
 from moa_mcp.domain.text import one_line
-from moa_mcp.runs.runner import Event
+from moa_mcp.runs.events import Event
 
 REDRAW_SECONDS = 0.1
 """Seconds between two drawings: often enough for the seconds to run smoothly."""
@@ -94,7 +94,7 @@ def drawing(progress: ProgressTable, title: str, seconds: float, now: float, roo
         table.add_row(Text(f"layer {layer}", "bold"), _shrinkable(_purpose(rows), "bold"))
         if not (crowded and all(row.record for row in rows)):
             for row in rows:
-                table.add_row(*_line(row, now))
+                table.add_row(*_line(row, now, progress.waits.of(row.call.id, now)))
     return table
 
 
@@ -122,16 +122,16 @@ def _purpose(rows: Sequence[Row]) -> str:
     return f"{drafts(proposals)} of {len(proposals)} drafts" if proposals else "the answer"
 
 
-def _line(row: Row, now: float) -> tuple[Text, ...]:
+def _line(row: Row, now: float, wait: str) -> tuple[Text, ...]:
     word, style = _WORDS[row.state]
-    why = one_line(row.record.error, 120) if row.record and row.record.error else ""
+    fault = one_line(row.record.error, 120) if row.record and row.record.error else ""
     seconds = row.seconds(now)
     return (
         Text(f"  {one_line(row.call.id)}", "dim"),
         _shrinkable(one_line(row.call.model)),
         Text(word, style),
         *_figures((row,), seconds),
-        _shrinkable(why, "red"),
+        _shrinkable(fault or wait, "red" if fault else "yellow"),
     )
 
 

@@ -8,7 +8,8 @@ from itertools import groupby
 from typing import Literal
 
 from moa_mcp.domain.model import Call, CallRecord, Draft
-from moa_mcp.runs.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, RunPlanned, TextArrived
+from moa_mcp.runs.events import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, TextArrived
+from moa_mcp.runs.waits import Waits
 
 CHARS_PER_TOKEN = 4
 """A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
@@ -58,6 +59,7 @@ class ProgressTable:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._rows: dict[str, Row] = {}
+        self.waits = Waits(clock)
 
     @property
     def rows(self) -> Sequence[Row]:
@@ -72,6 +74,7 @@ class ProgressTable:
 
     def on_event(self, event: Event) -> None:
         """Take an event in."""
+        self.waits.on_event(event)
         match event:
             case BatchStarted(batch):
                 for call in batch.calls:
@@ -84,8 +87,8 @@ class ProgressTable:
                 self._row(call).chars += len(piece)
             case CallEnded(record) | BranchEnded(record):
                 self._row(record.call).record = record
-            case RunPlanned():
-                pass  # the table grows with what begins
+            case _:
+                pass
 
     def _row(self, call: Call) -> Row:
         return self._rows.setdefault(call.id, Row(call))

@@ -25,6 +25,7 @@ from moa_mcp.flows.route.short_circuit import (
 )
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
+from moa_mcp.prompts.panel import user_turn
 from moa_mcp.prompts.router import difficulty as told
 
 MAX_DIFFICULTY = 5
@@ -102,7 +103,7 @@ def _level(
     task: Task, preset: Preset, spec: Difficulty
 ) -> Generator[Batch, Sequence[Outcome], tuple[int | None, dict[str, object]]]:
     if spec.model is None:
-        signs = signs_of_difficulty(task.question[:20_000])
+        signs = signs_of_difficulty(user_turn(task)[:20_000])
         level = min(MAX_DIFFICULTY, 1 + len(signs))
         return level, {"difficulty": level, "how": "by length and form", "signs": signs}
     call = judge_call(preset, spec.model, told(task), "router", layer=1)

@@ -26,6 +26,7 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.state import Participant, Stage, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, is_list, is_object, json_object, judge_call
+from moa_mcp.prompts.panel import user_turn
 from moa_mcp.prompts.router import gate as told
 
 MAX_SCORE = 10.0
@@ -156,7 +157,7 @@ def _ask_gate(
 
 
 def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:
-    spoken = _words(task.question)
+    spoken = _words(user_turn(task))
     fitting = [sum(_mentions(spoken, skill) for skill in participant.slot.skills) for participant in state.participants]
     if not any(fitting):
         return FormReply(None, "no slot has a skill that the question speaks of")

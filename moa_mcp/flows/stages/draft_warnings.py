@@ -16,6 +16,7 @@ from typing import TypeVar
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import Call, Draft, Outcome, Task
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.prompts.panel import user_turn
 
 MIN_COMPARED_CHARS = 200
 """Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
@@ -57,7 +58,7 @@ def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]
     """Drafts that try to instruct their reader, in words that are not the question's own."""
     for call, draft in pairs:
         order = _instruction(draft.text)
-        if order and order not in task.question.lower():
+        if order and order not in user_turn(task).lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
 

@@ -15,6 +15,7 @@ import anyio
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.notices import Cooled, report
 from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
 
 _OPEN_SECONDS = {
@@ -102,6 +103,8 @@ class CircuitBreaker:
         return self._failures[model].count
 
     def _open_circuit(self, model: str, seconds: float, reason: Reason) -> None:
-        self._open[model] = OpenCircuit(self._clock() + min(seconds, MAX_OPEN_SECONDS), reason)
+        seconds = min(seconds, MAX_OPEN_SECONDS)
+        self._open[model] = OpenCircuit(self._clock() + seconds, reason)
+        report(Cooled(seconds, reason))
         # Its first call after the rest is a probe: if that fails as well, it rests again.
         self._failures[model] = Failures(FAILURES_IN_A_ROW - 1, self._clock())

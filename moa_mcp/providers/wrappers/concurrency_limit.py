@@ -6,6 +6,7 @@ import anyio
 
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.notices import Queued, report
 
 
 class ConcurrencyLimit:
@@ -13,9 +14,12 @@ class ConcurrencyLimit:
 
     def __init__(self, inner: Provider, max_concurrency: int) -> None:
         self._inner = inner
+        self._max_concurrency = max_concurrency
         self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn costs no round of the loop
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Wait for a turn, then ask. Raises ProviderError."""
+        if self._turns.value == 0:
+            report(Queued(self._max_concurrency))
         async with self._turns:
             return await self._inner.complete(call, on_text)

@@ -16,6 +16,7 @@ import anyio
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Draft
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.notices import Retry, report
 from moa_mcp.providers.wrappers.backoff import wait_before_retry
 
 MIN_RETRIES = 3
@@ -90,6 +91,7 @@ class Retrying:
                 wait = wait_before_retry(error, retries, self._random())
                 if wait is None or not _leaves_time(wait) or not self._budget.take():
                     raise
+            report(Retry(wait, failure.reason, failure.detail))
             await anyio.sleep(wait)
             retries += 1
 

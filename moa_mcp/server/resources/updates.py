@@ -25,7 +25,8 @@ from mcp.types import (
 )
 
 from moa_mcp.domain.errors import InvalidRequest
-from moa_mcp.domain.model import PROPOSER, CallRecord, Run
+from moa_mcp.domain.model import PROPOSER, CallRecord
+from moa_mcp.runs.events import BranchEnded, CallEnded, Event, RunEnded, RunHandedOver, RunStarted
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.sdk_compat import connection_of
 
@@ -108,19 +109,32 @@ class Updates:
         if error is not None:
             raise error
 
-    def on_run_change(self, run: Run, record: CallRecord | None) -> None:
-        """Tell the owner of `run` that it began or ended, or that `record` was added to it."""
-        subscriptions = self._subscriptions_of(run.owner)
-        if record is None and run.status == "running":
-            subscriptions.latest = run.run_id
-        for uri in _changed(run, record, latest=run.run_id == subscriptions.latest):
+    def on_event(self, event: Event) -> None:
+        """Tell the run's owner which resources read differently after an event."""
+        match event:
+            case RunStarted():
+                self._subscriptions_of(event.owner).latest = event.run_id
+                self._run_changed(event)
+            case RunEnded():
+                self._run_changed(event, ended=True)
+            case CallEnded(record) | BranchEnded(record):
+                self._run_changed(event, record)
+            case RunHandedOver():
+                self._latest_changed(event)
+            case _:
+                pass
+
+    def _run_changed(self, event: Event, record: CallRecord | None = None, *, ended: bool = False) -> None:
+        subscriptions = self._subscriptions_of(event.owner)
+        latest = event.run_id == subscriptions.latest
+        for uri in _changed(event.run_id, record, latest=latest, ended=ended):
             subscriptions.notify(ResourceUpdated(uri))
 
-    def latest_changed(self, run: Run) -> None:
-        """Tell the owner of `run` that it is their latest one, unless it was before."""
-        subscriptions = self._subscriptions_of(run.owner)
-        if subscriptions.latest != run.run_id:
-            subscriptions.latest = run.run_id
+    def _latest_changed(self, event: Event) -> None:
+        """Tell the owner of a run that it is their latest one, unless it was before."""
+        subscriptions = self._subscriptions_of(event.owner)
+        if subscriptions.latest != event.run_id:
+            subscriptions.latest = event.run_id
             subscriptions.notify(ResourceUpdated("moa://runs/latest"))
             subscriptions.notify(ResourceUpdated("moa://runs/latest/drafts"))
 
@@ -186,16 +200,16 @@ async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Co
                 await connection.send_resource_list_changed()
 
 
-def _changed(run: Run, record: CallRecord | None, *, latest: bool) -> Iterator[str]:
+def _changed(run_id: str, record: CallRecord | None, *, latest: bool, ended: bool) -> Iterator[str]:
     """The URIs of what reads differently now."""
-    pages = [f"moa://runs/{run.run_id}", *(["moa://runs/latest"] if latest else [])]
+    pages = [f"moa://runs/{run_id}", *(["moa://runs/latest"] if latest else [])]
     yield "moa://runs"
     yield from pages
     if record is None or _is_draft(record):
         yield from (f"{page}/drafts" for page in pages)
     if record is not None and _is_draft(record):
         yield f"{pages[0]}/layers/{record.call.layer}/drafts/{record.call.slot}"
-    if run.status != "running":
+    if ended:
         yield f"{pages[0]}/answer"
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import Output, Run
-from moa_mcp.runs.runner import EventHandler
+from moa_mcp.runs.events import EventHandler
 from moa_mcp.server import tasks
 from moa_mcp.server.context import owner_of
 from moa_mcp.server.tools.base import Invocation, Reply, Tool

@@ -6,6 +6,7 @@ Hearing is instant; telling is a task of its own, so that a slow client cannot h
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ import anyio
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
 from moa_mcp.domain.text import one_line
-from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
+from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
+from moa_mcp.runs.waits import Waits
 from moa_mcp.views.run import format_cost
 
 logger = logging.getLogger(__name__)
@@ -47,10 +49,12 @@ class Progress:
     concluding: bool = False
     working: dict[str, Call] = field(default_factory=dict[str, Call])
     cost_usd: float | None = 0.0
+    waits: Waits = field(default_factory=lambda: Waits(time.monotonic))
     _notices: int = 0
 
     def on_event(self, event: Event) -> None:
         """Take an event in."""
+        self.waits.on_event(event)
         match event:
             case RunPlanned(calls):
                 self.planned = calls
@@ -78,11 +82,12 @@ class Progress:
         return far, known if self.concluding or planned else None
 
     def line(self, seconds: float) -> str:
-        """How it stands, in words."""
+        """How far the run is after `seconds`, and what it waits for, in words."""
+        waits = self.waits.line(time.monotonic())
         if not self.layer:
-            return f"waiting · {seconds:.0f} s"
+            return f"{waits or 'waiting'} · {seconds:.0f} s"
         done = f"{self.ended} call{'' if self.ended == 1 else 's'} done"
-        parts = [f"layer {self.layer}", done, _at_work(list(self.working.values()))]
+        parts = [f"layer {self.layer}", done, _at_work(list(self.working.values())), waits]
         parts += [f"{seconds:.0f} s", format_cost(self.cost_usd)]
         return one_line(" · ".join(filter(None, parts)), MAX_LINE_CHARS)
 

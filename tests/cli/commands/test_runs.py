@@ -44,6 +44,21 @@ async def test_a_list_that_does_not_show_all_runs_says_how_to_see_them() -> None
     assert b"Older ones" not in every.stderr
 
 
+async def test_a_question_with_background_is_listed_by_its_question(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.txt"
+    file.write_text("The ledger says 17.", encoding="utf-8")
+    await moa("ask", "What is the sum?", "--preset", "demo", "--context", str(file))
+
+    listed = (await moa("runs")).stdout.decode()
+    run_id = listed.splitlines()[1].split()[0]
+    shown = (await moa("runs", "show", run_id)).stdout.decode()
+
+    assert "What is the sum?" in listed
+    assert "ledger" not in listed
+    assert "The ledger says 17." in shown
+    assert "Question: What is the sum?" in shown
+
+
 @pytest.mark.parametrize("command", ["show", "rm"])
 async def test_a_run_that_is_not_there_is_a_wrong_use(command: str) -> None:
     done = await moa("runs", command, "none")

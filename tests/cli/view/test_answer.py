@@ -9,7 +9,7 @@ from moa_mcp.cli.view.answer import JsonWriter, PlainWriter, StreamingWriter
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Failure, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.runs.runner import CallEnded, Event, TextArrived
+from moa_mcp.runs.events import CallEnded, Event, TextArrived
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
 PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())

@@ -9,7 +9,17 @@ from moa_mcp.cli.view.live import LiveView, drawing
 from moa_mcp.cli.view.progress_table import ProgressTable
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Batch, Call, CallRecord, Draft, Failure, Usage
-from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, TextArrived
+from moa_mcp.runs.events import (
+    BatchStarted,
+    CallEnded,
+    CallQueued,
+    CallRetried,
+    CallSent,
+    CallStarted,
+    Event,
+    StragglersAwaited,
+    TextArrived,
+)
 
 
 def a_call(identity: str, role: str = PROPOSER, layer: int = 1, model: str = "lab/p") -> Call:
@@ -53,6 +63,19 @@ def test_exact_counts_and_prices_stand_without_a_tilde() -> None:
     assert lines[0] == "pair 3.0 s 2,400 tokens $0.0062"
     assert lines[2] == "1.1 lab/p done 1.0 s 1,200 tokens $0.0031"
     assert lines[-2:] == ["layer 2 the answer", "2.1 lab/a waiting"]
+
+
+def test_a_call_that_waits_says_for_what_and_how_long() -> None:
+    one, two = a_call("1.1"), a_call("1.2")
+    retry = CallRetried(one, 2.0, Reason.OVERLOADED)
+    lines = drawn(LAYER, CallStarted(one), retry, CallStarted(two), CallQueued(two, 1), now=0.5)
+    slow = drawn(LAYER, CallStarted(one), StragglersAwaited((one,), 12.0), now=0.0)
+    over = drawn(LAYER, CallStarted(one), retry, CallSent(one), now=0.5)
+
+    assert lines[2] == "1.1 lab/p asked 0.5 s the provider is overloaded, retry in 2 s"
+    assert lines[3] == "1.2 lab/p asked 0.5 s waiting for its turn (1 at a time)"
+    assert slow[2] == "1.1 lab/p asked 0.0 s waiting for a slow one, 12 s left"
+    assert over[2] == "1.1 lab/p asked 0.5 s"
 
 
 def test_a_failed_call_says_why() -> None:

@@ -3,7 +3,7 @@
 from moa_mcp.cli.view.progress_table import ProgressTable, Row, drafts
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Usage
-from moa_mcp.runs.runner import BatchStarted, BranchEnded, CallEnded, CallStarted, TextArrived
+from moa_mcp.runs.events import BatchStarted, BranchEnded, CallEnded, CallStarted, TextArrived
 
 
 def a_call(identity: str, role: str = PROPOSER, layer: int = 1, slot: int = 1) -> Call:

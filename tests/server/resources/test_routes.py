@@ -54,6 +54,16 @@ async def test_before_the_first_run_the_latest_one_reads_as_an_explained_empty_s
     assert runs == {"runs": [], "total": 0}
 
 
+async def test_a_run_is_listed_by_its_question_and_shows_the_background_beside_it(serve: Serve) -> None:
+    async with serve(ScriptedProvider(reply_to)) as served:
+        run_id = (await served.ask(question="Sum?", context="The ledger says 17.")).facts["run_id"]
+        [listed] = (await read_json(served.client, "moa://runs"))["runs"]
+        run = await read_json(served.client, f"moa://runs/{run_id}")
+
+    assert listed["question"] == "Sum?"
+    assert (run["question"], run["context"]) == ("Sum?", "The ledger says 17.")
+
+
 async def test_a_run_its_drafts_and_its_answer_can_be_read(serve: Serve) -> None:
     async with serve(ScriptedProvider(reply_to)) as served:
         run_id = (await served.ask(question="Q?")).facts["run_id"]

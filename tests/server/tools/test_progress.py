@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Busy, Reason
 from moa_mcp.domain.model import Batch, Call, CallRecord, Draft, Failure, Message, Usage
-from moa_mcp.runs.runner import BatchStarted, CallEnded, CallStarted, Event, RunPlanned, TextArrived
+from moa_mcp.runs.events import (
+    BatchStarted,
+    CallEnded,
+    CallRetried,
+    CallSent,
+    CallStarted,
+    Event,
+    RunPlanned,
+    RunQueued,
+    TextArrived,
+)
 from moa_mcp.server.tools.progress import MAX_LINE_CHARS, Progress, report_progress
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 
@@ -50,6 +60,22 @@ def test_the_number_rises_whatever_happens_between_two_notices(events: list[Even
             progress.on_event(event)
 
     assert all(before < after for before, after in pairwise(values))
+
+
+def test_the_line_says_what_the_run_waits_for() -> None:
+    progress = Progress()
+    progress.on_event(RunQueued(2))
+    queued = progress.line(1)
+    progress.on_event(EVENTS[0])
+    progress.on_event(CallStarted(OWL))
+    progress.on_event(CallRetried(OWL, 3600, Reason.RATE_LIMITED))
+    retrying = progress.line(2)
+    progress.on_event(CallSent(OWL))
+    sent = progress.line(3)
+
+    assert queued == "waiting for its turn, 2 runs ahead · 1 s"
+    assert "owl-7b drafting · rate limited, retry in " in retrying
+    assert "retry" not in sent
 
 
 def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
