@@ -47,7 +47,7 @@ from benchmarks import attack_connections
 from benchmarks.attack_forms import FORMS, write_home
 from benchmarks.probe import Probe, probing
 from benchmarks.processes import ServerProcess, footprint, server_process
-from moa_mcp.testing import upstream_process
+from tests.upstream import upstream_process
 
 FORM_SECONDS = 30.0
 HEADS = 600

@@ -12,7 +12,7 @@ import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from moa_mcp.testing import Reply, Request
+from tests.upstream import Reply, Request
 
 SIZE = 200_000
 """Characters of a draft."""

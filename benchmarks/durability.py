@@ -32,7 +32,7 @@ from moa_mcp.runs.events import CallEnded, Event
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing.process import UpstreamProcess, upstream_process
+from tests.upstream.process import UpstreamProcess, upstream_process
 
 KILLS = 200
 QUESTIONS = ("How deep is the sea?", "How high is the sky?")

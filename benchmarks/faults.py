@@ -33,8 +33,8 @@ from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
 from moa_mcp.store.daily_budget import ReservationRequest
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.testing import Fault, Reply, Request, Upstream
-from moa_mcp.testing.scripts import Answer
+from tests.upstream import Fault, Reply, Request, Upstream
+from tests.upstream.scripts import Answer
 
 RUNS = 500
 SIDE_BY_SIDE = 8

@@ -1,6 +1,6 @@
 """A server on one loop over bare sockets: it reads requests, and sends each answer when its time has come.
 
-It does next to nothing, because it is its client that is measured: `moa_mcp.testing.Upstream`, which can do much more,
+It does next to nothing, because it is its client that is measured: `tests.upstream.Upstream`, which can do much more,
 works as hard as a lean client does, and would hold up a hundred asks at once by itself.
 """
 
@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from moa_mcp.testing.request import messages_in
+from tests.upstream.request import messages_in
 
 Answer = Callable[[bytes, bytes], tuple[float, bytes]]
 """Makes, of the head and the body of a request, the seconds that its answer takes and the answer as it is sent."""

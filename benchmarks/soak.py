@@ -48,7 +48,7 @@ from benchmarks.processes import Figures, ServerProcess, footprint, server_proce
 from benchmarks.soak_models import WELL, Expected, Plan, fault_of, plans, write_home
 from moa_mcp.service.service import LOCAL
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing import UpstreamProcess, upstream_process
+from tests.upstream import UpstreamProcess, upstream_process
 
 ASKS = 3_000
 CLIENTS = 8

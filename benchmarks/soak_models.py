@@ -15,8 +15,8 @@ from math import ceil
 from pathlib import Path
 from typing import Literal
 
-from moa_mcp.testing import Fault, Reply, Request
-from moa_mcp.testing.scripts import Answer
+from tests.upstream import Fault, Reply, Request
+from tests.upstream.scripts import Answer
 
 FAULTY_SHARE = 0.2
 DROPPED_SHARE = 0.1

@@ -21,11 +21,11 @@ import anyio
 from anyio.abc import SocketStream
 
 from benchmarks.serving import Serving
-from moa_mcp.testing import Reply, Request
-from moa_mcp.testing.listener import LOOPBACK, listening
-from moa_mcp.testing.obliging import fill_forms
-from moa_mcp.testing.render import reply_steps
-from moa_mcp.testing.steps import json_response
+from tests.upstream import Reply, Request
+from tests.upstream.listener import LOOPBACK, listening
+from tests.upstream.obliging import fill_forms
+from tests.upstream.render import reply_steps
+from tests.upstream.steps import json_response
 
 CALL_MS = 100
 """Milliseconds that a call takes whose model's name tells no other."""
@@ -86,7 +86,7 @@ _numbers = itertools.count(1)
 
 
 def _answer(head: bytes, body: bytes) -> tuple[float, bytes]:
-    """The seconds that an answer takes, and the answer as `moa_mcp.testing.Upstream` would write it."""
+    """The seconds that an answer takes, and the answer as `tests.upstream.Upstream` would write it."""
     if named := _NAMED.search(body):
         return int(named[2]) / 1000, _same(named[1].decode())
     request = Request.parse(head, body, number=next(_numbers), received_at=0)

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from benchmarks.durability import CALLS, QUESTIONS, kill_once
-from moa_mcp.testing.process import upstream_process
+from tests.upstream.process import upstream_process
 
 KILLS = 20
 

@@ -98,6 +98,12 @@ def test_what_is_installed_finds_its_presets(built: Path) -> None:
     assert "proposers" in in_a_fresh_interpreter(built, say)
 
 
+def test_the_doubles_that_are_installed_need_nothing_of_the_repository(built: Path) -> None:
+    say = "from moa_mcp.testing import *; print(ScriptedProvider.__name__, drive.__name__)"
+
+    assert in_a_fresh_interpreter(built, say).split() == ["ScriptedProvider", "drive"]
+
+
 def test_importing_the_package_loads_nothing_beyond_the_standard_library() -> None:
     say = (
         "import sys; before = set(sys.modules); import moa_mcp;"

@@ -8,11 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 import click
 
 from moa_mcp.domain.errors import MoAError, UserError, sort_by_closeness
 from moa_mcp.domain.text import one_line, strip_invisible
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +54,20 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args or (args[0].startswith("-") and args[0] not in _OWN_OPTIONS):
+        # When a shell completes the first word, there is no word yet that means `serve`.
+        completes_a_command = ctx.resilient_parsing and not args
+        if not completes_a_command and (not args or (args[0].startswith("-") and args[0] not in _OWN_OPTIONS)):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands and the options here, and the options of `serve`, which need no command before them."""
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("-") and (serve := self.get_command(ctx, "serve")):
+            own = {item.value for item in found}
+            options = serve.shell_complete(click.Context(serve, parent=ctx), incomplete)
+            found.extend(item for item in options if item.value not in own)
+        return found
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,12 +9,16 @@ MoAError
 │   ├── UnknownRun              no run of that id that the caller may see
 │   ├── MissingKey              a provider's key variable is not set
 │   ├── PlanRefused             the plan cannot fit its limits
-│   └── NotAllowed              a change that is not to be made from here
+│   │   └── OverBudget              the day's budget has no room for it (store)
+│   └── NotAllowed              a change that may not be made from here
+│       └── EditedByHand            a file was edited after the change that is to be undone (service)
 ├── ProviderError           one model call failed (a value, `Failure`, once it reaches a flow)
 ├── RunFailed               a run ended without an answer; names each cause
+├── RunTakenOver            another process goes on with the run, so this one lets go of it (runs)
 └── Busy                    this server has no room for another run now
 
-Programming errors are not in the tree: they stay what they are and are masked at the edge.
+An error that only one package raises and handles is defined there; its package is in brackets. Programming errors are
+not in the tree: they stay what they are and are masked at the edge.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ class RunScheduler:
         self._arriving = 0
         self._start_lock = anyio.Lock()
         self._watchers: list[EventHandler] = []
+        self._told: dict[str, set[str]] = {}
         self.learned = LearnedTexts()
 
     def subscribe(self, handler: EventHandler) -> None:
@@ -252,12 +253,17 @@ class RunScheduler:
             with anyio.move_on_after(2, shield=True):
                 await self._close(live, final)
             live.journal.close()
-            if warning := self._store.take_warning():
-                final = replace(final, notes=(*final.notes, warning))
-            live.final = final
+            live.final = final = replace(final, notes=(*final.notes, *self._new_warnings(final.owner)))
             del self._live[final.run_id]
             live.publish(RunEnded(final))
             live.done.set()
+
+    def _new_warnings(self, owner: str) -> list[str]:
+        """What the owner has to know of the store and was not yet told by a run."""
+        told = self._told.setdefault(owner, set())
+        new = [warning for warning in self._store.warnings(owner) if warning not in told]
+        told.update(new)
+        return new
 
     async def _close(self, live: LiveRun, final: Run) -> None:
         try:

@@ -134,6 +134,6 @@ class RunStore(DailyBudget, Protocol):
         """Let go of what the store holds open."""
         ...
 
-    def take_warning(self) -> str | None:
-        """Why runs are not kept as they should be, once; None when all is well or it was told before."""
+    def warnings(self, owner: str | None = None) -> Sequence[str]:
+        """Why runs are not kept as they should be, oldest first: what concerns `owner`, or anybody if None."""
         ...

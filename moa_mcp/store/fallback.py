@@ -46,8 +46,8 @@ class FallbackStore:
         self._booked: dict[tuple[str, int], Spend] = {}
         self._store: RunStore | None = None
         self._opening = anyio.Lock()
-        self._warnings: list[str] = []
-        self._warned: set[str] = set()
+        self._warnings: dict[str, bool] = {}
+        """Each with whether it concerns every owner, or only those whose runs are in memory for it."""
         self._latest_in_memory: set[str] = set()
 
     async def _opened(self) -> RunStore:
@@ -63,7 +63,7 @@ class FallbackStore:
     def _open_or_go_without(self) -> RunStore:
         try:
             store = self._open()
-            if warning := store.take_warning():
+            for warning in store.warnings():
                 self._add_warning(warning)
             return store
         except DamagedDatabase as error:
@@ -175,10 +175,9 @@ class FallbackStore:
         if self._store is not None:
             await self._store.aclose()
 
-    def take_warning(self) -> str | None:
-        """What is wrong with the store: told once, to whoever asks first."""
-        warnings, self._warnings = self._warnings, []
-        return " ".join(warnings) or None
+    def warnings(self, owner: str | None = None) -> Sequence[str]:
+        in_memory = owner is None or self._memory.has_runs_of(owner)
+        return [warning for warning, for_everybody in self._warnings.items() if for_everybody or in_memory]
 
     async def _write(self, run_id: str, work: Work[Result]) -> Result:
         if not self._memory.has_run(run_id) and (done := await self._on_disk(_in_tuple(work))):
@@ -201,7 +200,8 @@ class FallbackStore:
             else:
                 name = self._file.name
                 self._add_warning(
-                    f"Runs are kept in memory only: the store {name} cannot be used ({_error_text(error)})."
+                    f"Runs are kept in memory only: the store {name} cannot be used ({_error_text(error)}).",
+                    for_everybody=False,
                 )
             return None
 
@@ -224,11 +224,10 @@ class FallbackStore:
             self._add_warning(f"Runs are kept in memory only: no new store could be begun ({_error_text(error)}).")
             return self._memory
 
-    def _add_warning(self, warning: str) -> None:
-        if warning not in self._warned:
+    def _add_warning(self, warning: str, *, for_everybody: bool = True) -> None:
+        if warning not in self._warnings:
             logger.warning(warning)
-            self._warned.add(warning)
-            self._warnings.append(warning)
+            self._warnings[warning] = for_everybody
 
 
 def _in_tuple(work: Work[Result]) -> Work[tuple[Result]]:

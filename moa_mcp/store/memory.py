@@ -30,6 +30,10 @@ class MemoryStore:
         """Whether a run of that id is here, whoever owns it."""
         return run_id in self._runs
 
+    def has_runs_of(self, owner: str) -> bool:
+        """Whether any run of the owner is here."""
+        return any(run.owner == owner for run in self._runs.values())
+
     def has_reservation(self, reservation: DayReservation) -> bool:
         """Whether a reservation was made here and is not settled yet."""
         return reservation.id in self._reservations
@@ -136,8 +140,8 @@ class MemoryStore:
     async def aclose(self) -> None:
         """Nothing is open."""
 
-    def take_warning(self) -> str | None:
-        return None
+    def warnings(self, owner: str | None = None) -> Sequence[str]:
+        return ()
 
     def _reserve(self, wanted: ReservationRequest) -> DayReservation:
         today = day_of(self._clock())

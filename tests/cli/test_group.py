@@ -169,8 +169,29 @@ def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"moa-mcp {version}\n"
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("", {"serve", "ask", "presets", "runs", "doctor"}),
+        ("a", {"ask"}),
+        ("--tr", {"--transport"}),
+        ("--ver", {"--version"}),
+        ("--transport std", {"stdio"}),
+        ("ask --dry", {"--dry-run"}),
+        ("presets sh", {"show"}),
+    ],
+)
+def test_a_shell_completes_commands_and_options(words: str, completed: set[str]) -> None:
+    line = f"moa-mcp {words}"
+    shell = {"_MOA_MCP_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    done = subprocess.run(COMMAND, capture_output=True, text=True, env={**environment(), **shell}, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {item.partition(",")[2] for item in done.stdout.splitlines()} == completed
+
+
 def test_help_of_serve_loads_nothing_that_only_runs_need() -> None:
-    heavy = ("mcp", "rich", "httpx", "aiohttp", "genai_prices", "rapidfuzz", "pydantic_monty")
+    heavy = ("mcp", "rich", "httpx", "aiohttp", "genai_prices", "pydantic_monty")
     look = (
         "import sys; from moa_mcp.cli import run; run(['serve', '--help']); "
         f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules) or 0)"

@@ -1,9 +1,13 @@
 """Errors say what happened, why, and what to do next."""
 
-import inspect
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
 
 import pytest
 
+import moa_mcp
 from moa_mcp.domain import errors
 from moa_mcp.domain.errors import (
     InvalidPreset,
@@ -17,14 +21,26 @@ from moa_mcp.domain.errors import (
     describe_reason,
     sort_by_closeness,
 )
+from tests.architecture import PACKAGE
 
 
-def test_the_tree_in_the_docstring_names_every_public_error() -> None:
-    kinds = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MoAError)]
+def tree_of(kind: type[Exception], depth: int = 0) -> Iterator[tuple[int, str]]:
+    """The public errors at and below `kind`, each with its depth; a private base is no step of the tree."""
+    public = not kind.__name__.startswith("_")
+    if public:
+        yield depth, kind.__name__
+    for below in kind.__subclasses__():
+        if below.__module__.startswith(PACKAGE):
+            yield from tree_of(below, depth + public)
 
-    assert errors.__doc__ is not None
-    for kind in kinds:
-        assert kind.__name__.startswith("_") or kind.__name__ in errors.__doc__
+
+def test_the_tree_in_the_docstring_is_the_tree_of_every_module() -> None:
+    for module in pkgutil.walk_packages(moa_mcp.__path__, f"{PACKAGE}."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    drawn = re.findall(r"^((?:│   |    )*)(├── |└── |)([A-Z]\w+)(?=  |$)", errors.__doc__ or "", re.MULTILINE)
+
+    assert sorted((len(left + branch) // 4, name) for left, branch, name in drawn) == sorted(tree_of(MoAError))
 
 
 @pytest.mark.parametrize("reason", Reason)

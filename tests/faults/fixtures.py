@@ -20,9 +20,9 @@ from moa_mcp.providers.run_provider import RunProviderFactory
 from moa_mcp.runs.events import EventHandler
 from moa_mcp.runs.scheduler import RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.testing import Reply, Upstream, by_model, echo
-from moa_mcp.testing.scripts import Answer, Script
 from tests.admission import started
+from tests.upstream import Reply, Upstream, by_model, echo
+from tests.upstream.scripts import Answer, Script
 
 KEY = "sk-lab-secret+1/2"
 

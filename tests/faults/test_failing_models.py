@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.testing import Answer, Fault, Reply, in_turn
 from tests import clock
 from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
+from tests.upstream import Answer, Fault, Reply, in_turn
 
 pytestmark = clock.jumping
 

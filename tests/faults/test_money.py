@@ -13,11 +13,11 @@ from moa_mcp.domain.preset import Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.prices import Rates
 from moa_mcp.service.service import AskRequest
-from moa_mcp.testing import Fault, Reply, in_turn
 from moa_mcp.views.run import format_calls, result
 from tests import clock
 from tests.admission import started
 from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
+from tests.upstream import Fault, Reply, in_turn
 
 A_CENT_PER_TOKEN = Rates(0.01, 0.01)
 

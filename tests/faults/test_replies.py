@@ -6,9 +6,9 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
-from moa_mcp.testing import Answer, Fault, Reply
 from moa_mcp.views import run as run_view
 from tests.faults.fixtures import LONG_REPLY, everything_in, open_lab, panel, record_of
+from tests.upstream import Answer, Fault, Reply
 
 DIALECTS: tuple[str, ...] = ("openai", "anthropic")
 

@@ -23,9 +23,9 @@ from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.runs.events import Event, TextArrived
 from moa_mcp.service.service import AskRequest
-from moa_mcp.testing import Answer, Fault, Reply, Upstream, by_model
 from moa_mcp.views import run as run_view
 from tests.faults.fixtures import KEY, LONG, open_lab
+from tests.upstream import Answer, Fault, Reply, Upstream, by_model
 
 FORMS = (KEY, quote(KEY, safe=""), b64encode(KEY.encode()).decode())
 

@@ -12,8 +12,8 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Failure
-from moa_mcp.testing import Fault, Reply, Upstream, in_turn
 from tests.faults.fixtures import KEY, open_lab, record_of
+from tests.upstream import Fault, Reply, Upstream, in_turn
 
 MOST_GROWTH_MB = 30
 

@@ -9,9 +9,9 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
 from moa_mcp.domain.preset import Limits
 from moa_mcp.runs.events import Event
-from moa_mcp.testing import Fault, Reply
 from tests import clock
 from tests.faults.fixtures import LONG_REPLY, open_lab, panel, record_of
+from tests.upstream import Fault, Reply
 
 pytestmark = clock.jumping
 

@@ -15,8 +15,8 @@ from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Draft, Run
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.service.service import AskRequest, Service
-from moa_mcp.testing import Upstream
-from moa_mcp.testing.obliging import fill_forms
+from tests.upstream import Upstream
+from tests.upstream.obliging import fill_forms
 
 NAMES = PresetLibrary(None).names()
 QUESTION = "Which of the two proofs holds, and where does the other one break?"

@@ -15,8 +15,8 @@ from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Rea
 from moa_mcp.domain.model import Call
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
-from moa_mcp.testing import Fault, Upstream, in_turn
 from tests import clock
+from tests.upstream import Fault, Upstream, in_turn
 
 OpenLab = Callable[..., AbstractAsyncContextManager[Registry]]
 

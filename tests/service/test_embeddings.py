@@ -8,8 +8,8 @@ import pytest
 
 from moa_mcp.api import open_service
 from moa_mcp.service.service import AskRequest
-from moa_mcp.testing import Upstream
-from moa_mcp.testing.obliging import fill_forms
+from tests.upstream import Upstream
+from tests.upstream.obliging import fill_forms
 
 
 @pytest.mark.parametrize(("line", "kind"), [("embeddings: lab/embed\n", "embeddings"), ("", "lexical")])

@@ -13,11 +13,11 @@ from moa_mcp.domain.model import Run
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import OverBudget
-from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
-from moa_mcp.testing.request import Request as Sent
-from moa_mcp.testing.threaded import ThreadedUpstream
 from tests.processes import child
 from tests.service.fixtures import write_panel
+from tests.upstream import Fault, Reply, Script, echo, upstream_thread
+from tests.upstream.request import Request as Sent
+from tests.upstream.threaded import ThreadedUpstream
 
 CALLS_A_DAY = 12
 LIMIT = f"limits: {{max_calls_per_day: {CALLS_A_DAY}}}\n"

@@ -16,10 +16,10 @@ from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
 from moa_mcp.service.configure.log import ChangeLogFile
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.sqlite.store import SqliteStore
-from moa_mcp.testing import upstream_thread
 from tests.admission import begin
 from tests.processes import together
 from tests.service.fixtures import PRESET, write_panel
+from tests.upstream import upstream_thread
 
 SERVERS = 8
 QUESTIONS = 3

@@ -10,10 +10,10 @@ import anyio
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
 from moa_mcp.service.service import AskRequest
-from moa_mcp.testing import Reply, ThreadedUpstream, echo, upstream_thread
-from moa_mcp.testing.request import Request as Sent
 from tests.processes import Outcome, child, together
 from tests.service.fixtures import write_panel
+from tests.upstream import Reply, ThreadedUpstream, echo, upstream_thread
+from tests.upstream.request import Request as Sent
 
 SERVERS = 8
 QUESTIONS = ("How deep is the sea?", "How high is the sky?", "How long is the day?", "How old is the moon?")

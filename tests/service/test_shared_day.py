@@ -12,10 +12,10 @@ from moa_mcp.domain.model import Run
 from moa_mcp.domain.spend import Spend
 from moa_mcp.service.service import AskRequest
 from moa_mcp.store.daily_budget import OverBudget
-from moa_mcp.testing import Fault, Reply, Script, echo, upstream_thread
-from moa_mcp.testing.request import Request as Sent
 from tests.processes import together
 from tests.service.fixtures import write_panel
+from tests.upstream import Fault, Reply, Script, echo, upstream_thread
+from tests.upstream.request import Request as Sent
 
 SERVERS = 8
 QUESTIONS = 3

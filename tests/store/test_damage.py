@@ -45,8 +45,8 @@ async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: byt
     await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
-    assert "set aside" in (store.take_warning() or "")
-    assert store.take_warning() is None
+    assert "set aside" in "".join(store.warnings())
+    assert len(store.warnings()) == 1
     assert file.with_name("runs.db.corrupt-1").read_bytes() == damage
     await store.aclose()
 
@@ -64,7 +64,7 @@ async def test_a_page_flipped_in_the_middle_is_noticed_at_the_start(file: Path) 
     again = resilient(file)
     await begin(again, a_run("new"))
 
-    assert "damaged" in (again.take_warning() or "")
+    assert "damaged" in "".join(again.warnings())
     assert await again.get("ann", "new") is not None
     await again.aclose()
 
@@ -79,12 +79,12 @@ async def test_damage_in_a_large_file_is_noticed_when_it_is_read(file: Path) -> 
 
     store = resilient(file)
     await begin(store, a_run())
-    at_first = store.take_warning()
+    at_first = store.warnings()
     await store.list("local", limit=1500)
 
     assert len(content) > CHECKED_BYTES
-    assert at_first is None
-    assert "set aside" in (store.take_warning() or "")
+    assert not at_first
+    assert "set aside" in "".join(store.warnings())
     await store.aclose()
 
 
@@ -106,14 +106,14 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
     await begin(store, a_run("now"))
     await store.add_records("now", [a_record()])
     runs = [(run.run_id, run.answer, len(run.calls)) for run in await store.list("ann")]
-    message = store.take_warning()
+    [message] = store.warnings()
     await store.aclose()
 
     assert runs == [("now", None, 1), ("before", "yes", 0)]
     assert message == f"The store runs.db has lost what was in {table}, and goes on without."
     again = resilient(file)
     assert len(await again.list("ann")) == 2
-    assert again.take_warning() is None
+    assert not again.warnings()
     await again.aclose()
 
 
@@ -121,7 +121,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
 async def test_a_file_that_lacks_an_index_gets_it_and_nothing_is_said(file: Path, lost: str) -> None:
     store = await broken(file, f"DROP {lost}")
     assert len(await store.list("ann")) == 1
-    assert store.take_warning() is None
+    assert not store.warnings()
     await store.aclose()
     with closing(sqlite3.connect(file)) as db:
         assert db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (lost.split()[1],)).fetchone()
@@ -140,7 +140,7 @@ async def test_a_file_whose_tables_are_not_ours_is_set_aside(file: Path, damage:
     await begin(store, a_run("now"))
 
     assert [run.run_id for run in await store.list("ann")] == ["now"]
-    assert "set aside as runs.db.corrupt-1" in (store.take_warning() or "")
+    assert "set aside as runs.db.corrupt-1" in "".join(store.warnings())
     await store.aclose()
 
 
@@ -165,7 +165,7 @@ async def test_an_empty_file_is_a_new_store(file: Path) -> None:
     store = resilient(file)
     await begin(store, a_run())
 
-    assert store.take_warning() is None
+    assert not store.warnings()
     await store.aclose()
 
 
@@ -183,6 +183,6 @@ async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) 
 
     assert await newer.get("ann", "before") is not None
     assert await newer.get("ann", "now") is not None
-    assert "newer" in (newer.take_warning() or "")
+    assert "newer" in "".join(newer.warnings())
     assert file.read_bytes() == content
     await newer.aclose()

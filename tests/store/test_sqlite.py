@@ -145,7 +145,7 @@ async def test_a_full_disk_does_not_cost_an_answer(file: Path) -> None:
 
     assert run is not None
     assert run.answer == "yes"
-    assert "full" in (store.take_warning() or "")
+    assert "full" in "".join(store.warnings())
     await store.aclose()
 
 
@@ -184,7 +184,7 @@ async def test_a_home_that_cannot_be_made_leaves_the_runs_in_memory(tmp_path: Pa
     await begin(store, a_run())
 
     assert await store.get("ann", "r1") is not None
-    assert "in memory only" in (store.take_warning() or "")
+    assert "in memory only" in "".join(store.warnings())
     await store.aclose()
 
 

@@ -47,7 +47,7 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case _:
             opened = FallbackStore(file, lambda: SqliteStore(file))
     yield opened
-    assert opened.take_warning() is None
+    assert not opened.warnings()
     await opened.aclose()
 
 

@@ -74,10 +74,13 @@ def _absence(folder: Path) -> str:
 
 
 def _keys(settings: Settings) -> Rows:
-    """Key variables, set or missing. Their values are not shown, but for placeholders in place of one."""
+    """Key variables, set or missing: their values are not shown, but for placeholders in place of one.
+
+    Whether a provider takes a key shows when it is first used.
+    """
     for endpoint in settings.endpoints.values():
         if variable := endpoint.api_key_env:
-            state = "set" if is_set(endpoint, os.environ) else "missing"
+            state = "set, not checked" if is_set(endpoint, os.environ) else "missing"
             if placeholder := placeholder_in(os.environ.get(variable, "")):
                 state = f"missing: it holds {unexpanded(placeholder)}"
             yield f"key of {endpoint.name}", f"{variable} {state}"
@@ -95,8 +98,8 @@ async def _local_servers(service: Service, settings: Settings) -> list[tuple[str
 
 async def _store(service: Service, settings: Settings) -> str:
     await service.store.latest(LOCAL)
-    if warning := service.store.take_warning():
-        return warning
+    if warnings := service.store.warnings():
+        return " ".join(warnings)
     if not settings.store.enabled:
         return "in memory: runs are gone when their process ends"
     return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
@@ -145,4 +148,6 @@ def _verdict(fault: str | None, settings: Settings, entries: Sequence[PresetEntr
     default = next(entry for entry in entries if entry.default)
     if all_demo((*default.proposers, str(default.aggregator)), settings.endpoints):
         return "Asks work, but only the demo panel answers, which calls no model. Set one of the keys above."
-    return "Asks work."
+    return (
+        "Asks can work: what the default preset needs is set. No key was checked: the first ask shows if it is taken."
+    )

@@ -76,7 +76,6 @@ class SqliteStore:
         self._max_bytes = max_mb * 1024 * 1024
         self._clock = clock
         self._server = uuid4().hex
-        self._lost_tables = self._database.lost_tables
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         def start(db: sqlite3.Connection) -> AdmittedRun | Run:
@@ -228,10 +227,9 @@ class SqliteStore:
     async def aclose(self) -> None:
         await self._database.aclose()
 
-    def take_warning(self) -> str | None:
-        lost, self._lost_tables = self._lost_tables, ()
-        name = self._database.file.name
-        return f"The store {name} has lost what was in {', '.join(lost)}, and goes on without." if lost else None
+    def warnings(self, owner: str | None = None) -> Sequence[str]:
+        lost, name = self._database.lost_tables, self._database.file.name
+        return (f"The store {name} has lost what was in {', '.join(lost)}, and goes on without.",) if lost else ()
 
     def _heartbeat(self, db: sqlite3.Connection) -> None:
         this = Server.this()

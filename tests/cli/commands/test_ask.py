@@ -11,12 +11,12 @@ import anyio
 import pytest
 from anyio.abc import Process
 
-from moa_mcp.testing.faults import Fault
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.scripts import Script, by_model
-from moa_mcp.testing.upstream import Upstream
 from tests.cli.fixtures import COMMAND, environment, moa, write_home
 from tests.cli.view.terminal import Terminal, plain
+from tests.upstream.faults import Fault
+from tests.upstream.reply import Reply
+from tests.upstream.scripts import Script, by_model
+from tests.upstream.upstream import Upstream
 
 ANSWER = "The answer is 42, whatever the question was."
 SCRIPT = by_model({"chief": Reply(ANSWER)}, otherwise=Reply("A draft."))

@@ -11,7 +11,7 @@ import pytest
 from tests.cli.fixtures import COMMAND, environment, moa, write_home
 from tests.cli.view.terminal import Terminal
 
-HEAVY = ("rich", "httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "rapidfuzz", "pydantic_monty")
+HEAVY = ("rich", "httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "pydantic_monty")
 """What only runs and terminals need."""
 
 

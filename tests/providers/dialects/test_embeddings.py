@@ -15,7 +15,7 @@ from moa_mcp.domain.model import Call, Message
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.dialects.embeddings import EmbeddingsReader
 from moa_mcp.providers.registry import Registry
-from moa_mcp.testing import Fault, Upstream, in_turn
+from tests.upstream import Fault, Upstream, in_turn
 
 OpenLab = Callable[..., AbstractAsyncContextManager[Registry]]
 TEXTS = ("the sky is blue", "blue is the sky", "bread and butter")

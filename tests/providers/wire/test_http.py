@@ -16,8 +16,8 @@ from moa_mcp.domain.model import Call, Draft, Message, Usage
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wire.http import REASON_OF_ERROR
-from moa_mcp.testing import Answer, Fault, Reply, Request, Upstream, in_turn
-from moa_mcp.testing.steps import CHUNKED, SSE, End, chunk, head, json_response
+from tests.upstream import Answer, Fault, Reply, Request, Upstream, in_turn
+from tests.upstream.steps import CHUNKED, SSE, End, chunk, head, json_response
 
 MakeCall = Callable[..., Call]
 OpenLab = Callable[..., AbstractAsyncContextManager[Registry]]

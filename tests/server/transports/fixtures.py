@@ -27,7 +27,7 @@ from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
 from moa_mcp.server.transports.http.serve import HttpTransport
 from moa_mcp.server.transports.lifecycle import Lifetime
 from moa_mcp.service.service import Service
-from moa_mcp.testing import Reply, Request, Upstream
+from tests.upstream import Reply, Request, Upstream
 
 ROOT = Path(moa_mcp.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "moa_mcp", "serve"]

@@ -13,8 +13,8 @@ import anyio
 import httpx
 import pytest
 
-from moa_mcp.testing import Upstream
 from tests.server.transports.fixtures import ASK, ENVELOPE, HANDSHAKE, Port, held, on_a_port
+from tests.upstream import Upstream
 
 ACCEPT = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 MODERN = {**ACCEPT, "mcp-protocol-version": "2026-07-28", "mcp-method": "tools/call", "mcp-name": "moa_ask"}

@@ -13,8 +13,8 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from moa_mcp.testing import Reply, Request, Upstream, echo
 from tests.server.transports.fixtures import COMMAND, ROOT, a_client, held, on_a_port, write_home
+from tests.upstream import Reply, Request, Upstream, echo
 
 PANEL = "{proposers: [lab/a, lab/b, lab/c], layers: 2, aggregator: lab/agg}"
 ASK = {"question": "Why?", "preset": "panel"}

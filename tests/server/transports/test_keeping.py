@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from moa_mcp.testing import Reply, Request, Upstream, echo
 from tests.server.transports.fixtures import ENVELOPE, Talk, held, line_of, on_pipes, write_home
+from tests.upstream import Reply, Request, Upstream, echo
 
 DEEP = "{proposers: [lab/a, lab/b, lab/c], layers: 3, aggregator: lab/agg}"
 PAID = ["a 1", "b 1", "c 1", "a 2", "c 2"]

@@ -13,7 +13,6 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from moa_mcp.testing import Reply, Upstream
 from tests.server.transports.fixtures import (
     ASK,
     COMMAND,
@@ -26,6 +25,7 @@ from tests.server.transports.fixtures import (
     on_pipes,
     write_home,
 )
+from tests.upstream import Reply, Upstream
 
 ANNE, BEN = "anne-0123456789abcdef", "ben-0123456789abcdef"
 TOKENS = {"anne": ANNE, "ben": BEN}

@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 import pytest
 
-from moa_mcp.testing import Reply, Request, Upstream, echo
 from tests.server.transports.fixtures import ASK, ENVELOPE, HANDSHAKE, Talk, held, line_of, on_pipes
+from tests.upstream import Reply, Request, Upstream, echo
 
 IDS = (b"null", b"1.5", b"true", b"[]", b"{}", b"-0.0", b"1e400", b"9" * 40, b"9" * 5000)
 LEGIBLE = (b'"a"', b"-1", b"77", b'""', b'"\\ud83d"', b'"77x"')

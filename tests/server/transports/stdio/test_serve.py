@@ -16,8 +16,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
 import moa_mcp
-from moa_mcp.testing import Reply, Request, Upstream
 from tests.server.transports.fixtures import ENVELOPE, HANDSHAKE
+from tests.upstream import Reply, Request, Upstream
 
 ROOT = Path(moa_mcp.__file__).parents[1]
 COMMAND = [sys.executable, "-m", "moa_mcp"]
@@ -37,7 +37,7 @@ async def main():
 anyio.run(main)
 sys.stdout.write(" ".join(sys.modules))
 """
-NOT_YET = {"httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "rich", "pydantic_monty", "rapidfuzz"}
+NOT_YET = {"httpx", "httpx_aiohttp", "aiohttp", "genai_prices", "rich", "pydantic_monty"}
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -13,8 +13,8 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.memory import MemoryObjectSendStream
 
-from moa_mcp.testing.request import Request, messages_in
-from moa_mcp.testing.steps import End, Pause, Step
+from tests.upstream.request import Request, messages_in
+from tests.upstream.steps import End, Pause, Step
 
 Read = Callable[[bytes, bytes], Request]
 Respond = Callable[[Request], Awaitable[bool]]

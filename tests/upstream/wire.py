@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
 
 
 class Part(Enum):

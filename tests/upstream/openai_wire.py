@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.steps import as_json
-from moa_mcp.testing.wire import Event, Part
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
+from tests.upstream.steps import as_json
+from tests.upstream.wire import Event, Part
 
 _CREATED = 1_700_000_000  # one moment for ever, so that the same reply is the same bytes
 _DONE = b"data: [DONE]\n\n"

@@ -17,15 +17,15 @@ from typing import Self
 import anyio
 from anyio.abc import SocketStream
 
-from moa_mcp.testing.conversation import converse, perform
-from moa_mcp.testing.faults import Fault
-from moa_mcp.testing.ledger import Connection, Ledger
-from moa_mcp.testing.listener import LOOPBACK, accept, listening
-from moa_mcp.testing.render import reply_steps
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.scripts import Script, echo
-from moa_mcp.testing.steps import Step, json_response
+from tests.upstream.conversation import converse, perform
+from tests.upstream.faults import Fault
+from tests.upstream.ledger import Connection, Ledger
+from tests.upstream.listener import LOOPBACK, accept, listening
+from tests.upstream.render import reply_steps
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
+from tests.upstream.scripts import Script, echo
+from tests.upstream.steps import Step, json_response
 
 _LEDGER = "/ledger"
 _SCRIPTED = ("/chat/completions", "/messages", "/embeddings")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from moa_mcp.testing.faults import Fault
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
+from tests.upstream.faults import Fault
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
 
 Answer = Reply | Fault
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 
-from moa_mcp.testing.request import Request
+from tests.upstream.request import Request
 
 
 @dataclass(slots=True, eq=False)

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
 
 PROGRAM = """\
 ```python

@@ -11,8 +11,8 @@ import anyio
 import httpx
 import pytest
 
-from moa_mcp.testing import Fault, Reply, Request, Upstream
-from moa_mcp.testing.steps import End, Pause, Step, packed
+from tests.upstream import Fault, Reply, Request, Upstream
+from tests.upstream.steps import End, Pause, Step, packed
 
 DIALECTS = ("chat/completions", "messages")
 REQUEST = Request("POST", "/v1/chat/completions", "", {}, {"model": "m", "stream": True}, 1, 0)

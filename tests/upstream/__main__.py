@@ -1,4 +1,4 @@
-"""The upstream as a program: `python -m moa_mcp.testing --delay-ms 200 --jitter-ms 100 --pieces 4`.
+"""The upstream as a program: `python -m tests.upstream --delay-ms 200 --jitter-ms 100 --pieces 4`.
 
 It writes one line of JSON with its `base_url` and `pid`, and serves until standard input ends. It echoes, unless
 `--script MODULE:NAME` names a function that answers instead.
@@ -19,10 +19,10 @@ from dataclasses import replace
 import anyio
 import anyio.to_thread
 
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.scripts import Script, echo
-from moa_mcp.testing.upstream import Upstream
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
+from tests.upstream.scripts import Script, echo
+from tests.upstream.upstream import Upstream
 
 _MOST_FILES = 65536
 
@@ -62,7 +62,7 @@ async def _serve(upstream: Upstream) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m moa_mcp.testing", description="A model provider that echoes.")
+    parser = argparse.ArgumentParser(prog="python -m tests.upstream", description="A model provider that echoes.")
     parser.add_argument("--script", help="MODULE:NAME of a function from a request to its answer, in place of the echo")
     parser.add_argument("--delay-ms", type=float, default=0, help="before each answer")
     parser.add_argument("--jitter-ms", type=float, default=0, help="at most this much more, drawn per answer")

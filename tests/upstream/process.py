@@ -56,7 +56,7 @@ def upstream_process(
     given = [word for name, value in options.items() for word in (name, str(value))]
     given += ["--script", script] if script else []
     # Run in the folder that holds the package, so that it is found also when it is not installed.
-    command = [sys.executable, "-m", "moa_mcp.testing", *given]
+    command = [sys.executable, "-m", "tests.upstream", *given]
     with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield _announced(process)

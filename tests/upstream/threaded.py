@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from moa_mcp.testing.ledger import Ledger
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.scripts import Script, echo
-from moa_mcp.testing.upstream import Upstream
+from tests.upstream.ledger import Ledger
+from tests.upstream.request import Request
+from tests.upstream.scripts import Script, echo
+from tests.upstream.upstream import Upstream
 
 
 class ThreadedUpstream:

@@ -9,8 +9,8 @@ import re
 import struct
 from typing import Any
 
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
 
 _DIMENSIONS = 64
 

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-import moa_mcp.testing
-from moa_mcp.testing import Fault, Reply, Request, in_turn, upstream_process, upstream_thread
-from moa_mcp.testing.__main__ import slow_echo
+import tests.upstream
+from tests.upstream import Fault, Reply, Request, in_turn, upstream_process, upstream_thread
+from tests.upstream.__main__ import slow_echo
 
-ROOT = Path(moa_mcp.testing.__file__).parents[2]
+ROOT = Path(tests.upstream.__file__).parents[2]
 
 
 def asked(base_url: str, model: str = "m") -> tuple[int, Any]:
@@ -58,7 +58,7 @@ def test_a_process_serves_and_keeps_a_ledger() -> None:
 
 
 def test_a_process_answers_as_the_function_that_is_named_for_it() -> None:
-    with upstream_process("moa_mcp.testing.obliging:fill_forms") as upstream:
+    with upstream_process("tests.upstream.obliging:fill_forms") as upstream:
         _, answer = asked(upstream.base_url, "a")
     assert answer["choices"][0]["message"]["content"].startswith("Draft 1 of a:")
 
@@ -71,7 +71,7 @@ def test_the_process_is_gone_when_its_block_ends() -> None:
 
 
 def started() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "moa_mcp.testing", "--models", "x", "y"]
+    command = [sys.executable, "-m", "tests.upstream", "--models", "x", "y"]
     return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import Any
 
-from moa_mcp.testing.render import COMMENT, paced, reply_steps, waited, wire_of
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.steps import (
+from tests.upstream.render import COMMENT, paced, reply_steps, waited, wire_of
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
+from tests.upstream.steps import (
     CHUNKED,
     LAST_CHUNK,
     SSE,
@@ -28,7 +28,7 @@ from moa_mcp.testing.steps import (
     packed,
     whole,
 )
-from moa_mcp.testing.wire import Event, Part
+from tests.upstream.wire import Event, Part
 
 Act = Callable[[Request], Iterable[Step]]
 

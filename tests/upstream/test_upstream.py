@@ -18,7 +18,7 @@ import httpx_aiohttp
 import pytest
 from anyio.abc import SocketStream
 
-from moa_mcp.testing import Answer, Fault, Reply, Request, Script, Upstream, by_model, echo, in_turn
+from tests.upstream import Answer, Fault, Reply, Request, Script, Upstream, by_model, echo, in_turn
 
 DIALECTS = ("chat/completions", "messages")
 NEVER_ENDING = (

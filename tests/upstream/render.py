@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from moa_mcp.testing.anthropic_wire import AnthropicWire
-from moa_mcp.testing.embeddings import embeddings_body
-from moa_mcp.testing.openai_wire import OpenAIWire
-from moa_mcp.testing.reply import Reply
-from moa_mcp.testing.request import Request
-from moa_mcp.testing.steps import CHUNKED, LAST_CHUNK, SSE, Pause, Step, chunked, head, json_response, packed
-from moa_mcp.testing.wire import Event, Part, Wire
+from tests.upstream.anthropic_wire import AnthropicWire
+from tests.upstream.embeddings import embeddings_body
+from tests.upstream.openai_wire import OpenAIWire
+from tests.upstream.reply import Reply
+from tests.upstream.request import Request
+from tests.upstream.steps import CHUNKED, LAST_CHUNK, SSE, Pause, Step, chunked, head, json_response, packed
+from tests.upstream.wire import Event, Part, Wire
 
 COMMENT = b": keep-alive\n\n"
 
