@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from moa_mcp.presets.library import PresetLibrary
 from scripts import mcp_reference
-from tests.pages import PAGES, ROOT, broken_links, missing_names, name_of
+from tests.pages import PAGES, ROOT, blocks, broken_links, missing_names, name_of
 from tests.pages_run import failures, matches, sections
 
 
@@ -28,6 +30,17 @@ def test_what_a_page_shows_runs_and_prints_what_it_says(text: str, tmp_path: Pat
     found = list(failures(text, tmp_path))
 
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "block", [block for page in PAGES for block in blocks(page.read_text(encoding="utf-8"), "json")]
+)
+def test_a_client_s_file_is_json_and_starts_the_server(block: str) -> None:
+    config: dict[str, Any] = json.loads(block)
+    servers = config.get("mcpServers") or config["servers"]
+
+    assert servers["moa"]["command"] == "moa-mcp"
+    assert servers["moa"]["args"] == []
 
 
 def test_output_that_differs_from_a_page_is_found() -> None:

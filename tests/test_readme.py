@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import subprocess
 from collections.abc import Iterator
-from typing import Any
 
 import click
 import pytest
@@ -81,15 +79,6 @@ def test_a_command_that_is_named_exists_with_its_flags(words: list[str]) -> None
     assert flags <= {option for parameter in command.params for option in parameter.opts}
 
 
-@pytest.mark.parametrize("block", blocks("json"))
-def test_a_client_s_file_is_json_and_starts_the_server(block: str) -> None:
-    config: dict[str, Any] = json.loads(block)
-    servers = config.get("mcpServers") or config["servers"]
-
-    assert servers["moa"]["command"] == "moa-mcp"
-    assert servers["moa"]["args"] == []
-
-
 def preset_shown() -> Preset:
     (block,) = (block for block in blocks("yaml") if "proposers:" in block)
     preset = parse(block, "three-views.yaml", "three-views")
@@ -124,11 +113,25 @@ def test_every_provider_that_is_built_in_is_named() -> None:
     assert named == set(BUILTIN) - {"demo"}
 
 
-def test_the_presets_that_are_named_are_those_that_are_packaged() -> None:
-    (paragraph,) = re.findall(r"^Among the packaged presets, .*?^$", README, re.DOTALL | re.MULTILINE)
-    named = {*re.findall(r"`([a-z-]+)`", paragraph), *re.findall(r"--preset ([a-z-]+)", README), "auto"}
+def preset_table() -> list[tuple[str, str]]:
+    """Each preset of the table, with the calls that stand in its row."""
+    rows = re.findall(r"^\| (`[a-z0-9`, -]+`) \| .* \| ([\d, ]+) \|$", README, re.MULTILINE)
+    return [
+        pair for names, calls in rows for pair in zip(re.findall(r"[a-z0-9-]+", names), calls.split(", "), strict=True)
+    ]
 
-    assert named - {"three-views"} == set(PresetLibrary(None).names())
+
+def test_the_presets_that_are_named_are_those_that_are_packaged() -> None:
+    named = set(re.findall(r"--preset ([a-z-]+)", README)) - {"three-views"}
+
+    assert sorted(name for name, _ in preset_table()) == PresetLibrary(None).names()
+    assert named <= set(PresetLibrary(None).names())
+
+
+async def test_the_calls_of_each_preset_are_those_that_it_makes() -> None:
+    listed = (line.replace(" *", "").split() for line in (await moa("presets")).stdout.decode().splitlines()[1:])
+
+    assert dict(preset_table()) == {name: calls for name, _, _, _, calls, *_ in listed}
 
 
 def test_the_python_shown_runs() -> None:
@@ -138,10 +141,3 @@ def test_the_python_shown_runs() -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Demo answer")
-
-
-def test_every_file_that_is_linked_or_named_is_there() -> None:
-    linked = re.findall(r"\]\((?!https?:)([^)]+)\)", README)
-    named = re.findall(r"`((?:moa_mcp|scripts|benchmarks)/[^`]*)`", README)
-
-    assert [path for path in (*linked, *named) if not (ROOT / path).exists()] == []

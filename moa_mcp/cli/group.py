@@ -8,10 +8,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
 import click
 
+from moa_mcp.cli import commands
 from moa_mcp.domain.errors import MoAError, UserError, sort_by_closeness
 from moa_mcp.domain.text import one_line, strip_invisible
 
@@ -23,7 +25,8 @@ logger = logging.getLogger(__name__)
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """The exit codes; a command that returns nothing is done."""
 
-_COMMANDS = ("serve", "ask", "presets", "runs", "doctor")
+_COMMANDS = tuple(module.name for module in iter_modules(commands.__path__))
+"""Each is a file in `commands/`, with the command under the same name."""
 _OWN_OPTIONS = ("--help", "-h", "--version")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 """How the system says that a file takes no more. The store handles its own."""

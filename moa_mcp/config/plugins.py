@@ -22,6 +22,9 @@ GROUPS = ("moa_mcp.dialects", "moa_mcp.methods", "moa_mcp.stores")
 
 _NOT_INSTALLED = "it is not installed"
 
+_named: list[str] = []
+"""What `load_plugins` was last called with."""
+
 _results: dict[EntryPoint, str | None] = {}
 """What came of importing a plug-in, once in the life of a process: None, or why it could not be imported."""
 
@@ -45,6 +48,7 @@ def load_plugins(names: Iterable[str]) -> None:
     raised: a server works without a plug-in as far as it can.
     """
     names = list(names)
+    _named[:] = names
     PLUGIN_FAILURES.clear()
     PLUGIN_FAILURES.update(dict.fromkeys(names, _NOT_INSTALLED))
     if not names:
@@ -59,11 +63,10 @@ def load_plugins(names: Iterable[str]) -> None:
             _load(point)
 
 
-def plugins(names: Iterable[str]) -> list[Plugin]:
-    """What is installed, and what `names` asks for; they are as `load_plugins` left them."""
-    names = list(names)
-    found = [_describe(point, names) for point in _installed()]
-    missing = (name for name in names if PLUGIN_FAILURES.get(name) == _NOT_INSTALLED)
+def plugins() -> list[Plugin]:
+    """What is installed, and what config.yaml names, as `load_plugins` last left them."""
+    found = [_describe(point) for point in _installed()]
+    missing = (name for name in _named if PLUGIN_FAILURES.get(name) == _NOT_INSTALLED)
     return [*found, *(Plugin(name, "named in config.yaml, but not installed") for name in missing)]
 
 
@@ -78,9 +81,9 @@ def _load(point: EntryPoint) -> None:
         PLUGIN_FAILURES[point.name] = failure
 
 
-def _describe(point: EntryPoint, names: Iterable[str]) -> Plugin:
+def _describe(point: EntryPoint) -> Plugin:
     distribution = point.dist.name if point.dist else ""
-    if not _names_of(point).intersection(map(_normalize, names)):
+    if not _names_of(point).intersection(map(_normalize, _named)):
         state = "installed, but not named under plugins in config.yaml: it is not used"
         return Plugin(point.name, state, distribution)
     failure = PLUGIN_FAILURES.get(point.name)

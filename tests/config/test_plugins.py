@@ -125,7 +125,7 @@ async def test_a_plug_in_that_cannot_be_loaded_stops_nothing_else_and_is_told(ho
         await moa(home, "ask", "Hi?", "--preset", "birds"),
     )
 
-    assert f"parrots (of moa-parrot): not loaded: {why.split()[0]}" in checked.stdout.decode()
+    assert "parrots (of moa-parrot): not loaded: " in checked.stdout.decode()
     assert why in checked.stdout.decode()
     assert other.returncode == 0
     assert used.returncode == 2

@@ -144,6 +144,10 @@ def test_a_base_url_that_calls_should_not_go_to_is_refused(url: str, problem: st
             "line 2: limits.max_cost: unknown key 'max_cost' (did you mean 'max_cost_usd'?)",
         ),
         ("limits: 3", "line 1: limits: this value does not fit. Expected keys with values"),
+        (
+            "store:\n  url: postgres://lab",
+            "line 2: store.url: there is no store of this name. Expected one of 'memory', 'sqlite'",
+        ),
         ("store:\n  keep_days: 0", "line 2: store.keep_days: this value does not fit"),
         ("embeddings: openai", "line 1: embeddings: this value does not fit. Expected provider/model"),
         (

@@ -41,7 +41,7 @@ async def _doctor() -> int:
         entries = await service.catalog.entries()
         local = await _local_servers(service, settings)
         store = await _store(service, settings)
-    found_plugins = plugins(settings.plugins)
+    found_plugins = plugins()
     rows = [
         *_files(home(), problem),
         *_keys(settings),
@@ -100,8 +100,10 @@ async def _store(service: Service, settings: Settings) -> str:
     await service.store.latest(LOCAL)
     if warnings := service.store.warnings():
         return " ".join(warnings)
-    if not settings.store.enabled:
+    if not settings.store.enabled or settings.store.url.startswith("memory:"):
         return "in memory: runs are gone when their process ends"
+    if not settings.store.url.startswith("sqlite:"):
+        return f"a plug-in's, {settings.store.url.partition(':')[0]}: runs are kept {settings.store.keep_days} days"
     return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
 
 

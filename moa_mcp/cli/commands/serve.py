@@ -6,11 +6,12 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
@@ -25,17 +26,47 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TRANSPORTS = {"stdio": (), "http": ("mcp", "sse"), "streamable-http": ("mcp",), "sse": ("sse",)}
-"""The ways to reach the server, and what each serves on its port."""
-
 TERMINAL_HINT = (
     "moa-mcp: serving MCP to a program that talks to it over stdin and stdout. You are at a terminal: "
     "Ctrl-C ends it; `moa-mcp ask QUESTION` asks a panel, `moa-mcp --help` shows the rest."
 )
 """Said to whoever starts the server by hand, who would wait in front of nothing."""
 
-STREAMABLE_HTTP_OPTIONS = {"json_response", "stateless"}
-PORT_OPTIONS = {"host", "port", "allowed_host", "allow_configure", "requests_per_minute", *STREAMABLE_HTTP_OPTIONS}
+
+@dataclass(frozen=True, slots=True)
+class Transport:
+    """A way to reach the server: what serves on it, the options that fit it, and what it serves on its port."""
+
+    run: Callable[..., None]
+    options: frozenset[str] = frozenset()
+    faces: tuple[str, ...] = ()
+
+
+def _run_stdio(faces: Sequence[str], **options: Any) -> None:
+    if sys.stdin.isatty():
+        click.echo(TERMINAL_HINT, err=True)
+    anyio.run(_serve_stdio)
+
+
+def _run_http(faces: Sequence[str], **options: Any) -> None:
+    # A server on stdio does without a web server.
+    from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
+
+    tokens = parse_tokens(os.environ.get("MOA_MCP_TOKENS", ""))
+    http = HttpOptions(faces=faces, tokens=tokens, allowed_hosts=options.pop("allowed_host"), **options)
+    http.check()
+    anyio.run(_serve_http, http)
+
+
+_SSE_OPTIONS = frozenset({"host", "port", "allowed_host", "allow_configure", "requests_per_minute"})
+_HTTP_OPTIONS = _SSE_OPTIONS | {"json_response", "stateless"}
+
+TRANSPORTS = {
+    "stdio": Transport(_run_stdio),
+    "http": Transport(_run_http, _HTTP_OPTIONS, ("mcp", "sse")),
+    "streamable-http": Transport(_run_http, _HTTP_OPTIONS, ("mcp",)),
+    "sse": Transport(_run_http, _SSE_OPTIONS, ("sse",)),
+}
 
 
 @click.command()
@@ -104,52 +135,19 @@ PORT_OPTIONS = {"host", "port", "allowed_host", "allow_configure", "requests_per
 )
 @log_level
 @click.pass_context
-def serve(
-    ctx: click.Context,
-    transport: str,
-    host: str,
-    port: int,
-    allowed_host: tuple[str, ...],
-    allow_configure: bool,
-    json_response: bool,
-    stateless: bool,
-    requests_per_minute: int,
-) -> None:
+def serve(ctx: click.Context, /, transport: str, **options: Any) -> None:
     """Serve MCP. On stdio, stdout carries the protocol and nothing else.
 
     MOA_MCP_TOKENS, as name=token pairs with commas between them, makes every request over HTTP need one of the
     tokens; the runs of each name are its own.
     """
-    _check_options(ctx, transport)
-    if transport == "stdio":
-        if sys.stdin.isatty():
-            click.echo(TERMINAL_HINT, err=True)
-        anyio.run(_serve_stdio)
-        return
-    # A server on stdio does without a web server.
-    from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
-
-    options = HttpOptions(
-        faces=TRANSPORTS[transport],
-        host=host,
-        port=port,
-        tokens=parse_tokens(os.environ.get("MOA_MCP_TOKENS", "")),
-        allowed_hosts=allowed_host,
-        allow_configure=allow_configure,
-        json_response=json_response,
-        stateless=stateless,
-        requests_per_minute=requests_per_minute,
-    )
-    options.check()
-    anyio.run(_serve_http, options)
+    _check_options(ctx, transport, options)
+    TRANSPORTS[transport].run(TRANSPORTS[transport].faces, **options)
 
 
-def _check_options(ctx: click.Context, transport: str) -> None:
-    """Flags that would have no effect are mistakes; variables may be meant for another server."""
-    fitting = PORT_OPTIONS if TRANSPORTS[transport] else set[str]()
-    if "mcp" not in TRANSPORTS[transport]:
-        fitting = fitting - STREAMABLE_HTTP_OPTIONS
-    for name in sorted(PORT_OPTIONS - fitting):
+def _check_options(ctx: click.Context, transport: str, options: Iterable[str]) -> None:
+    """Refuse flags that would have no effect: they are mistakes. Variables may be meant for another server."""
+    for name in sorted(set(options) - TRANSPORTS[transport].options):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
             raise click.UsageError(f"{flag} does not fit --transport {transport}; leave it out.", ctx)
