@@ -6,7 +6,6 @@ reaches these. Keys themselves are never in it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -29,13 +28,18 @@ from moa_mcp.domain.stores import STORES
 CONFIG = "config.yaml"
 """What errors and results call the configuration file."""
 
-_DEFAULT_PRESET = re.compile(r"""^(\ufeff?["']?default_preset["']?\s*:\s*)["']?[a-z0-9_-]+["']?""")
 _Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Positive = Annotated[int, Field(ge=1)]
 
 
 def _empty_if_none(section: Any) -> Any:
     """A section whose keys are all commented out says nothing."""
     return {} if section is None else section
+
+
+def _or_empty(section: Any) -> BeforeValidator:
+    """Let a section be empty, in the file and in the schema that editors check it by."""
+    return BeforeValidator(_empty_if_none, json_schema_input_type=section | None)
 
 
 class LimitSettings(StrictModel):
@@ -45,14 +49,24 @@ class LimitSettings(StrictModel):
     that limits it, so there are always some: far above what the dollars allow of a model with a price.
     """
 
-    max_calls: Annotated[int, Field(ge=1)] = 40
-    max_tokens: Annotated[int, Field(ge=1)] = 2_000_000
-    max_cost_usd: _Dollars = 1.0
-    deadline_seconds: Seconds = 300
-    max_calls_per_day: Annotated[int, Field(ge=1)] = 20_000
-    max_tokens_per_day: Annotated[int, Field(ge=1)] = 1_000_000_000
-    max_cost_usd_per_day: _Dollars = 20.0
-    max_concurrent_runs: Annotated[int, Field(ge=1, le=1000)] = 4
+    max_calls: _Positive = Field(default=40, description="The most model calls of one run, retries included.")
+    max_tokens: _Positive = Field(
+        default=2_000_000, description="The most tokens of one run, read and written together."
+    )
+    max_cost_usd: _Dollars = Field(default=1.0, description="The most US dollars that one run may cost.")
+    deadline_seconds: Seconds = Field(
+        default=300, description="Seconds until a run has to end; it then answers from what is there."
+    )
+    max_calls_per_day: _Positive = Field(default=20_000, description="The most model calls of all runs of a day.")
+    max_tokens_per_day: _Positive = Field(
+        default=1_000_000_000, description="The most tokens of all runs of a day, read and written together."
+    )
+    max_cost_usd_per_day: _Dollars = Field(
+        default=20.0, description="The most US dollars that all runs of a day may cost."
+    )
+    max_concurrent_runs: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=4, description="How many runs go on at the same time; further ones wait."
+    )
 
     @property
     def per_run(self) -> Limits:
@@ -66,9 +80,11 @@ class LimitSettings(StrictModel):
 
 
 class NetworkSettings(StrictModel):
-    """How other machines are reached. `use_proxy_env`: over the proxies that the environment names."""
+    """How other machines are reached."""
 
-    use_proxy_env: bool = False
+    use_proxy_env: bool = Field(
+        default=False, description="Whether calls go through the proxies that the environment names (HTTPS_PROXY, …)."
+    )
 
 
 def _check_store(url: str) -> str:
@@ -77,24 +93,39 @@ def _check_store(url: str) -> str:
 
 
 class StoreSettings(StrictModel):
-    """Whether runs are kept, where, for how many days, and in how many megabytes at most.
+    """Where runs are kept so that they can be read, collected and resumed later."""
 
-    `url` is `sqlite:` for runs.db in the data folder, `sqlite:///path` for another file, or what a plug-in knows.
-    """
-
-    url: Annotated[str, AfterValidator(_check_store)] = "sqlite:"
-    keep_days: Annotated[int, Field(ge=1)] = 30
-    max_mb: Annotated[int, Field(ge=1)] = 200
-    enabled: bool = True
+    url: Annotated[str, AfterValidator(_check_store)] = Field(
+        default="sqlite:",
+        description="sqlite: keeps them in runs.db in the data folder, sqlite:///path in another file; plug-ins may "
+        "know more.",
+    )
+    keep_days: _Positive = Field(default=30, description="Days until a run is forgotten.")
+    max_mb: _Positive = Field(
+        default=200, description="The most megabytes that the runs take; the oldest are forgotten first."
+    )
+    enabled: bool = Field(
+        default=True, description="Whether runs are written to disk. false: they are kept in memory only."
+    )
 
 
 class ProviderEntry(StrictModel):
-    """What a person says of a provider; what is left out of a built-in one stays as it is."""
+    """A provider of models, or changes to a built-in one: there, what is left out stays as it is."""
 
-    base_url: str = ""
-    dialect: Annotated[str, AfterValidator(DIALECTS.check)] = "openai"
-    api_key_env: str | None = None
-    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 8
+    base_url: str = Field(
+        default="",
+        description="The address of its API, for example https://lab.example/v1; http only for this computer.",
+    )
+    dialect: Annotated[str, AfterValidator(DIALECTS.check)] = Field(
+        default="openai", description="The form of its API."
+    )
+    api_key_env: str | None = Field(
+        default=None,
+        description="The name of the environment variable that holds its key, never the key. Null: no key is sent.",
+    )
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
+        default=8, description="The most calls that it gets at the same time."
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -113,15 +144,32 @@ class ProviderEntry(StrictModel):
 
 
 class ConfigFile(StrictModel):
-    """config.yaml as it is written."""
+    """The configuration of moa-mcp. Every key is optional."""
 
-    plugins: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = ()
-    default_preset: Name = "auto"
-    providers: Annotated[dict[Name, ProviderEntry], BeforeValidator(_empty_if_none)] = Field({})
-    limits: Annotated[LimitSettings, BeforeValidator(_empty_if_none)] = LimitSettings()
-    store: Annotated[StoreSettings, BeforeValidator(_empty_if_none)] = StoreSettings()
-    network: Annotated[NetworkSettings, BeforeValidator(_empty_if_none)] = NetworkSettings()
-    embeddings: ModelId | None = None
+    plugins: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
+        default=(), description="Installed plug-ins that may be used, by the name of their distribution or entry point."
+    )
+    default_preset: Name = Field(
+        default="auto",
+        description="The preset that answers when none is named. auto: the best panel that the keys at hand allow.",
+    )
+    providers: Annotated[dict[Name, ProviderEntry], _or_empty(dict[Name, ProviderEntry])] = Field(
+        default={}, description="More providers by name, or changes to built-in ones."
+    )
+    limits: Annotated[LimitSettings, _or_empty(LimitSettings)] = Field(
+        default=LimitSettings(),
+        description="What no run and no day exceeds. Presets and callers may lower it, never raise it.",
+    )
+    store: Annotated[StoreSettings, _or_empty(StoreSettings)] = Field(
+        default=StoreSettings(), description="How long and in how much space runs are kept."
+    )
+    network: Annotated[NetworkSettings, _or_empty(NetworkSettings)] = Field(
+        default=NetworkSettings(), description="How other machines are reached."
+    )
+    embeddings: ModelId | None = Field(
+        default=None,
+        description="The embedding model that compares drafts, as provider/model. Unset: they are compared by words.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,16 +281,15 @@ def settings_from(text: str, file: str = CONFIG) -> Settings:
 
 
 def with_default_preset(text: str, name: str) -> str:
-    """The text of config.yaml with another default preset, and every other line as the person left it.
+    """The text of config.yaml with another default preset, and every other character as the person wrote it.
 
     Raises:
         InvalidConfig: the file is broken as it is.
-        NotAllowed: it is written in a form in which one line cannot be changed alone.
+        NotAllowed: it is written in a form in which this value cannot be changed alone.
     """
     before = settings_from(text)
-    line = yamlfile.parse(text, CONFIG, InvalidConfig).lines.get(("default_preset",))
     value = name if yamlfile.plain(name) == name else f'"{name}"'
-    after = _append_value(text, value) if line is None else _replace_value(text, line, value)
+    after = yamlfile.set_value(text, "default_preset", value)
     try:
         if settings_from(after) == replace(before, default_preset=name):
             return after
@@ -252,17 +299,6 @@ def with_default_preset(text: str, name: str) -> str:
         f"{CONFIG} is written in a form that cannot be changed safely from here. "
         f"Set `default_preset: {value}` on a line of its own by hand."
     )
-
-
-def _replace_value(text: str, line: int, value: str) -> str:
-    lines = text.splitlines(keepends=True)
-    lines[line - 1] = _DEFAULT_PRESET.sub(lambda found: found[1] + value, lines[line - 1], count=1)
-    return "".join(lines)
-
-
-def _append_value(text: str, value: str) -> str:
-    end = "\r\n" if "\r\n" in text else "\n"
-    return text + ("" if not text or text.endswith("\n") else end) + f"default_preset: {value}{end}"
 
 
 def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:

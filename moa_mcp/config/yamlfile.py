@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -255,6 +255,20 @@ def plain(text: str) -> str | int | float | bool | None:
     if _INTEGER.fullmatch(text):
         return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
     return float(text) if _FLOAT.fullmatch(text) else fix_surrogates(text)
+
+
+def set_value(text: str, key: str, value: str) -> str:
+    """`text` with `value`, written as YAML, at a key of the file itself; no other character of it is changed.
+
+    A key that is not there yet is added at the end. A library that writes the whole file anew, as ruamel.yaml does,
+    keeps comments but not how a person indented and spaced it.
+    """
+    root = cast("Any", yaml.compose(text, Loader=yaml.SafeLoader))
+    for name, node in root.value if isinstance(root, yaml.MappingNode) else ():
+        if name.value == key:
+            return text[: node.start_mark.index] + value + text[node.end_mark.index :]
+    end = "\r\n" if "\r\n" in text else "\n"
+    return text + ("" if not text or text.endswith("\n") else end) + f"{key}: {value}{end}"
 
 
 class _Dumper(yaml.SafeDumper):

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-ModelId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/\S+$", max_length=200)]
+MODEL_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*/\S+$"
+
+ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID_PATTERN, max_length=200)]
 """`provider/model`, split at the first slash: the model part may hold slashes of its own."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
@@ -47,12 +49,22 @@ class StrictModel(BaseModel):
 class ModelSettings(StrictModel):
     """How one model is asked. What is unset is not sent, so the provider's own default holds."""
 
-    model: ModelId
-    temperature: Temperature | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    effort: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")] | None = None
-    timeout_seconds: Seconds | None = None
-    role: PromptText | None = None
+    model: ModelId = Field(description="The model, written provider/model, for example openai/gpt-5.5.")
+    temperature: Temperature | None = Field(
+        default=None, description="How much the replies vary. Unset: not sent, the provider's own default holds."
+    )
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="The most tokens of one reply, reasoning included. Unset: not sent, the provider's limit holds.",
+    )
+    effort: Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")] | None = Field(
+        default=None,
+        description="How hard the model reasons, in the provider's words, for example low or high. Unset: not sent.",
+    )
+    timeout_seconds: Seconds | None = Field(default=None, description="Seconds until one call is given up. Unset: 180.")
+    role: PromptText | None = Field(
+        default=None, description="A system text for this model alone, for example: You check units."
+    )
 
 
 def from_id(value: Any) -> Any:
@@ -60,5 +72,5 @@ def from_id(value: Any) -> Any:
     return {"model": value} if isinstance(value, str) else value
 
 
-ModelSettingsOrId = Annotated[ModelSettings, BeforeValidator(from_id)]
+ModelSettingsOrId = Annotated[ModelSettings, BeforeValidator(from_id, json_schema_input_type=ModelId | ModelSettings)]
 """A model with its settings, or its id alone."""

@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
 from moa_mcp.domain.fields import (
@@ -46,13 +47,14 @@ Number = TypeVar("Number", int, float)
 
 
 class Proposer(ModelSettings):
-    """A model that writes drafts; `samples` of one model are slots of their own.
+    """A model that writes drafts."""
 
-    `skills` are words that a gate compares with the question.
-    """
-
-    samples: Count = 1
-    skills: tuple[str, ...] = ()
+    samples: Count = Field(
+        default=1, description="How many drafts this model writes per layer. Each counts as a slot of its own."
+    )
+    skills: tuple[str, ...] = Field(
+        default=(), description="What the model is good at. route by gate compares these words with the question."
+    )
 
     @property
     def label(self) -> str:
@@ -70,18 +72,28 @@ class Proposer(ModelSettings):
 
 
 class Aggregator(ModelSettings):
-    """The model that writes the answer, and the models to ask in its place when it fails."""
+    """A model with its settings, and the models that are asked when it fails."""
 
-    fallbacks: tuple[ModelId, ...] = ()
+    fallbacks: tuple[ModelId, ...] = Field(
+        default=(), description="Models to ask in this order when the aggregator fails; each is one more call."
+    )
 
 
 class Limits(StrictModel):
-    """Ceilings of a run. Unset means: the ceiling of the configuration alone."""
+    """What is unset is limited by config.yaml alone."""
 
-    max_calls: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_cost_usd: Annotated[float, Field(gt=0)] | None = None
-    deadline_seconds: Seconds | None = None
+    max_calls: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The most model calls of a run, retries included."
+    )
+    max_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="The most tokens of a run, read and written together."
+    )
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="The most US dollars a run may cost, by the known prices of its models."
+    )
+    deadline_seconds: Seconds | None = Field(
+        default=None, description="Seconds until a run has to end; it then answers from what is there."
+    )
 
     def lowered_by(self, other: Limits) -> Limits:
         """Combine two sets of ceilings: of each, the lower one holds."""
@@ -96,7 +108,7 @@ class Limits(StrictModel):
 class PanelSlot(StrictModel):
     """Another preset in a proposer's slot: its answer is the draft."""
 
-    preset: Name
+    preset: Name = Field(description="The name of the preset that answers in this slot.")
 
     samples: ClassVar[int] = 1
     skills: ClassVar[tuple[str, ...]] = ()
@@ -116,10 +128,16 @@ class PanelSlot(StrictModel):
         return f"preset {self.preset}"
 
 
+PresetLimits: TypeAlias = Annotated[
+    Limits,
+    Field(description="The most that a run of this preset may use. It lowers config.yaml's limits, never raises them."),
+]
+
+
 class NestedPreset(PanelSlot):
     """A panel in a slot once its preset has been looked up."""
 
-    plan: Preset
+    plan: Preset = Field(description="The preset itself; never written in a file.")
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -141,10 +159,10 @@ def _slot_tag(entry: Any) -> str:
 
 
 Slot: TypeAlias = Annotated[
-    Annotated[Proposer, BeforeValidator(from_id), Tag("<model>")]
+    Annotated[Proposer, BeforeValidator(from_id, json_schema_input_type=ModelId | Proposer), Tag("<model>")]
     | Annotated[SlotMethod, SLOT_METHODS, Tag("<method>")]
     | Annotated[PanelSlot, Tag("<preset>")]
-    | Annotated[NestedPreset, Tag("<nested>")],
+    | Annotated[SkipJsonSchema[NestedPreset], Tag("<nested>")],
     Discriminator(_slot_tag),
 ]
 """What may fill a slot: a model (an id alone will do), a method, or another preset.
@@ -158,29 +176,71 @@ def _synthesize() -> ConcludeSpec:
     return CONCLUDES.parse({"by": "synthesize"})
 
 
-class Preset(StrictModel):
+AggregatorOrId: TypeAlias = Annotated[Aggregator, BeforeValidator(from_id, json_schema_input_type=ModelId | Aggregator)]
+"""The aggregator with its settings, or its id alone."""
+
+
+class NamedPreset(StrictModel):
+    """What a preset of any shape says of itself."""
+
+    name: Name = Field(
+        default="unnamed", description="The preset's name: that of its file without .yaml. Best left out in the file."
+    )
+    title: Annotated[str, StringConstraints(max_length=100)] = Field(
+        default="", description="A short title, shown in lists of presets."
+    )
+    description: Annotated[str, StringConstraints(max_length=1000)] = Field(
+        default="", description="What the preset is good for, in a sentence or two."
+    )
+
+
+class Preset(NamedPreset):
     """A named arrangement of models.
 
     `layers` counts the aggregator as the last layer, as the paper and its reference code do: 3 is two layers
     of proposers and the aggregator, 1 is one plain call of the aggregator's model.
     """
 
-    name: Name = "unnamed"
-    title: Annotated[str, StringConstraints(max_length=100)] = ""
-    description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    proposers: Annotated[tuple[Slot, ...], Field(max_length=64)] = ()
-    layers: Annotated[int, Field(ge=1, le=10)] = 2
-    aggregator: Annotated[Aggregator, BeforeValidator(from_id)]
-    min_drafts: Annotated[int, Field(ge=1)] = 1
-    straggler_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = 20
-    prompt_style: PromptStyle = "fenced"
-    limits: Limits = Limits()
-    roles: Annotated[RolesSpec, ROLES] | None = None
-    route: Annotated[RouteSpec, ROUTES] | None = None
-    screen: Annotated[ScreenSpec, SCREENS] | None = None
-    residual: Annotated[ResidualSpec, RESIDUALS] | None = None
-    stop: Annotated[StopSpec, STOPS] | None = None
-    conclude: Annotated[ConcludeSpec, CONCLUDES] = Field(default_factory=_synthesize)
+    proposers: Annotated[tuple[Slot, ...], Field(max_length=64)] = Field(
+        default=(),
+        description="Who drafts in each proposer layer: model ids, models with settings, methods or other presets.",
+    )
+    layers: Annotated[int, Field(ge=1, le=10)] = Field(
+        default=2,
+        description="How many layers, the aggregator counted as the last one; 1 is one plain call of its model.",
+    )
+    aggregator: AggregatorOrId = Field(description="The model that writes the answer from the drafts.")
+    min_drafts: Annotated[int, Field(ge=1)] = Field(
+        default=1,
+        description="With fewer good drafts than this a layer has failed: if it is the first, the run fails; "
+        "if it is a later one, the answer rests on the layer before and is degraded.",
+    )
+    straggler_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = Field(
+        default=20,
+        description="Seconds to wait for the slowest fifth of a layer once the rest is in. Null: wait for all.",
+    )
+    prompt_style: PromptStyle = Field(
+        default="fenced",
+        description="How drafts are shown to the next layer. fenced: in markers, behind the question. "
+        "paper: the system prompt of the paper's reference code.",
+    )
+    limits: PresetLimits = Limits()
+    roles: Annotated[RolesSpec, ROLES] | None = Field(
+        default=None, description="Give each slot a persona of its own. Null: none."
+    )
+    route: Annotated[RouteSpec, ROUTES] | None = Field(
+        default=None, description="Choose by the question which proposers, or which model alone, answer it. Null: all."
+    )
+    screen: Annotated[ScreenSpec, SCREENS] | None = Field(
+        default=None, description="Choose after each layer which drafts the next one reads. Null: all."
+    )
+    residual: Annotated[ResidualSpec, RESIDUALS] | None = Field(
+        default=None, description="Pass on to each layer what changed since the layer before. Null: do not."
+    )
+    stop: Annotated[StopSpec, STOPS] | None = Field(default=None, description="When the layers end early. Null: never.")
+    conclude: Annotated[ConcludeSpec, CONCLUDES] = Field(
+        default_factory=_synthesize, description="How the drafts of the last layer become the answer."
+    )
 
     @model_validator(mode="after")
     def _check_constraints(self) -> Self:

@@ -56,9 +56,9 @@ class Registry(Generic[Variant]):
             self._is_home_loaded = True
 
     def all(self) -> Mapping[str, Variant]:
-        """All variants by name, in the order of their registration."""
+        """All variants by name, in the order of their names: which module is imported first changes nothing."""
         self.load_home()
-        return self._variants
+        return dict(sorted(self._variants.items()))
 
     def get(self, name: str) -> Variant:
         """The variant of that name.

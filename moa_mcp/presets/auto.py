@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from moa_mcp.domain.fields import Count, ModelId, Name, StrictModel
-from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
+from moa_mcp.domain.fields import Count, ModelId, StrictModel
+from moa_mcp.domain.preset import Aggregator, Limits, NamedPreset, Preset, PresetLimits, Proposer
 
 Usable = Callable[[str], bool]
 """Whether a call to a model id can be made: its provider is declared and its key is set."""
@@ -20,28 +20,33 @@ MAX_FALLBACKS = 2
 
 
 class Candidate(StrictModel):
-    """A proposer to consider: its family, and the routes to it, the preferred one first."""
+    """A proposer to consider."""
 
-    family: Annotated[str, StringConstraints(min_length=1, max_length=60)]
-    routes: Annotated[tuple[ModelId, ...], Field(min_length=1)]
+    family: Annotated[str, StringConstraints(min_length=1, max_length=60)] = Field(
+        description="The family of the model. One model of each family is taken before a second of any."
+    )
+    routes: Annotated[tuple[ModelId, ...], Field(min_length=1)] = Field(
+        description="Model ids that lead to the same model, the preferred one first."
+    )
 
 
-class AutoPreset(StrictModel):
-    """What a panel is chosen from. `candidates` and `aggregators` are ranked, the best first.
+class AutoPreset(NamedPreset):
+    """A preset whose panel is chosen for each run, by the keys and local servers at hand."""
 
-    `size` is the most proposers there are. `not_chat` are parts of names of local models that do not chat;
-    `last_resort` answers when nothing else can.
-    """
-
-    name: Name = "auto"
-    title: Annotated[str, StringConstraints(max_length=100)] = ""
-    description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)]
-    aggregators: Annotated[tuple[ModelId, ...], Field(min_length=1)]
-    size: Count = 4
-    not_chat: tuple[str, ...] = ()
-    last_resort: Annotated[tuple[ModelId, ...], Field(min_length=1)]
-    limits: Limits = Limits()
+    candidates: Annotated[tuple[Candidate, ...], Field(min_length=1)] = Field(
+        description="Proposers to choose from, the best first."
+    )
+    aggregators: Annotated[tuple[ModelId, ...], Field(min_length=1)] = Field(
+        description="Aggregators to choose from, the best first; the next usable ones are its fallbacks."
+    )
+    size: Count = Field(default=4, description="The most proposers that are chosen.")
+    not_chat: tuple[str, ...] = Field(
+        default=(), description="Parts of names of local models that do not chat, for example embed."
+    )
+    last_resort: Annotated[tuple[ModelId, ...], Field(min_length=1)] = Field(
+        description="Models that answer when no key is set and no local server has a model."
+    )
+    limits: PresetLimits = Limits()
 
     def reachable(self, usable: Usable) -> bool:
         """Whether any candidate can be called, so that local servers need not be asked."""

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator
 
-from moa_mcp.domain.fields import Name, StrictModel, Temperature
-from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
+from moa_mcp.domain.fields import StrictModel, Temperature
+from moa_mcp.domain.preset import Aggregator, Limits, NamedPreset, Preset, PresetLimits, Proposer
 from moa_mcp.domain.stages import CONCLUDES
 
 PROVIDERS = {
@@ -52,10 +52,14 @@ def _as_list(slots: Any) -> Any:
 class HermesSlot(StrictModel):
     """One model of a Hermes preset."""
 
-    provider: _Word
-    model: Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=130)]
-    enabled: bool = True
-    reasoning_effort: _Effort | None = None
+    provider: _Word = Field(description="The provider, by its name in Hermes Agent or here.")
+    model: Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=130)] = Field(
+        description="The model, by the provider's own id."
+    )
+    enabled: bool = Field(default=True, description="Whether the model is asked.")
+    reasoning_effort: _Effort | None = Field(
+        default=None, description="How hard the model reasons, in the provider's words. Unset: not sent."
+    )
 
     @field_validator("provider")
     @classmethod
@@ -69,27 +73,37 @@ class HermesSlot(StrictModel):
         return f"{self.provider}/{self.model}"
 
 
-_Slot = Annotated[HermesSlot, BeforeValidator(_slot_from_id)]
+_Slot = Annotated[HermesSlot, BeforeValidator(_slot_from_id, json_schema_input_type=str | HermesSlot)]
+_NO_EFFECT = "Read, with no effect: only an agent loop can use it."
 
 
-class HermesPreset(StrictModel):
-    """A preset as Hermes Agent writes it. Off (`enabled: false`), the aggregator answers alone."""
+class HermesPreset(NamedPreset):
+    """A preset as Hermes Agent writes it."""
 
-    name: Name = "unnamed"
-    title: Annotated[str, StringConstraints(max_length=100)] = ""
-    description: Annotated[str, StringConstraints(max_length=1000)] = ""
-    reference_models: Annotated[tuple[_Slot, ...], BeforeValidator(_as_list)]
-    aggregator: _Slot
-    reference_temperature: Temperature | None = None
-    aggregator_temperature: Temperature | None = None
-    reference_timeout: Annotated[float, Field(gt=0)] | None = None
-    max_tokens: _Tokens | None = None
-    degraded_reference_policy: Literal["loud", "silent"] = "loud"
-    enabled: bool = True
-    limits: Limits = Limits()
-    fanout: Any = None
-    reference_tool_result_budget: Any = None
-    privacy_filter: Any = None
+    reference_models: Annotated[
+        tuple[_Slot, ...], BeforeValidator(_as_list, json_schema_input_type=_Slot | list[_Slot])
+    ] = Field(description="The models that draft: a list, or one alone.")
+    aggregator: _Slot = Field(description="The model that writes the answer.")
+    reference_temperature: Temperature | None = Field(
+        default=None, description="How much the drafts vary. Unset: the provider's own default."
+    )
+    aggregator_temperature: Temperature | None = Field(
+        default=None, description="How much the answer varies. Unset: the provider's own default."
+    )
+    reference_timeout: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Seconds until a draft is given up, at most 3,600. Unset: 180."
+    )
+    max_tokens: _Tokens | None = Field(
+        default=None, description="The most tokens of one reply. Unset: the provider's own limit."
+    )
+    degraded_reference_policy: Literal["loud", "silent"] = Field(
+        default="loud", description="Whether the aggregator reads which models failed (loud) or not (silent)."
+    )
+    enabled: bool = Field(default=True, description="Whether the panel is asked. false: the aggregator answers alone.")
+    limits: PresetLimits = Limits()
+    fanout: Any = Field(default=None, description=_NO_EFFECT)
+    reference_tool_result_budget: Any = Field(default=None, description=_NO_EFFECT)
+    privacy_filter: Any = Field(default=None, description=_NO_EFFECT)
 
     def to_preset(self) -> Preset:
         """The same panel as one of our presets."""

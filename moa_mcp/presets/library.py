@@ -22,6 +22,12 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.hermes import HermesPreset
 
+SCHEMA_FILE = "preset.schema.json"
+"""The JSON Schema of presets, for editors; it is beside the packaged ones and laid beside the user's."""
+
+SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
+"""The first line of a preset. A path of the same folder holds in the repository, in the package and at the user's."""
+
 Source = Literal["builtin", "user"]
 Parsed: TypeAlias = Preset | AutoPreset
 
@@ -114,6 +120,10 @@ class PresetLibrary:
     def document(self, name: str) -> Document:
         """The file as plain data with its lines, for what is found wrong with it later. Raises as `get` does."""
         return yamlfile.parse(self.text(name), self._file(name).display_name, InvalidPreset)
+
+    def schema(self) -> bytes:
+        """The JSON Schema of presets, for editors. Raises OSError if the package lacks it."""
+        return (self._packaged_folder / SCHEMA_FILE).read_bytes()
 
     def problems(self) -> list[InvalidPreset]:
         """Everything that keeps a file from being a preset."""

@@ -17,7 +17,9 @@ from typing import Literal
 from moa_mcp.domain.endpoints import DIALECTS, Dialect
 from moa_mcp.domain.model import Answer, Draft
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
+from moa_mcp.domain.stores import STORES
 from moa_mcp.flows.state import no_calls
+from moa_mcp.store.memory import MemoryStore
 
 
 class Parrot:
@@ -26,6 +28,9 @@ class Parrot:
 
 
 DIALECTS.add("parrot", Dialect(lambda endpoint, http: Parrot(), needs_base_url=False))
+
+
+STORES.add("shelf", lambda options: MemoryStore())
 
 
 class Join(ConcludeSpec):
@@ -43,6 +48,7 @@ plugins: [moa-parrot]
 default_preset: birds
 providers:
   cage: {dialect: parrot}
+store: {url: "shelf:top"}
 """
 PRESET = """
 proposers: [cage/ara, cage/kea]
@@ -88,12 +94,13 @@ async def test_an_ask_uses_the_dialect_and_the_method_of_a_plug_in(home: Path) -
     assert run["method"]["join"] == 2
 
 
-async def test_doctor_shows_a_loaded_plug_in_and_presets_show_draws_its_method(home: Path) -> None:
+async def test_doctor_shows_a_loaded_plug_in_and_its_store_and_presets_show_draws_its_method(home: Path) -> None:
     checked = await moa(home, "doctor")
     drawn = await moa(home, "presets", "show", "birds")
 
     assert "parrots (of moa-parrot): loaded" in checked.stdout.decode()
     assert checked.returncode == 0
+    assert "a plug-in's, shelf: runs are kept" in checked.stdout.decode()
     assert "by join, between +" in drawn.stdout.decode()
 
 

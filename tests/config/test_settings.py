@@ -241,9 +241,16 @@ def test_a_relative_folder_is_refused() -> None:
             "limits:\n  # default_preset: x\ndefault_preset: auto\n",
             "limits:\n  # default_preset: x\ndefault_preset: light\n",
         ),
+        ("{default_preset: auto, limits: {max_calls: 3}}\n", "{default_preset: light, limits: {max_calls: 3}}\n"),
+        ("default_preset:\n    auto  # here\n", "default_preset:\n    light  # here\n"),
+        ("\ufeff'default_preset':   'auto'\n", "\ufeff'default_preset':   light\n"),
+        (
+            "limits:\n    max_calls:   3\n\n# é, 🦉\ndefault_preset: auto",
+            "limits:\n    max_calls:   3\n\n# é, 🦉\ndefault_preset: light",
+        ),
     ],
 )
-def test_another_default_preset_leaves_every_other_line_as_it_was(before: str, after: str) -> None:
+def test_another_default_preset_leaves_every_other_character_as_it_was(before: str, after: str) -> None:
     assert with_default_preset(before, "light") == after
 
 
@@ -254,12 +261,11 @@ def test_a_name_that_looks_like_a_number_is_quoted() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "{default_preset: auto, limits: {max_calls: 3}}\n",
-        "default_preset:\n  auto\n",
+        "{limits: {max_calls: 3}}\n",
         "limits: {max_calls: 3}\n...\n",
     ],
 )
-def test_a_form_in_which_one_line_cannot_be_changed_is_left_alone(text: str) -> None:
+def test_a_form_in_which_the_value_cannot_be_set_alone_is_left_as_it_is(text: str) -> None:
     with pytest.raises(NotAllowed, match="by hand"):
         with_default_preset(text, "light")
 

@@ -5,6 +5,7 @@ import pytest
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import drive
 
@@ -26,6 +27,19 @@ def test_three_layers_of_six_make_thirteen_calls_in_three_rounds() -> None:
 
     assert [len(batch.calls) for batch in played.batches] == [6, 6, 1]
     assert played.answer.text == "<3.1 by lab/agg>"
+
+
+def test_a_panel_without_stages_is_the_mixture_call_by_call() -> None:
+    alone, panel = drive(mixture(TASK, PANEL), reply_to), drive(ask_panel(TASK, PANEL), reply_to)
+
+    assert alone.batches == panel.batches
+    assert alone.answer == panel.answer
+
+
+def test_the_mixture_alone_knows_no_stages() -> None:
+    staged = Preset.model_validate({**PANEL.model_dump(), "screen": {"by": "judge"}, "conclude": {"by": "rate"}})
+
+    assert drive(mixture(TASK, staged), reply_to).batches == drive(mixture(TASK, PANEL), reply_to).batches
 
 
 def test_one_layer_is_one_plain_call_of_the_aggregator() -> None:

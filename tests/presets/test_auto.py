@@ -10,6 +10,7 @@ from moa_mcp.presets.auto import AutoPreset, Candidate, choose_panel
 from moa_mcp.presets.library import PresetLibrary
 
 AUTO = AutoPreset(
+    name="auto",
     title="Best at hand",
     candidates=(
         Candidate(family="red", routes=("red/strong", "hub/red-strong")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -23,6 +24,12 @@ Serve = Callable[..., AbstractAsyncContextManager[Any]]
 
 LONGEST = 2048
 """Letters of the instructions; a widely used client cuts off the rest without a word."""
+
+CHARACTERS_OF_A_TOKEN = 3.5
+"""Tokenizers fetch their tables, so tokens are estimated: these schemas had 3.8 characters a token when measured."""
+
+MAX_TOKENS = {"moa_ask": 1_000, "moa_list_presets": 400, "moa_configure": 2_100}
+"""What each client pays for a tool in every conversation, used or not: its name, description and arguments."""
 
 LONGEST_OF_A_TOOL = 1024
 """Letters of a tool's description: OpenAI's limit, at which LlamaIndex refuses the tool."""
@@ -74,6 +81,13 @@ def test_arguments_are_described_in_what_the_converters_of_clients_know(tool: An
         assert isinstance(part.get("type", ""), str)
 
 
+@pytest.mark.parametrize("tool", [tool.listed() for tool in TOOLS.values()], ids=list(TOOLS))
+def test_a_tool_takes_few_tokens_of_every_conversation(tool: Any) -> None:
+    told = json.dumps([tool.name, tool.description, tool.input_schema], separators=(",", ":"))
+
+    assert len(told) / CHARACTERS_OF_A_TOKEN <= MAX_TOKENS[tool.name]
+
+
 def parts_of(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A schema and all that stand in it."""
     yield schema
@@ -95,7 +109,8 @@ def test_an_argument_is_described_and_bounded_and_null_where_null_says_something
 ) -> None:
     assert shown["description"].endswith(".")
     assert "title" not in shown
-    assert ({"type": "null"} in shown.get("anyOf", [])) == ("Null: " in shown["description"])
+    for part in (shown, *shown.get("properties", {}).values()):
+        assert ({"type": "null"} in part.get("anyOf", [])) == ("Null: " in part["description"])
     match shown.get("type"):
         case "string":
             assert shown.keys() & {"maxLength", "enum"}

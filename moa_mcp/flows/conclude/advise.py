@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import PanelSlot, Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
@@ -14,13 +16,12 @@ from moa_mcp.prompts.adviser import adviser_messages, aggregator_messages
 
 
 class Advise(ConcludeSpec):
-    """Hermes Agent's form: the drafts stand as private guidance behind the question, for the aggregator alone.
-
-    `loud` names the proposers that failed; `silent` does not.
-    """
+    """The drafts are private guidance behind the question, for the aggregator alone (Hermes Agent's form)."""
 
     by: Literal["advise"]
-    unavailable: Literal["loud", "silent"] = "loud"
+    unavailable: Literal["loud", "silent"] = Field(
+        default="loud", description="Whether the aggregator reads which proposers failed (loud) or not (silent)."
+    )
 
     works_without_drafts: ClassVar[bool] = True
 

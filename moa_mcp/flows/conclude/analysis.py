@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
@@ -26,10 +28,12 @@ Parts: TypeAlias = Mapping[str, list[str]]
 
 
 class Analysis(ConcludeSpec):
-    """An analyst writes down agreement, contradictions, partial coverage, unique points and blind spots first."""
+    """An analyst first writes down agreement, contradictions, partial coverage, unique points and blind spots."""
 
     by: Literal["analysis"]
-    model: ModelSettingsOrId | None = None
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that analyses. Unset: the aggregator's model."
+    )
 
 
 @CONCLUDES.register(Analysis)

@@ -25,7 +25,7 @@ MAX_REMARKS_CHARS = 1_000
 
 
 class Council(ConcludeSpec):
-    """Every member ranks the anonymous drafts; the aggregator, as chairman, reads drafts and ranks."""
+    """Every proposer ranks the anonymous drafts; the aggregator, as chairman, reads drafts and ranks (LLM Council)."""
 
     by: Literal["council"]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
@@ -22,7 +24,9 @@ class Critique(ConcludeSpec):
     """A critic reviews all drafts in one reply, which the aggregator reads beside them."""
 
     by: Literal["critique"]
-    model: ModelSettingsOrId | None = None
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that reviews. Unset: the aggregator's model."
+    )
 
 
 @CONCLUDES.register(Critique)

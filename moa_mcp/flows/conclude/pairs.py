@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
@@ -30,15 +32,17 @@ _TWO = LabelledCandidates((0, 1), ("", ""), "")
 
 
 class Pairs(ConcludeSpec):
-    """A judge compares drafts in pairs, each in both orders; the `top` are fused (LLM-Blender).
-
-    With `bubble`, neighbours only: one pass, and the winner is the answer word for word.
-    """
+    """A judge compares the drafts in pairs, each in both orders; the best are fused into the answer (LLM-Blender)."""
 
     by: Literal["pairs"]
-    model: ModelSettingsOrId | None = None
-    top: Count = 3
-    bubble: bool = False
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that compares. Unset: the aggregator's model."
+    )
+    top: Count = Field(default=3, description="How many of the best drafts are fused.")
+    bubble: bool = Field(
+        default=False,
+        description="Compare neighbours only, in one pass, and answer with the winner word for word: fewer calls.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
@@ -20,10 +22,12 @@ _FORM = Form(read_score, read_score_loosely, DryRunReplies('{"score": 5}', '{"sc
 
 
 class Rate(ConcludeSpec):
-    """A judge rates each draft alone from 0 to 10; the highest is the answer (best of N)."""
+    """A judge rates each draft alone from 0 to 10; the best rated is the answer (best of N)."""
 
     by: Literal["rate"]
-    model: ModelSettingsOrId | None = None
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that rates. Unset: the aggregator's model."
+    )
 
 
 @CONCLUDES.register(Rate)

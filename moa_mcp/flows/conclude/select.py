@@ -19,14 +19,18 @@ from moa_mcp.prompts.judge import pick_best, pick_consistent
 
 
 class Select(ConcludeSpec):
-    """A judge names one draft, which is the answer word for word.
-
-    `for` "best" is the paper's LLM-ranker; "consistent" is universal self-consistency.
-    """
+    """A judge names one draft, which is the answer word for word."""
 
     by: Literal["select"]
-    wanted: Literal["best", "consistent"] = Field("best", alias="for")
-    model: ModelSettingsOrId | None = None
+    wanted: Literal["best", "consistent"] = Field(
+        default="best",
+        alias="for",
+        description="What the judge looks for. best: the best draft (the paper's LLM ranker). "
+        "consistent: the one most others agree with (universal self-consistency).",
+    )
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that judges. Unset: the aggregator's model."
+    )
 
 
 @CONCLUDES.register(Select)

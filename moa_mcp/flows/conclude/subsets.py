@@ -32,15 +32,17 @@ Subset: TypeAlias = tuple[int, ...]
 
 
 class Subsets(ConcludeSpec):
-    """Aggregations of several subsets of the drafts are compared (Dropout & Vote, Dropout & Cluster).
-
-    `leave-one-out` aggregates all drafts and each set without one, and tells whether the answer flips.
-    `most` bounds how many subsets are drawn.
-    """
+    """Several subsets of the drafts are aggregated and the answers compared (Dropout & Vote, Dropout & Cluster)."""
 
     by: Literal["subsets"]
-    mode: Literal["leave-one-out", "vote", "cluster"] = "leave-one-out"
-    most: Annotated[int, Field(ge=1, le=64)] = 15
+    mode: Literal["leave-one-out", "vote", "cluster"] = Field(
+        default="leave-one-out",
+        description="leave-one-out: aggregate all drafts, and all but one each time, and say whether the answer "
+        "flips. vote: the answer of most subsets. cluster: an answer of the largest cluster.",
+    )
+    most: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=15, description="The most subsets that are drawn; each is one aggregator call."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from moa_mcp.prompts.panel import messages_for
 
 
 class Synthesize(ConcludeSpec):
-    """The aggregator writes the answer from the drafts: the paper's own end."""
+    """The aggregator writes the answer from the drafts, as in the paper."""
 
     by: Literal["synthesize"] = "synthesize"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from moa_mcp.domain.fields import PromptText
 from moa_mcp.domain.model import Task
@@ -30,13 +30,14 @@ def _check_pattern(pattern: str) -> str:
 
 
 class Vote(ConcludeSpec):
-    """The answer that most drafts come to; open texts vote by similarity (self-consistency, More Agents).
-
-    `pattern` is a regular expression, searched line by line from the end, whose first group is a draft's answer.
-    """
+    """The answer that most drafts come to; open texts vote by similarity (self-consistency, More Agents)."""
 
     by: Literal["vote"]
-    pattern: Annotated[PromptText, AfterValidator(_check_pattern)] | None = None
+    pattern: Annotated[PromptText, AfterValidator(_check_pattern)] | None = Field(
+        default=None,
+        description="A regular expression whose first group is a draft's answer. It is searched line by line, from "
+        "the last line up. Unset: the answer is found by its usual forms.",
+    )
 
 
 @CONCLUDES.register(Vote)

@@ -25,11 +25,13 @@ from moa_mcp.prompts.panel import messages_for
 
 
 class Windows(ConcludeSpec):
-    """Drafts are aggregated a window at a time, the best so far filling `reserved` places (Self-MoA-Seq)."""
+    """The drafts are aggregated a window at a time; the best answer so far is part of each window (Self-MoA-Seq)."""
 
     by: Literal["windows"]
-    window: Annotated[int, Field(ge=2, le=64)] = 6
-    reserved: Count = 3
+    window: Annotated[int, Field(ge=2, le=64)] = Field(default=6, description="How many texts one call aggregates.")
+    reserved: Count = Field(
+        default=3, description="How many places of a window the answer so far takes; fewer than `window`."
+    )
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """A window holds the drafts of one layer."""

@@ -34,9 +34,12 @@ class Agreement(RouteSpec):
     """Samples of a small model answer first; only where they differ is the panel asked (a cascade)."""
 
     by: Literal["agreement"]
-    easy: ModelSettingsOrId
-    samples: Annotated[int, Field(ge=2, le=16)] = 3
-    agree: Share = 0.8
+    easy: ModelSettingsOrId = Field(description="The small model that is asked first.")
+    samples: Annotated[int, Field(ge=2, le=16)] = Field(default=3, description="How many times it answers.")
+    agree: Share = Field(
+        default=0.8,
+        description="The share of the samples, from 0 to 1, that has to agree; with less, the panel is asked.",
+    )
 
 
 @ROUTES.register(Agreement)

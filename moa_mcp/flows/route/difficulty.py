@@ -58,15 +58,17 @@ _SIGNS = {
 
 
 class Difficulty(RouteSpec):
-    """Easy questions go to one model; from `hard_from` (of 1 to 5) on they go to the panel.
-
-    With `model` that one rates the question; without, its length and form do.
-    """
+    """Easy questions go to one model, hard ones to the panel."""
 
     by: Literal["difficulty"]
-    easy: ModelSettingsOrId
-    model: ModelSettingsOrId | None = None
-    hard_from: Annotated[int, Field(ge=2, le=5)] = 3
+    easy: ModelSettingsOrId = Field(description="The model that answers easy questions alone.")
+    model: ModelSettingsOrId | None = Field(
+        default=None,
+        description="The model that rates the question from 1 to 5. Unset: no call; its length and form are rated.",
+    )
+    hard_from: Annotated[int, Field(ge=2, le=5)] = Field(
+        default=3, description="From this rating on, of 1 to 5, a question goes to the panel."
+    )
 
     @property
     def reads_question(self) -> bool:

@@ -39,19 +39,26 @@ ANALOGUE = "an analogue of DMoE at the level of whole models, not DMoE, which is
 
 
 class Gate(RouteSpec):
-    """The question chooses the proposers: the shortest prefix whose probability reaches `share`.
-
-    With `model` it scores the slots and writes each its instruction; without, the words of the question are
-    compared with the slots' `skills`. Two drafts at least as alike as `near_copy` wake the next in line.
-    """
+    """The question chooses the proposers: the fewest that together reach a share of the weight (after DMoE)."""
 
     by: Literal["gate"]
-    model: ModelSettingsOrId | None = None
-    share: Share = 0.8
-    at_least: Count = 1
-    at_most: Count | None = None
-    sharpness: Annotated[float, Field(gt=0, le=10)] = 1.0
-    near_copy: Share = 0.95
+    model: ModelSettingsOrId | None = Field(
+        default=None,
+        description="The model that scores the slots for the question and writes each its instruction. "
+        "Unset: no call; the words of the question are compared with the slots' skills.",
+    )
+    share: Share = Field(
+        default=0.8, description="The share of the weight, from 0 to 1, that the chosen slots reach together."
+    )
+    at_least: Count = Field(default=1, description="The fewest slots that are chosen.")
+    at_most: Count | None = Field(default=None, description="The most slots that are chosen. Unset: all.")
+    sharpness: Annotated[float, Field(gt=0, le=10)] = Field(
+        default=1.0, description="How strongly higher scores are preferred: above 1 more strongly, below 1 less."
+    )
+    near_copy: Share = Field(
+        default=0.95,
+        description="Of two drafts at least this alike, from 0 to 1, one is replaced by the next slot in line.",
+    )
 
     chooses_slots: ClassVar[bool] = True
 

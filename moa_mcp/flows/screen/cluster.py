@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import Share
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
@@ -20,13 +22,13 @@ from moa_mcp.flows.state import Stage, State
 
 
 class ClusterScreen(ScreenSpec):
-    """The larger of two clusters, if the two stand further apart than `margin` (Cluster & Filter).
-
-    Without `margin`: 0.15 for embeddings, 0.35 for lexical similarity.
-    """
+    """Of two clusters of drafts the larger one is kept, if they are far enough apart (Cluster & Filter)."""
 
     by: Literal["cluster"]
-    margin: Share | None = None
+    margin: Share | None = Field(
+        default=None,
+        description="How far apart the clusters have to be, from 0 to 1. Unset: 0.15 for embeddings, 0.35 for words.",
+    )
 
 
 @SCREENS.register(ClusterScreen)

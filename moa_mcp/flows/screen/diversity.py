@@ -7,6 +7,7 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Literal
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from moa_mcp.domain.fields import Count
@@ -20,10 +21,10 @@ from moa_mcp.flows.state import Stage, State
 
 
 class DiverseScreen(ScreenSpec):
-    """The `keep` drafts that differ most, chosen greedily on embeddings (RMoA)."""
+    """The drafts that differ most are kept, chosen one after the other by embeddings (RMoA)."""
 
     by: Literal["diversity"]
-    keep: Count = 3
+    keep: Count = Field(default=3, description="How many drafts the next layer reads.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """It cannot keep more drafts than a layer has."""

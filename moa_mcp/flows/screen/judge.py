@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from moa_mcp.domain.fields import Count, ModelSettingsOrId
@@ -22,12 +23,14 @@ from moa_mcp.prompts.judge import moderator
 
 
 class JudgedScreen(ScreenSpec):
-    """A judge keeps the best `keep` drafts and, with `may_stop`, ends the layers on consensus (SMoA)."""
+    """A judge keeps the best drafts, and may end the layers when they agree (SMoA)."""
 
     by: Literal["judge"]
-    model: ModelSettingsOrId | None = None
-    keep: Count = 2
-    may_stop: bool = True
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that judges. Unset: the aggregator's model."
+    )
+    keep: Count = Field(default=2, description="How many drafts the next layer reads.")
+    may_stop: bool = Field(default=True, description="Whether the judge may end the layers when the drafts agree.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """It cannot keep more drafts than a layer has."""

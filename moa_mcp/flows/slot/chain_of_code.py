@@ -42,15 +42,18 @@ _Found = Generator[Batch, Sequence[Outcome], str | None]
 
 
 class ChainOfCode(SlotMethod):
-    """The model writes a program; a sandbox runs it, and the model stands in for what it cannot run.
-
-    `interweave` asks per line, as the paper does; `whole` runs the program at once and repairs it.
-    """
+    """The model writes a program; a sandbox runs it, and the model stands in for what it cannot run."""
 
     method: Literal["chain-of-code"]
-    mode: Literal["interweave", "whole"] = "interweave"
-    steps: Annotated[int, Field(ge=1, le=10_000)] = 200
-    emulations: Annotated[int, Field(ge=1, le=100)] = 20
+    mode: Literal["interweave", "whole"] = Field(
+        default="interweave",
+        description="interweave: run statement by statement, asking the model for what cannot be run, as in the paper. "
+        "whole: run the program at once and let the model repair it.",
+    )
+    steps: Annotated[int, Field(ge=1, le=10_000)] = Field(default=200, description="The most statements that are run.")
+    emulations: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=20, description="The most times the model is asked to stand in: one call each."
+    )
 
 
 @dataclass(slots=True)

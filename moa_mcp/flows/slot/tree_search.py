@@ -34,14 +34,20 @@ GOOD_ENOUGH = 0.95
 
 
 class TreeSearch(SlotMethod):
-    """Answers are refined along a tree that a judge's values guide; the best by value is the draft."""
+    """Answers are refined along a tree that a judge's values guide; the draft is the answer with the best value."""
 
     method: Literal["tree-search"]
-    simulations: Annotated[int, Field(ge=1, le=32)] = 6
-    width: Annotated[int, Field(ge=1, le=8)] = 2
-    depth: Annotated[int, Field(ge=1, le=8)] = 3
-    exploration: Annotated[float, Field(ge=0, le=10)] = 1.0
-    judge: ModelSettingsOrId | None = None
+    simulations: Annotated[int, Field(ge=1, le=32)] = Field(
+        default=6, description="How often an answer is refined and valued: two calls each time, after one first answer."
+    )
+    width: Annotated[int, Field(ge=1, le=8)] = Field(default=2, description="The most refinements of one answer.")
+    depth: Annotated[int, Field(ge=1, le=8)] = Field(default=3, description="The most refinements one after the other.")
+    exploration: Annotated[float, Field(ge=0, le=10)] = Field(
+        default=1.0, description="How much rarely refined answers are preferred: 0 follows the best value alone."
+    )
+    judge: ModelSettingsOrId | None = Field(
+        default=None, description="The model that gives the values. Unset: the model itself."
+    )
 
 
 @dataclass(slots=True, eq=False)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
@@ -33,7 +35,9 @@ _DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(ye
 class Residual(ResidualSpec):
     """From the second layer on, what changed since the layer before is extracted and passed on (RMoA)."""
 
-    model: ModelSettingsOrId | None = None
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that extracts the changes. Unset: the aggregator's model."
+    )
 
 
 @dataclass(frozen=True, slots=True)

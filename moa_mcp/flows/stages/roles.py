@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import Field
+
 from moa_mcp.domain.fields import ModelSettingsOrId, PromptText
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
@@ -30,8 +32,10 @@ _LISTED = re.compile(r"^[^\w\n]*(?:role\s?)?\d{1,2}[^\w\n]+(\S.*)$", re.IGNORECA
 class Roles(RolesSpec):
     """A persona per slot, written once for `task` by a model and kept for later runs (SMoA)."""
 
-    task: PromptText
-    model: ModelSettingsOrId | None = None
+    task: PromptText = Field(description="The kind of work that the personas are written for, in a sentence.")
+    model: ModelSettingsOrId | None = Field(
+        default=None, description="The model that writes the personas. Unset: the aggregator's model."
+    )
 
 
 @ROLES.register(Roles)

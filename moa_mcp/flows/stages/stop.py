@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import combinations
 from typing import Literal
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError
 
 from moa_mcp.domain.fields import Count, Share, constraint_error
@@ -20,10 +21,10 @@ from moa_mcp.flows.state import Stage, State, no_calls
 
 
 class NoChangeStop(StopSpec):
-    """The layers end once `layers` of them in a row brought no residual (RMoA)."""
+    """The layers end when nothing changes any more (RMoA). Needs `residual`."""
 
     by: Literal["residual"]
-    layers: Count = 1
+    layers: Count = Field(default=1, description="After how many layers in a row without a change the layers end.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """It counts residuals, so there has to be a residual stage."""
@@ -32,10 +33,10 @@ class NoChangeStop(StopSpec):
 
 
 class AgreementStop(StopSpec):
-    """The layers end once every two drafts are at least as alike as `agree`."""
+    """The layers end when the drafts of a layer are alike."""
 
     by: Literal["agreement"]
-    agree: Share = 0.9
+    agree: Share = Field(default=0.9, description="How alike every two drafts have to be, from 0 to 1.")
 
 
 @STOPS.register(NoChangeStop)

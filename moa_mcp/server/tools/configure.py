@@ -20,7 +20,7 @@ DESCRIPTION = """\
 Show or change which panels moa_ask can ask. Without arguments: the current settings, the ceilings, \
 and per provider whether its key variable is set or missing (never a key).
 
-Use it to save a panel of your own (`save_preset` with `base` and the fields to change, such as \
+Use it to save a panel of your own (`save_preset` with `base` and `fields`: what to change, such as \
 `proposers`, `aggregator`, `layers`), to delete one, to set the default, or to `undo` the last change. \
 Not for a single question: moa_ask takes a preset, a price and a deadline of its own.
 
@@ -56,7 +56,7 @@ def _request(arguments: ConfigureArguments) -> ChangeRequest:
         default_preset=arguments.default_preset,
         save_preset=arguments.save_preset,
         base=arguments.base,
-        fields=arguments.fields,
+        fields=arguments.fields or {},
         delete_preset=arguments.delete_preset,
         undo=arguments.undo,
         dry_run=arguments.dry_run,

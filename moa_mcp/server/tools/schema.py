@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
@@ -18,10 +18,8 @@ from moa_mcp.server.wire import fix_json_surrogates
 class Arguments(BaseModel):
     """Base of what a tool is called with. An argument that it does not know is an error.
 
-    Null and an empty text are the same as leaving an argument out, but for `null_means_none`: there null takes away.
+    Null and an empty text are the same as leaving an argument out.
     """
-
-    null_means_none: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -59,13 +57,8 @@ def schema_of_arguments(model: type[Arguments]) -> dict[str, Any]:
     Google's SDK fails on a boolean `additionalProperties` and on exclusive bounds. That unknown arguments are
     refused, `read` says better than a schema could.
     """
-    schema = model.model_json_schema(schema_generator=_ArgumentSchema)
-    properties: dict[str, Any] = schema["properties"]
-    for name in model.null_means_none:
-        # The description twice: one SDK takes that of the whole, another that of the choice.
-        shown = properties[name]
-        properties[name] = {"description": shown["description"], "anyOf": [shown, {"type": "null"}]}
-    return {"type": "object", "properties": properties}
+    schema = model.model_json_schema(schema_generator=ArgumentSchema)
+    return {"type": "object", "properties": schema["properties"]}
 
 
 def schema_of_result(*shapes: type[Any]) -> dict[str, Any]:
@@ -91,7 +84,7 @@ class _ResultSchema(GenerateJsonSchema):
         return False
 
 
-class _ArgumentSchema(_ResultSchema):
+class ArgumentSchema(_ResultSchema):
     """What may be left out is shown by its type alone: several clients know no null."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:

@@ -5,8 +5,9 @@ Its models are of declared providers, and its limits no higher than those that h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import NoneType
+from typing import Any, cast, get_args
 
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
@@ -15,7 +16,13 @@ from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, Unk
 from moa_mcp.domain.fields import ModelSettings, StrictModel
 from moa_mcp.domain.preset import Aggregator, Limits, PanelSlot, Preset
 from moa_mcp.presets.auto import AutoPreset
-from moa_mcp.presets.library import PresetLibrary, is_name, parse
+from moa_mcp.presets.library import SCHEMA_LINE, PresetLibrary, is_name, parse
+
+SETTABLE_FIELDS = tuple(name for name in Preset.model_fields if name != "name")
+"""The keys of a preset that a caller may set, in the order in which they are written."""
+
+SET_BY_A_PERSON = frozenset({"extra_body", "headers", "search"})
+"""Keys that reach a provider's request as they are: wherever a preset has them, a person writes them in its file."""
 
 
 def preset_path(name: str) -> str:
@@ -37,11 +44,9 @@ def compose(library: PresetLibrary, settings: Settings, name: str, base: str | N
     _check_fields(fields)
     start = _base(library, name, base)
     held = _limits_of(library, name).lowered_by(start.limits if start else Limits())
-    data = {**(_as_mapping(start) if start else {}), **fields}
-    data.pop("limits", None)
-    if (limits := _limits(held, fields.get("limits"))) != {}:
-        data["limits"] = limits
-    text = yamlfile.dump(data)
+    data = {**(_as_mapping(start) if start else {}), **fields, "limits": _limits(held, fields.get("limits"))}
+    written = {key: data[key] for key in SETTABLE_FIELDS if key in data and not _is_removed(key, data[key])}
+    text = f"{SCHEMA_LINE}\n{yamlfile.dump(written)}"
     preset = parse(text, preset_path(name), name)
     assert isinstance(preset, Preset)  # the fields were checked to be those of a Preset
     _check_limits(preset.limits, held.lowered_by(settings.limits.per_run))
@@ -51,10 +56,30 @@ def compose(library: PresetLibrary, settings: Settings, name: str, base: str | N
 
 
 def _check_fields(fields: Mapping[str, Any]) -> None:
-    known = set(Preset.model_fields) - {"name"}
-    for unknown in sorted(set(fields) - known):
-        ranked = sort_by_closeness(unknown, known)
+    for key in _keys_in(fields):
+        if key in SET_BY_A_PERSON:
+            raise NotAllowed(f"{key} cannot be set from here. A person sets it in the preset's file.")
+    for unknown in sorted(set(fields) - set(SETTABLE_FIELDS)):
+        ranked = sort_by_closeness(unknown, SETTABLE_FIELDS)
         raise InvalidRequest(f"A preset has no field {unknown!r}. Known, nearest first: {', '.join(ranked)}.")
+
+
+def _keys_in(value: Any) -> Iterator[str]:
+    """Every key of plain data, however deep."""
+    if isinstance(value, Mapping):
+        for key, part in cast("Mapping[str, Any]", value).items():
+            yield key
+            yield from _keys_in(part)
+    elif isinstance(value, list | tuple):
+        for item in cast("Sequence[Any]", value):
+            yield from _keys_in(item)
+
+
+def _is_removed(key: str, value: Any) -> bool:
+    """Whether a key is left out: null removes it, but where null is a value and not what holds anyway."""
+    field = Preset.model_fields[key]
+    is_value = field.default is not None and NoneType in get_args(field.annotation)
+    return value is None and not is_value
 
 
 def _base(library: PresetLibrary, name: str, base: str | None) -> Preset | None:
@@ -90,11 +115,11 @@ def _shorten(entry: dict[str, Any]) -> dict[str, Any] | str:
 
 
 def _limits(held: Limits, given: Any) -> Any:
-    """The limits to write: those that hold, with what was given in place of them."""
+    """The limits to write: those that hold, with what was given in place of them; None if there are none."""
     if not isinstance(given, Mapping | None):
         return given
     own = cast("Mapping[str, Any]", given or {})
-    return held.model_dump(exclude_none=True) | {key: value for key, value in own.items() if value is not None}
+    return held.model_dump(exclude_none=True) | {key: value for key, value in own.items() if value is not None} or None
 
 
 def _check_limits(wanted: Limits, most: Limits) -> None:

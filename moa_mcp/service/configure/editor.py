@@ -20,7 +20,7 @@ from moa_mcp.config.settings import CONFIG, LiveSettings, Paths, with_default_pr
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed
 from moa_mcp.domain.text import escaped
-from moa_mcp.presets.library import PresetLibrary, is_name, parse
+from moa_mcp.presets.library import SCHEMA_FILE, PresetLibrary, is_name, parse
 from moa_mcp.service.catalog import Models
 from moa_mcp.service.configure.compose import compose, preset_path
 from moa_mcp.service.configure.log import FILE, ChangeLog, ChangeLogFile, Edit
@@ -298,6 +298,15 @@ class ConfigEditor:
             path.unlink(missing_ok=True)
         else:
             yamlfile.write(path, text)
+        if place != CONFIG and text is not None:
+            self._place_schema(path.with_name(SCHEMA_FILE))
+
+    def _place_schema(self, path: Path) -> None:
+        """Put the schema that a preset names in its first line beside it. Only editors need it: it may fail."""
+        with suppress(OSError):
+            schema = self._library.schema()
+            if not path.is_file() or path.read_bytes() != schema:
+                yamlfile.write(path, schema.decode())
 
 
 def _diff(edit: Edit) -> Iterator[str]:

@@ -139,7 +139,7 @@ async def test_a_client_is_told_when_the_presets_change(serve_with_notices: Serv
         serve_with_notices(ScriptedProvider(lambda call: call.id)) as served,
         subscribed(served.client, notices, mode, ["moa://presets"]),
     ):
-        await served.call("moa_configure", save_preset="mine", base="two", layers=3)
+        await served.call("moa_configure", save_preset="mine", base="two", fields={"layers": 3})
         await notices.until("moa://presets")
         await notices.until(CHANGED_LIST)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Literal, TypeAlias
 
 import pytest
 import yaml
+from jsonschema import validate
 from mcp.types import (
     ElicitRequest,
     ElicitRequestFormParams,
@@ -19,15 +21,18 @@ from mcp.types import (
 
 from moa_mcp.config.settings import Paths
 from moa_mcp.domain.preset import Preset
+from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.server.tools.configure import CONFIGURE
-from moa_mcp.server.tools.configure_arguments import ConfigureArguments
 from moa_mcp.testing.scripted import ScriptedProvider
 
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Action: TypeAlias = Literal["accept", "decline", "cancel"]
 
 TOOL = "moa_configure"
-SAVE: dict[str, Any] = {"save_preset": "mine", "base": "two", "layers": 3, "title": "Mine"}
+LIBRARY = PresetLibrary(None)
+PACKAGED = [name for name in LIBRARY.names() if isinstance(LIBRARY.get(name), Preset)]
+FIELDS: dict[str, Any] = {"layers": 3, "title": "Mine"}
+SAVE: dict[str, Any] = {"save_preset": "mine", "base": "two", "fields": FIELDS}
 
 
 def saved(home: Paths) -> dict[str, Any]:
@@ -92,30 +97,33 @@ async def test_a_change_can_be_undone(serve: Serve) -> None:
     assert settings.facts["default_preset"] == "two"
 
 
-async def test_lists_and_mappings_may_come_as_the_text_of_one(serve: Serve, home: Paths) -> None:
+@pytest.mark.parametrize("form", [dict, json.dumps])
+async def test_lists_and_mappings_may_come_as_the_text_of_one(
+    serve: Serve, home: Paths, form: Callable[[Any], Any]
+) -> None:
     as_text = {
         "proposers": '["lab/a", {"model": "lab/b", "temperature": 0.5}]',
         "limits": '{"max_calls": 9}',
     }
     async with serve(ScriptedProvider(str)) as served:
-        result = await served.call(TOOL, **SAVE, **as_text)
+        result = await served.call(TOOL, **{**SAVE, "fields": form({**FIELDS, **as_text})})
 
     assert not result.is_error
+    assert saved(home)["title"] == "Mine"
     assert saved(home)["proposers"] == ["lab/a", {"model": "lab/b", "temperature": 0.5}]
     assert saved(home)["limits"] == {"max_calls": 9}
 
 
-async def test_null_takes_a_stage_away_and_is_ignored_where_it_means_nothing(serve: Serve, home: Paths) -> None:
+async def test_null_removes_a_key_but_where_null_is_a_value(serve: Serve, home: Paths) -> None:
     screened = {"screen": {"by": "diversity", "keep": 1}, "straggler_grace_seconds": 5}
     async with serve(ScriptedProvider(str)) as served:
-        await served.call(TOOL, **SAVE, **screened)
+        await served.call(TOOL, **{**SAVE, "fields": {**FIELDS, **screened}})
         before = saved(home)
-        await served.call(TOOL, save_preset="mine", title=None, proposers=None, **dict.fromkeys(screened))
+        await served.call(TOOL, save_preset="mine", fields=dict.fromkeys(["title", *screened]))
 
     assert before["screen"] == {"by": "diversity", "keep": 1}
-    assert saved(home)["screen"] is None
+    assert saved(home).keys() == before.keys() - {"title", "screen"}
     assert saved(home)["straggler_grace_seconds"] is None
-    assert (saved(home)["title"], saved(home)["proposers"]) == ("Mine", before["proposers"])
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
@@ -138,18 +146,6 @@ async def test_a_person_who_agrees_is_shown_the_change_once(serve: Serve, home: 
     assert saved(home)["layers"] == 3
     [question] = person.asked
     assert "+layers: 3" in question
-
-
-async def test_a_person_sees_what_would_turn_or_hide_the_text_before_them(serve: Serve) -> None:
-    person = Person("accept")
-    async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
-        result = await served.call(TOOL, **{**SAVE, "title": "Mine\u202e\u2066\u200b\u2028+layers: 2"})
-
-    [question] = person.asked
-    for shown in (question, result.text, result.facts["diff"]):
-        assert "Mine\\u202e\\u2066\\u200b" in shown
-        assert not set("\u202e\u2066\u200b\u2028") & set(shown)
-    assert "+layers: 2" not in question.splitlines()
 
 
 @pytest.mark.parametrize("action", ["decline", "cancel"])
@@ -188,7 +184,7 @@ async def test_an_agreement_counts_for_the_very_change_it_was_given_for(serve: S
             "request_state": first.request_state,
             "allow_input_required": True,
         }
-        other = await call(TOOL, {**SAVE, "layers": 5}, **answered)
+        other = await call(TOOL, {**SAVE, "fields": {"layers": 5}}, **answered)
 
     assert isinstance(other, InputRequiredResult)
     [question] = (other.input_requests or {}).values()
@@ -198,7 +194,7 @@ async def test_an_agreement_counts_for_the_very_change_it_was_given_for(serve: S
 
 async def test_a_person_is_not_asked_about_what_cannot_be_done_or_changes_nothing(serve: Serve) -> None:
     person = Person("accept")
-    questions: list[dict[str, Any]] = [{}, {**SAVE, "dry_run": True}, {**SAVE, "aggregator": "elsewhere/m"}]
+    questions: list[dict[str, Any]] = [{}, {**SAVE, "dry_run": True}, {**SAVE, "fields": {"aggregator": "elsewhere/m"}}]
     async with serve(ScriptedProvider(str), elicitation_callback=person) as served:
         for arguments in questions:
             await served.call(TOOL, **arguments)
@@ -210,12 +206,17 @@ async def test_a_person_is_not_asked_about_what_cannot_be_done_or_changes_nothin
     ("arguments", "expected"),
     [
         ({"dry_run": True}, "Name a change"),
-        ({"layers": 2}, "name the preset to save"),
-        ({**SAVE, "aggregator": "elsewhere/m"}, "not declared"),
-        ({**SAVE, "limits": {"max_calls": 10_000}}, "can only be lowered"),
-        ({**SAVE, "layers": 99}, "Argument layers"),
-        ({**SAVE, "proposers": "lab/a"}, "Argument proposers: this value does not fit. Expected a list"),
-        ({**SAVE, "route": {"by": "sk-canary"}}, "route"),
+        ({"fields": {"layers": 2}}, "name the preset to save"),
+        ({**SAVE, "fields": {"aggregator": "elsewhere/m"}}, "not declared"),
+        ({**SAVE, "fields": {"limits": {"max_calls": 10_000}}}, "can only be lowered"),
+        ({**SAVE, "fields": {"layers": 99}}, "layers: this value does not fit. Expected less than or equal to 10"),
+        ({**SAVE, "fields": {"proposers": "lab/a"}}, "proposers: this value does not fit. Expected a list"),
+        ({**SAVE, "fields": {"layer": 3}}, "A preset has no field 'layer'. Known, nearest first: layers"),
+        ({**SAVE, "fields": "layers: 3"}, "Argument fields: this value does not fit. Expected"),
+        ({**SAVE, "fields": {"extra_body": {}}}, "extra_body cannot be set from here"),
+        ({**SAVE, "fields": {"proposers": [{"model": "lab/a", "search": True}]}}, "search cannot be set from here"),
+        ({**SAVE, "fields": {"route": {"by": "sk-canary"}}}, "route"),
+        ({**SAVE, "layers": 3}, "no argument 'layers'"),
         ({"default_preset": "tow"}, "There is no preset 'tow'"),
         ({"default_preset": "demo", "revision": 7}, "at revision 0, not 7"),
         ({"base_url": "http://sk-canary"}, "no argument 'base_url'"),
@@ -235,12 +236,24 @@ async def test_what_cannot_be_changed_from_here_is_an_error_in_plain_words(
     assert settings.facts["revision"] == 0
 
 
-def test_every_field_of_a_preset_can_be_given() -> None:
-    assert set(Preset.model_fields) - {"name"} <= set(CONFIGURE.arguments.model_fields)
+def test_every_field_of_a_preset_is_in_the_schema_in_the_words_that_describe_it() -> None:
+    shown = CONFIGURE.listed().input_schema["properties"]["fields"]["properties"]
+    fields = Preset.model_json_schema()["properties"]
+
+    assert list(shown) == [name for name in Preset.model_fields if name != "name"]
+    assert [part["description"] for part in shown.values()] == [fields[name]["description"] for name in shown]
 
 
-def test_fields_come_in_the_order_a_preset_has_them_however_they_were_given() -> None:
-    given = ["aggregator", "layers", "min_drafts", "prompt_style", "proposers", "straggler_grace_seconds", "title"]
-    values: dict[str, Any] = dict(zip(given, ["lab/a", 3, 1, "fenced", ["lab/b"], 5, "Mine"], strict=True))
+@pytest.mark.parametrize("name", PACKAGED)
+def test_the_schema_takes_every_packaged_preset_as_fields(name: str) -> None:
+    preset = yaml.safe_load(LIBRARY.text(name))
+    preset.pop("name", None)
 
-    assert list(ConfigureArguments(**values).fields) == [name for name in Preset.model_fields if name in given]
+    validate({"save_preset": "mine", "fields": preset}, CONFIGURE.listed().input_schema)
+
+
+def test_the_schema_shows_the_kinds_of_a_stage_and_the_keys_of_each() -> None:
+    conclude = CONFIGURE.listed().input_schema["properties"]["fields"]["properties"]["conclude"]
+
+    assert {"synthesize", "vote", "council"} <= set(conclude["properties"]["by"]["enum"])
+    assert {"window", "for", "pattern"} <= conclude["properties"].keys()

@@ -10,7 +10,7 @@ from moa_mcp.config.settings import LimitSettings, Settings
 from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.errors import InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset
 from moa_mcp.domain.preset import Preset, Proposer
-from moa_mcp.presets.library import PresetLibrary, parse
+from moa_mcp.presets.library import SCHEMA_LINE, PresetLibrary, parse
 from moa_mcp.service.configure.compose import compose
 
 PANEL = "aggregator: lab/agg\nproposers: [lab/a, lab/b]\nlimits: {max_cost_usd: 0.2}\n"
@@ -62,20 +62,21 @@ def test_a_broken_preset_can_be_saved_over(library: PresetLibrary, tmp_path: Pat
 def test_without_a_base_the_fields_are_all_there_is(library: PresetLibrary) -> None:
     text = compose(library, SETTINGS, "new", None, {"aggregator": "lab/x", "proposers": ["lab/y"]})
 
-    assert text == "aggregator: lab/x\nproposers: [lab/y]\n"
+    assert text == f"{SCHEMA_LINE}\nproposers: [lab/y]\naggregator: lab/x\n"
 
 
 def test_what_is_written_reads_like_what_a_person_writes(library: PresetLibrary) -> None:
     fields = {"aggregator": {"model": "lab/x"}, "straggler_grace_seconds": None, "description": "1e3"}
     text = compose(library, SETTINGS, "new", "own", fields)
 
-    assert sorted(text.splitlines()) == [
-        "aggregator: {model: lab/x}",
+    assert text.splitlines() == [
+        "# yaml-language-server: $schema=preset.schema.json",
         "description: '1e3'",
-        "layers: 2",
-        "limits: {max_cost_usd: 0.2}",
         "proposers: [lab/a, lab/b]",
+        "layers: 2",
+        "aggregator: {model: lab/x}",
         "straggler_grace_seconds: null",
+        "limits: {max_cost_usd: 0.2}",
     ]
 
 
@@ -120,6 +121,8 @@ def test_a_proposer_may_be_given_in_full(library: PresetLibrary) -> None:
         ("own", None, {"limits": 3}, InvalidPreset, "limits: this value does not fit"),
         ("own", None, {"limits": {"max_cost": 3}}, InvalidPreset, "unknown key 'max_cost'"),
         ("own", None, {"limits": {"max_cost_usd": float("nan")}}, InvalidPreset, "max_cost_usd: this value"),
+        ("own", None, {"aggregator": None}, InvalidPreset, "aggregator: this key is missing"),
+        ("own", None, {"aggregator": {"model": "lab/a", "headers": {}}}, NotAllowed, "headers cannot be set from here"),
         ("own", None, {"proposers": [{"preset": "own"}]}, NotAllowed, "cannot stand in a slot of its own"),
         ("own", None, {"proposers": [{"preset": "none"}]}, UnknownPreset, "no preset 'none'"),
     ],

@@ -11,7 +11,7 @@ from moa_mcp.config.settings import LiveSettings, Paths, load_settings
 from moa_mcp.domain.endpoints import BUILTIN, split_model
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset, InvalidRequest, NotAllowed, UnknownPreset
 from moa_mcp.domain.preset import Preset
-from moa_mcp.presets.library import PresetLibrary
+from moa_mcp.presets.library import SCHEMA_LINE, PresetLibrary
 from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
 from moa_mcp.service.configure.lock import config_lock
 from moa_mcp.service.configure.log import ChangeLogFile, Edit
@@ -63,9 +63,10 @@ class Editing:
         return self.home.config_file.read_text(encoding="utf-8")
 
     def files(self) -> dict[str, str]:
-        """Every file but the record of changes."""
+        """Every file but the record of changes and the schema for editors."""
         folder = self.home.data_folder
-        paths = [path for path in folder.rglob("*") if path.is_file() and path.name != "changes.json"]
+        beside = {"changes.json", "preset.schema.json"}
+        paths = [path for path in folder.rglob("*") if path.is_file() and path.name not in beside]
         return {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in paths}
 
 
@@ -156,6 +157,18 @@ def test_a_preset_is_saved_on_the_base_of_another(editing: Editing) -> None:
     assert editing.library.source("deep") == "user"
     assert result["diff"].startswith("--- (none)\n+++ presets/deep.yaml")
     assert result["written_to"] == [str(editing.home.presets_folder / "deep.yaml")]
+
+
+def test_the_schema_that_a_saved_preset_names_is_beside_it(editing: Editing) -> None:
+    beside = editing.home.presets_folder / "preset.schema.json"
+    editing.make(save_preset="deep", base="own", fields={"layers": 3})
+    first = beside.read_bytes()
+    beside.write_text("of an older version", encoding="utf-8")
+    editing.make(save_preset="deep", fields={"layers": 2})
+
+    assert (editing.home.presets_folder / "deep.yaml").read_text("utf-8").startswith(SCHEMA_LINE)
+    assert beside.read_bytes() == first == editing.library.schema()
+    assert editing.library.problems() == []
 
 
 def test_a_preset_is_saved_and_made_the_default_in_one_change(editing: Editing) -> None:
