@@ -23,7 +23,7 @@ from pathlib import Path
 
 import anyio
 
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import AdmittedRun
@@ -57,7 +57,7 @@ async def fill(file: Path, runs: int) -> None:
     await SqliteStore(file).aclose()
     now = time.time()
     body = encode_run(a_run("r", now))
-    calls = [Call(f"1.{slot}", "proposer", 1, slot, "lab/a", ()) for slot in range(DRAFTS)]
+    calls = [ChatCall(f"1.{slot}", "proposer", 1, slot, "lab/a", ()) for slot in range(DRAFTS)]
     records = [(call.id, encode_record(CallRecord(call, Draft("x" * DRAFT_BYTES), 1.0))) for call in calls]
     with closing(sqlite3.connect(file, isolation_level=None)) as db:
         db.execute("BEGIN")

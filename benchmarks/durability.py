@@ -25,7 +25,7 @@ from pathlib import Path
 import anyio
 
 from moa_mcp.api import open_service
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.runs.events import CallEnded, Event
@@ -171,7 +171,7 @@ async def write_times(file: Path, drafts: int = 1000) -> list[float]:
     )
     times: list[float] = []
     for number in range(drafts):
-        call = Call(f"1.{number}", "proposer", 1, number, "lab/a", ())
+        call = ChatCall(f"1.{number}", "proposer", 1, number, "lab/a", ())
         started = time.perf_counter()
         await store.add_records("r", [CallRecord(call, Draft("x" * 4096), 1.0)])
         times.append((time.perf_counter() - started) * 1000)

@@ -24,7 +24,7 @@ from benchmarks.upstream import CALL_MS, started, time_of
 from moa_mcp.api import open_service
 from moa_mcp.cli.tune_gc import tune_gc
 from moa_mcp.domain.endpoints import BUILTIN
-from moa_mcp.domain.model import Batch, Call, Run
+from moa_mcp.domain.model import Batch, Call, CodeCall, Run
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.runs.events import BatchStarted, Event
 from moa_mcp.service.service import AskRequest, Service
@@ -64,25 +64,19 @@ class CriticalPath:
     def of(self, run: Run) -> Stretch:
         """The slowest call of each round, one after another."""
         self._seconds = {record.call.id: record.seconds for record in run.calls}
-        return self._along("")
+        return self._along(None)
 
-    def _along(self, prefix: str) -> Stretch:
-        own = (batch for batch in self._batches if batch.all_calls and _prefix(batch.all_calls[0].id) == prefix)
+    def _along(self, parent: str | None) -> Stretch:
+        own = (batch for batch in self._batches if batch.all_calls and batch.all_calls[0].parent == parent)
         return reduce(Stretch.then, map(self._slowest, own), Stretch())
 
     def _slowest(self, batch: Batch) -> Stretch:
         calls = (self._path(call) for call in batch.calls)
-        return max(
-            (*calls, *(self._along(f"{branch.id}/") for branch in batch.branches)), key=lambda path: path.seconds
-        )
+        return max((*calls, *(self._along(branch.id) for branch in batch.branches)), key=lambda path: path.seconds)
 
     def _path(self, call: Call) -> Stretch:
         seconds = self._seconds.get(call.id, 0.0)
-        return Stretch(code=seconds) if call.kind == "code" else Stretch(rounds=1, models=seconds)
-
-
-def _prefix(identity: str) -> str:
-    return identity[: identity.rfind("/") + 1]
+        return Stretch(code=seconds) if isinstance(call, CodeCall) else Stretch(rounds=1, models=seconds)
 
 
 async def measure(service: Service, name: str, call_seconds: float) -> dict[str, float]:

@@ -19,7 +19,7 @@ import pytest
 import moa_mcp
 from moa_mcp.cli.view.answer import StreamingWriter
 from moa_mcp.domain import links, statements, text
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.domain.regex import compile_linear
 from moa_mcp.flows import candidates, structured_reply
@@ -76,8 +76,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
                     yield f"{module.name}.{name}", value
 
 
-PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())
-AGGREGATION = Call("2.1", AGGREGATOR, 2, 1, "lab/a", ())
+PROPOSAL = ChatCall("1.1", PROPOSER, 1, 1, "lab/p", ())
+AGGREGATION = ChatCall("2.1", AGGREGATOR, 2, 1, "lab/a", ())
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
 BALLOT = candidates.LabelledCandidates((0, 1, 2), ("", "", ""), "0" * 16)
 

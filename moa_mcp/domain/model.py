@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.preset import Limits, Preset
@@ -16,7 +18,6 @@ Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 Output = Literal["answer", "guidance"]
-Kind = Literal["chat", "embedding", "code", "panel"]
 
 PROPOSER = "proposer"
 AGGREGATOR = "aggregator"
@@ -69,15 +70,12 @@ class DryRunReplies:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One request to a model. `id` is the same each time the same run is played: the key of its journal.
+class _CallFields:
+    """What all calls have. `id` is the same each time the same run is played: the key of its journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `kind` tells what is asked for: a chat
-    completion; embeddings of the messages' texts (the draft's text is a JSON array of vectors); the
-    execution of code (its text is a JSON object); or, for what stands in a record for a branch, a panel.
-
-    `branches` are the ids of the branches that it runs in, the outermost first; `repeat_of` is the id of the call
-    that it repeats, because that one's reply came out of form.
+    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` are the ids of the branches that
+    it runs in, the outermost first; `repeat_of` is the id of the call that it repeats, because that one's reply came
+    out of form.
     """
 
     id: str
@@ -90,9 +88,8 @@ class Call:
     max_tokens: int | None = None
     effort: str | None = None
     timeout_seconds: float | None = None
-    kind: Kind = "chat"
-    branches: tuple[str, ...] = ()
-    repeat_of: str | None = None
+    branches: tuple[str, ...] = field(default=(), kw_only=True)
+    repeat_of: str | None = field(default=None, kw_only=True)
 
     @property
     def parent(self) -> str | None:
@@ -103,6 +100,38 @@ class Call:
     def is_repeat(self) -> bool:
         """Whether it asks again for a reply that came out of form: no plan counts it, and a run can do without it."""
         return self.repeat_of is not None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCall(_CallFields):
+    """A request for a chat completion."""
+
+    kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedCall(_CallFields):
+    """A request for the embeddings of the messages' texts; the draft's text is a JSON array of their vectors."""
+
+    kind: Literal["embedding"] = field(default="embedding", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCall(_CallFields):
+    """The execution of code in the sandbox: its message and the draft's text are JSON objects. No model is asked."""
+
+    kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PanelCall(_CallFields):
+    """What a branch is in records: its model is `panel/NAME`, it has no messages, and nothing is sent for it."""
+
+    kind: Literal["panel"] = field(default="panel", kw_only=True, repr=False)
+
+
+Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
+"""One request. `kind` is how its type is written in a store; code asks for the type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,11 +206,11 @@ Outcome: TypeAlias = Draft | Failure
 class Branch:
     """A flow that is run in the place of a call, side by side with the others of its batch.
 
-    `call` stands for it in records (its model is `panel/NAME`, it has no messages); its answer is the draft.
+    `call` stands for it in records; its answer is the draft.
     `flow` makes the generator; the calls in it have the branch's id among their `branches`.
     """
 
-    call: Call
+    call: PanelCall
     flow: Callable[[], Flow] = field(compare=False)
 
     @property
@@ -237,14 +266,14 @@ and returns the answer. It raises `RunFailed` when there can be none."""
 class CallRecord:
     """A finished call as it is kept and shown: the entry of a run's journal."""
 
-    call: Call
+    call: Annotated[Call, Field(discriminator="kind")]
     outcome: Outcome
     seconds: float
 
     @property
     def attempts(self) -> int:
         """How many requests to a model it took: none if it was refused before, if it ran code here, or is a panel's."""
-        return 0 if self.call.kind in {"code", "panel"} else self.outcome.usage.attempts
+        return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
 
     @property
     def status(self) -> CallStatus:
@@ -343,7 +372,7 @@ class Run:
         """This run with more finished calls and branches."""
         calls, panels = list(self.calls), list(self.panels)
         for record in records:
-            (panels if record.call.kind == "panel" else calls).append(record)
+            (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
 
     def interrupted(self, why: str) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Call, Failure, Message, Outcome
+from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
 
 
 def make_call(
@@ -17,9 +17,9 @@ def make_call(
     *,
     layer: int,
     slot: int = 1,
-) -> Call:
+) -> ChatCall:
     """The call that asks a preset's model; `call_id` is unique in its flow."""
-    return Call(
+    return ChatCall(
         id=call_id,
         role=role,
         layer=layer,

@@ -16,7 +16,7 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, Usage
+from moa_mcp.domain.model import Call, CallRecord, EmbedCall, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import DUST, Spend
 from moa_mcp.providers.base import Day
@@ -61,7 +61,7 @@ class Reservation:
     def for_call(cls, call: Call, rates: Rates | None) -> Reservation:
         """What a call may come to, at the rates of requests as long as it is."""
         read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
-        written = 0 if call.kind == "embedding" else call.max_tokens or MAX_OUTPUT_TOKENS
+        written = 0 if isinstance(call, EmbedCall) else call.max_tokens or MAX_OUTPUT_TOKENS
         return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
 
     @property

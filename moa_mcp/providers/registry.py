@@ -10,7 +10,7 @@ import anyio
 
 from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, CodeCall, Draft
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.json_access import mapping, sequence, string
@@ -64,13 +64,13 @@ class Registry:
         Raises:
             ProviderError: the call gave no draft. Without its endpoint or its key it was not sent at all.
         """
-        provider = self._sandbox if call.kind == "code" else self._provider(split_model(call.model)[0])
+        provider = self._sandbox if isinstance(call, CodeCall) else self._provider(split_model(call.model)[0])
         return await provider.complete(call, on_text)
 
     def is_sent(self, call: Call) -> bool:
         """Whether a call leaves this process: one to the demo panel does not, nor does code that is run."""
         endpoint = self._endpoints.get(split_model(call.model)[0])
-        return call.kind != "code" and (endpoint is None or DIALECTS.get(endpoint.dialect).calls_models)
+        return not isinstance(call, CodeCall) and (endpoint is None or DIALECTS.get(endpoint.dialect).calls_models)
 
     def missing_key(self, model: str) -> str | None:
         """The key variable that the model's endpoint needs and that is not set; None if there is none."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from moa_mcp.domain.model import Call, Run
+from moa_mcp.domain.model import Call, CodeCall, Run
 from moa_mcp.providers.base import Day, Provider
 from moa_mcp.providers.budget import Budget, Drawn, Reservation
 from moa_mcp.providers.prices import Rates
@@ -65,4 +65,6 @@ class RunProvider:
 
     def announce(self, calls: Iterable[Call]) -> None:
         """Take calls that come next into what is to be booked; second tries may yet be refused, and code is free."""
-        self._drawn.announce(self._wanted(call) for call in calls if call.kind != "code" and not call.is_repeat)
+        self._drawn.announce(
+            self._wanted(call) for call in calls if not isinstance(call, CodeCall) and not call.is_repeat
+        )

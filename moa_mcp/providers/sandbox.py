@@ -1,6 +1,6 @@
 """Model-written code, run where it can reach nothing: an interpreter in a process of its own, without I/O.
 
-It answers calls of kind "code" (their JSON is described in `flows/slot/execution.py`), keeps nothing between
+It answers each `CodeCall` (its JSON is described in `flows/slot/execution.py`), keeps nothing between
 them, and reports all that can go wrong with a program as a value. No network, no files, no environment;
 bounded in time, memory and steps. Without the extra `code` every program is reported as lost.
 """

@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_reason
-from moa_mcp.domain.model import Answer, CallRecord, Failure, Run
+from moa_mcp.domain.model import Answer, CallRecord, Failure, PanelCall, Run
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
@@ -307,7 +307,7 @@ class RunScheduler:
 
     async def _answer(self, live: LiveRun) -> Answer:
         deadline = live.initial.limits.deadline_seconds or DEFAULT_DEADLINE_SECONDS
-        paid = (record for record in live.journal.known.values() if record.call.kind != "panel")
+        paid = (record for record in live.journal.known.values() if not isinstance(record.call, PanelCall))
         provider = self._provider_for(replace(live.initial, calls=tuple(paid)))
         live.journal.keep_for(provider)
         provider = self.gate.guard(provider, partial(live.stop, SERVER_END))

@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from moa_mcp.config.settings import LiveSettings
 from moa_mcp.domain.errors import InvalidRequest, MissingKey
-from moa_mcp.domain.model import Message, Output, Run, Task
+from moa_mcp.domain.model import CodeCall, Message, Output, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.domain.text import fix_surrogates, strip_invisible
@@ -182,7 +182,7 @@ class Service:
     def _first(self, plan: Plan) -> Drawn:
         """What the calls of a plan draw on the day that are sent at once."""
         drawn = Drawn(plan.dry_run.calls)
-        first = (call for call in plan.dry_run.first if call.kind != "code")
+        first = (call for call in plan.dry_run.first if not isinstance(call, CodeCall))
         drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
         return drawn
 

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, TypeVar
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
 from moa_mcp.domain.links import neutralize_links
-from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, Draft, Run, RunStatus
+from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, CodeCall, Draft, Run, RunStatus
 from moa_mcp.domain.text import one_line
 
 MAX_DRAFTS_BYTES = 40_000
@@ -188,7 +188,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
 
 def calls_in_order(run: Run) -> list[CallRecord]:
     """The calls to models in the order of layer and slot, whatever order they finished in."""
-    asked = (record for record in run.sent if record.call.kind != "code")
+    asked = (record for record in run.sent if not isinstance(record.call, CodeCall))
     return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
 
 

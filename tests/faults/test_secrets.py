@@ -18,7 +18,7 @@ from moa_mcp.api import open_service
 from moa_mcp.cli.logs import SecretMasking
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError
-from moa_mcp.domain.model import Call, Message, Run
+from moa_mcp.domain.model import ChatCall, Message, Run
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.runs.events import Event, TextArrived
@@ -215,4 +215,4 @@ async def test_a_proxy_is_used_only_where_the_configuration_says_so(
         assert (len(upstream.requests), len(proxy.requests)) == (1, 1)
 
 
-_CALL = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
+_CALL = ChatCall("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))

@@ -30,7 +30,7 @@ def peak():
 
 async def main(base_url):
     registry = Registry({"lab": Endpoint("lab", base_url, local=True)}, {})
-    call = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),), timeout_seconds=30)
+    call = ChatCall("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),), timeout_seconds=30)
     await registry.complete(call, lambda piece: None)
     before = peak()
     try:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Failure, Flow, Outcome
+from moa_mcp.domain.model import Answer, Batch, Call, CodeCall, Draft, DryRunReplies, EmbedCall, Failure, Flow, Outcome
 from moa_mcp.flows.planning.dry_run import MAX_CALLS
 
 Thing = TypeVar("Thing")
@@ -124,7 +124,7 @@ def _as_outcome(found: Answer | str) -> Outcome:
 
 def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str) -> Draft:
     """What is asked for: in the form of it, or `words` where that is free."""
-    if call.kind == "embedding":
+    if isinstance(call, EmbedCall):
         return Draft(json.dumps([[1.0, float(dice.within(50)), float(place)] for place in range(len(call.messages))]))
     if form is not None:
         return Draft(dice.one_of([form.least, form.most]), finish_reason="stop")
@@ -132,9 +132,9 @@ def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str)
 
 
 def _odd(call: Call, form: DryRunReplies | None, dice: Dice) -> Draft:
-    if call.kind == "embedding":
+    if isinstance(call, EmbedCall):
         return Draft(dice.one_of(VECTORS))
-    if call.kind == "code":
+    if isinstance(call, CodeCall):
         return Draft(dice.one_of([json.dumps(dice.one_of(RAN)), "", "broken"]))
     reply = dice.one_of([*MALFORMED_TEXTS, *PROGRAMS])
     if form is not None and form.most.startswith("{") and dice.within(60):

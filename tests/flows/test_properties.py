@@ -6,7 +6,7 @@ import json
 
 from hypothesis import given, settings
 
-from moa_mcp.domain.model import Answer, Batch, Call, Task
+from moa_mcp.domain.model import Answer, Batch, Call, CodeCall, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.call_bounds import call_bounds
@@ -20,7 +20,7 @@ def asked_in(batches: list[Batch]) -> list[Call]:
 
 
 def paid_for(batches: list[Batch]) -> int:
-    return sum(call.kind != "code" for call in asked_in(batches))
+    return sum(not isinstance(call, CodeCall) for call in asked_in(batches))
 
 
 def test_every_stage_and_each_of_its_keys_is_drawn() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from moa_mcp.api import open_service
 from moa_mcp.domain.endpoints import BUILTIN
-from moa_mcp.domain.model import Draft, Run
+from moa_mcp.domain.model import CodeCall, Draft, Run
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.service.service import AskRequest, Service
 from tests.upstream import Upstream
@@ -80,4 +80,4 @@ async def test_forge_hears_all_three_strategies_and_its_program_is_run() -> None
     assert "Result: 2 (computed by a program that was run, with steps that a model emulated)" in last
     assert "<<draft 3 " in last
     assert {record.call.role for record in run.calls} >= {"programmer", "sandbox", "emulator", "refiner", "judge"}
-    assert run.calls_made == len(run.calls) - sum(record.call.kind == "code" for record in run.calls)
+    assert run.calls_made == len(run.calls) - sum(isinstance(record.call, CodeCall) for record in run.calls)

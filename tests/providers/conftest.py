@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moa_mcp.domain.endpoints import Endpoint
-from moa_mcp.domain.model import PROPOSER, Call, Message
+from moa_mcp.domain.model import PROPOSER, Call, ChatCall, Message
 from moa_mcp.providers.registry import Registry
 
 
@@ -18,10 +18,9 @@ from moa_mcp.providers.registry import Registry
 def make_call() -> Callable[..., Call]:
     """A call of a proposer, with what a test sets of it."""
     question = Message("user", "Why is the sky blue?")
-    usual = Call("c1", PROPOSER, 1, 1, "lab/owl", (question,), timeout_seconds=10)
 
-    def make(**given: Any) -> Call:
-        return replace(usual, **given)
+    def make(of: type[Call] = ChatCall, **given: Any) -> Call:
+        return replace(of("c1", PROPOSER, 1, 1, "lab/owl", (question,), timeout_seconds=10), **given)
 
     return make
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Usage
+from moa_mcp.domain.model import Call, CallRecord, CodeCall, Draft, Failure, PanelCall, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.budget import (
@@ -102,13 +102,13 @@ async def test_what_a_resumed_run_has_paid_counts(make_call: Callable[..., Call]
         await budget.reserve(wanted(1, 1))
 
 
-@pytest.mark.parametrize("kind", ["code", "panel"])
+@pytest.mark.parametrize("kind", [CodeCall, PanelCall])
 async def test_a_resumed_run_counts_no_program_and_no_panel_as_a_call(
-    make_call: Callable[..., Call], kind: str
+    make_call: Callable[..., Call], kind: type[Call]
 ) -> None:
     budget = Budget(Limits(max_calls=1))
     for _ in range(3):
-        budget.count_resumed(CallRecord(make_call(kind=kind), Draft("{}", usage=Usage(0, 0, 0.0)), 1.0))
+        budget.count_resumed(CallRecord(make_call(kind), Draft("{}", usage=Usage(0, 0, 0.0)), 1.0))
     held = wanted(1, 1)
     await budget.reserve(held)
 

@@ -133,7 +133,7 @@ def test_of_a_provider_that_keeps_no_account_nothing_is_known(make_call: Callabl
 async def test_a_second_try_of_a_judge_takes_no_call_that_was_planned(make_call: Callable[..., Call]) -> None:
     provider = provider_of(in_turn(GOOD), max_calls=1)
     with pytest.raises(ProviderError, match="needed for the rest of the plan") as caught:
-        await provider.complete(make_call(id="1.judge.again"), ignore_text)
+        await provider.complete(make_call(id="1.judge.again", repeat_of="1.judge"), ignore_text)
 
     assert caught.value.reason is Reason.BUDGET
     assert (await provider.complete(make_call(), ignore_text)).text == "blue"
@@ -144,14 +144,14 @@ async def test_a_second_try_is_made_where_there_is_room_for_it(
     make_call: Callable[..., Call], most: int | None
 ) -> None:
     provider = provider_of(in_turn(GOOD, GOOD), max_calls=most)
-    for identity in ("1.judge.again", "2.1"):
-        assert (await provider.complete(make_call(id=identity), ignore_text)).text == "blue"
+    for call in (make_call(id="1.judge.again", repeat_of="1.judge"), make_call(id="2.1")):
+        assert (await provider.complete(call, ignore_text)).text == "blue"
 
 
 async def test_what_a_run_had_used_up_before_it_was_resumed_is_to_spare_no_more(make_call: Callable[..., Call]) -> None:
-    before = CallRecord(make_call(id="1.judge.again"), GOOD, 1.0)
+    before = CallRecord(make_call(id="1.judge.again", repeat_of="1.judge"), GOOD, 1.0)
     provider = provider_of(in_turn(GOOD), CENT, (before,), max_calls=2)
     with pytest.raises(ProviderError, match="needed for the rest of the plan"):
-        await provider.complete(make_call(id="1.other.again"), ignore_text)
+        await provider.complete(make_call(id="1.other.again", repeat_of="1.other"), ignore_text)
 
     assert (await provider.complete(make_call(id="2.1"), ignore_text)).text == "blue"

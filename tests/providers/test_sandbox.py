@@ -13,7 +13,7 @@ import pytest
 
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Message
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Message
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.sandbox import MISSING, SandboxProvider, run
@@ -110,13 +110,13 @@ def test_a_program_gives_the_same_each_time() -> None:
 
 async def test_the_registry_sends_code_to_the_sandbox_and_nothing_else() -> None:
     message = json.dumps({"program": "answer = 1", "steps": 9, "pauses": True})
-    call = Call("r", "sandbox", 1, 1, "sandbox/monty", (Message("user", message),), kind="code")
+    call = CodeCall("r", "sandbox", 1, 1, "sandbox/monty", (Message("user", message),))
     draft = await Registry(BUILTIN, {}).complete(call, ignore_text)
 
     assert json.loads(draft.text) == {"status": "done", "answer": "1", "steps": 1}
     assert draft.usage.cost_usd == 0.0
     with pytest.raises(ProviderError) as caught:
-        await Registry(BUILTIN, {}).complete(Call("r", "p", 1, 1, "sandbox/monty", call.messages), ignore_text)
+        await Registry(BUILTIN, {}).complete(ChatCall("r", "p", 1, 1, "sandbox/monty", call.messages), ignore_text)
     assert caught.value.reason is Reason.UNKNOWN_MODEL
 
 
@@ -124,7 +124,7 @@ async def test_whoever_leaves_a_running_program_leaves_at_once(make_call: Callab
     message = json.dumps({"program": "while True:\n    pass", "steps": 9, "pauses": True})
     drafts: list[Draft] = []
     with anyio.move_on_after(0.05) as scope:
-        call = make_call(kind="code", messages=(Message("user", message),))
+        call = make_call(CodeCall, messages=(Message("user", message),))
         drafts.append(await SandboxProvider().complete(call, ignore_text))
 
     assert scope.cancelled_caught
@@ -133,7 +133,7 @@ async def test_whoever_leaves_a_running_program_leaves_at_once(make_call: Callab
 
 async def test_a_code_call_without_a_program_is_malformed(make_call: Callable[..., Call]) -> None:
     with pytest.raises(ProviderError) as caught:
-        await SandboxProvider().complete(make_call(kind="code"), ignore_text)
+        await SandboxProvider().complete(make_call(CodeCall), ignore_text)
 
     assert caught.value.reason is Reason.MALFORMED
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moa_mcp.api import open_service
-from moa_mcp.domain.model import Call, Run, Task
+from moa_mcp.domain.model import Call, ChatCall, Run, Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
 from moa_mcp.flows.stages.roles import Roles, roles_key
 from moa_mcp.runs.learned import MAX_OWNERS, MAX_TEXTS, LearnedTexts
@@ -97,7 +97,7 @@ async def test_what_a_panel_in_a_slot_learned_is_known_to_the_next_run_too() -> 
 async def test_a_task_is_told_what_its_owner_knows(tmp_path: Path) -> None:
     key = roles_key(SPEC, 2)
     async with open_service({"MOA_MCP_HOME": str(tmp_path)}) as service:
-        service.scheduler.learned.learn("ann", {key: reply_to(Call("1.roles", "roles", 1, 1, "demo/agg", ()))})
+        service.scheduler.learned.learn("ann", {key: reply_to(ChatCall("1.roles", "roles", 1, 1, "demo/agg", ()))})
         known = await service.plan(AskRequest("Q?", preset=PRESET), "ann")
         unknown = await service.plan(AskRequest("Q?", preset=PRESET), "bob")
 

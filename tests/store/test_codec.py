@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.config.settings import Paths
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Outcome, Run, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Failure, Message, Outcome, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
@@ -20,7 +20,7 @@ FACTS = st.dictionaries(st.text(), ODD | NUMBERS | st.none() | st.lists(NUMBERS)
 
 
 def recorded(outcome: Outcome) -> CallRecord:
-    return CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), outcome, 1.5)
+    return CallRecord(ChatCall("1.1", "proposer", 1, 1, "lab/a", ()), outcome, 1.5)
 
 
 @given(ODD, FACTS, st.floats(allow_nan=False), st.integers())

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import AdmittedRun, RunStore
@@ -279,7 +279,7 @@ class Days(Machine):
         """And is written down with what comes next, though a hold may have been swept by now: then it is held again."""
         spend = quarters(number)
         for reservation in self.unsettled():
-            held, call = self.held[reservation], Call(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
+            held, call = self.held[reservation], ChatCall(f"1.{next(self.numbers)}", "aggregator", 1, 1, "lab/agg", ())
             record = CallRecord(call, Draft("d", usage=Usage(spend.tokens - 3, 3, spend.usd)), 1.0)
             held.journal += spend
             wants = held.journal + quarters(under_way)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clearing import fill
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.store.fallback import FallbackStore
 from moa_mcp.store.sqlite.database import CHECKED_BYTES
@@ -24,7 +24,7 @@ def a_run(run_id: str = "r1", created_at: float = 1.0) -> Run:
 
 
 def a_record(text: str = "draft") -> CallRecord:
-    return CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), Draft(text), 1.0)
+    return CallRecord(ChatCall("1.1", "proposer", 1, 1, "lab/a", ()), Draft(text), 1.0)
 
 
 @pytest.fixture

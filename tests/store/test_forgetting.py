@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from benchmarks.clearing import fill
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -25,7 +25,7 @@ def a_run(run_id: str, day: float) -> Run:
 
 async def complete(store: SqliteStore, run: Run, draft: str = "draft") -> None:
     await begin(store, run)
-    record = CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), Draft(draft), 1.0)
+    record = CallRecord(ChatCall("1.1", "proposer", 1, 1, "lab/a", ()), Draft(draft), 1.0)
     await store.add_records(run.run_id, [record])
     await store.finish(replace(run, status="completed", answer=draft))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.store.base import AdmittedRun
@@ -32,7 +32,7 @@ def a_run(run_id: str = "r1", created_at: float = 1.0) -> Run:
 
 
 def a_record(text: str = "draft") -> CallRecord:
-    return CallRecord(Call("1.1", "proposer", 1, 1, "lab/a", ()), Draft(text), 1.0)
+    return CallRecord(ChatCall("1.1", "proposer", 1, 1, "lab/a", ()), Draft(text), 1.0)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ async def test_a_run_of_a_server_that_is_gone_is_interrupted_and_can_be_claimed(
         "    plan = Preset.model_validate({'layers': 1, 'aggregator': 'lab/agg'})\n"
         "    nothing = ReservationRequest('ann', 'r1', Spend(), Spend(9, 9), None, 0)\n"
         "    await store.admit(Run('r1', 'p', plan, Task('Q?'), owner='ann'), nothing)\n"
-        "    call = Call('1.1', 'proposer', 1, 1, 'lab/a', ())\n"
+        "    call = ChatCall('1.1', 'proposer', 1, 1, 'lab/a', ())\n"
         "    await store.add_records('r1', [CallRecord(call, Draft('paid'), 1.0)])\n"
         "    os._exit(0)\n"
         "anyio.run(main)\n"
@@ -203,7 +203,7 @@ def test_eight_processes_open_and_write_one_new_file_without_an_error(file: Path
         "    for n in range(20):\n"
         "        run = Run(f'{sys.argv[2]}-{n}', 'p', plan, Task('Q?'), owner='ann', created_at=time.time())\n"
         "        await store.admit(run, ReservationRequest('ann', run.run_id, Spend(), Spend(9, 9), None, 0))\n"
-        "        call = Call('1.1', 'proposer', 1, 1, 'a/b', ())\n"
+        "        call = ChatCall('1.1', 'proposer', 1, 1, 'a/b', ())\n"
         "        await store.add_records(run.run_id, [CallRecord(call, Draft('d'), 1.0)])\n"
         "    await store.prune()\n"
         "    await store.aclose()\n"

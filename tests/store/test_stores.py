@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Message, Run, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Failure, Message, PanelCall, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.fallback import FallbackStore
@@ -32,7 +32,7 @@ def a_run(run_id: str = "r1", owner: str = "ann", created_at: float = 1.0, key: 
 
 def a_record(identity: str = "1.1") -> CallRecord:
     outcome = Draft("text", "served", "stop", Usage(1, 2, 0.5), method={"kept": [1, 2]})
-    return CallRecord(Call(identity, "proposer", 1, 1, "lab/a", (Message("user", "Q"),)), outcome, 1.5)
+    return CallRecord(ChatCall(identity, "proposer", 1, 1, "lab/a", (Message("user", "Q"),)), outcome, 1.5)
 
 
 @pytest.fixture(params=["memory", "sqlite", "resilient"])
@@ -78,7 +78,7 @@ async def test_how_a_run_ended_is_kept(store: RunStore) -> None:
 
 async def test_panels_are_kept_apart_from_calls(store: RunStore) -> None:
     await begin(store, a_run())
-    panel = CallRecord(Call("1.2", "proposer", 1, 2, "panel/x", (), kind="panel"), Draft("text"), 1.0)
+    panel = CallRecord(PanelCall("1.2", "proposer", 1, 2, "panel/x", ()), Draft("text"), 1.0)
     await store.add_records("r1", [panel])
 
     run = await _got(store)

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, RunStatus, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, PanelCall, Run, RunStatus, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.store.base import AdmittedRun, RunStore
 from moa_mcp.store.memory import MemoryStore
@@ -41,7 +41,8 @@ def a_run(run_id: str, owner: str = OWNERS[0], key: str = KEYS[0], created_at: f
 
 
 def a_record(number: int, text: str) -> CallRecord:
-    call = Call(f"1.{number}", "proposer", 1, number, "lab/a", (), kind="panel" if number % 5 == 0 else "chat")
+    of = PanelCall if number % 5 == 0 else ChatCall
+    call = of(f"1.{number}", "proposer", 1, number, "lab/a", ())
     return CallRecord(call, Draft(text, "served", "stop", Usage(1, 2, 0.5)), number / 8)
 
 

@@ -1,7 +1,7 @@
 """A run as others see it."""
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft, Failure, Run, Task, Usage
+from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Failure, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.views.run import MAX_DRAFTS_BYTES, as_markdown, format_calls, result
 
@@ -10,7 +10,7 @@ PRESET = Preset(name="p", proposers=(Proposer(model="lab/m", samples=2),), aggre
 
 def record(identity: str, outcome: Draft | Failure, role: str = "proposer") -> CallRecord:
     layer, slot = (int(part) for part in identity.split("."))
-    return CallRecord(Call(identity, role, layer, slot, "lab/m", ()), outcome, 1.25)
+    return CallRecord(ChatCall(identity, role, layer, slot, "lab/m", ()), outcome, 1.25)
 
 
 def a_run(*records: CallRecord, answer: str | None = "Because.") -> Run:

@@ -131,4 +131,4 @@ def _drafts(run: Run) -> str:
 
 
 def _writes_the_answer(call: Call) -> bool:
-    return call.role == AGGREGATOR and "/" not in call.id
+    return call.role == AGGREGATOR and call.parent is None

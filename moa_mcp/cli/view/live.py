@@ -118,7 +118,7 @@ def _shrinkable(text: str, style: str = "") -> Text:
 
 
 def _purpose(rows: Sequence[Row]) -> str:
-    proposals = [row for row in rows if row.call.role == PROPOSER and "/" not in row.call.id]
+    proposals = [row for row in rows if row.call.role == PROPOSER and row.call.parent is None]
     return f"{drafts(proposals)} of {len(proposals)} drafts" if proposals else "the answer"
 
 

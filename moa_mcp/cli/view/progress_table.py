@@ -65,7 +65,7 @@ class ProgressTable:
     def rows(self) -> Sequence[Row]:
         """All rows in the order of the plan, the calls of a panel in a slot behind their slot."""
         place = {identity: number for number, identity in enumerate(self._rows)}
-        return sorted(self._rows.values(), key=lambda row: place[row.call.id.partition("/")[0]])
+        return sorted(self._rows.values(), key=lambda row: place[(*row.call.branches, row.call.id)[0]])
 
     @property
     def layers(self) -> list[tuple[int, list[Row]]]:

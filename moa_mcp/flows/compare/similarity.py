@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any, Literal, TypeAlias
 
-from moa_mcp.domain.model import Batch, Call, Failure, Message, Outcome, Task
+from moa_mcp.domain.model import Batch, EmbedCall, Failure, Message, Outcome, Task
 from moa_mcp.flows.structured_reply import is_list
 
 MAX_EMBEDDED_CHARS = 20_000
@@ -71,7 +71,7 @@ def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float,
         return Similarities("lexical", lexical_similarity(texts))
     identity = f"{layer}.embedder{f'.{place}' if place else ''}"
     messages = tuple(Message("user", text[:MAX_EMBEDDED_CHARS]) for text in texts)
-    call = Call(identity, "embedder", layer, 1, task.embeddings, messages, kind="embedding")
+    call = EmbedCall(identity, "embedder", layer, 1, task.embeddings, messages)
     (outcome,) = yield Batch(layer, (call,), until=until)
     if isinstance(outcome, Failure):
         return Similarities("lexical", lexical_similarity(texts), f"the embeddings failed: {outcome}")

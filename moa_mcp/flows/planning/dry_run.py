@@ -16,7 +16,19 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.domain.errors import PlanRefused, Reason, RunFailed
-from moa_mcp.domain.model import AGGREGATOR, Batch, Call, Draft, DryRunReplies, Failure, Flow, Outcome
+from moa_mcp.domain.model import (
+    AGGREGATOR,
+    Batch,
+    Call,
+    ChatCall,
+    CodeCall,
+    Draft,
+    DryRunReplies,
+    EmbedCall,
+    Failure,
+    Flow,
+    Outcome,
+)
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
 
 DRAFT_TOKENS = 700
@@ -81,7 +93,7 @@ class Asked:
     @property
     def is_free_text(self) -> bool:
         """Whether it asks for words of no fixed form: for a draft, say."""
-        return self.call.kind == "chat" and self.form is None
+        return isinstance(self.call, ChatCall) and self.form is None
 
 
 Scenario: TypeAlias = Callable[[Asked], Outcome]
@@ -106,7 +118,7 @@ def longest_run(asked: Asked) -> Outcome:
     """
     if asked.form is not None:
         return Draft(asked.form.most, finish_reason="stop")
-    if asked.call.kind == "embedding":
+    if isinstance(asked.call, EmbedCall):
         places = range(len(asked.call.messages))
         return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
     return _unique_draft(asked.call.id)
@@ -123,7 +135,7 @@ def shortest_run(asked: Asked) -> Outcome:
     """Nothing fails, all drafts agree, and every reply lets the flow end soonest."""
     if asked.form is not None:
         return Draft(asked.form.least, finish_reason="stop")
-    if asked.call.kind == "embedding":
+    if isinstance(asked.call, EmbedCall):
         return Draft(json.dumps([[1.0]] * len(asked.call.messages)))
     return Draft("The answer is 42. " * (_DRAFT_CHARS // 18), finish_reason="stop")
 
@@ -154,7 +166,7 @@ def malformed_once(asked: Asked) -> Outcome:
     """Who is to reply in a fixed form does so only when asked again, and nobody answers who would end the run."""
     if asked.call.role in (AGGREGATOR, SOLO):
         return Failure(Reason.OVERLOADED)
-    if asked.form is not None and asked.call.kind == "chat" and not asked.call.is_repeat:
+    if asked.form is not None and isinstance(asked.call, ChatCall) and not asked.call.is_repeat:
         return Draft("", finish_reason="stop")
     return longest_run(asked)
 
@@ -165,7 +177,7 @@ def always_malformed(asked: Asked) -> Outcome:
         return Failure(Reason.OVERLOADED)
     return (
         Draft("", finish_reason="stop")
-        if asked.form is not None and asked.call.kind == "chat"
+        if asked.form is not None and isinstance(asked.call, ChatCall)
         else malformed_once(asked)
     )
 
@@ -240,7 +252,7 @@ def _beginning(batch: Batch, inner: Sequence[DryRun]) -> DryRun:
 
 def _with_batch(rehearsal: DryRun, batch: Batch, inner: Sequence[DryRun]) -> DryRun:
     """Code that is run here is no call, and no round."""
-    calls = [_planned_call(call) for call in batch.calls if call.kind != "code"]
+    calls = [_planned_call(call) for call in batch.calls if not isinstance(call, CodeCall)]
     own_round = int(bool(calls))
     calls.extend(call for one in inner for call in one.planned_calls)
     return rehearsal.with_batch(calls, max((own_round, *(one.rounds for one in inner))))
@@ -248,5 +260,5 @@ def _with_batch(rehearsal: DryRun, batch: Batch, inner: Sequence[DryRun]) -> Dry
 
 def _planned_call(call: Call) -> PlannedCall:
     letters = sum(len(message.text) for message in call.messages)
-    written = 0 if call.kind != "chat" else min(DRAFT_TOKENS, call.max_tokens or DRAFT_TOKENS)
+    written = 0 if not isinstance(call, ChatCall) else min(DRAFT_TOKENS, call.max_tokens or DRAFT_TOKENS)
     return PlannedCall(call.model, -(-letters // CHARS_PER_TOKEN), written)

@@ -1,4 +1,4 @@
-"""What a flow asks of the sandbox, and what it is told: JSON in a call of kind "code", JSON in its draft.
+"""What a flow asks of the sandbox, and what it is told: JSON in a `CodeCall`, JSON in its draft.
 
 The sandbox keeps nothing between calls: where a program stands is a snapshot in the reply, which the next
 call hands back. So a run can be taken up again from its journal.
@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Message, Outcome
+from moa_mcp.domain.model import Batch, CodeCall, Draft, DryRunReplies, Message, Outcome
 from moa_mcp.flows.structured_reply import json_object
 
 SANDBOX = "sandbox/monty"
@@ -83,7 +83,7 @@ class SandboxSession:
         request = json.dumps({**extra, "steps": self.steps, "pauses": self.pauses})
         messages = (Message("user", request),)
         example = DryRunReplies(_DONE, _PAUSED if self.pauses else '{"status": "error", "error": "it failed"}')
-        call = Call(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages, kind="code")
+        call = CodeCall(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages)
         (outcome,) = yield Batch(1, (call,), until=self.until, dry_run_replies=example)
         ran = Execution.read(outcome)
         self.steps = max(0, self.steps - ran.steps)

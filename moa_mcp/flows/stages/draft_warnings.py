@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.model import Call, Draft, Outcome, Task
+from moa_mcp.domain.model import Call, ChatCall, Draft, Outcome, Task
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.prompts.panel import user_turn
 
@@ -120,7 +120,7 @@ def _same_served_model(pairs: Sequence[_Pair]) -> Iterator[str]:
     """Slots that asked for different models and were answered by one."""
     asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
     for call, draft in pairs:
-        if draft.served_model is not None and call.kind == "chat":
+        if draft.served_model is not None and isinstance(call, ChatCall):
             asked[draft.served_model].setdefault(split_model(call.model)[1], call)
     for served, calls in asked.items():
         if len(calls) > 1:

@@ -1,6 +1,6 @@
 """Embeddings in the openai dialect: texts in, vectors out, in one request.
 
-It answers calls of kind "embedding": the draft's text is a JSON array of vectors, in the order of the call's
+It answers each `EmbedCall`: the draft's text is a JSON array of vectors, in the order of the call's
 messages.
 """
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, CodeCall, Draft, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
@@ -41,7 +41,7 @@ class BudgetLimit:
         Raises:
             ProviderError: BUDGET, before the call or when its answer outgrows what is left; else as raised.
         """
-        if call.kind == "code":
+        if isinstance(call, CodeCall):
             return await self._inner.complete(call, on_text)
         while True:
             may_cap = call.model not in self._uncapped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Draft, EmbedCall
 from moa_mcp.providers.base import OnText, Provider
 
 
@@ -20,7 +20,7 @@ class KindRouter:
         Raises:
             ProviderError: BAD_REQUEST, without a request, where nobody does; else what the call raises.
         """
-        if call.kind != "embedding":
+        if not isinstance(call, EmbedCall):
             return await self._chat.complete(call, on_text)
         if self._embeddings is None:
             raise ProviderError(Reason.BAD_REQUEST, "this provider's dialect has no embeddings")

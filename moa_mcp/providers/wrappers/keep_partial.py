@@ -7,7 +7,7 @@ what they are.
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Failure
+from moa_mcp.domain.model import Call, ChatCall, Draft, Failure
 from moa_mcp.providers.base import OnText, Provider
 
 MIN_PARTIAL_CHARS = 200
@@ -36,13 +36,13 @@ class KeepPartial:
             if not _is_enough(call, error, text := "".join(pieces).strip()):
                 raise
             return Draft(text, error.served_model, usage=Failure.of(error).usage, cut=True, notes=(str(error),))
-        if draft.cut and (call.kind != "chat" or len(draft.text) < MIN_PARTIAL_CHARS):
+        if draft.cut and (not isinstance(call, ChatCall) or len(draft.text) < MIN_PARTIAL_CHARS):
             raise _too_short(draft)
         return draft
 
 
 def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
-    return call.kind == "chat" and error.reason in _BROKEN_OFF and len(text) >= MIN_PARTIAL_CHARS
+    return isinstance(call, ChatCall) and error.reason in _BROKEN_OFF and len(text) >= MIN_PARTIAL_CHARS
 
 
 def _too_short(draft: Draft) -> ProviderError:

@@ -214,4 +214,4 @@ def _changed(run_id: str, record: CallRecord | None, *, latest: bool, ended: boo
 
 
 def _is_draft(record: CallRecord) -> bool:
-    return record.call.role == PROPOSER and "/" not in record.call.id
+    return record.call.role == PROPOSER and record.call.parent is None

@@ -158,7 +158,7 @@ class _Signal:
 
 
 def _writes_the_answer(call: Call) -> bool:
-    return call.role == AGGREGATOR and "/" not in call.id
+    return call.role == AGGREGATOR and call.parent is None
 
 
 def _at_work(calls: list[Call]) -> str:

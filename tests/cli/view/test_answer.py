@@ -7,14 +7,14 @@ import pytest
 
 from moa_mcp.cli.view.answer import JsonWriter, PlainWriter, StreamingWriter
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft, Failure, Run, RunStatus, Task
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Failure, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
-PROPOSAL = Call("1.1", PROPOSER, 1, 1, "lab/p", ())
-AGGREGATION = Call("2.1", AGGREGATOR, 2, 1, "lab/a", ())
-FALLBACK = Call("2.1.fallback1", AGGREGATOR, 2, 1, "lab/b", ())
+PROPOSAL = ChatCall("1.1", PROPOSER, 1, 1, "lab/p", ())
+AGGREGATION = ChatCall("2.1", AGGREGATOR, 2, 1, "lab/a", ())
+FALLBACK = ChatCall("2.1.fallback1", AGGREGATOR, 2, 1, "lab/b", ())
 
 
 def a_run(answer: str | None, draft: str = "A draft.") -> Run:
@@ -89,7 +89,7 @@ def test_an_answer_that_nobody_finished_ends_its_line(capsys: Capture) -> None:
 
 
 def test_a_panel_in_a_slot_does_not_speak_for_the_run(capsys: Capture) -> None:
-    inner = Call("1.1/2.1", AGGREGATOR, 1, 1, "lab/inner", ())
+    inner = ChatCall("1.1/2.1", AGGREGATOR, 1, 1, "lab/inner", (), branches=("1.1",))
     streamed([*pieces(inner, "inner"), *pieces(AGGREGATION, "outer")], a_run("outer"))
 
     assert capsys.readouterr().out == "outer\n"

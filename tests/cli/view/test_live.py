@@ -8,7 +8,7 @@ from rich.console import Console
 from moa_mcp.cli.view.live import LiveView, drawing
 from moa_mcp.cli.view.progress_table import ProgressTable
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Batch, Call, CallRecord, Draft, Failure, Usage
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Batch, Call, CallRecord, ChatCall, Draft, Failure, Usage
 from moa_mcp.runs.events import (
     BatchStarted,
     CallEnded,
@@ -23,7 +23,7 @@ from moa_mcp.runs.events import (
 
 
 def a_call(identity: str, role: str = PROPOSER, layer: int = 1, model: str = "lab/p") -> Call:
-    return Call(identity, role, layer, 1, model, ())
+    return ChatCall(identity, role, layer, 1, model, ())
 
 
 def ended(identity: str, outcome: Draft | Failure, seconds: float = 1.0) -> CallEnded:
@@ -104,7 +104,7 @@ def test_finished_layers_shrink_to_a_line_where_the_screen_is_too_small() -> Non
 
 
 def test_names_and_errors_reach_the_terminal_without_escape_sequences() -> None:
-    evil = Call("1.1", PROPOSER, 1, 1, "lab/\x1b[31mred[bold]", ())
+    evil = ChatCall("1.1", PROPOSER, 1, 1, "lab/\x1b[31mred[bold]", ())
     lines = drawn(CallEnded(CallRecord(evil, Failure(Reason.AUTH, "\x1b]0;title\x07no"), 1.0)))
 
     assert not any("\x1b" in line or "\x07" in line for line in lines)

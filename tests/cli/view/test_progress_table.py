@@ -2,12 +2,25 @@
 
 from moa_mcp.cli.view.progress_table import ProgressTable, Row, drafts
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Usage
+from moa_mcp.domain.model import (
+    AGGREGATOR,
+    PROPOSER,
+    Answer,
+    Batch,
+    Branch,
+    Call,
+    CallRecord,
+    ChatCall,
+    Draft,
+    Failure,
+    PanelCall,
+    Usage,
+)
 from moa_mcp.runs.events import BatchStarted, BranchEnded, CallEnded, CallStarted, TextArrived
 
 
-def a_call(identity: str, role: str = PROPOSER, layer: int = 1, slot: int = 1) -> Call:
-    return Call(identity, role, layer, slot, f"lab/model-{slot}", ())
+def a_call(identity: str, role: str = PROPOSER, layer: int = 1, slot: int = 1, branches: tuple[str, ...] = ()) -> Call:
+    return ChatCall(identity, role, layer, slot, f"lab/model-{slot}", (), branches=branches)
 
 
 def a_board(*times: float) -> ProgressTable:
@@ -84,13 +97,13 @@ def a_branch() -> Branch:
     def nothing() -> Answer:
         raise AssertionError("the board does not run flows")
 
-    return Branch(a_call("1.1"), nothing)  # type: ignore[arg-type]  # never driven here
+    return Branch(PanelCall("1.1", PROPOSER, 1, 1, "panel/inner", ()), nothing)  # type: ignore[arg-type]  # never driven here
 
 
 def test_the_calls_of_a_panel_in_a_slot_stand_behind_their_slot() -> None:
     board = a_board(0.0)
     board.on_event(BatchStarted(Batch(1, (a_call("1.2", slot=2),), (a_branch(),))))
-    board.on_event(BatchStarted(Batch(1, (a_call("1.1/1.1"), a_call("1.1/1.2")))))
+    board.on_event(BatchStarted(Batch(1, (a_call("1.1/1.1", branches=("1.1",)), a_call("1.1/1.2", branches=("1.1",))))))
     board.on_event(BranchEnded(CallRecord(a_call("1.1"), Draft("done"), 4.0)))
 
     assert [row.call.id for row in board.rows] == ["1.2", "1.1", "1.1/1.1", "1.1/1.2"]

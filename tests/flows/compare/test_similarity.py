@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Answer, Batch, Failure, Flow, Task
+from moa_mcp.domain.model import Answer, Batch, EmbedCall, Failure, Flow, Task
 from moa_mcp.flows.compare.similarity import (
     MAX_EMBEDDED_CHARS,
     Similarities,
@@ -49,7 +49,8 @@ def test_one_call_embeds_all_texts_a_message_each() -> None:
     found, played = compared("[[1, 0], [3, 4], [0, 2]]")
 
     (call,) = played.calls
-    assert (call.id, call.role, call.kind, call.model) == ("1.embedder.screen", "embedder", "embedding", "lab/embed")
+    assert isinstance(call, EmbedCall)
+    assert (call.id, call.role, call.model) == ("1.embedder.screen", "embedder", "lab/embed")
     assert [message.text for message in call.messages] == list(TEXTS)
     assert found.kind == "embeddings"
     assert [round(value, 9) for value in found.matrix[1]] == [0.6, 1, 0.8]

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Draft, Failure
+from moa_mcp.domain.model import Draft, EmbedCall, Failure
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
@@ -77,7 +77,7 @@ def test_open_texts_are_compared_by_embeddings_where_there_is_a_model_for_them()
 
     played = drive(
         ask_panel(task, preset),
-        lambda call: json.dumps(vectors) if call.kind == "embedding" else texts[call.slot - 1],
+        lambda call: json.dumps(vectors) if isinstance(call, EmbedCall) else texts[call.slot - 1],
     )
 
     assert played.calls[-1].role == "embedder"

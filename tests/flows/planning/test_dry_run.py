@@ -6,7 +6,20 @@ from collections.abc import Sequence
 import pytest
 
 from moa_mcp.domain.errors import PlanRefused, RunFailed
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, DryRunReplies, Flow, Kind, Message, Outcome, Task
+from moa_mcp.domain.model import (
+    Answer,
+    Batch,
+    Call,
+    ChatCall,
+    CodeCall,
+    Draft,
+    DryRunReplies,
+    EmbedCall,
+    Flow,
+    Message,
+    Outcome,
+    Task,
+)
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import (
@@ -31,9 +44,9 @@ def a_panel(proposers: int = 6, layers: int = 3) -> Preset:
     return Preset(proposers=slots, layers=layers, aggregator=Aggregator(model="lab/agg", fallbacks=("lab/x",)))
 
 
-def a_call(identity: str, *, kind: Kind = "chat", texts: int = 1) -> Call:
+def a_call(identity: str, of: type[Call] = ChatCall, *, texts: int = 1) -> Call:
     messages = tuple(Message("user", f"text {number}") for number in range(texts))
-    return Call(identity, "judge", 1, 1, "lab/judge", messages, kind=kind)
+    return of(identity, "judge", 1, 1, "lab/judge", messages)
 
 
 def texts(outcomes: Sequence[Outcome]) -> list[str]:
@@ -85,7 +98,7 @@ def test_a_reply_of_fixed_form_is_the_one_that_lets_the_flow_go_on_longest() -> 
 
 def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() -> None:
     def flow() -> Flow:
-        (outcome,) = yield Batch(1, (a_call("1", kind="embedding", texts=3),))
+        (outcome,) = yield Batch(1, (a_call("1", EmbedCall, texts=3),))
         assert json.loads(texts([outcome])[0]) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
         return Answer("")
 
@@ -142,7 +155,7 @@ def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
 
 def test_in_the_least_world_all_drafts_agree() -> None:
     def flow() -> Flow:
-        outcomes = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", kind="embedding", texts=2)))
+        outcomes = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", EmbedCall, texts=2)))
         one, two, vectors = texts(outcomes)
         assert one == two
         assert json.loads(vectors) == [[1.0], [1.0]]
@@ -169,7 +182,7 @@ def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
 
 def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     def flow() -> Flow:
-        yield Batch(1, (a_call("1", kind="code"),), dry_run_replies=DryRunReplies("{}", "{}"))
+        yield Batch(1, (a_call("1", CodeCall),), dry_run_replies=DryRunReplies("{}", "{}"))
         yield Batch(1, (a_call("2"),))
         return Answer("")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
+from moa_mcp.domain.model import Call, ChatCall, Draft, EmbedCall, Failure, Message, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
@@ -99,7 +99,7 @@ def test_an_instruction_stands_in_its_own_slots_prompt_only_behind_the_presets_o
     def reply(call: Call) -> FakeReply:
         text = call.messages[0].text
         shown = text.replace("\nrole: You check units.", "")
-        return plain(Call(call.id, call.role, 1, call.slot, call.model, (Message("user", shown),)))
+        return plain(ChatCall(call.id, call.role, 1, call.slot, call.model, (Message("user", shown),)))
 
     played = run(preset, reply)
     systems = {call.slot: call.messages[0].text for call in with_role(played.calls, "proposer")}
@@ -162,7 +162,7 @@ def test_copies_are_compared_again_by_calls_of_their_own_after_each_waking() -> 
     task = replace(TASK, embeddings="lab/embed")
 
     def embedding(call: Call) -> FakeReply:
-        return Failure(Reason.TIMEOUT) if call.kind == "embedding" else reply(call)
+        return Failure(Reason.TIMEOUT) if isinstance(call, EmbedCall) else reply(call)
 
     played = run(gated(share=0.6), embedding, task)
     assert [call.id for call in with_role(played.calls, "embedder")] == ["1.embedder.copies.0", "1.embedder.copies.1"]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Call, Failure, Task
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Failure, Task
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import bounds, dry_run
 from moa_mcp.flows.slot.chain_of_code import ChainOfCode, chain_of_code, extract_program
@@ -39,7 +39,7 @@ def a_chain(program: str, emulator: Emulator, *, sandbox: bool = True, **setting
 
 def with_program(program: str, emulator: Emulator, *, sandbox: bool = True) -> Reply:
     def reply(call: Call) -> FakeReply:
-        if call.kind == "code":
+        if isinstance(call, CodeCall):
             request = json.loads(call.messages[-1].text)
             return json.dumps(run(request) if sandbox else {"status": "lost", "error": MISSING})
         match call.role:
@@ -229,7 +229,7 @@ def test_whole_repairs_twice_and_then_asks_what_the_answer_would_be() -> None:
 
     played = a_chain("answer = 6 * seven()", emulator, mode="whole")
 
-    assert [call.role for call in played.calls if call.kind == "chat"] == [
+    assert [call.role for call in played.calls if isinstance(call, ChatCall)] == [
         "programmer",
         "repairer",
         "repairer",

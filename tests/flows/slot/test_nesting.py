@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Failure, Flow, Task
+from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, ChatCall, Draft, Failure, Flow, PanelCall, Task
 from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.slot.nesting import branch_in_slot, prefix_ids
@@ -29,7 +29,7 @@ def test_a_slot_that_is_a_panel_is_a_branch_beside_the_calls() -> None:
 
     assert [call.id for call in batch.all_calls] == ["1.1", "1.2"]
     (stand_in,) = (inner.call for inner in batch.branches)
-    assert (stand_in.model, stand_in.kind, stand_in.messages) == ("panel/inner", "panel", ())
+    assert (stand_in.model, stand_in.messages) == ("panel/inner", ())
 
 
 def test_all_calls_in_a_branch_begin_with_its_id_and_are_in_its_place() -> None:
@@ -72,14 +72,14 @@ def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
 
 def test_a_call_within_branches_knows_them_all_and_what_it_repeats() -> None:
     def innermost() -> Flow:
-        yield Batch(1, (Call("a.again", "judge", 5, 5, "lab/m", (), repeat_of="a"),))
+        yield Batch(1, (ChatCall("a.again", "judge", 5, 5, "lab/m", (), repeat_of="a"),))
         return Answer("")
 
     def middle() -> Flow:
         yield Batch(1, (), (branch_in_slot("1.1", 1, 1, "deep", innermost),))
         return Answer("")
 
-    (inner,) = next(prefix_ids(middle(), Call("2.3", "proposer", 2, 3, "panel/x", ()))).branches
+    (inner,) = next(prefix_ids(middle(), PanelCall("2.3", "proposer", 2, 3, "panel/x", ()))).branches
     (call,) = next(inner.flow()).calls
 
     assert inner.id == "2.3/1.1"

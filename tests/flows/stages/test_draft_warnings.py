@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
+from moa_mcp.domain.model import ChatCall, Draft, Failure, Message, Task
 from moa_mcp.flows.stages.draft_warnings import draft_warnings
 
 LONG = " ".join(f"word{number}" for number in range(60))
@@ -13,7 +13,7 @@ LONG = " ".join(f"word{number}" for number in range(60))
 
 def remarks(*drafts: Draft | Failure, question: str = "Why is the sky blue?") -> list[str]:
     calls = [
-        Call(f"1.{slot}", "proposer", 1, slot, f"lab/p{slot}", (Message("user", question),))
+        ChatCall(f"1.{slot}", "proposer", 1, slot, f"lab/p{slot}", (Message("user", question),))
         for slot, _ in enumerate(drafts, start=1)
     ]
     return draft_warnings(Task(question), calls, drafts)

@@ -11,7 +11,7 @@ import pytest
 
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Message
+from moa_mcp.domain.model import Call, EmbedCall, Message
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.dialects.embeddings import EmbeddingsReader
 from moa_mcp.providers.registry import Registry
@@ -22,7 +22,7 @@ TEXTS = ("the sky is blue", "blue is the sky", "bread and butter")
 
 
 def embedding(make_call: Callable[..., Call], **more: Any) -> Call:
-    return make_call(kind="embedding", messages=tuple(Message("user", text) for text in TEXTS), **more)
+    return make_call(EmbedCall, messages=tuple(Message("user", text) for text in TEXTS), **more)
 
 
 async def test_each_text_has_its_vector_in_order_and_its_tokens_are_counted(

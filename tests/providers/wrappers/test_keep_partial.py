@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Draft, EmbedCall, Usage
 from moa_mcp.providers.base import OnText, ignore_text
 from moa_mcp.providers.wrappers.keep_partial import MIN_PARTIAL_CHARS, KeepPartial
 
@@ -77,4 +77,4 @@ async def test_the_same_rule_holds_for_a_stream_that_was_cut(make_call: Callable
 
 async def test_half_of_what_is_no_text_is_never_kept(make_call: Callable[..., Call]) -> None:
     with pytest.raises(ProviderError):
-        await KeepPartial(Cut(ENOUGH)).complete(make_call(kind="embedding"), ignore_text)
+        await KeepPartial(Cut(ENOUGH)).complete(make_call(EmbedCall), ignore_text)

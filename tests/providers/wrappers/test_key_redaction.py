@@ -8,14 +8,14 @@ import anyio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.domain.model import Call, Draft, Message
+from moa_mcp.domain.model import Call, ChatCall, Draft, Message
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.wire.keys import key_forms
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
 
 KEY = "sk-a+b/c"
-CALL = Call("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
+CALL = ChatCall("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
 
 
 class Pieces:

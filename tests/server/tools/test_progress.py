@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Busy, Reason
-from moa_mcp.domain.model import Batch, Call, CallRecord, Draft, Failure, Message, Usage
+from moa_mcp.domain.model import Batch, CallRecord, ChatCall, Draft, Failure, Message, Usage
 from moa_mcp.runs.events import (
     BatchStarted,
     CallEnded,
@@ -33,7 +33,7 @@ from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 Serve = Callable[..., AbstractAsyncContextManager[Any]]
 Notice = tuple[float, float | None, str]
 
-OWL = Call("1.1", "proposer", 1, 1, "openrouter/night/owl-7b", (Message("user", "Q?"),))
+OWL = ChatCall("1.1", "proposer", 1, 1, "openrouter/night/owl-7b", (Message("user", "Q?"),))
 CHIEF = replace(OWL, id="2.1", role="aggregator", layer=2, model="lab/chief")
 PLANNED = RunPlanned(13)
 EVENTS: list[Event] = [
