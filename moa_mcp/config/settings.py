@@ -6,7 +6,7 @@ reaches these. Keys themselves are never in it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -246,6 +246,11 @@ class LiveSettings:
         self._fingerprint: Fingerprint | None = None
         self._settings = Settings()
         self.problem: InvalidConfig | None = None
+        self._on_change: list[Callable[[Settings], None]] = []
+
+    def on_change(self, handler: Callable[[Settings], None]) -> None:
+        """Call `handler` with the settings each time the file was changed and says something that holds."""
+        self._on_change.append(handler)
 
     def __call__(self) -> Settings:
         try:
@@ -261,6 +266,8 @@ class LiveSettings:
         settings, self.problem = load_settings_or_defaults(self._home)
         if self.problem is None:
             self._settings = settings
+            for handler in self._on_change:
+                handler(settings)
 
 
 def settings_from(text: str, file: str = CONFIG) -> Settings:

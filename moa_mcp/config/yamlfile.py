@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar, cast
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from moa_mcp.config.validation import KeyPath, first_problem, format_path
 from moa_mcp.domain.errors import InvalidConfig, InvalidPreset
 from moa_mcp.domain.text import fix_surrogates
+from moa_mcp.domain.validation import KeyPath, first_problem, format_path
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20

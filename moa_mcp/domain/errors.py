@@ -27,6 +27,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moa_mcp.domain.model import Run
 
 
 class Reason(StrEnum):
@@ -219,10 +223,18 @@ class ProviderError(MoAError):
 
 
 class RunFailed(MoAError):
-    """A run ended without an answer."""
+    """A run ended without an answer.
 
-    def __init__(self, what: str, causes: Sequence[str] = ()) -> None:
+    `run` is the run as it ended, with its id, its cost and the drafts that were paid for. `ask` and its siblings set
+    it; inside of a run, where a flow raises this error, there is none yet.
+    """
+
+    run: Run
+
+    def __init__(self, what: str, causes: Sequence[str] = (), *, run: Run | None = None) -> None:
         self.causes = tuple(causes)
+        if run is not None:
+            self.run = run
         super().__init__("\n".join((what, *(f"- {cause}" for cause in self.causes))))
 
 

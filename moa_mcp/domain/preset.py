@@ -5,14 +5,15 @@ Reading presets from files, with line numbers, is `presets/library.py`; what a r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from pydantic_core import PydanticCustomError
 
+from moa_mcp.domain.errors import InvalidPreset
 from moa_mcp.domain.fields import (
     Count,
     ModelId,
@@ -42,6 +43,7 @@ from moa_mcp.domain.stages import (
     StopSpec,
     describe_model,
 )
+from moa_mcp.domain.validation import first_problem, format_path
 
 Number = TypeVar("Number", int, float)
 
@@ -241,6 +243,40 @@ class Preset(NamedPreset):
     conclude: Annotated[ConcludeSpec, CONCLUDES] = Field(
         default_factory=_synthesize, description="How the drafts of the last layer become the answer."
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            aggregator: Aggregator | str | Mapping[str, Any],
+            proposers: Sequence[Slot | str | Mapping[str, Any]] = (),
+            layers: int = 2,
+            name: str = "unnamed",
+            min_drafts: int = 1,
+            straggler_grace_seconds: float | None = 20,
+            prompt_style: PromptStyle = "fenced",
+            limits: Limits | Mapping[str, Any] = Limits(),
+            **others: Any,
+        ) -> None:
+            """A preset made by hand: a model is an id, a mapping as in YAML, or its own class.
+
+            Raises:
+                InvalidPreset: a value does not fit; the message names its key and what is expected.
+            """
+
+    else:
+
+        def __init__(self, **values):
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                found = first_problem(error, type(self), values)
+                key = format_path(found.path)
+                raise InvalidPreset("Preset(...)", found.problem, key=key, expected=found.expected) from None
+
+        # pydantic's own mark: what it validates itself, it does not make through this __init__.
+        __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="after")
     def _check_constraints(self) -> Self:

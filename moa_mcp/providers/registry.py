@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import anyio
@@ -36,8 +37,9 @@ class Registry:
     """The provider of a whole configuration.
 
     `endpoints` are by name; `environ` holds the key variables. An endpoint's client is made when it is first
-    asked, and lives until `aclose`. Proxies are taken from the environment only with `use_proxy_env`. What
-    wraps an adapter here lives as long as the process; what lives for one run is folded by `per_run`.
+    asked, and lives until `aclose`. `own` are providers that a program brings along, by name. Proxies are taken from
+    the environment only with `use_proxy_env`. What wraps an adapter here lives as long as the process; what lives
+    for one run is folded by `per_run`.
     """
 
     def __init__(
@@ -47,16 +49,26 @@ class Registry:
         timeouts: TimeoutSettings | None = None,
         *,
         use_proxy_env: bool = False,
+        own: Mapping[str, Provider] = MappingProxyType({}),
     ) -> None:
         self.listening: Collection[Address] = ()
         """What this process listens on itself: no call may go there."""
-        self._endpoints = endpoints
+        self._own = own
         self._environ = environ
         self._timeouts = timeouts
         self._use_proxy_env = use_proxy_env
         self._sandbox = SandboxProvider()
-        self._providers: dict[str, Provider] = {}
-        self._clients: dict[str, Http] = {}
+        self._providers: dict[Endpoint, Provider] = {}
+        self._clients: dict[Endpoint, Http] = {}
+        self.use(endpoints)
+
+    def use(self, endpoints: Mapping[str, Endpoint]) -> None:
+        """Take these endpoints from the next call on.
+
+        The client of an endpoint that is unchanged stays; that of another one is closed with the registry, because
+        calls may be under way on it.
+        """
+        self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask the call's model at its endpoint.
@@ -126,11 +138,12 @@ class Registry:
             await self._clients.popitem()[1].aclose()
 
     def _provider(self, name: str) -> Provider:
-        if name not in self._providers:
-            if name not in self._endpoints:
-                raise ProviderError(Reason.UNKNOWN_MODEL, f"no provider {name!r} is declared")
-            self._providers[name] = self._wrapped(self._endpoints[name])
-        return self._providers[name]
+        endpoint = self._endpoints.get(name)
+        if endpoint is None:
+            raise ProviderError(Reason.UNKNOWN_MODEL, f"no provider {name!r} is declared")
+        if endpoint not in self._providers:
+            self._providers[endpoint] = self._wrapped(endpoint)
+        return self._providers[endpoint]
 
     def _wrapped(self, endpoint: Endpoint) -> Provider:
         """An endpoint's adapter and all that goes around it.
@@ -138,7 +151,9 @@ class Registry:
         A call's time runs from its turn on, and whether the route rests is looked up when its turn has come:
         what waited in the queue behind the first refusal is not sent after it.
         """
-        timed = Timeouts(Pricing(self._with_key_redaction(endpoint), endpoint), self._timeouts)
+        own = self._own.get(endpoint.name)
+        adapter = KindRouter(own, None) if own else self._with_key_redaction(endpoint)
+        timed = Timeouts(Pricing(adapter, endpoint), self._timeouts)
         return ConcurrencyLimit(CircuitBreaker(timed), endpoint.max_concurrency)
 
     def _with_key_redaction(self, endpoint: Endpoint) -> Provider:
@@ -156,14 +171,14 @@ class Registry:
         return KindRouter(dialect.provider(endpoint, http), embeddings)
 
     def _client(self, endpoint: Endpoint) -> Http:
-        if endpoint.name not in self._clients:
+        if endpoint not in self._clients:
             # Imported for the first call only: httpx and aiohttp take longer to load than all the rest.
             from moa_mcp.providers.wire.http import Http
 
             key = keys.key_of(endpoint, self._environ)
             headers = dict(DIALECTS.get(endpoint.dialect).headers(key))
-            self._clients[endpoint.name] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
-        return self._clients[endpoint.name]
+            self._clients[endpoint] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
+        return self._clients[endpoint]
 
     def _unknown(self, name: str, model: str) -> str:
         return (

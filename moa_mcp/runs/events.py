@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Batch, Call, CallRecord, Run
+from moa_mcp.domain.model import Batch, Call, CallRecord, PanelCall, Run
 
 EventHandler = Callable[["Event"], None]
 """A subscriber: called with each event at once, in the order in which they happen. It must not block or raise."""
@@ -168,4 +168,4 @@ def stamped(event: Event, run: Run) -> Event:
 
 def end_event(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
     """The event of the end of a call, or of a flow in a call's place."""
-    return BranchEnded(record) if record.call.kind == "panel" else CallEnded(record, replayed)
+    return BranchEnded(record) if isinstance(record.call, PanelCall) else CallEnded(record, replayed)

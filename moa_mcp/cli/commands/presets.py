@@ -18,11 +18,11 @@ from moa_mcp.cli.view.preset_tree import tree
 from moa_mcp.cli.view.table import table
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
-from moa_mcp.config.validation import KeyPath
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import InvalidPreset, MissingKey, sort_by_closeness
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
+from moa_mcp.domain.validation import KeyPath
 from moa_mcp.flows.planning.dry_run import Bounds
 from moa_mcp.presets.library import is_name, parse
 from moa_mcp.service.catalog import PresetEntry

@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from moa_mcp.config.validation import first_problem, format_path
 from moa_mcp.domain.errors import InvalidRequest, sort_by_closeness
 from moa_mcp.domain.text import one_line
+from moa_mcp.domain.validation import first_problem, format_path
 from moa_mcp.server.wire import fix_json_surrogates
 
 
