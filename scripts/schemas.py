@@ -96,13 +96,18 @@ def config_schema() -> dict[str, Any]:
 
 
 def _tidy(value: Any) -> Any:
-    """Descriptions on one line, and no keyword that is none of JSON Schema's."""
+    """Descriptions on one line, kinds in order, and no keyword that is none of JSON Schema's."""
     if isinstance(value, dict):
         parts = cast("dict[str, Any]", value).items()
-        return {key: _tidy(part) for key, part in parts if key != "discriminator"}
+        return {key: _tidy(_in_order(key, part)) for key, part in parts if key != "discriminator"}
     if isinstance(value, list | tuple):
         return [_tidy(part) for part in cast("Sequence[Any]", value)]
     return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _in_order(key: str, value: Any) -> Any:
+    """Kinds by their names, the one that is a model first: files must not depend on which was declared first."""
+    return sorted(value, key=lambda one: ("anyOf" not in one, json.dumps(one))) if key == "oneOf" else value
 
 
 def preset_page() -> str:
@@ -274,7 +279,8 @@ def _default(value: Any) -> str:
             return "those of its keys"
     if value is None or value in ("", [], {}):
         return "none"
-    return f"`{yamlfile.dump({'default': value}).removeprefix('default: ').strip()}`"
+    text = yamlfile.dump({"default": value}).strip()  # a mapping of plain values is written in braces
+    return f"`{text.removeprefix('{').removeprefix('default: ').removesuffix('}' if text.startswith('{') else '')}`"
 
 
 FILES = {

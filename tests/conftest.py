@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +13,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("unhurried", parent=settings(), deadline=None)
-settings.load_profile("unhurried")
+# How long an example takes says more about the machine than about the code, so there is no deadline. In CI, where
+# Hypothesis tries the same examples each time, there are more of them.
+settings.register_profile("moa-mcp", parent=settings(), deadline=None, max_examples=100 if "CI" in os.environ else 25)
+settings.load_profile("moa-mcp")
+
+# Temporary files go into memory where there is room: most of them are databases, which wait for the disk at each write.
+MEMORY_DISK, MIN_FREE_BYTES = Path("/dev/shm"), 4 * 2**30
+if os.access(MEMORY_DISK, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY_DISK).free > MIN_FREE_BYTES:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_DISK))
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ from tests.architecture import (
     the_process_has_two_owners,
 )
 
+pytestmark = pytest.mark.xdist_group("architecture")  # one reads the sources for all of them
+
 ROOT = Path(__file__).parents[1]
 
 

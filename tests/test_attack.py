@@ -1,7 +1,11 @@
 """What strangers and hostile drafts do to a server is measured from outside, and a small measurement works."""
 
+import pytest
+
 from benchmarks.attack import measure
 from benchmarks.attack_forms import FORMS, SIZE, draft
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_hostile_form_is_as_long_as_it_has_to_be_and_the_same_each_time() -> None:

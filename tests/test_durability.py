@@ -3,8 +3,12 @@
 import random
 from pathlib import Path
 
+import pytest
+
 from benchmarks.durability import CALLS, QUESTIONS, kill_once
 from tests.upstream.process import upstream_process
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 

@@ -38,6 +38,8 @@ from moa_mcp.runs.events import TextArrived
 from moa_mcp.store import codec
 from moa_mcp.views import run as run_view
 
+pytestmark = pytest.mark.slow
+
 SMALL, LARGE = 50_000, 500_000
 MAX_RATIO = 15
 QUICK = 0.1

@@ -23,7 +23,7 @@ from tests.cli.fixtures import COMMAND, ROOT, environment, moa, write_home
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 RUN = '&& .venv/bin/pip install -q . && .venv/bin/moa-mcp ask "'
-TEST = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest"
+TEST = "python3 -m venv .venv && .venv/bin/pip install -q -e '.[test]' && .venv/bin/python -m pytest -n auto"
 
 
 def blocks(language: str) -> list[str]:

@@ -1,6 +1,10 @@
 """Under faults and with clients that leave, a server answers what can be answered and leaves nothing behind."""
 
+import pytest
+
 from benchmarks.soak import CLIENTS, measure
+
+pytestmark = pytest.mark.slow
 
 
 def test_every_ask_of_a_short_soak_ends_as_it_has_to_and_nothing_goes_on_after_it() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from moa_mcp.config import yamlfile
 from moa_mcp.config.plugins import load_plugins, names_in
 from moa_mcp.config.yamlfile import Document, Fingerprint
-from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Endpoint
+from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Endpoint, is_loopback
 from moa_mcp.domain.errors import InvalidConfig, NotAllowed
 from moa_mcp.domain.fields import ModelId, Name, Seconds, StrictModel
 from moa_mcp.domain.preset import Limits
@@ -330,14 +329,7 @@ def _moved(before: Endpoint, after: Endpoint) -> bool:
 
 
 def _is_local(endpoint: Endpoint) -> bool:
-    return not DIALECTS.get(endpoint.dialect).needs_base_url or _is_loopback(urlsplit(endpoint.base_url).hostname or "")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return not DIALECTS.get(endpoint.dialect).needs_base_url or is_loopback(urlsplit(endpoint.base_url).hostname or "")
 
 
 def _url_problem(url: str) -> str | None:
@@ -356,6 +348,6 @@ def _url_problem(url: str) -> str | None:
         return "a base URL has no query and no fragment"
     if parts.scheme not in {"http", "https"} or not host:
         return "a base URL begins with https:// and the name of a host"
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return "http is for this computer only (localhost, 127.0.0.1); anything else is reached over https"
     return None

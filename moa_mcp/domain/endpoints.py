@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from moa_mcp.domain.variants import Registry
@@ -76,3 +77,11 @@ def split_model(model: str) -> tuple[str, str]:
     """Part a model id at its first slash into (provider, the model's own id)."""
     provider, _, name = model.partition("/")
     return provider, name
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host`, a name or an address, is this machine as only it reaches itself."""
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from moa_mcp.domain.endpoints import is_loopback
+
 DEPTH_HEADER = "x-moa-depth"
 """How many panels a request has come through. The name is in lower case, as HTTP servers give it."""
 
@@ -41,16 +43,9 @@ def is_own(base_url: str, listening: Collection[Address]) -> bool:
 
 def _reaches(host: str, own: str) -> bool:
     """Whether a connection to `host` arrives at a socket that is bound to `own`."""
-    if _is_loopback(host) or _is_any(host):
-        return _is_loopback(own) or _is_any(own)
+    if is_loopback(host) or _is_any(host):
+        return is_loopback(own) or _is_any(own)
     return host.lower() == own.lower()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_any(host: str) -> bool:

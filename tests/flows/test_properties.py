@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 
 from moa_mcp.domain.model import Answer, Batch, Call, CodeCall, Task
 from moa_mcp.domain.preset import Preset
@@ -27,7 +27,6 @@ def test_every_stage_and_each_of_its_keys_is_drawn() -> None:
     assert list(undrawn()) == []
 
 
-@settings(max_examples=100, deadline=None)
 @given(tasks, presets(), models())
 def test_any_mixture_ends_with_an_answer_or_an_error_that_names_causes(
     task: Task, preset: Preset, reply: Reply
@@ -39,7 +38,6 @@ def test_any_mixture_ends_with_an_answer_or_an_error_that_names_causes(
     assert all(batch.all_calls and 0 < batch.until <= 1 for batch in batches)
 
 
-@settings(max_examples=60, deadline=None)
 @given(tasks, presets(), models())
 def test_no_run_makes_more_calls_than_its_bound(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
@@ -48,7 +46,6 @@ def test_no_run_makes_more_calls_than_its_bound(task: Task, preset: Preset, repl
     assert paid_for(batches) <= call_bounds(preset, task).most_calls
 
 
-@settings(max_examples=40, deadline=None)
 @given(tasks, presets(), sound_models())
 def test_a_run_in_which_nothing_fails_makes_no_fewer_calls_than_its_bound(
     task: Task, preset: Preset, reply: Reply
@@ -59,7 +56,6 @@ def test_a_run_in_which_nothing_fails_makes_no_fewer_calls_than_its_bound(
     assert paid_for(batches) >= call_bounds(preset, task).least_calls
 
 
-@settings(max_examples=40, deadline=None)
 @given(tasks, presets())
 def test_what_is_planned_lies_within_the_bounds(task: Task, preset: Preset) -> None:
     planned = dry_run(ask_panel(task, preset))
@@ -69,7 +65,6 @@ def test_what_is_planned_lies_within_the_bounds(task: Task, preset: Preset) -> N
     assert found.least_rounds <= planned.rounds <= found.most_rounds
 
 
-@settings(max_examples=40, deadline=None)
 @given(tasks, presets(), models())
 def test_the_same_seed_and_replies_make_the_same_run(task: Task, preset: Preset, reply: Reply) -> None:
     runs: list[tuple[Answer | str, list[Call]]] = []
@@ -80,7 +75,6 @@ def test_the_same_seed_and_replies_make_the_same_run(task: Task, preset: Preset,
     assert runs[0] == runs[1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(tasks, presets(), models())
 def test_every_call_of_a_run_has_an_id_of_its_own(task: Task, preset: Preset, reply: Reply) -> None:
     batches: list[Batch] = []
@@ -90,7 +84,6 @@ def test_every_call_of_a_run_has_an_id_of_its_own(task: Task, preset: Preset, re
     assert len({call.id for call in asked}) == len(asked)
 
 
-@settings(max_examples=40, deadline=None)
 @given(tasks, presets(), models())
 def test_facts_and_notes_can_be_kept_as_json(task: Task, preset: Preset, reply: Reply) -> None:
     found = played(ask_panel(task, preset), reply, [])

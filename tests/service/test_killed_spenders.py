@@ -19,6 +19,8 @@ from tests.upstream import Fault, Reply, Script, echo, upstream_thread
 from tests.upstream.request import Request as Sent
 from tests.upstream.threaded import ThreadedUpstream
 
+pytestmark = pytest.mark.slow
+
 CALLS_A_DAY = 12
 LIMIT = f"limits: {{max_calls_per_day: {CALLS_A_DAY}}}\n"
 KILLS = 8

@@ -312,7 +312,7 @@ class OwnersInMemory(OwnersOnDisk):
         return float("inf")
 
 
-CHECKS = settings(max_examples=40, stateful_step_count=25, deadline=None)
+CHECKS = settings(stateful_step_count=25)
 
 
 def test_on_disk_everyone_has_their_own_runs_whatever_the_others_and_their_servers_do() -> None:

@@ -14,11 +14,10 @@ class EventSplitter:
     """Feed it bytes, and it returns the events that they complete, as (name, data).
 
     An event without data is none, and what follows the last blank line is never returned: it may be half of
-    something. `comments` counts the lines that only say that the connection lives.
+    something.
     """
 
     def __init__(self) -> None:
-        self.comments = 0
         self._begun: list[bytes] = []
         self._begun_size = 0
         self._after_return = False
@@ -66,7 +65,6 @@ class EventSplitter:
     def _take(self, line: bytes) -> None:
         """A line that is no plain data: a comment, a name, or a field that says nothing to us."""
         if line.startswith(b":"):
-            self.comments += 1
             return
         field, _, value = line.removeprefix(_MARK).partition(b":")
         value = value.removeprefix(b" ")

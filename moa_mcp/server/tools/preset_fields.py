@@ -84,10 +84,14 @@ def _merged(mappings: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any
     """One mapping with the keys of all; a key that only says which kind it is has the kinds to choose from."""
     kinds: dict[str, dict[str, Any]] = {}
     found: dict[str, dict[str, Any]] = {}
-    for mapping in mappings:
+    for mapping in sorted(mappings, key=_kind):  # which was declared first must not show
         for name, part in mapping["properties"].items():
             if "const" in part:
                 kinds.setdefault(name, {"type": "string", "enum": []})["enum"].append(part["const"])
             elif name not in SET_BY_A_PERSON:
                 found.setdefault(name, _either(_plain(part, definitions, _SHOWN, is_open=True)))
     return {"type": "object", "properties": kinds | found}
+
+
+def _kind(mapping: Mapping[str, Any]) -> str:
+    return next((part["const"] for part in mapping["properties"].values() if "const" in part), "")

@@ -85,11 +85,8 @@ def test_an_event_without_its_blank_line_is_not_delivered() -> None:
     assert read(b"data: whole\n\ndata: half\n") == [("", "whole")]
 
 
-def test_comments_are_counted_and_are_no_events() -> None:
-    splitter = EventSplitter()
-
-    assert splitter.feed(b": still thinking\n\n:\n\n") == []
-    assert splitter.comments == 2
+def test_comments_are_no_events() -> None:
+    assert read(b": still thinking\n\n:\n\n") == []
 
 
 @pytest.mark.parametrize("opening", [b"data: ", b": ", b"data: 1\ndata: "])

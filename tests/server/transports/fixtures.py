@@ -27,6 +27,7 @@ from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
 from moa_mcp.server.transports.http.serve import HttpTransport
 from moa_mcp.server.transports.lifecycle import Lifetime
 from moa_mcp.service.service import Service
+from tests.processes import PATIENCE_SECONDS
 from tests.upstream import Reply, Request, Upstream
 
 ROOT = Path(moa_mcp.__file__).parents[1]
@@ -119,7 +120,7 @@ class Talk:
 async def on_pipes(home: Path, upstream: Upstream | None = None, *arguments: str) -> AsyncGenerator[Talk]:
     """A server as a process of its own, which is killed if it has not ended with the block."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **write_home(home, upstream)}
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_SECONDS):
         process = await anyio.open_process([*COMMAND, *arguments], env=env, cwd=ROOT)
         try:
             yield Talk(process)
@@ -149,7 +150,7 @@ async def on_a_port(
     """A server in this process, which is brought to its end with the block."""
     lines: list[str] = []
     failure: Exception | None = None
-    with anyio.fail_after(10):
+    with anyio.fail_after(PATIENCE_SECONDS):
         async with open_service(write_home(home, upstream)) as service, anyio.create_task_group() as tasks:
             transport = HttpTransport(HttpOptions(port=0, **options), lines.append, limits)
             await tasks.start(transport, service, Lifetime(lambda: None))

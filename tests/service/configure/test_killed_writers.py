@@ -10,6 +10,8 @@ from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
+
 from moa_mcp.config.settings import LiveSettings, Paths, load_settings
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.providers.registry import Registry
@@ -18,6 +20,8 @@ from moa_mcp.service.configure.lock import config_lock
 from moa_mcp.service.configure.log import ChangeLogFile
 from tests.processes import Child, child
 from tests.service.fixtures import write_panel
+
+pytestmark = pytest.mark.slow
 
 KILLS = 20
 CHANGE_SECONDS = 0.006

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 
+from moa_mcp.domain.endpoints import is_loopback
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.providers.wire.keys import placeholder_in
 from moa_mcp.service.service import LOCAL
@@ -90,14 +90,6 @@ def host_and_port(text: str) -> tuple[str, int | None]:
     if found is None or int(found["port"] or 0) > 65535:
         raise ValueError("no host")
     return found["name"].lower(), int(found["port"]) if found["port"] else None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens there."""
-    try:
-        return host.lower() == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def parse_tokens(text: str) -> dict[str, str]:
