@@ -153,7 +153,7 @@ class Registry:
         """
         own = self._own.get(endpoint.name)
         adapter = KindRouter(own, None) if own else self._with_key_redaction(endpoint)
-        timed = Timeouts(Pricing(adapter, endpoint), self._timeouts)
+        timed = Timeouts(Pricing(adapter, endpoint.name, self.rates), self._timeouts)
         return ConcurrencyLimit(CircuitBreaker(timed), endpoint.max_concurrency)
 
     def _with_key_redaction(self, endpoint: Endpoint) -> Provider:

@@ -92,8 +92,10 @@ class Catalog:
         self._models = models
         self._rates = rates
 
-    async def resolve(self, name: str | None) -> tuple[Preset, tuple[str, ...]]:
-        """The preset of that name (None: the default one), ready to run, and notes on what was chosen for it.
+    async def resolve(self, name: str | None, settings: Settings | None = None) -> tuple[Preset, tuple[str, ...]]:
+        """The preset of that name, ready to run, and notes on what was chosen for it.
+
+        Without a name it is the default one of `settings`, or of those that hold now.
 
         Raises:
             UnknownPreset: there is none.
@@ -103,7 +105,7 @@ class Catalog:
         if name is not None:
             return await lookup.find(name)
         try:
-            return await lookup.find(self._settings().default_preset)
+            return await lookup.find((settings or self._settings()).default_preset)
         except UnknownPreset as error:
             raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 

@@ -18,7 +18,7 @@ from math import ceil
 import anyio
 import anyio.to_thread
 
-from moa_mcp.config.settings import LiveSettings
+from moa_mcp.config.settings import LimitSettings, LiveSettings, Settings
 from moa_mcp.domain.errors import InvalidRequest, MissingKey
 from moa_mcp.domain.model import CodeCall, Message, Output, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
@@ -86,7 +86,8 @@ class AskRequest:
 class Plan:
     """What a request would do, before anything is sent: the calls, their rounds, the price if it is known.
 
-    `missing` is why it cannot be sent as things are: keys that are not set.
+    `ceilings` are the limits of the settings that it was planned under. `missing` is why it cannot be sent as
+    things are: keys that are not set.
     """
 
     preset: Preset
@@ -95,6 +96,7 @@ class Plan:
     notes: tuple[str, ...]
     dry_run: DryRun
     cost_usd: float | None
+    ceilings: LimitSettings
     missing: MissingKey | None = None
 
 
@@ -117,15 +119,17 @@ class Service:
         Raises:
             InvalidRequest, UnknownPreset, InvalidPreset, UnknownRun, PlanRefused: as named.
         """
-        preset, notes = await self._preset(request.preset)
-        task = await self._task(request, owner)
+        settings = self.settings()
+        preset, notes = await self._preset(request.preset, settings)
+        task = await self._task(request, owner, settings)
         missing = self._missing_key(preset)
-        ceilings = (self.settings().limits.per_run, preset.limits, request.limits)
+        ceilings = (settings.limits.per_run, preset.limits, request.limits)
         planned = dry_run(ask_panel(task, preset))
         cost = self.catalog.estimated_cost(planned)
         check_plan(preset, planned, cost, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
-        return Plan(preset, task, limits, (*self._warnings(), *notes), planned, cost, missing)
+        notes = (*self._warnings(), *notes)
+        return Plan(preset, task, limits, notes, planned, cost, settings.limits, missing)
 
     def _missing_key(self, preset: Preset) -> MissingKey | None:
         try:
@@ -161,7 +165,7 @@ class Service:
     async def _find_or_start(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
         """The run, started, or (unless it is to be `fresh`) the one that stands for it, wherever that goes on."""
         needs = _needed(plan.dry_run, plan.cost_usd, plan.dry_run.calls)
-        wanted = self._reservation_request(run, needs, self._first(plan), is_free=plan.cost_usd == 0)
+        wanted = self._reservation_request(run, needs, self._first(plan), plan.ceilings, is_free=plan.cost_usd == 0)
         # One of a kind at a time: whoever asks the same a moment later joins the run of the first.
         async with self._start_lock(run.key):
             if fresh:
@@ -187,13 +191,13 @@ class Service:
         return drawn
 
     def _reservation_request(
-        self, run: Run, needs: Spend, first: Drawn, *, is_free: bool = False
+        self, run: Run, needs: Spend, first: Drawn, ceilings: LimitSettings, *, is_free: bool = False
     ) -> ReservationRequest:
         """What a run asks of the day: its plan, with what may be asked again; it asks for more when it needs that.
 
         Of what its plan does not tell, it asks for as much as its ceiling is.
         """
-        ceilings, limits = self.settings().limits, run.limits
+        limits = run.limits
         most = Spend(
             limits.max_calls or ceilings.max_calls,
             limits.max_tokens or ceilings.max_tokens,
@@ -252,7 +256,9 @@ class Service:
             left = max(1, planned.calls - replace(run, abandoned=()).calls_made)
             needs = _needed(planned, cost, left)
             return await self.scheduler.resume(
-                owner, run_id, self._reservation_request(run, needs, Drawn(left), is_free=cost == 0)
+                owner,
+                run_id,
+                self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
             )
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
@@ -323,10 +329,10 @@ class Service:
         problem = self.settings.problem
         return (f"{problem} Until it is mended, what the file said before (or the defaults) hold.",) if problem else ()
 
-    async def _preset(self, wanted: str | Preset | None) -> tuple[Preset, Sequence[str]]:
-        return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted)
+    async def _preset(self, wanted: str | Preset | None, settings: Settings) -> tuple[Preset, Sequence[str]]:
+        return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted, settings)
 
-    async def _task(self, request: AskRequest, owner: str) -> Task:
+    async def _task(self, request: AskRequest, owner: str, settings: Settings) -> Task:
         if not request.question.strip():
             raise InvalidRequest("The question is empty. Say what the panel should answer.")
         question = fix_surrogates(request.question)
@@ -341,7 +347,7 @@ class Service:
         seed = secrets.randbits(64)
         system = fix_surrogates(request.system) if request.system else None
         known = self.scheduler.learned.known_to(owner)
-        return Task(question, system, history, request.output, seed, known, self.settings().embeddings, context)
+        return Task(question, system, history, request.output, seed, known, settings.embeddings, context)
 
     async def _earlier_turns(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:

@@ -1,33 +1,39 @@
-"""A provider around a provider: writes into each draft what it cost."""
+"""A provider around a provider: writes into each draft what it cost, by the same rates that a plan is priced at."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.prices import price
+from moa_mcp.providers.prices import FREE, Rates
 
 
 class Pricing:
-    """Prices drafts by the model that answered, else by the one that was asked; what is local is free."""
+    """Prices drafts by the model that answered, else by the one that was asked; what is free needs no counts.
 
-    def __init__(self, inner: Provider, endpoint: Endpoint) -> None:
+    `provider` is the name that the model ids of the provider begin with, `rates` what a token of a model costs.
+    """
+
+    def __init__(self, inner: Provider, provider: str, rates: Callable[[str], Rates | None]) -> None:
         self._inner = inner
-        self._endpoint = endpoint
+        self._provider = provider
+        self._rates = rates
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, and price the draft; a price that is not known stays None. Raises ProviderError."""
+        """Ask, and price the draft; a price that is not known stays as the draft has it. Raises ProviderError."""
         draft = await self._inner.complete(call, on_text)
         cost = self._cost(call, draft)
         return draft if cost is None else replace(draft, usage=replace(draft.usage, cost_usd=cost))
 
     def _cost(self, call: Call, draft: Draft) -> float | None:
-        if self._endpoint.local:
+        asked = self._rates(call.model)
+        if asked is FREE:
             return 0.0
-        read, written = draft.usage.input_tokens, draft.usage.output_tokens
-        if read is None or written is None:
+        served = self._rates(f"{self._provider}/{draft.served_model}") if draft.served_model else None
+        known, read, written = served or asked, draft.usage.input_tokens, draft.usage.output_tokens
+        if known is None or read is None or written is None:
             return None
-        cost = price(f"{self._endpoint.name}/{draft.served_model}", read, written) if draft.served_model else None
-        return price(call.model, read, written) if cost is None else cost
+        price = known.at(read)
+        return read * price.input_per_token + written * price.output_per_token
