@@ -1,7 +1,4 @@
-"""The values a run is made of: messages, calls, drafts, failures, batches, answers and the run itself.
-
-Immutable, and without any I/O. What a person configures is `preset.py`; what drives calls is `runs/runner.py`.
-"""
+"""The values a run is made of: messages, calls, drafts, failures, batches, answers and the run itself. No I/O."""
 
 from __future__ import annotations
 
@@ -19,8 +16,7 @@ CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 Output = Literal["answer", "guidance"]
 
-PROPOSER = "proposer"
-AGGREGATOR = "aggregator"
+PROPOSER, AGGREGATOR = "proposer", "aggregator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,8 +297,8 @@ class Run:
     `limits` are the ceilings it runs under, `planned_calls` how many calls it makes if nothing fails. `key` is
     the same for the same question, preset and parameters of the same owner: asked again, it finds this run,
     which is then marked `cached`. `calls` are those to models, sent or not, and of code; `panels` are the outcomes
-    of flows that stood in a call's place, whose own calls are among `calls`. `abandoned` are calls that were cut off
-    when the run was interrupted: what was sent of them is paid for, and they are sent again when it goes on.
+    of flows that ran in a call's place, whose own calls are among `calls`. `abandoned` are calls that an interruption
+    cut off: what was sent of them is paid for, and they are sent again when the run goes on.
     """
 
     run_id: str

@@ -21,7 +21,7 @@ _READER = """
 import json, sys, anyio
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError
-from moa_mcp.domain.model import Call, Message
+from moa_mcp.domain.model import ChatCall, Message
 from moa_mcp.providers.registry import Registry
 
 def peak():

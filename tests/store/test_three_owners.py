@@ -250,6 +250,8 @@ class OwnersOnDisk(Machine):
         What is dated ahead of the clock is old if it was begun before something that is.
         """
         self.time_passes(seconds)
+        # What is found interrupted stays so, also when the clock is set back to when its server was there.
+        self.runs = {run_id: self.seen(run_id) or run for run_id, run in self.runs.items()}
         ended = [run for run_id, run in self.runs.items() if not self.is_(run_id, "running")]
         old = [run.created_at < self.now - self.kept_seconds() for run in ended]
         ahead = [run.created_at > self.now and any(old[place:]) for place, run in enumerate(ended)]
