@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
@@ -136,7 +137,8 @@ class ConfigEditor:
             "revision": ledger.revision,
             "providers": [self._facts(endpoint) for endpoint in settings.endpoints.values()],
             "limits": settings.limits.model_dump(),
-            "store": settings.store.model_dump(),
+            # Of the address only its scheme: the rest may hold a password.
+            "store": {**settings.store.model_dump(), "url": f"{urlsplit(settings.store.url).scheme}:"},
             "embeddings": settings.embeddings,
             "undoable": len(ledger.changes),
             "config_file": str(self._paths.config_file),

@@ -79,6 +79,7 @@ def editing(tmp_path: Path) -> Editing:
 
 
 def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(editing: Editing) -> None:
+    editing.home.config_file.write_text(CONFIG + "store: {url: 'sqlite://user:secret@host/x.db'}\n", encoding="utf-8")
     current = editing.changes.current()
     keys = {facts["name"]: (facts["api_key_env"], facts["key"]) for facts in current["providers"]}
 
@@ -86,7 +87,7 @@ def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(editi
     assert keys["lab"] == ("LAB_KEY", "set")
     assert keys["openai"] == ("OPENAI_API_KEY", "missing")
     assert keys["ollama"] == (None, "not needed")
-    assert current["limits"]["max_calls"] == 20
+    assert (current["limits"]["max_calls"], current["store"]["url"]) == (20, "sqlite:")
     assert current["config_file"] == str(editing.home.config_file)
     assert current["problem"] is None
     assert ChangeRequest().is_read_only
