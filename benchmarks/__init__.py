@@ -1,1 +1,1 @@
-"""Measurements that anyone can repeat: `python -m benchmarks.NAME` prints one line of JSON."""
+"""Benchmarks. Each needs no key and no network; `python -m benchmarks.NAME` prints one line of JSON."""

@@ -1,4 +1,4 @@
-"""The smallest MCP server with the same work behind a tool as `moa_ask`: what moa-mcp's own face is compared with.
+"""The smallest MCP server whose tool does the same work as `moa_ask`. moa-mcp's own server is compared with it.
 
 `python -m benchmarks.asking_server TRANSPORT PORT`, or without arguments on stdio.
 """
@@ -18,7 +18,7 @@ from moa_mcp.views import run as run_view
 
 @asynccontextmanager
 async def lifespan(server: MCPServer[Service]) -> AsyncGenerator[Service]:
-    """The service, for as long as the server serves."""
+    """Keep the service open while the server runs."""
     async with open_service() as service:
         yield service
 

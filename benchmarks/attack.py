@@ -2,30 +2,30 @@
 
     python -m benchmarks.attack [--forms NAME...] [--heads N] [--bodies N]
 
-Real `moa-mcp serve --transport http` processes, a new one with a home of its own for each attack, an upstream in a
-process of its own, all on loopback. Before each attack one ask is made in peace, since the first imports what it needs.
+Each attack starts a new `moa-mcp serve --transport http` process with its own home. The upstream is another process;
+all are on loopback. Before each attack one ordinary ask is made, because the first ask imports what later ones need.
 
-Drafts: each form (attack_forms.py) is what two proposers answer, 200 KB each. A client asks for it with `drafts: full`,
-lists the resources, and reads `moa://runs/latest/drafts`, while a probe in a process of its own asks `/healthz` every
-20 ms: what it waits, every other client waits. After 30 seconds a form is given up.
+Drafts: in each form (attack_forms.py) two proposers answer with 200 KB each. A client asks with `drafts: full`, lists
+the resources, and reads `moa://runs/latest/drafts`. Meanwhile a probe in another process requests `/healthz` every
+20 ms: every other client would wait as long as the probe. After 30 seconds the benchmark gives up a form.
 
-Connections (attack_connections.py), without a token, at a server that asks for one: 600 that begin a second request
-and never end its head, and 150 that hold back the last byte of a body of 4 MiB to `/healthz`.
+Connections (attack_connections.py), without a token, to a server that requires one: 600 that begin a second request
+and never end its head, and 150 that hold back the last byte of a 4 MiB body to `/healthz`.
 
 Prints one line of JSON:
 
-- `healthz_ms_worst`: the slowest `/healthz` of all forms, in milliseconds; 250 at most where the server stays free for
-  others. `healthz_ms_at_rest`: the slowest within a second in which nothing happens, which is the machine's share.
-- `forms`, by name: `healthz_ms`, the slowest meanwhile (of a form that was given up what it had waited by then, so at
-  least that); seconds of the `ask_s`, the `list_s` and the `read_s`, null for what was not answered in time; `gave_up`;
-  `server_cpu_s`, the CPU seconds of the server for all of it, which other work on the machine does not change (null
-  where there is no /proc); `drafts_ok`, how many of the two drafts were kept, null without an answer; `errors`, where
-  a step failed. `prose` is no attack but what any draft of that size costs.
-- `half_open_heads` and `held_bodies`: how many `attackers` there were, how many of them were held in place when a new
-  client with a token began to ask, how many had been `cut_off` when its asking was over, `ask_served_ms` until it had
-  its answer, connection and all (it tries again and again; null: not within 45 seconds), and the server's resident
-  megabytes before, during the attack, and at most.
-- `seconds`: wall time of it all.
+- `healthz_ms_worst`: the slowest `/healthz` of all forms, in milliseconds. It is at most 250 if the server stays
+  responsive. `healthz_ms_at_rest`: the slowest in a second without other requests, which is the machine's share.
+- `forms`, by name: `healthz_ms`, the slowest during the attack (a lower bound if the form was given up); `ask_s`,
+  `list_s` and `read_s`, the seconds of each step, null if it was not answered in time; `gave_up`; `server_cpu_s`, the
+  CPU seconds that the server used, which do not depend on other work on the machine (null without /proc);
+  `drafts_ok`, how many of the two drafts were kept, null without an answer; `errors`, the errors of failed steps.
+  The form `prose` is not an attack: it shows the cost of any draft of that size.
+- `half_open_heads` and `held_bodies`: the number of `attackers`; `held_when_asked`, how many had a connection when a
+  new client with a token began to ask; `cut_off`, how many the server had disconnected when that client was done;
+  `ask_served_ms`, the time until the client had its answer, connecting included (it retries; null: no answer within
+  45 seconds); and the server's resident megabytes before and during the attack, and at most.
+- `seconds`: the wall time of the benchmark.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ DRAFTS = "moa://runs/latest/drafts"
 
 
 async def struck(form: str, server: ServerProcess, probe: Probe) -> dict[str, Any]:
-    """The figures of one form."""
+    """Attack the server with one form, and return the figures."""
     figures: dict[str, Any] = dict.fromkeys(("healthz_ms", "ask_s", "list_s", "read_s", "drafts_ok"))
 
     async def timed(name: str, step: Callable[[], Awaitable[Any]]) -> Any:
         began = time.perf_counter()
         try:
             result = await step()
-        except Exception as error:  # the attack may have broken anything: the next step is still worth a try
+        except Exception as error:  # the attack may break a step in any way; still try the next step
             figures.setdefault("errors", []).append(f"{name}: {type(error).__name__}: {error}"[:200])
             return None
         figures[name] = round(time.perf_counter() - began, 3)
@@ -75,39 +75,39 @@ async def struck(form: str, server: ServerProcess, probe: Probe) -> dict[str, An
         before = footprint(server.pid)["cpu_seconds"]
         with anyio.move_on_after(FORM_SECONDS) as limit:
             result = await timed("ask_s", lambda: ask(client, form))
-            figures["drafts_ok"] = None if result is None else _kept(result.structured_content or {})
+            figures["drafts_ok"] = None if result is None else _count_kept(result.structured_content or {})
             await timed("list_s", client.list_resources)
             await timed("read_s", lambda: client.read_resource(DRAFTS))
         figures["healthz_ms"] = await anyio.to_thread.run_sync(probe.worst_ms)
-        figures["server_cpu_s"] = _between(before, footprint(server.pid)["cpu_seconds"])
+        figures["server_cpu_s"] = _difference(before, footprint(server.pid)["cpu_seconds"])
     return {**figures, "gave_up": limit.cancelled_caught}
 
 
 async def ask(client: Client, preset: str) -> Any:
-    """Ask a preset, and have the drafts with the answer."""
+    """Ask a preset, with the full drafts in the result."""
     arguments = {"question": "What is it?", "preset": preset, "fresh": True, "drafts": "full", "wait_seconds": 600}
     return await client.call_tool("moa_ask", arguments)
 
 
 async def at_rest(probe: Probe) -> float:
-    """The slowest `/healthz` of a second without anything else."""
+    """The slowest `/healthz`, in milliseconds, in a second without other requests."""
     await anyio.to_thread.run_sync(probe.worst_ms)
     await anyio.sleep(1)
     return await anyio.to_thread.run_sync(probe.worst_ms)
 
 
-def _kept(facts: dict[str, Any]) -> int:
+def _count_kept(facts: dict[str, Any]) -> int:
     return sum(call["role"] == "proposer" and call["status"] == "ok" for call in facts.get("calls", ()))
 
 
-def _between(before: object, after: object) -> float | None:
+def _difference(before: object, after: object) -> float | None:
     if isinstance(before, float) and isinstance(after, float):
         return round(after - before, 2)
     return None
 
 
 def measure_form(base_url: str, form: str) -> dict[str, Any]:
-    """Start a server and a probe, strike, and end them."""
+    """Start a server and a probe, attack the server with one form, and end both."""
     with tempfile.TemporaryDirectory() as folder:
         write_home(Path(folder), base_url, form)
         with server_process(Path(folder)) as server, probing(server.address) as probe:
@@ -115,7 +115,7 @@ def measure_form(base_url: str, form: str) -> dict[str, Any]:
 
 
 def measure(forms: Sequence[str], heads: int = HEADS, bodies: int = BODIES) -> dict[str, Any]:
-    """Make every attack; the figures that the docstring of this module explains."""
+    """Run every attack, and return the figures that the module docstring explains."""
     began = time.perf_counter()
     with upstream_process("benchmarks.attack_forms:answer") as upstream:
         found = {form: measure_form(upstream.base_url, form) for form in forms}

@@ -1,7 +1,7 @@
-"""Clients without a token that take up connections, and whether one with a token is served meanwhile.
+"""Attackers without a token occupy connections. Is a client with a token served during that time?
 
-`half_open_heads`: each connection asks `/healthz` once, and then begins a second request whose head never ends.
-`held_bodies`: each announces a body of 4 MiB to `/healthz` and sends all of it but the last byte.
+`half_open_heads`: each connection requests `/healthz` once, and then begins a second request whose head never ends.
+`held_bodies`: each connection announces a body of 4 MiB to `/healthz`, and sends all of it except the last byte.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ TOKEN = "bench-0123456789abcdef"
 BODY = 4 * 1024 * 1024
 
 SECONDS_TO_COME = 10.0
-"""How long the attackers try to take their places, until they all have one; then the ask comes."""
+"""The longest time that the attackers have to connect. The client asks when all are connected, or after this time."""
 
 PATIENCE = 45.0
-"""Seconds after which nobody waits for the ask any more."""
+"""Seconds after which the client gives up."""
 
 LONGEST_TRY = 5.0
 BETWEEN_TRIES = 0.2
@@ -40,7 +40,7 @@ Attack = Callable[[SocketStream, str], Awaitable[None]]
 
 @dataclass(slots=True)
 class Siege:
-    """How many attackers are in place, how many were and then cut off, and whether others still try."""
+    """The number of attackers that hold a connection, the number that lost theirs, and whether others still connect."""
 
     held: int = 0
     cut_off: int = 0
@@ -49,7 +49,7 @@ class Siege:
 
     @contextmanager
     def place(self) -> Generator[None]:
-        """Count an attacker that is in place in the block."""
+        """Count an attacker that holds a connection while the block runs."""
         self.held += 1
         self.changed.set()
         self.changed = anyio.Event()
@@ -61,7 +61,7 @@ class Siege:
 
 
 async def half_open_head(stream: SocketStream, host: str) -> None:
-    """Ask once, and begin to ask again. Raises ConnectionRefusedError if the first is turned away."""
+    """Send one request, and begin a second. Raises ConnectionRefusedError: the server refused the first."""
     await stream.send(f"GET /healthz HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
     reply = b""
     while b"\r\n\r\n" not in reply:
@@ -72,7 +72,7 @@ async def half_open_head(stream: SocketStream, host: str) -> None:
 
 
 async def held_body(stream: SocketStream, host: str) -> None:
-    """Send a large body but for its last byte."""
+    """Send a large body without its last byte."""
     await stream.send(f"POST /healthz HTTP/1.1\r\nhost: {host}\r\ncontent-length: {BODY}\r\n\r\n".encode())
     part, left = b" " * 65536, BODY - 1
     while left:
@@ -81,7 +81,7 @@ async def held_body(stream: SocketStream, host: str) -> None:
 
 
 async def besieged(server: ServerProcess, attack: Attack, attackers: int) -> dict[str, object]:
-    """The figures of one attack: what it took of the server, and when a new client's ask was answered meanwhile."""
+    """Run one attack; return its cost to the server, and the time until a new client got its answer meanwhile."""
     siege, turns = Siege(), anyio.CapacityLimiter(50)
     figures: dict[str, object] = {"attackers": attackers, "rss_mb_before": footprint(server.pid)["rss_mb"]}
 
@@ -93,7 +93,7 @@ async def besieged(server: ServerProcess, attack: Attack, attackers: int) -> dic
                 async with stream:
                     await attack(stream, f"127.0.0.1:{server.port}")
                     with siege.place():
-                        async for _ in stream:  # whatever the server still says, until it ends the connection
+                        async for _ in stream:  # read until the server closes the connection
                             pass
                     return
             await anyio.sleep(BETWEEN_TRIES)
@@ -112,10 +112,10 @@ async def besieged(server: ServerProcess, attack: Attack, attackers: int) -> dic
 
 
 async def served_after(server: ServerProcess) -> float | None:
-    """Milliseconds until an ask of a new client with a token is answered, tried again and again; None: it never is."""
+    """Milliseconds until a new client with a token gets an answer, retries included; None: no answer in PATIENCE."""
     began = time.perf_counter()
     while time.perf_counter() - began < PATIENCE:
-        with suppress(Exception), anyio.move_on_after(LONGEST_TRY):  # whatever keeps it from being served
+        with suppress(Exception), anyio.move_on_after(LONGEST_TRY):  # any error means: not served yet
             await ask(server)
             return round((time.perf_counter() - began) * 1000, 1)
         await anyio.sleep(BETWEEN_TRIES)
@@ -123,7 +123,7 @@ async def served_after(server: ServerProcess) -> float | None:
 
 
 async def ask(server: ServerProcess) -> None:
-    """Connect with the token, ask once, and leave. Raises whatever keeps it from an answer."""
+    """Connect with the token, ask once, and disconnect. Raises any error on the way."""
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with (
         create_mcp_http_client(headers=headers) as web,
@@ -135,18 +135,18 @@ async def ask(server: ServerProcess) -> None:
 
 
 def measure(base_url: str, attack: Attack, attackers: int) -> dict[str, object]:
-    """Start a server, let it be attacked, and end it."""
-    with _guarded(base_url) as server:
+    """Start a server, attack it, and end it."""
+    with _start_server(base_url) as server:
         return anyio.run(_measure, server, attack, attackers)
 
 
 async def _measure(server: ServerProcess, attack: Attack, attackers: int) -> dict[str, object]:
-    await ask(server)  # what the first ask alone imports is nobody's attack
+    await ask(server)  # the first ask imports modules; keep that out of the measurement
     return await besieged(server, attack, attackers)
 
 
 @contextmanager
-def _guarded(base_url: str) -> Generator[ServerProcess]:
+def _start_server(base_url: str) -> Generator[ServerProcess]:
     with tempfile.TemporaryDirectory() as folder:
         write_home(Path(folder), base_url)
         with server_process(Path(folder), {"MOA_MCP_TOKENS": f"bench={TOKEN}"}) as server:

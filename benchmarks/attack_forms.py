@@ -1,7 +1,7 @@
-"""Hostile drafts: texts of 200 KB, each in a form that a careless pattern takes more than linear time for.
+"""Hostile drafts: texts of 200 KB, each in a form for which a careless regular expression needs more than linear time.
 
-The letters in them are drawn at random, since a draft that says the same again and again is cut off while it comes
-in. Each form is a model of that name; every other model answers in one sentence.
+Their letters are random, because a draft that repeats itself is cut off while it arrives. The model with the name of
+a form answers with that form; every other model answers with one sentence.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from tests.upstream import Reply, Request
 
 SIZE = 200_000
-"""Characters of a draft."""
+"""The number of characters of a draft."""
 
 PIECES = 200
-"""Deltas in which it comes."""
+"""The number of deltas in which a draft is streamed."""
 
 SEED = 20_261_202
 
 
-def _woven(pattern: str) -> Callable[[random.Random], str]:
-    """`pattern` again and again, each `?` in it another letter each time."""
+def _repeat(pattern: str) -> Callable[[random.Random], str]:
+    """Repeat `pattern`, with a random letter in place of each `?`."""
 
     def text(dice: random.Random) -> str:
         letters = iter(dice.choices(string.ascii_lowercase, k=SIZE))
@@ -34,14 +34,14 @@ def _woven(pattern: str) -> Callable[[random.Random], str]:
     return text
 
 
-def _nested(opening: str, closing: str) -> Callable[[random.Random], str]:
-    """`opening` for half of the text, and then `closing` as often."""
+def _nest(opening: str, closing: str) -> Callable[[random.Random], str]:
+    """Repeat `opening` for half of the text, and then `closing` equally often."""
     times = SIZE // (len(opening) + len(closing))
     return lambda _: opening * times + closing * times
 
 
 def _fences(dice: random.Random) -> str:
-    """Blocks that open and never close, and code spans whose runs of backticks find no equal."""
+    """Code blocks that never close, and code spans whose backticks have no matching end."""
     lines: list[str] = []
     while sum(map(len, lines)) < SIZE // 100:
         lines.append(f"{'`' * dice.randint(1, 9)}{dice.choice(string.ascii_letters)} {'~' * dice.randint(1, 5)}x ")
@@ -56,32 +56,32 @@ def _prose(dice: random.Random) -> str:
 
 FORMS: Mapping[str, Callable[[random.Random], str]] = {
     "prose": _prose,
-    "tags": _woven("<a <??<"),
+    "tags": _repeat("<a <??<"),
     "tag-starts": lambda _: "<x" * (SIZE // 2) + "://",
     "link-brackets": lambda _: "[\\" * (SIZE // 2) + "](",
-    "nested-brackets": _nested("[", "](x)"),
-    "pictures": _woven("![?](? "),
+    "nested-brackets": _nest("[", "](x)"),
+    "pictures": _repeat("![?](? "),
     "backticks": _fences,
-    "emphasis": _woven("**_?_*__"),
-    "entities": _woven("&?&#x&amp;&#1"),
-    "autolinks": _woven("www.?.?@a://"),
-    "almost-addresses": lambda dice: _woven("a.?-?+1")(dice) + "://",
-    "definitions": _woven("\n[?]: ?"),
-    "open-definitions": _woven("\n> [?\\]]: <? '"),
-    "comments": _woven("<!--?-<![CDATA[<?"),
-    "invisible": _woven("?\u200b\u200d\ufe0f\u202e\u034f"),
-    "escapes": _woven("\x1b[?;\x1b]?"),
-    "thinking": _woven("?<think>?</think>?<thinking> "),
+    "emphasis": _repeat("**_?_*__"),
+    "entities": _repeat("&?&#x&amp;&#1"),
+    "autolinks": _repeat("www.?.?@a://"),
+    "almost-addresses": lambda dice: _repeat("a.?-?+1")(dice) + "://",
+    "definitions": _repeat("\n[?]: ?"),
+    "open-definitions": _repeat("\n> [?\\]]: <? '"),
+    "comments": _repeat("<!--?-<![CDATA[<?"),
+    "invisible": _repeat("?\u200b\u200d\ufe0f\u202e\u034f"),
+    "escapes": _repeat("\x1b[?;\x1b]?"),
+    "thinking": _repeat("?<think>?</think>?<thinking> "),
     "one-number": lambda _: "1" * SIZE,
-    "numbers": _woven("1,000.0/?"),
-    "boxes": _woven("\\boxed{?{"),
-    "answers": _woven("the final answer is : *?"),
-    "quotes": _woven("> > ?\n> | - * "),
+    "numbers": _repeat("1,000.0/?"),
+    "boxes": _repeat("\\boxed{?{"),
+    "answers": _repeat("the final answer is : *?"),
+    "quotes": _repeat("> > ?\n> | - * "),
 }
-"""The texts by name. `prose` is no attack: it shows what any draft of that size costs."""
+"""The texts by name. `prose` is not an attack: it shows the cost of any draft of that size."""
 
 VOTED = ("one-number", "numbers", "boxes", "answers")
-"""The forms that are put to the vote, where short answers are looked for in the drafts; the others are aggregated."""
+"""The forms whose preset votes, because a vote searches the drafts for short answers. The others are aggregated."""
 
 
 def draft(form: str) -> str:
@@ -93,7 +93,7 @@ _REPLIES: dict[str, Reply] = {}
 
 
 def answer(request: Request) -> Reply:
-    """How a model answers: the script of the upstream."""
+    """The reply of a model; the upstream calls this for each request."""
     if request.model not in FORMS:
         return Reply()
     if request.model not in _REPLIES:
@@ -102,7 +102,7 @@ def answer(request: Request) -> Reply:
 
 
 def write_home(home: Path, base_url: str, *forms: str) -> None:
-    """All models at `base_url`, a preset for each of the forms, and `plain` for an ask in peace."""
+    """Configure all models at `base_url`, a preset for each form, and the preset `plain` for ordinary asks."""
     config = {
         "default_preset": "plain",
         "providers": {"lab": {"base_url": base_url, "max_concurrency": 1000}},

@@ -1,4 +1,4 @@
-"""The smallest MCP server that has a tool: what moa-mcp's start is compared with."""
+"""The smallest MCP server with a tool. The start of moa-mcp is compared with its start."""
 
 from mcp.server.mcpserver import MCPServer
 

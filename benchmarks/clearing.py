@@ -1,9 +1,10 @@
-"""Clear a full store while another server goes on asking: how long does that one wait? One line of JSON.
+"""Clear a full store while another server uses it, and measure how long that server waits. One line of JSON.
 
     python -m benchmarks.clearing [RUNS]
 
-The store has RUNS runs of three drafts (45,000: some 190 MB), and is cleared to nine tenths of that. Meanwhile one
-process takes the write lock again and again, to see how long it is held, and another admits runs as a server does.
+The store has RUNS runs of three drafts (45,000: about 190 MB), and is cleared to nine tenths of its size. Meanwhile
+one process tries the write lock every millisecond, to measure how long it is held, and another admits runs as a server
+does.
 """
 
 from __future__ import annotations
@@ -39,21 +40,21 @@ MB = 1024 * 1024
 PLAN = Preset.model_validate({"layers": 2, "proposers": ["lab/a", "lab/b"], "aggregator": "lab/c"})
 
 Probe = Callable[[Path, Event, Event], float]
-"""Looks at the store of a file until the second event; says by the first that it has begun. Returns seconds."""
+"""Watches the store of a file: sets the first event when it has begun, ends at the second. Returns seconds."""
 
 _processes = multiprocessing.get_context("spawn")
 
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What a clearance did, and how many seconds it took."""
+    """How many runs were deleted, and how many seconds that took."""
 
     runs: int
     seconds: float
 
 
 async def fill(file: Path, runs: int) -> None:
-    """Write a store of so many completed runs, two a minute up to now."""
+    """Write a store with `runs` completed runs, one every 30 seconds up to now."""
     await SqliteStore(file).aclose()
     now = time.time()
     body = encode_run(a_run("r", now))
@@ -79,7 +80,7 @@ def a_run(run_id: str, created_at: float) -> Run:
 
 
 def longest(probe: Probe, file: Path) -> tuple[Callable[[], float], Event]:
-    """Start `probe` in a process of its own; what stops it and returns its longest wait, and when it has begun."""
+    """Start `probe` in a new process. Return a function that stops it and returns its result, and its start event."""
     ready, over = _processes.Event(), _processes.Event()
     ours, theirs = _processes.Pipe(duplex=False)
     process = _processes.Process(target=_report, args=(probe, file, ready, over, theirs))
@@ -99,7 +100,7 @@ def _report(probe: Probe, file: Path, ready: Event, over: Event, pipe: Connectio
 
 
 def lock_held(file: Path, ready: Event, over: Event) -> float:
-    """The longest time for which the write lock could not be had, looked at every millisecond."""
+    """The longest time, in seconds, for which the write lock was not free; tried every millisecond."""
     worst, since = 0.0, None
     with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as db:
         while not over.is_set():
@@ -116,7 +117,7 @@ def lock_held(file: Path, ready: Event, over: Event) -> float:
 
 
 def admitting(file: Path, ready: Event, over: Event) -> float:
-    """The longest time that a server had to wait to admit a run."""
+    """The longest time, in seconds, that a server waited to admit a run."""
     return anyio.run(_admit, file, ready, over)
 
 
@@ -144,17 +145,17 @@ async def _admit(file: Path, ready: Event, over: Event) -> float:
 
 
 async def clear(file: Path, max_mb: float) -> Cleared:
-    """Clear the store to so many megabytes."""
+    """Clear the store to `max_mb` megabytes."""
     store = SqliteStore(file, max_mb=max_mb)
     started = time.perf_counter()
-    gone = await store.prune()
+    deleted = await store.prune()
     seconds = time.perf_counter() - started
     await store.aclose()
-    return Cleared(gone, seconds)
+    return Cleared(deleted, seconds)
 
 
 def opening(file: Path) -> float:
-    """Seconds that it takes to open the store."""
+    """How many seconds it takes to open the store."""
     started = time.perf_counter()
     store = SqliteStore(file)
     seconds = time.perf_counter() - started
@@ -163,7 +164,7 @@ def opening(file: Path) -> float:
 
 
 def main(runs: int = RUNS) -> None:
-    """Fill a store with so many runs, clear it, and print what was measured."""
+    """Fill a store with `runs` runs, clear it, and print the figures."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "runs.db"
         anyio.run(fill, file, runs)

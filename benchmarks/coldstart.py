@@ -1,7 +1,8 @@
-"""How long a client waits for moa-mcp to start, and what it then holds in memory.
+"""How long a client waits for moa-mcp to start, and how much memory the server then uses.
 
-Prints the time from process start to an answered `tools/list` over stdio, and the resident memory at that
-moment, as ratios to the smallest possible server (bare_server.py), medians of starts taken in turn.
+Prints the time from process start to the answer of `tools/list` over stdio, and the resident memory at that moment:
+for moa-mcp, for the smallest possible server (bare_server.py), and their ratios. The starts of both alternate; the
+figures are medians.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def rss_mb(pid: int) -> float:
 
 
 def main() -> None:
-    """Start both servers in turn and print what was measured."""
+    """Start both servers alternately, and print the figures."""
     found: dict[str, list[Start]] = {name: [] for name in SERVERS}
     with tempfile.TemporaryDirectory() as home:
         for _ in range(STARTS):

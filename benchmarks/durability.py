@@ -1,10 +1,10 @@
-"""Kill servers with -9 in the middle of their runs, and look at what is left: 200 times, one line of JSON.
+"""Kill servers with SIGKILL during their runs, 200 times, and check their stores. Prints one line of JSON.
 
     python -m benchmarks.durability [KILLS]
 
-Each server asks two questions at once and is killed once it has acknowledged a random number of drafts. Another
-then collects the runs. Prints how many stores were corrupt, how many acknowledged drafts were lost, how many
-calls were paid for twice, and the 99th percentile of the time it takes to write a draft down.
+Each server asks two questions at once, and is killed when it has acknowledged a random number of drafts. Another
+server then collects the runs. Prints how many stores were corrupt, how many acknowledged drafts were lost, how many
+calls were paid for twice, and the 99th percentile of the time to store a draft.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PRESETS = {
     "panel": "layers: 3\nproposers: [lab/d, lab/e, {preset: inner}]\naggregator: lab/f\n",
 }
 CALLS = 2 * (2 + 3) + 1
-"""That a run of `panel` makes: in each of two layers two proposers and the three calls of `inner`."""
+"""The calls of a run of `panel`: in each of two layers two proposers and the three calls of `inner`; one aggregator."""
 
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(["moa_mcp.api", "moa_mcp.providers.wire.http", "moa_mcp.store.sqlite.store"])
@@ -49,7 +49,7 @@ _processes.set_forkserver_preload(["moa_mcp.api", "moa_mcp.providers.wire.http",
 
 @dataclass(frozen=True, slots=True)
 class Aftermath:
-    """What one kill left. `states` are the runs' before they were collected, `ends` after."""
+    """The result of one kill. `states` are the statuses of the runs before they were collected, `ends` after that."""
 
     corrupt: bool
     lost: int
@@ -59,13 +59,13 @@ class Aftermath:
 
 
 def kill_once(home: Path, upstream: UpstreamProcess, after: int) -> Aftermath:
-    """Kill a server after it has acknowledged so many calls, collect its runs with another, and compare."""
+    """Kill a server after `after` acknowledged calls, collect its runs with another server, and compare."""
     _write_home(home, upstream.base_url)
-    acknowledged = _killed(home, after)
+    acknowledged = _run_and_kill(home, after)
     corrupt = _is_corrupt(home / "runs.db")
     journal, states = _journal(home / "runs.db")
     sent_before = upstream.ledger()["requests"]
-    ends = _collected(home, list(journal))
+    ends = _collect_in_process(home, list(journal))
     sent = upstream.ledger()["requests"] - sent_before
     kept = {(run_id, call_id) for run_id, calls in journal.items() for call_id in calls}
     missing = sum(CALLS - len(calls) for calls in journal.values())
@@ -80,19 +80,19 @@ def _write_home(home: Path, base_url: str) -> None:
     (home / "config.yaml").write_text(config, encoding="utf-8")
 
 
-def _killed(home: Path, after: int) -> set[tuple[str, str]]:
-    """Let a server ask, kill it after so many acknowledged calls, and return all that it acknowledged."""
+def _run_and_kill(home: Path, after: int) -> set[tuple[str, str]]:
+    """Let a server ask, kill it after `after` acknowledged calls, and return all calls that it acknowledged."""
     ours, theirs = _processes.Pipe(duplex=False)
     server = _processes.Process(target=_ask, args=(home, theirs))
     server.start()
     theirs.close()
     acknowledged: set[tuple[str, str]] = set()
     with suppress(EOFError):
-        ours.recv()  # it is about to ask
+        ours.recv()  # the server is ready
         while len(acknowledged) < after:
             acknowledged.add(ours.recv())
         server.kill()
-        while True:
+        while True:  # what it acknowledged before it died is still in the pipe
             acknowledged.add(ours.recv())
     server.join()
     return acknowledged
@@ -115,8 +115,8 @@ async def _ask_all(home: Path, message: Connection) -> None:
                 group.start_soon(service.ask, AskRequest(question))
 
 
-def _collected(home: Path, run_ids: list[str]) -> tuple[str, ...]:
-    """How the runs end once a new server has collected them."""
+def _collect_in_process(home: Path, run_ids: list[str]) -> tuple[str, ...]:
+    """The statuses of the runs after a new server has collected them."""
     ours, theirs = _processes.Pipe(duplex=False)
     server = _processes.Process(target=_collect, args=(home, run_ids, theirs))
     server.start()
@@ -148,7 +148,7 @@ def _is_corrupt(file: Path) -> bool:
 
 
 def _journal(file: Path) -> tuple[dict[str, set[str]], tuple[str, ...]]:
-    """The finished calls of each run, and the runs' states, as a new server reads them."""
+    """The finished calls of each run, and the statuses of the runs, as a new server reads them."""
     if not file.exists():
         return {}, ()
     runs = anyio.run(_runs, file)
@@ -163,7 +163,7 @@ async def _runs(file: Path) -> list[Run]:
 
 
 async def write_times(file: Path, drafts: int = 1000) -> list[float]:
-    """Milliseconds that each of so many drafts of 4 KB takes to be on the disk."""
+    """The milliseconds that each of `drafts` drafts of 4 KB needs to reach the disk."""
     store = SqliteStore(file)
     plan = Preset.model_validate({"layers": 1, "aggregator": "lab/a"})
     await store.admit(
@@ -180,7 +180,7 @@ async def write_times(file: Path, drafts: int = 1000) -> list[float]:
 
 
 def main(kills: int = KILLS) -> None:
-    """Kill so many servers, and print what came of it."""
+    """Kill `kills` servers, and print the figures."""
     dice = random.Random(5)
     with tempfile.TemporaryDirectory() as folder, upstream_process(delay_ms=1, jitter_ms=5) as upstream:
         homes = [Path(folder) / str(number) for number in range(kills)]

@@ -1,8 +1,8 @@
 """What faults cost: 500 runs over real sockets, each with random faults in random slots, in one process.
 
-Prints how many of the runs were answered, ended in time and kept to their retries, and what they left open.
-One slot of each layer and the last fallback stay healthy, so every run can be answered. The dice are seeded:
-the same seed gives the same faults.
+Prints how many runs got an answer, ended in time and stayed within their retries, and what they left open. One slot
+of each layer and the last fallback have no fault, so every run can get an answer. The random numbers have a fixed
+seed, so each execution has the same faults.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ FAULTS: tuple[Answer, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """One run that is over, with the seconds that it took and the requests that it made."""
+    """A run that ended, with its duration in seconds and its number of requests."""
 
     run: Run
     seconds: float
@@ -106,12 +106,12 @@ class Ended:
 
     @property
     def within_retries(self) -> bool:
-        most = PLANNED + 1 + RetryBudget.for_plan(PLANNED).left  # one fallback is no retry
-        return self.requests <= most
+        limit = PLANNED + 1 + RetryBudget.for_plan(PLANNED).left  # the call of the fallback is not a retry
+        return self.requests <= limit
 
 
 def faults_of(dice: random.Random) -> dict[str, Answer]:
-    """The faults of one run by slot; at least one proposer and the fallback are well."""
+    """The faults of one run, by slot. At least one proposer and the fallback have no fault."""
     healthy = dice.randrange(PROPOSERS)
     slots = [f"p{slot}" for slot in range(PROPOSERS) if slot != healthy]
     chosen = [slot for slot in (*slots, "chief") if dice.random() < 0.5]
@@ -119,14 +119,14 @@ def faults_of(dice: random.Random) -> dict[str, Answer]:
 
 
 def panel(number: int) -> Preset:
-    """A panel whose models are this run's own, so that none rests because of another run."""
+    """A panel whose models no other run uses, so that no circuit breaker is open because of another run."""
     named = [f"lab/r{number}-p{slot}" for slot in range(PROPOSERS)]
     chief = {"model": f"lab/r{number}-chief", "fallbacks": [f"lab/r{number}-deputy"]}
     return Preset.model_validate({"proposers": named, "layers": LAYERS, "aggregator": chief})
 
 
 async def one(scheduler: RunScheduler, number: int, asked: Counter[int]) -> Ended:
-    """Make one run."""
+    """Do one run."""
     preset, limits = panel(number), Limits(deadline_seconds=DEADLINE)
     task = Task(f"Question {number}: why is the sky blue?", seed=number)
     run = Run(f"run{number}", "panel", preset, task, limits=limits, planned_calls=PLANNED)
@@ -138,7 +138,7 @@ async def one(scheduler: RunScheduler, number: int, asked: Counter[int]) -> Ende
 
 
 async def all_runs(base_url: str, asked: Counter[int]) -> list[Ended]:
-    """Make every run, some at a time."""
+    """Do all runs, `SIDE_BY_SIDE` at a time."""
     registry = Registry({"lab": Endpoint("lab", base_url, local=True, max_concurrency=1000)}, {}, PATIENCE)
     dice = random.Random(SEED)
     provider_for = RunProviderFactory(registry, lambda _: FREE, lambda: dice.random() / 10)
@@ -163,7 +163,7 @@ def open_files() -> int:
 
 
 async def measure() -> dict[str, object]:
-    """Make the runs and look at what they left behind."""
+    """Do all runs, and count the sockets, tasks and files that they left open."""
     dice = random.Random(SEED)
     plans = [faults_of(dice) for _ in range(RUNS)]
     asked: Counter[int] = Counter()
@@ -189,7 +189,7 @@ async def measure() -> dict[str, object]:
 
 
 def summary(ended: Sequence[Ended]) -> dict[str, object]:
-    """The shares of the runs, in percent, that kept each promise."""
+    """The percentages of runs that were answered, in time, and within their retries."""
     return {
         "runs": len(ended),
         "answered_percent": _percent([one.answered for one in ended]),

@@ -1,9 +1,9 @@
-"""What moa-mcp's face adds to an ask of the demo: calls per second and latency over stdio, http and sse.
+"""What moa-mcp's MCP server adds to an ask of the demo: calls per second and latency over stdio, http and sse.
 
-Beside it, in the same run, the smallest server of the SDK with the same work behind its tool (asking_server.py).
-Prints for 1 and for 50 callers the calls per second, the median milliseconds, and how many times the bare server's
-time moa-mcp takes; then the resident megabytes after 1,000 asks and after 1,000 more. Over stdio the 50 callers share
-the one client that there is.
+It is compared, in the same execution, with the smallest SDK server whose tool does the same work (asking_server.py).
+Prints for 1 and for 50 callers the calls per second, the median milliseconds, and the time of moa-mcp as a multiple of
+the bare server's; then the resident megabytes after 1,000 asks and after 1,000 more. Over stdio the 50 callers share
+one client.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MEMORY_CALLS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A server, and the tool that asks with what it takes besides the question."""
+    """A server, the name of its ask tool, and the arguments of the tool besides the question."""
 
     module: str
     arguments: tuple[str, ...]
@@ -45,7 +45,7 @@ class Face:
     asking: dict[str, Any]
 
     def command(self, transport: str, port: int) -> list[str]:
-        """What starts the server."""
+        """The command that starts the server."""
         place = [part.format(transport=transport, port=port) for part in self.arguments]
         if transport == "stdio":
             place = place[:1] if place[0] == "serve" else []
@@ -65,7 +65,7 @@ FACES = {
 
 @contextmanager
 def environment() -> Generator[dict[str, str]]:
-    """The variables of a server that has a home of its own, and room for all callers at once."""
+    """The environment of a server with its own home, which admits all callers at once."""
     with tempfile.TemporaryDirectory() as home:
         Path(home, "config.yaml").write_text("limits: {max_concurrent_runs: 1000}\n", encoding="utf-8")
         yield {"MOA_MCP_HOME": home, "PYTHONPATH": str(Path.cwd())}
@@ -73,7 +73,7 @@ def environment() -> Generator[dict[str, str]]:
 
 @asynccontextmanager
 async def connected(face: Face, transport: str, callers: int) -> AsyncGenerator[tuple[list[Client], int | None]]:
-    """A client for each of the callers, and the id of the server's process (none over stdio)."""
+    """Yield a client for each caller, and the process id of the server (None over stdio)."""
     with environment() as variables:
         async with AsyncExitStack() as stack:
             if transport == "stdio":
@@ -83,7 +83,7 @@ async def connected(face: Face, transport: str, callers: int) -> AsyncGenerator[
                 yield [client] * callers, None
                 return
             port = _free_port()
-            pid = stack.enter_context(_served(face.command(transport, port), variables, port))
+            pid = stack.enter_context(_serve(face.command(transport, port), variables, port))
             clients = [await stack.enter_async_context(_client(transport, port)) for _ in range(callers)]
             yield clients, pid
 
@@ -95,7 +95,7 @@ def _client(transport: str, port: int) -> Client:
 
 
 @contextmanager
-def _served(command: list[str], variables: dict[str, str], port: int) -> Generator[int]:
+def _serve(command: list[str], variables: dict[str, str], port: int) -> Generator[int]:
     server = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while not _listens(port):
@@ -124,7 +124,7 @@ def _free_port() -> int:
 
 
 async def ask(face: Face, client: Client, number: int) -> float:
-    """Ask once; how many seconds it took."""
+    """Ask once, and return the seconds that it took."""
     began = time.perf_counter()
     result = await client.call_tool(face.tool, {"question": f"Which one is it? ({number})", **face.asking})
     run: dict[str, Any] = result.structured_content or {}
@@ -133,7 +133,7 @@ async def ask(face: Face, client: Client, number: int) -> float:
 
 
 async def measure(face: Face, clients: list[Client], calls: int) -> dict[str, float]:
-    """Have all clients ask side by side, `calls` times in all."""
+    """Let all clients ask concurrently, `calls` times in total."""
     seconds: list[float] = []
 
     async def caller(client: Client, first: int) -> None:
@@ -148,7 +148,7 @@ async def measure(face: Face, clients: list[Client], calls: int) -> dict[str, fl
 
 
 async def compared(transport: str, callers: int) -> dict[str, Any]:
-    """Both servers' figures over one transport, taken in turn."""
+    """Measure both servers over one transport, one after the other."""
     found: dict[str, Any] = {}
     for name, face in FACES.items():
         async with connected(face, transport, callers) as (clients, _):
@@ -170,7 +170,7 @@ async def memory() -> dict[str, float]:
 
 
 async def main() -> None:
-    """Measure everything and print it."""
+    """Measure everything, and print one line of JSON."""
     found: dict[str, Any] = {
         transport: {str(callers): await compared(transport, callers) for callers in CALLERS} for transport in TRANSPORTS
     }

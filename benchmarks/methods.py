@@ -1,10 +1,10 @@
 """What each packaged preset costs in time: calls, serial rounds, and wall time over the critical path.
 
-Every model takes 100 ms. `over_critical_path` holds the wall time against what that takes on a bare socket, for each
-serial round of the run's own tree of batches and branches (and, for code that is run here, as long as it took);
-`over_recorded` against each round's slowest call as it was recorded, so without what the wire adds to it. Told are
-the best and the median of five asks: the best is what we add, the median also what else the machine was doing. One
-JSON line.
+Every model takes 100 ms. `over_critical_path` is the wall time divided by the time of the same serial rounds on a bare
+socket, where the rounds come from the run's own batches and branches (code that runs locally counts as long as it
+took). `over_recorded` is the wall time divided by the recorded time of each round's slowest call, so it leaves out the
+overhead of the connection. Prints the best and the median of five asks in one line of JSON: the best shows what
+moa-mcp adds, the median also contains other work of the machine.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ QUESTION = "Which of the two proofs holds, and where does the other one break?"
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A part of a run, the slowest way through it: rounds of calls to models, their seconds, and those of code."""
+    """The slowest path through a part of a run: rounds of model calls, their seconds, and the seconds of local code."""
 
     rounds: int = 0
     models: float = 0.0
@@ -51,7 +51,7 @@ class Stretch:
 
 
 class CriticalPath:
-    """The critical path of one run: heard batch by batch, measured once the run is over."""
+    """The critical path of one run. It collects the batches during the run, and computes the path after the run."""
 
     def __init__(self) -> None:
         self._batches: list[Batch] = []
@@ -62,7 +62,7 @@ class CriticalPath:
             self._batches.append(event.batch)
 
     def of(self, run: Run) -> Stretch:
-        """The slowest call of each round, one after another."""
+        """The sum of the slowest calls of all rounds."""
         self._seconds = {record.call.id: record.seconds for record in run.calls}
         return self._along(None)
 
@@ -80,7 +80,7 @@ class CriticalPath:
 
 
 async def measure(service: Service, name: str, call_seconds: float) -> dict[str, float]:
-    """Ask a preset a few times, after once to open connections; the best ask is told, and the median ratios."""
+    """Ask once to open connections, then `ASKS` times; return the best ask and the median ratios."""
     await _ask(service, name, 0, call_seconds)
     found = [await _ask(service, name, number, call_seconds) for number in range(1, ASKS + 1)]
     medians = {f"median_{key}": statistics.median(one[key] for one in found) for key in RATIOS}
@@ -104,7 +104,7 @@ async def _ask(service: Service, name: str, number: int, call_seconds: float) ->
 
 
 async def main(base_url: str) -> None:
-    """Measure every preset that sends anything, and print one line."""
+    """Measure every preset that calls models, and print one line of JSON."""
     names = [name for name in PresetLibrary(None).names() if name != "demo"]
     call_seconds = await time_of(base_url, f"m{CALL_MS}")
     with tempfile.TemporaryDirectory() as home:

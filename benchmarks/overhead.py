@@ -1,14 +1,14 @@
 """What moa-mcp adds to the time its models take: one ask of 3 layers of 6, and a hundred at once.
 
-Prints, for moa-mcp, for the same 13 calls as a plain fan-out with the `openai` SDK (extra `bench`) and for them on
-bare sockets, all of 200 ms and streamed from the same loopback upstream: wall time over the critical path (one call
-of each layer, as long as it takes on a bare socket), asks per second where a hundred come at once (and for the
-first hundred, which opens the connections), their share of the ideal, how many times the SDK's they are, and the peak
-resident megabytes. Medians of a few rounds, in each of which every client has its turn, in a process of its own: what
-else the machine does meets all of them.
+Measures moa-mcp, the same 13 calls as a plain fan-out with the `openai` SDK (extra `bench`), and the same calls on bare
+sockets. Each call takes 200 ms and is streamed from the same loopback upstream. Prints for each: the wall time divided
+by the critical path (one call of each layer, timed on a bare socket); the asks per second when a hundred arrive at
+once (and for the first hundred, which opens the connections), also as a share of the ideal and as a multiple of the
+SDK's; and the peak resident megabytes. The figures are medians of a few rounds. In each round every client is measured
+once, in its own process, so that other work of the machine affects all of them equally.
 
-moa-mcp is measured with its store in memory (`store.enabled: false`), and as it is by default: a run on the disk waits
-four times for a commit.
+moa-mcp is measured with its store in memory (`store.enabled: false`), and with the default store: a run on the disk
+waits for four commits.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ Call = Callable[[str, str], Coroutine[Any, Any, str]]
 
 
 async def critical_path(base_url: str) -> float:
-    """Seconds that no client can be below: one call of each layer, one after another."""
+    """The least seconds that any client needs: one call of each layer, one after another."""
     return await time_of(base_url, AGGREGATOR) * LAYERS
 
 
 async def measure(ask: Ask, base_url: str) -> dict[str, float]:
-    """Time single asks and crowds of them; `ask` is given a number that makes its question its own."""
+    """Time single asks and crowds of asks. `ask` gets a number that makes its question unique."""
     path = await critical_path(base_url)
     await ask(-1)
-    singles = [await _timed(ask, number) for number in range(SINGLE_ASKS)]
+    singles = [await _time(ask, number) for number in range(SINGLE_ASKS)]
     rates = [await _rate(ask, first=MANY * crowd) for crowd in range(1, CROWDS + 1)]
     rate = statistics.median(rates)
     return {
@@ -68,7 +68,7 @@ async def measure(ask: Ask, base_url: str) -> dict[str, float]:
 
 
 async def _rate(ask: Ask, first: int) -> float:
-    """Asks per second of a crowd that comes at once."""
+    """Asks per second when `MANY` asks start at once."""
     began = time.perf_counter()
     async with anyio.create_task_group() as group:
         for number in range(MANY):
@@ -76,7 +76,7 @@ async def _rate(ask: Ask, first: int) -> float:
     return MANY / (time.perf_counter() - began)
 
 
-async def _timed(ask: Ask, number: int) -> float:
+async def _time(ask: Ask, number: int) -> float:
     began = time.perf_counter()
     await ask(number)
     return time.perf_counter() - began
@@ -92,7 +92,7 @@ def _configure(home: Path, base_url: str, *, durable: bool) -> None:
 
 
 async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
-    """The service as `moa-mcp serve` has it."""
+    """Measure the service as `moa-mcp serve` runs it."""
     from moa_mcp.api import open_service
     from moa_mcp.cli.tune_gc import tune_gc
     from moa_mcp.domain.preset import Preset
@@ -119,7 +119,7 @@ async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
 
 
 async def sdk(base_url: str) -> dict[str, float]:
-    """The same calls with the openai SDK."""
+    """Measure the same calls with the openai SDK."""
     from openai import AsyncOpenAI
 
     async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
@@ -134,14 +134,14 @@ async def sdk(base_url: str) -> dict[str, float]:
 
 
 async def bare(base_url: str) -> dict[str, float]:
-    """The same calls with as little as can be: what the upstream and the machine allow."""
+    """Measure the same calls on bare sockets: the best that the upstream and the machine allow."""
     idle: list[SocketStream] = []
 
     async def call(prompt: str, model: str) -> str:
         stream = idle.pop() if idle else await connected(base_url)
         reply = await exchange(stream, base_url, model, prompt)
         idle.append(stream)
-        return reply[-len(ANSWER) :]  # as much to pass on as the others have, though none of it is read
+        return reply[-len(ANSWER) :]  # text of the same length as the other clients pass on; it is not parsed
 
     try:
         return await measure(partial(fan_out, call), base_url)
@@ -151,7 +151,7 @@ async def bare(base_url: str) -> dict[str, float]:
 
 
 async def fan_out(call: Call, number: int) -> None:
-    """The 13 calls of an ask, `call` given prompt and model, layer by layer, each reading the one before."""
+    """Make the 13 calls of an ask, layer by layer; each layer gets the drafts of the layer before it."""
     question = prompt = f"{QUESTION} ({number})"
     for _ in range(LAYERS - 1):
         drafts = await anyio.amap(partial(call, prompt), PROPOSERS)
@@ -168,9 +168,9 @@ CLIENTS: dict[str, Callable[[str], Coroutine[Any, Any, dict[str, float]]]] = {
 
 
 def main() -> None:
-    """Let the clients take turns against one upstream, and print the medians of what they measured."""
+    """Measure all clients in turn against one upstream, and print the medians."""
     with started() as base_url:
-        rounds = [{name: _measured(name, base_url) for name in CLIENTS} for _ in range(ROUNDS)]
+        rounds = [{name: _measure_in_process(name, base_url) for name in CLIENTS} for _ in range(ROUNDS)]
     found = {
         name: {key: statistics.median(one[name][key] for one in rounds) for key in rounds[0][name]} for name in CLIENTS
     }
@@ -179,7 +179,7 @@ def main() -> None:
     sys.stdout.write(json.dumps(found) + "\n")
 
 
-def _measured(client: str, base_url: str) -> dict[str, float]:
+def _measure_in_process(client: str, base_url: str) -> dict[str, float]:
     found: dict[str, float] = json.loads(
         subprocess.check_output([sys.executable, "-m", "benchmarks.overhead", client, base_url])
     )

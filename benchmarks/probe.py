@@ -1,7 +1,7 @@
-"""A client that asks `/healthz` every 20 ms on one kept connection, in a process of its own.
+"""A client in its own process that requests `/healthz` every 20 ms on one connection.
 
-`python -m benchmarks.probe URL` answers each line of its standard input with one line of JSON: how many milliseconds
-the slowest request since the last line took, one that is not answered yet included. It ends when its input does.
+`python -m benchmarks.probe URL` answers each line of its standard input with one line of JSON: the milliseconds of the
+slowest request since the last line, an unanswered request included. It ends at the end of its input.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 120.0
 
 
 class Probe:
-    """A probe that runs."""
+    """A running probe."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -29,7 +29,7 @@ class Probe:
         self._stdin, self._stdout = process.stdin, process.stdout
 
     def worst_ms(self) -> float:
-        """The slowest request since this was last asked for."""
+        """The milliseconds of the slowest request since the last call."""
         self._stdin.write(b"\n")
         self._stdin.flush()
         return float(self._stdout.readline())
@@ -37,7 +37,7 @@ class Probe:
 
 @contextmanager
 def probing(address: str) -> Generator[Probe]:
-    """Ask the server at `address` while the block runs."""
+    """Probe the server at `address` while the block runs."""
     command = [sys.executable, "-m", __spec__.name, address]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
@@ -46,8 +46,8 @@ def probing(address: str) -> Generator[Probe]:
             process.kill()
 
 
-class _Asking:
-    """The requests of a probe and the slowest of them."""
+class _Requests:
+    """Sends the requests of a probe, and keeps the time of the slowest."""
 
     def __init__(self, address: str) -> None:
         self._netloc = urlsplit(address).netloc
@@ -65,14 +65,14 @@ class _Asking:
                 connection.request("GET", PATH)
                 connection.getresponse().read()
             except (OSError, http.client.HTTPException):
-                connection.close()  # the next request opens another
+                connection.close()  # the next request opens a new connection
             with self._lock:
                 self._worst = max(self._worst, time.perf_counter() - began)
                 self._since = None
             time.sleep(max(0.0, began + EVERY - time.perf_counter()))
 
     def worst_ms(self) -> float:
-        """The slowest since the last look; what is not answered yet goes on counting from here."""
+        """The slowest request since the last call. A request without an answer counts with its time so far."""
         now = time.perf_counter()
         with self._lock:
             pending = 0.0 if self._since is None else now - self._since
@@ -81,8 +81,8 @@ class _Asking:
 
 
 def main(address: str) -> None:
-    """Ask, and answer each line."""
-    asking = _Asking(address)
+    """Send requests in a thread, and answer each line of standard input."""
+    asking = _Requests(address)
     threading.Thread(target=asking.ask_for_ever, daemon=True).start()
     for _ in sys.stdin:
         sys.stdout.write(f"{asking.worst_ms()}\n")

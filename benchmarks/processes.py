@@ -1,6 +1,6 @@
-"""`moa-mcp serve` as a process of its own on loopback, and what a process holds.
+"""Starts `moa-mcp serve` as a process on loopback, and measures the resources of a process.
 
-Every process is ended by its id, and nothing of the environment reaches it but what is given.
+Each process is ended by its id, and gets only the environment variables that are given here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Where it speaks Streamable HTTP."""
+        """The URL for Streamable HTTP."""
         return f"{self.address}/mcp"
 
     @property
@@ -41,7 +41,7 @@ class ServerProcess:
 
     @property
     def tracebacks(self) -> int:
-        """How many exceptions it has reported on its standard error."""
+        """The number of tracebacks on its standard error."""
         return self.log.read_text("utf-8", "replace").count("Traceback (most recent call last)")
 
 
@@ -52,7 +52,7 @@ def server_process(home: Path, variables: Mapping[str, str] | None = None) -> Ge
     `variables` are added to its environment.
 
     Raises:
-        RuntimeError: it ended, or did not listen within `SECONDS_TO_START`.
+        RuntimeError: the server ended, or did not listen within `SECONDS_TO_START`.
     """
     log = home / "server.log"
     command = [sys.executable, "-m", "moa_mcp", "serve", "--transport=http", "--port=0"]
@@ -67,12 +67,12 @@ def server_process(home: Path, variables: Mapping[str, str] | None = None) -> Ge
             stderr=errors,
         )
         try:
-            yield ServerProcess(process.pid, _announced(process, log), log)
+            yield ServerProcess(process.pid, _wait_for_address(process, log), log)
         finally:
             _end(process)
 
 
-def _announced(process: subprocess.Popen[bytes], log: Path) -> str:
+def _wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
     began = time.monotonic()
     while time.monotonic() - began < SECONDS_TO_START:
         message = log.read_text("utf-8", "replace")
@@ -95,16 +95,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def footprint(pid: int) -> Figures:
-    """What a process holds and has used: megabytes resident now and at most, file descriptors, threads, CPU seconds.
+    """The resources of a process: resident megabytes now and at most, file descriptors, threads, CPU seconds.
 
-    Where there is no /proc, all are None and `why_null` says so.
+    Without /proc all are None, and `why_null` gives the reason.
     """
     folder = Path(f"/proc/{pid}")
     if not (folder / "status").exists():
         figures: Figures = dict.fromkeys(("rss_mb", "peak_rss_mb", "descriptors", "threads", "cpu_seconds"))
         return {**figures, "why_null": f"there is no {folder}/status on {sys.platform}"}
     status = dict(line.split(":", 1) for line in (folder / "status").read_text("ascii", "replace").splitlines())
-    # Behind the name, which may itself have parentheses and spaces, the 12th and 13th field are user and system time.
+    # The name may contain parentheses and spaces. Fields 12 and 13 after it are the user and the system time.
     ticks = sum(map(int, (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()[11:13]))
     return {
         "rss_mb": _megabytes(status["VmRSS"]),

@@ -1,7 +1,7 @@
-"""A server on one loop over bare sockets: it reads requests, and sends each answer when its time has come.
+"""A server with one loop over bare sockets: it reads requests, and sends each answer at its due time.
 
-It does next to nothing, because it is its client that is measured: `tests.upstream.Upstream`, which can do much more,
-works as hard as a lean client does, and would hold up a hundred asks at once by itself.
+It does very little work, because its client is measured. `tests.upstream.Upstream` can do much more, but it uses as
+much CPU time as a lean client, and would slow down a hundred asks at once.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ from contextlib import suppress
 from tests.upstream.request import messages_in
 
 Answer = Callable[[bytes, bytes], tuple[float, bytes]]
-"""Makes, of the head and the body of a request, the seconds that its answer takes and the answer as it is sent."""
+"""Takes the head and the body of a request; returns the seconds until the answer is due, and its bytes."""
 
 _LARGEST_READ = 65536
 
 
 class Serving:
-    """Serves whoever connects to `listener`, which does not block."""
+    """Serves the clients that connect to `listener`, which must be non-blocking."""
 
-    def __init__(self, handler: socket.socket, answer: Answer) -> None:
-        self._listener = handler
+    def __init__(self, listener: socket.socket, answer: Answer) -> None:
+        self._listener = listener
         self._answer = answer
         self._selector = selectors.DefaultSelector()
         self._received: dict[socket.socket, bytearray] = {}
         self._due: list[tuple[float, int, socket.socket, bytes]] = []
-        self._numbers = itertools.count()  # what is due at one moment goes out in the order of the requests
+        self._numbers = itertools.count()  # answers with the same due time are sent in the order of the requests
 
     def until_readable(self, end: int) -> None:
-        """Serve until there is something to read at the file descriptor `end`."""
+        """Serve until the file descriptor `end` is readable."""
         self._selector.register(end, selectors.EVENT_READ)
         self._selector.register(self._listener, selectors.EVENT_READ)
         while True:
-            for key, _ in self._selector.select(self._send_what_is_due()):
+            for key, _ in self._selector.select(self._send_due()):
                 if key.fileobj == end:
                     return
                 if key.fileobj is self._listener:
@@ -46,19 +46,19 @@ class Serving:
                 elif isinstance(key.fileobj, socket.socket):
                     self._read(key.fileobj)
 
-    def _send_what_is_due(self) -> float | None:
-        """Send the answers whose time has come; the seconds until the next, None if there is none."""
+    def _send_due(self) -> float | None:
+        """Send the answers that are due. Return the seconds until the next one; None if there is none."""
         while self._due:
             if (left := self._due[0][0] - time.monotonic()) > 0:
                 return left
             _, _, client, answer = heapq.heappop(self._due)
             if client in self._received:
-                with suppress(ConnectionError):  # it has just left, and is let go of when that is read
+                with suppress(ConnectionError):  # the client has disconnected; `_read` will close its socket
                     client.sendall(answer)
         return None
 
     def _accept(self) -> None:
-        with suppress(BlockingIOError):  # once nobody is left who waits
+        with suppress(BlockingIOError):  # no more connections are waiting
             while True:
                 client = self._listener.accept()[0]
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -72,13 +72,13 @@ class Serving:
         except ConnectionError:
             data = b""
         if data:
-            self._take(client, data)
+            self._answer_requests(client, data)
         else:
             self._selector.unregister(client)
             del self._received[client]
             client.close()
 
-    def _take(self, client: socket.socket, data: bytes) -> None:
+    def _answer_requests(self, client: socket.socket, data: bytes) -> None:
         arrived = time.monotonic()
         received = self._received[client]
         received += data

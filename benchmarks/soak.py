@@ -2,27 +2,27 @@
 
     python -m benchmarks.soak [--asks N]
 
-A real `moa-mcp serve --transport http` with a home of its own and an upstream in a process of its own, both on
-loopback. Eight clients ask side by side, each its next question once the last is over: half of them in the way of
-2026-07-28, which leave by closing the stream of the answer, half in sessions, which leave by a notification. The asks
-come in three thirds, and between them the server is left to come to rest and looked at. Before that each client asks
-once, which counts in `requests` and `runs` alone: what the first ask imports is no leak. The seed is fixed: the same
-`N` makes the same asks, with the same faults in the same places (soak_models.py).
+The server is a real `moa-mcp serve --transport http` with its own home; the upstream is another process; both are on
+loopback. Eight clients ask concurrently, each one question after another. Half of them use protocol 2026-07-28, and
+cancel by closing the stream of the answer; half use sessions, and cancel with a notification. The asks come in three
+thirds. After each third the benchmark waits until the server is idle, and measures it. Before the first third each
+client asks once, because the first ask imports modules, which is not a leak; these asks count only in `requests` and
+`runs`. The seed is fixed: the same `N` makes the same asks, with the same faults in the same places (soak_models.py).
 
 Prints one line of JSON:
 
-- `asks` made, and how many of them `completed`, `failed_as_expected` (every proposer was faulty) and were `dropped` by
-  their client. `unexpected` counts all others, and tracebacks in the server's log; it has to be 0. `unexpected_first`
-  tells the first few.
-- `faulty_requests`: how many requests reached a model that answers with a fault, of how many `requests` in all.
+- `asks`: the asks made; how many of them `completed`, `failed_as_expected` (all proposers were faulty), and were
+  `dropped` by their client. `unexpected` counts all others, and tracebacks in the server's log; it must be 0.
+  `unexpected_first` lists the first few.
+- `faulty_requests`: the requests that reached a model that answers with a fault; `requests`: all requests to models.
 - `runs`: the runs in the store after the server's end, by status. None may be `running`.
-- `at_start`, `after_1_third`, `after_2_thirds`, `at_end`: the server at rest: megabytes resident (`rss_mb`, and the
-  peak so far), file descriptors, threads, seconds of CPU so far; null with `why_null` where there is no /proc.
-- `upstream_in_flight_at_end`: requests to models that are still going on after the last ask; has to be 0.
-  `upstream_connections_at_end`: open connections, so those that are kept for the next call.
-- `latency_ms`: p50 and p99 of undisturbed asks in the first and the last third, and `drift`, last over first.
+- `at_start`, `after_1_third`, `after_2_thirds`, `at_end`: the idle server: resident megabytes (`rss_mb`, and the peak
+  so far), file descriptors, threads, CPU seconds so far; null with `why_null` without /proc.
+- `upstream_in_flight_at_end`: requests to models that are unfinished after the last ask; it must be 0.
+  `upstream_connections_at_end`: open connections, which the server keeps for the next call.
+- `latency_ms`: p50 and p99 of undisturbed asks in the first and the last third, and `drift`, last divided by first.
 - `store_kb`: the size of the store after the server's end; `store_kb_per_ask`.
-- `seconds`: wall time of all asks. After half an hour no new ask is made, and `asks` is smaller than asked for.
+- `seconds`: the wall time of all asks. After half an hour no new ask is made, so `asks` may be less than `N`.
 """
 
 from __future__ import annotations
@@ -53,19 +53,19 @@ from tests.upstream import UpstreamProcess, upstream_process
 ASKS = 3_000
 CLIENTS = 8
 LONGEST_ASK = 60.0
-"""Seconds after which an ask is given up, which is unexpected."""
+"""Seconds after which the client gives up an ask. Such an ask counts as unexpected."""
 
 LONGEST = 1800.0
 """Seconds after which no new ask is made."""
 
 LOOKS = 200
 EACH = 0.05
-"""How often, and after how many seconds each, it is looked whether the requests of dropped asks are closed."""
+"""How often the benchmark checks whether the requests of dropped asks are closed, and the seconds between checks."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an ask: what was expected or something else, and the milliseconds that it took."""
+    """The result of an ask, expected or not, and its duration in milliseconds."""
 
     plan: Plan
     came: Expected | str
@@ -78,7 +78,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Soak:
-    """A soak that goes on: its outcomes by third, and the server as it was between the thirds."""
+    """A running soak: its outcomes by third, and the figures of the idle server between the thirds."""
 
     server: ServerProcess
     upstream: UpstreamProcess
@@ -87,7 +87,7 @@ class Soak:
     began: float = field(default_factory=time.perf_counter)
 
     async def run(self, wanted: Sequence[Plan]) -> None:
-        """Make all asks."""
+        """Make all asks, and measure the server after each third."""
         third = math.ceil(len(wanted) / 3)
         async with connected(self.server.url) as clients:
             await self.asked(clients, [WELL] * CLIENTS, -CLIENTS)
@@ -98,12 +98,12 @@ class Soak:
                 await self.rest()
 
     async def asked(self, clients: Sequence[Client], wanted: Sequence[Plan], first: int) -> list[Outcome]:
-        """Have the clients make these asks side by side; `first` is the number of the first."""
+        """Let the clients make these asks concurrently. `first` is the number of the first ask."""
         left = enumerate(wanted, first)
         outcomes: list[Outcome] = []
 
         async def one_after_another(client: Client) -> None:
-            for number, plan in left:  # which all of them share
+            for number, plan in left:  # all clients take their asks from this one iterator
                 if time.perf_counter() - self.began > LONGEST:
                     return
                 outcomes.append(await ask(client, number, plan))
@@ -114,7 +114,7 @@ class Soak:
         return outcomes
 
     async def rest(self) -> None:
-        """Wait until no request to a model goes on, though not for ever, and look at the server."""
+        """Wait until no request to a model is open, 10 seconds at most, and measure the server."""
         for _ in range(LOOKS):
             if not (await self.ledger())["open"]:
                 break
@@ -122,32 +122,32 @@ class Soak:
         self.rests.append(footprint(self.server.pid))
 
     async def ledger(self) -> dict[str, Any]:
-        """What the upstream has seen."""
+        """The counters of the upstream."""
         return await anyio.to_thread.run_sync(self.upstream.ledger)
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[list[Client]]:
-    """The clients, of both eras of the protocol in turn."""
+    """Yield the clients; they alternate between the two eras of the protocol."""
     async with AsyncExitStack() as stack:
         modes = ["auto" if number % 2 else "legacy" for number in range(CLIENTS)]
         yield [await stack.enter_async_context(Client(url, mode=mode)) for mode in modes]
 
 
 async def ask(client: Client, number: int, plan: Plan) -> Outcome:
-    """Make one ask, and leave when its plan says so."""
+    """Make one ask, and cancel it after the time that its plan sets, if any."""
     arguments = {"question": f"What is it? (ask {number})", "preset": plan.preset, "fresh": True, "wait_seconds": 600}
     came = "dropped" if plan.leaves_after is not None else f"no answer within {LONGEST_ASK:g} s"
     began = time.perf_counter()
     try:
         with anyio.move_on_after(LONGEST_ASK if plan.leaves_after is None else plan.leaves_after):
-            came = _read(plan, await client.call_tool("moa_ask", arguments))
-    except Exception as error:  # whatever it is, it is counted
+            came = _classify(plan, await client.call_tool("moa_ask", arguments))
+    except Exception as error:  # any error counts as an unexpected outcome
         came = f"{type(error).__name__}: {error}"
     return Outcome(plan, came, (time.perf_counter() - began) * 1000)
 
 
-def _read(plan: Plan, result: Any) -> Expected | str:
+def _classify(plan: Plan, result: Any) -> Expected | str:
     facts: dict[str, Any] = result.structured_content or {}
     match facts.get("status"):
         case "failed" if result.is_error:
@@ -160,7 +160,7 @@ def _read(plan: Plan, result: Any) -> Expected | str:
 
 
 def report(soak: Soak, seen: dict[str, Any]) -> dict[str, object]:
-    """The figures that are known while the server still runs; `seen` is the upstream's ledger."""
+    """The figures that need the running server. `seen` is the upstream's ledger."""
     outcomes = [outcome for third in soak.thirds for outcome in third]
     expected = Counter(outcome.came for outcome in outcomes if outcome.is_expected)
     strange = [f"{outcome.plan.preset}: {outcome.came}" for outcome in outcomes if not outcome.is_expected]
@@ -185,7 +185,7 @@ def report(soak: Soak, seen: dict[str, Any]) -> dict[str, object]:
 
 
 def latency(first: Sequence[Outcome], last: Sequence[Outcome]) -> dict[str, object]:
-    """The milliseconds of undisturbed asks in the first and the last third, and the last as a multiple of the first."""
+    """The milliseconds of undisturbed asks in the first and the last third, and the ratio of last to first."""
     found = [
         [
             percentile([outcome.ms for outcome in third if outcome.plan.is_plain and outcome.is_expected], share)
@@ -199,12 +199,12 @@ def latency(first: Sequence[Outcome], last: Sequence[Outcome]) -> dict[str, obje
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The smallest of the values that so large a share of them does not exceed; None of none."""
+    """The smallest value that `share` of all values do not exceed; None if there are no values."""
     return round(sorted(values)[math.ceil(share * len(values)) - 1], 1) if values else None
 
 
 def stored(home: Path, asks: int) -> dict[str, object]:
-    """What the server has left in its store once it has ended: runs by status, kilobytes."""
+    """The contents of the store after the server ended: runs by status, and kilobytes."""
     size = sum(file.stat().st_size for file in home.glob("runs.db*")) / 1024
     statuses = anyio.run(_statuses, home / "runs.db", asks + CLIENTS)
     return {"runs": statuses, "store_kb": round(size), "store_kb_per_ask": round(size / asks, 2)}
@@ -219,7 +219,7 @@ async def _statuses(file: Path, asks: int) -> dict[str, int]:
 
 
 def measure(asks: int = ASKS) -> dict[str, object]:
-    """Make so many asks; the figures that the docstring of this module explains."""
+    """Make `asks` asks, and return the figures that the module docstring explains."""
     with (
         tempfile.TemporaryDirectory() as folder,
         upstream_process("benchmarks.soak_models:answer") as upstream,

@@ -1,7 +1,7 @@
-"""The models of the soak, well and faulty, the presets that ask them, and which ask goes to which preset.
+"""The models of the soak, healthy and faulty, the presets that use them, and the preset of each ask.
 
-A model's name tells how it answers: `well-…` answers at once, `held` only after longer than anybody waits, and
-`NAME-…` with the fault of that name, at every call.
+The name of a model decides how it answers: `well-…` answers at once, `held` answers after all clients have left, and
+`NAME-…` answers every call with the fault of that name.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DROPPED_SHARE = 0.1
 SEED = 20_261_201
 
 GENERATIONS = 4
-"""How many models there are of each fault and place: one that fails again and again is left alone for a while."""
+"""The number of models for each fault and place, because a circuit breaker pauses a model that fails repeatedly."""
 
 CALL_SECONDS = 1.0
-"""After which a faulty call is given up; the well ones have all the time of the run."""
+"""The timeout of a faulty call, in seconds. Healthy calls have no timeout but the deadline of the run."""
 
 GOOD = Reply("A draft that says what there is to say, sentence by sentence, to its very end. " * 4, pieces=8)
 HELD = Reply("Too late.", delay=60)
@@ -45,7 +45,7 @@ NO_DRAFT: Mapping[str, Answer] = {
     "silent": Fault.hang(),
     "comments-only": Fault.drip_comments(0.05),
 }
-"""Faults before the first word of a draft: a run whose proposers all have one fails."""
+"""Faults before the first word of a draft. A run fails if all its proposers have one."""
 
 PART_OF_A_DRAFT: Mapping[str, Answer] = {
     "reset-late": Fault.reset(3, GOOD),
@@ -56,7 +56,7 @@ PART_OF_A_DRAFT: Mapping[str, Answer] = {
     "stalled": Fault.hang(3, GOOD),
     "endless": Fault.endless_tokens(every=0.01, text="and so on, "),
 }
-"""Faults in the midst of one."""
+"""Faults in the middle of a draft."""
 
 FAULTS: Mapping[str, Answer] = {**NO_DRAFT, **PART_OF_A_DRAFT}
 
@@ -65,7 +65,7 @@ Expected = Literal["completed", "failed", "dropped"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One ask: the preset, what has to come of it, and for a dropped one after how many seconds its client leaves."""
+    """One ask: its preset, its expected result, and, if the client cancels it, after how many seconds."""
 
     preset: str
     expected: Expected
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def is_plain(self) -> bool:
-        """Whether nothing disturbs it, so that its latency is the server's own."""
+        """Whether the ask has no fault and is not cancelled, so that its latency is the server's own."""
         return self == WELL
 
 
@@ -81,19 +81,19 @@ WELL = Plan("well", "completed")
 
 
 def answer(request: Request) -> Answer:
-    """How a model answers: the script of the upstream."""
+    """The reply of a model; the upstream calls this for each request."""
     if request.model == "held":
         return HELD
     return fault_of(request.model) or GOOD
 
 
 def fault_of(model: str) -> Answer | None:
-    """The fault that a model answers with, None if it is well."""
+    """The fault that a model answers with; None if the model is healthy."""
     return FAULTS.get(model.rsplit("-", 2)[0])
 
 
 def write_home(home: Path, base_url: str) -> None:
-    """A configuration in which all models are at `base_url` and no ceiling is ever reached, and the presets."""
+    """Write the presets, and a configuration with all models at `base_url` and limits that are never reached."""
     config = {
         "default_preset": "well",
         "providers": {"lab": {"base_url": base_url, "max_concurrency": 1000}},
@@ -129,18 +129,18 @@ def _presets() -> Iterator[tuple[str, object]]:
 
 
 def plans(asks: int) -> list[Plan]:
-    """So many asks, of which the shares above are faulty and dropped (one each at least), in an order of `SEED`'s."""
+    """`asks` plans in a fixed random order, with the shares above of faulty and dropped asks (at least one of each)."""
     dice = random.Random(SEED)
     faulty, dropped = ceil(asks * FAULTY_SHARE), ceil(asks * DROPPED_SHARE)
-    found = [*itertools.islice(_troubles(dice), faulty)]
+    found = [*itertools.islice(_faulty_plans(dice), faulty)]
     found += [Plan("held", "dropped", dice.uniform(0.0, 0.3)) for _ in range(dropped)]
     found += [WELL] * (asks - faulty - dropped)
     dice.shuffle(found)
     return found
 
 
-def _troubles(dice: random.Random) -> Iterator[Plan]:
-    """Without end: a fault at one proposer, one at the aggregator, and one at all proposers, which fails the run."""
+def _faulty_plans(dice: random.Random) -> Iterator[Plan]:
+    """Endless faulty asks: at one proposer, at the aggregator, and at all proposers, which makes the run fail."""
     one, chief = [[(fault, generation) for fault in FAULTS for generation in range(GENERATIONS)] for _ in range(2)]
     every = [(fault, generation) for fault in NO_DRAFT for generation in range(GENERATIONS)]
     for chosen in (one, chief, every):

@@ -9,7 +9,7 @@
         async for event in panel.stream("And why?"):
             ...
 
-The names are loaded when they are first used, so that importing the package costs nothing.
+Each name is imported when it is first used, so importing the package alone takes almost no time.
 """
 
 from importlib import import_module

@@ -1,8 +1,11 @@
-"""Where the parts are put together, and one of the two places that read the environment (the CLI is the other)."""
+"""Builds the service from its parts, and offers the Python API.
+
+Only this module and the CLI read environment variables.
+"""
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251 - see `_events`
+import asyncio  # noqa: TID251 - see `_stream_events`
 import os
 import random
 import sys
@@ -42,14 +45,14 @@ from moa_mcp.store.base import RunStore
 async def open_service(
     environ: Mapping[str, str] | None = None, *, providers: Mapping[str, Provider] = MappingProxyType({})
 ) -> AsyncGenerator[Service]:
-    """The whole of moa-mcp, ready to ask, for as long as the block lasts.
+    """Build the service, keep it open while the block runs, and close it at the end.
 
-    `environ` holds MOA_MCP_HOME and the providers' key variables; by default the process's own. `providers`
-    are those that a program brings along, by name. A broken
-    configuration file does not keep it from opening: the defaults hold, and every run says so.
+    `environ` holds MOA_MCP_HOME and the providers' key variables; the default is the environment of the process.
+    `providers` are the caller's own providers, by name. If the configuration file is broken, the service still opens:
+    it uses the default settings, and every run has a note about it.
 
     Raises:
-        InvalidConfig: MOA_MCP_HOME is no absolute path.
+        InvalidConfig: MOA_MCP_HOME is not an absolute path.
     """
     environ = os.environ if environ is None else environ
     paths = Paths.from_environ(environ)
@@ -58,22 +61,23 @@ async def open_service(
     registry = Registry(settings().endpoints, environ, use_proxy_env=settings().network.use_proxy_env, own=providers)
     settings.on_change(lambda changed: registry.use(changed.endpoints))
     provider_for = RunProviderFactory(registry, registry.rates, random.random)
-    store = _store(paths, settings().store)
+    store = _open_store(paths, settings().store)
     try:
         runs_at_once = settings().limits.max_concurrent_runs
         async with open_scheduler(provider_for, store, runs_at_once, registry.is_sent) as scheduler:
             catalog = Catalog(library, settings, registry, registry.rates)
             config_folder = paths.config_file.parent
-            alone = partial(config_lock, config_folder, paths.presets_folder)
-            changes = ConfigEditor(paths, library, settings, registry, alone)
+            lock = partial(config_lock, config_folder, paths.presets_folder)
+            changes = ConfigEditor(paths, library, settings, registry, lock)
             yield Service(settings, catalog, changes, registry, store, scheduler)
     finally:
+        # The scheduler has ended its runs by now. The shield lets the store write and close even if we are cancelled.
         with anyio.CancelScope(shield=True):
             await store.aclose()
             await registry.aclose()
 
 
-def _store(paths: Paths, settings: StoreSettings) -> RunStore:
+def _open_store(paths: Paths, settings: StoreSettings) -> RunStore:
     url = settings.url if settings.enabled else "memory:"
     options = StoreOptions(url, paths.data_folder, settings.keep_days, settings.max_mb)
     store: RunStore = STORES.get(urlsplit(url).scheme)(options)
@@ -81,14 +85,15 @@ def _store(paths: Paths, settings: StoreSettings) -> RunStore:
 
 
 class AskOptions(TypedDict, total=False):
-    """What can be said beside a question.
+    """The options of a question.
 
-    `preset` is a name, or a `Preset` made by hand; without one the panel's, else the default of the configuration.
-    `context` is background text for the question, `system` goes before it as system text, `history` are the turns
-    before it; `continue_from` is a run id, whose question and answer become the history. `output="guidance"` gives
-    the drafts for a reader who writes the answer. `max_cost_usd` (US dollars) and `deadline_seconds` can only
-    lower the limits of the configuration. `fresh=False` takes the answer of the last ten minutes to the same question
-    if there is one, or goes on with its run if that was interrupted; by default a question is always asked anew.
+    `preset` is the name of a preset, or a `Preset` object; the default is the preset of the panel, then the default
+    preset of the configuration. `context` is background text for the question. `system` is a system text that is sent
+    before the question. `history` is the list of earlier turns; `continue_from` is the id of a run whose question and
+    answer become the history. `output="guidance"` returns the drafts as notes, for a caller that writes the answer
+    itself. `max_cost_usd` (US dollars) and `deadline_seconds` can only lower the limits of the configuration.
+    `fresh=False` returns the stored answer if the same question was answered in the last ten minutes, and resumes the
+    run of that question if it was interrupted; by default every question starts a new run.
     """
 
     preset: str | Preset | None
@@ -103,29 +108,29 @@ class AskOptions(TypedDict, total=False):
 
 
 class Panel:
-    """A panel of models that keeps its store and its connections open over many questions.
+    """A panel of models that keeps its store and its connections open for many questions.
 
         async with Panel("moa-lite") as panel:
             run = await panel.ask("Which of these proofs is wrong?")
             async for event in panel.stream("And why?"):
                 ...
 
-    `preset` is what is asked where a question names none. `providers` are providers of one's own, by the name that
-    their models begin with: any object with `async complete(call, on_text) -> Draft`. They stand before declared
-    providers of the same name. Limits such as `max_concurrency` hold over all questions to one panel.
+    `preset` is used for questions that name no preset. `providers` are your own providers, by the name that the ids
+    of their models begin with: any object with `async complete(call, on_text) -> Draft`. Such a provider replaces a
+    declared provider of the same name. Limits such as `max_concurrency` are shared by all questions to one panel.
 
     Raises:
-        UserError: an argument is not usable; the message says why.
+        UserError: an argument is not valid; the message gives the reason.
     """
 
     def __init__(self, preset: str | Preset | None = None, *, providers: Mapping[str, Provider] | None = None) -> None:
-        self._preset = _checked("preset", preset)
-        self._providers = _checked_providers(providers)
+        self._preset = _check_option("preset", preset)
+        self._providers = _check_providers(providers)
         self._open = AsyncExitStack()
         self._service: Service | None = None
 
     async def __aenter__(self) -> Self:
-        """Open the store. Raises UserError: the panel is open, or MOA_MCP_HOME is no absolute path."""
+        """Open the store. Raises UserError: the panel is already open, or MOA_MCP_HOME is not an absolute path."""
         if self._service is not None:
             raise InvalidRequest("This panel is open already. Make another one, or use this one as it is.")
         self._service = await self._open.enter_async_context(open_service(providers=self._providers))
@@ -134,7 +139,7 @@ class Panel:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        """Stop the runs that still go on, and close everything."""
+        """Stop all unfinished runs, and close the store and the connections."""
         self._service = None
         return await self._open.__aexit__(kind, error, trace)
 
@@ -142,39 +147,39 @@ class Panel:
         """Ask, wait for the end, and return the run.
 
         Raises:
-            UserError: the request cannot be done as asked; the message says why.
-            RunFailed: no answer came; the message names each cause, and `run` is the run with what was paid for.
+            UserError: the request is not valid; the message gives the reason.
+            RunFailed: the run has no answer; the message names each cause, and `run` has the drafts and their cost.
         """
-        service, request = self._ready(question, options)
+        service, request = self._prepare(question, options)
         run = await service.ask(request)
         if run.answer is None:
             raise RunFailed(run.error or f"The run was {run.status}.", run=run)
         return run
 
     def stream(self, question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[Event]:
-        """Ask, and give each event of the run as it happens (see `moa_mcp.events`).
+        """Ask, and yield each event of the run as it happens (see `moa_mcp.events`).
 
-        The last one is `RunEnded`, whose `run` has the answer, or the error if there is none. Leaving the loop early
-        stops the calls; the run can be gone on with. Raises UserError as `ask` does.
+        The last event is `RunEnded`, whose `run` has the answer, or the error if there is no answer. Leaving the loop
+        early stops the calls; the run can be resumed. Raises UserError as `ask` does.
         """
-        service, request = self._ready(question, options)
-        return _events(lambda handler: service.ask(request, handler=handler))
+        service, request = self._prepare(question, options)
+        return _stream_events(lambda handler: service.ask(request, handler=handler))
 
-    def _ready(self, question: str, options: AskOptions) -> tuple[Service, AskRequest]:
+    def _prepare(self, question: str, options: AskOptions) -> tuple[Service, AskRequest]:
         if self._service is None:
             raise InvalidRequest("This panel is not open. Use it as `async with Panel(...) as panel:`.")
-        request = _request(question, options)
+        request = _make_request(question, options)
         return self._service, request if request.preset is not None else replace(request, preset=self._preset)
 
 
 async def ask(question: str, **options: Unpack[AskOptions]) -> Run:
-    """Ask a panel and wait for its answer; for several questions, a `Panel` keeps its connections.
+    """Ask a panel and wait for its answer. For several questions use a `Panel`, which keeps its connections.
 
     Raises:
-        UserError: the request cannot be done as asked; the message says why.
-        RunFailed: no answer came; the message names each cause, and `run` is the run with what was paid for.
+        UserError: the request is not valid; the message gives the reason.
+        RunFailed: the run has no answer; the message names each cause, and `run` has the drafts and their cost.
     """
-    _request(question, options)
+    _make_request(question, options)
     async with Panel() as panel:
         return await panel.ask(question, **options)
 
@@ -182,34 +187,34 @@ async def ask(question: str, **options: Unpack[AskOptions]) -> Run:
 def ask_sync(question: str, **options: Unpack[AskOptions]) -> Run:
     """`ask` for programs without an event loop. It raises what `ask` raises.
 
-    Where a loop is running (a notebook), the question is asked in a thread; the running loop waits meanwhile, so
-    that `await ask(...)` is better there.
+    If an event loop is already running (in a notebook), the question is asked in another thread. That blocks the
+    running loop, so use `await ask(...)` there.
     """
-    asking = partial(ask, question, **options)
+    ask_once = partial(ask, question, **options)
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return anyio.run(asking)
+        return anyio.run(ask_once)
     with start_blocking_portal() as portal:
-        return portal.call(asking)
+        return portal.call(ask_once)
 
 
 def stream(question: str, **options: Unpack[AskOptions]) -> AsyncGenerator[Event]:
     """`Panel.stream` for one question."""
-    _request(question, options)
+    _make_request(question, options)
 
-    async def asking(handler: EventHandler) -> Run:
+    async def ask_once(handler: EventHandler) -> Run:
         async with open_service() as service:
-            return await service.ask(_request(question, options), handler=handler)
+            return await service.ask(_make_request(question, options), handler=handler)
 
-    return _events(asking)
+    return _stream_events(ask_once)
 
 
-async def _events(asking: Callable[[EventHandler], Awaitable[Run]]) -> AsyncGenerator[Event]:
-    """The events of a run that is asked for in a task of its own, the end of the run as the last one.
+async def _stream_events(start: Callable[[EventHandler], Awaitable[Run]]) -> AsyncGenerator[Event]:
+    """Call `start` in a separate task, and yield the events of its run; the last event is `RunEnded`.
 
-    A generator may be left at any `yield`, and is then closed in another task: it must hold no cancel scope open
-    there, so this one task is not one of a task group.
+    The caller may leave this generator at any `yield`, and Python may then close it in another task. A cancel scope
+    must be closed in the task that opened it, so this function uses an asyncio task and not an anyio task group.
     """
     send, receive = anyio.create_memory_object_stream[Event](inf)
 
@@ -219,7 +224,7 @@ async def _events(asking: Callable[[EventHandler], Awaitable[Run]]) -> AsyncGene
 
     async def ask_and_end() -> None:
         with send:
-            run = await asking(on_event)
+            run = await start(on_event)
             send.send_nowait(stamped(RunEnded(run), run))
 
     task = asyncio.create_task(ask_and_end())
@@ -229,6 +234,7 @@ async def _events(asking: Callable[[EventHandler], Awaitable[Run]]) -> AsyncGene
                 yield event
         await task
     finally:
+        # Without effect if the run has ended. Otherwise the caller left early: stop the run, and wait until it stopped.
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -244,24 +250,24 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "fresh": ((bool,), "True or False"),
     "history": ((list, tuple), "a list of Message(speaker, text)"),
 }
-"""What each option may be, and how that is called."""
+"""The allowed types of each option, and their description for error messages."""
 
 
-def _request(question: object, options: AskOptions) -> AskRequest:
-    """The request that arguments make. Raises InvalidRequest: one is not usable."""
+def _make_request(question: object, options: AskOptions) -> AskRequest:
+    """Make a request from the arguments. Raises InvalidRequest: an argument is not valid."""
     if not isinstance(question, str):
-        raise InvalidRequest(f"The question is {_described(question)}. It has to be a text (str).")
+        raise InvalidRequest(f"The question is {_describe(question)}. It has to be a text (str).")
     if unknown := next((name for name in options if name not in _KINDS), None):
         nearest = ", ".join(sort_by_closeness(unknown, _KINDS))
         raise InvalidRequest(f"There is no argument {unknown!r}. Known, nearest first: {nearest}.")
-    checked: dict[str, Any] = {"fresh": True, **{name: _checked(name, value) for name, value in options.items()}}
+    checked: dict[str, Any] = {"fresh": True, **{name: _check_option(name, value) for name, value in options.items()}}
     if "history" in checked:
-        checked["history"] = tuple(map(_checked_turn, checked["history"]))
+        checked["history"] = tuple(map(_check_turn, checked["history"]))
     return AskRequest(question, **checked)
 
 
-def _checked(name: str, value: Any) -> Any:
-    """The value of an option. Raises InvalidRequest: it is not of its kind, or out of range."""
+def _check_option(name: str, value: Any) -> Any:
+    """Return the value of an option. Raises InvalidRequest: its type is wrong, or it is out of range."""
     kinds, expected = _KINDS[name]
     fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
     if fits and isinstance(value, int | float) and not isinstance(value, bool):
@@ -269,24 +275,24 @@ def _checked(name: str, value: Any) -> Any:
     if name == "output":
         fits = value in get_args(Output)
     if not fits:
-        raise InvalidRequest(f"{name} is {_described(value)}. It has to be {expected}.")
+        raise InvalidRequest(f"{name} is {_describe(value)}. It has to be {expected}.")
     return value
 
 
-def _checked_turn(turn: Any) -> Any:
+def _check_turn(turn: Any) -> Any:
     if not (isinstance(turn, Message) and turn.speaker in get_args(Speaker)) or type(turn.text) is not str:
         speakers = ", ".join(get_args(Speaker))
         raise InvalidRequest(
-            f"history has {_described(turn)}. It has to be a list of Message(speaker, text), speaker one of {speakers}."
+            f"history has {_describe(turn)}. It has to be a list of Message(speaker, text), speaker one of {speakers}."
         )
     return turn
 
 
-def _checked_providers(providers: Any) -> Mapping[str, Provider]:
+def _check_providers(providers: Any) -> Mapping[str, Provider]:
     if providers is None:
         return {}
     if not hasattr(providers, "items"):
-        raise InvalidRequest(f"providers is {_described(providers)}. It has to be a dict of names and providers.")
+        raise InvalidRequest(f"providers is {_describe(providers)}. It has to be a dict of names and providers.")
     for name, provider in providers.items():
         if not isinstance(name, str) or not is_name(name):
             raise InvalidRequest(f"The provider's name {name!r} is not one of lower-case letters, digits, - and _.")
@@ -295,6 +301,6 @@ def _checked_providers(providers: Any) -> Mapping[str, Provider]:
     return dict(providers)
 
 
-def _described(value: object) -> str:
+def _describe(value: object) -> str:
     shown = one_line(repr(value), 60)
     return "None" if value is None else f"{shown} ({type(value).__name__})"

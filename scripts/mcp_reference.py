@@ -1,8 +1,8 @@
-"""Write docs/reference/mcp.md: what the server itself says of its tools, resources and prompts.
+"""Write docs/reference/mcp.md from the descriptions that the server sends of its tools, resources and prompts.
 
     python -m scripts.mcp_reference [--check]
 
-With `--check` nothing is written, and the exit code is 1 if the page is not what it would be.
+With `--check` it writes nothing, and exits with 1 if the page is out of date.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ MEANINGS = {
     "presets_folder": "Where the user's presets are.",
     "problem": "What is wrong with the configuration file; null if nothing is.",
 }
-"""What the fields of results mean. The server does not send this: clients pay for each word of a schema."""
+"""The meanings of the result fields. The server does not send them, because each word of a schema costs tokens."""
 
 
 async def page() -> str:
-    """The whole page, as the server of this package describes itself."""
+    """The text of the whole page."""
     with TemporaryDirectory() as home:
         async with open_service({"MOA_MCP_HOME": home}) as service, Client(build_server(service)) as client:
             tools = (await client.list_tools()).tools
@@ -102,18 +102,18 @@ def _arguments(schema: Schema) -> Iterator[str]:
 
 
 def _shapes(schema: Schema) -> Iterator[Schema]:
-    """The forms that a result can have."""
+    """Yield the schema of each form that a result can have."""
     for form in schema.get("anyOf") or schema.get("oneOf") or [schema]:
-        yield _resolved(form, schema)
+        yield _resolve(form, schema)
 
 
 def _fields(schema: Schema, root: Schema) -> Iterator[str]:
     for name, entry in schema.get("properties", {}).items():
-        meaning = MEANINGS.get(name) or _resolved(entry, root).get("description", "")
+        meaning = MEANINGS.get(name) or _resolve(entry, root).get("description", "")
         yield f"| `{name}` | {_type(entry, root)} | {_cell(meaning)} |"
 
 
-def _resolved(schema: Schema, root: Schema) -> Schema:
+def _resolve(schema: Schema, root: Schema) -> Schema:
     if "$ref" not in schema:
         return schema
     found: Any = root
@@ -124,7 +124,7 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
 
 def _type(schema: Schema, root: Schema | None = None) -> str:
     """The type of a value in words, with its limits."""
-    schema = _resolved(schema, root or {})
+    schema = _resolve(schema, root or {})
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{_literal(value)}`" for value in schema.get("enum", [schema.get("const")]))
     if forms := schema.get("anyOf") or schema.get("oneOf"):

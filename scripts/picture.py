@@ -1,9 +1,9 @@
-"""Draw docs/images/run.svg: what a terminal shows of `moa-mcp ask`, from a run that is made now.
+"""Draw docs/images/run.svg: the terminal output of `moa-mcp ask`, from a new run.
 
     python -m scripts.picture [--check]
 
-The run is one of the demo panel, in a terminal of its own, with a home of its own. With `--check` nothing is written,
-and the exit code is 1 if the picture shows other words (numbers may differ).
+The run asks the demo panel, in a new pseudo-terminal and with a new home. With `--check` it writes nothing, and exits
+with 1 if the words in the picture differ (numbers may differ).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FONT_FACE = re.compile(r"@font-face \{.*?\}\s*", re.DOTALL)
 
 
 def screen() -> str:
-    """What is on the terminal after a run: all that came behind the last erased line, with its colours."""
+    """The text on the terminal after a run, with colours: the output after the last erased line."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     with TemporaryDirectory() as home:
@@ -56,12 +56,12 @@ def _read_all(terminal: int) -> str:
         while chunk := os.read(terminal, 65536):
             chunks.append(chunk)
     except OSError:
-        pass  # how Linux says that nobody has the other side open any more
+        pass  # Linux raises this when the other side of the terminal is closed
     return b"".join(chunks).decode()
 
 
 def svg(shown: str) -> str:
-    """A picture of a terminal. Rich's would fetch a font; the reader's own will do."""
+    """A picture of a terminal, in a font of the reader's system: rich's default loads a font from the network."""
     console = Console(record=True, width=COLUMNS, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.assemble(("$ ", "dim"), (f'moa-mcp ask --preset demo "{QUESTION}"', "bold")))
     console.print(Text.from_ansi(shown.strip("\n")))
@@ -70,7 +70,7 @@ def svg(shown: str) -> str:
 
 
 def words(picture: str) -> str:
-    """What a picture says, without its numbers and how they are set."""
+    """The words of a picture. Each number becomes 0, and markup and spacing are removed."""
     texts = [html.unescape(text) for text in re.findall(r"<text[^>]*>([^<]*)</text>", picture)]
     return " ".join(re.sub(r"\d[\d.,]*", "0", " ".join(texts)).replace("\xa0", " ").split())
 

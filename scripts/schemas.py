@@ -1,7 +1,7 @@
-"""Writes the JSON Schemas that editors check presets and config.yaml by, and the reference pages of both.
+"""Writes the JSON Schemas with which editors check presets and config.yaml, and the reference pages of both.
 
-All of it comes from the descriptions, types and bounds at the fields themselves. `python scripts/schemas.py` writes the
-files anew; tests/test_reference.py fails while one of them is stale.
+The contents come from the descriptions, types and bounds of the fields. `python scripts/schemas.py` writes the files;
+tests/test_reference.py fails if one of them is out of date.
 """
 
 from __future__ import annotations
@@ -74,14 +74,14 @@ embeddings: openai/text-embedding-3-small
 
 
 class _Schema(GenerateJsonSchema):
-    """Without the titles that only repeat the names of keys."""
+    """Omits titles of fields, because they only repeat the names of the keys."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 def preset_schema() -> dict[str, Any]:
-    """The JSON Schema of a preset's file, whichever of the three shapes it has."""
+    """The JSON Schema of a preset file, for all three forms of presets."""
     whole = TypeAdapter[Any](Preset | AutoPreset | HermesPreset).json_schema(schema_generator=_Schema)
     own, auto, hermes = ({"$ref": f"#/$defs/{shape.__name__}"} for shape in (Preset, AutoPreset, HermesPreset))
     rest = {"if": {"required": ["reference_models"]}, "then": hermes, "else": own}
@@ -96,17 +96,17 @@ def config_schema() -> dict[str, Any]:
 
 
 def _tidy(value: Any) -> Any:
-    """Descriptions on one line, kinds in order, and no keyword that is none of JSON Schema's."""
+    """Put descriptions on one line, sort the kinds, and remove `discriminator`, which is not a JSON Schema keyword."""
     if isinstance(value, dict):
         parts = cast("dict[str, Any]", value).items()
-        return {key: _tidy(_in_order(key, part)) for key, part in parts if key != "discriminator"}
+        return {key: _tidy(_sort_kinds(key, part)) for key, part in parts if key != "discriminator"}
     if isinstance(value, list | tuple):
         return [_tidy(part) for part in cast("Sequence[Any]", value)]
     return " ".join(value.split()) if isinstance(value, str) else value
 
 
-def _in_order(key: str, value: Any) -> Any:
-    """Kinds by their names, the one that is a model first: files must not depend on which was declared first."""
+def _sort_kinds(key: str, value: Any) -> Any:
+    """Sort the kinds, the model first, so that the files do not depend on the order of declaration."""
     return sorted(value, key=lambda one: ("anyOf" not in one, json.dumps(one))) if key == "oneOf" else value
 
 
@@ -145,7 +145,7 @@ def config_page() -> str:
 
 
 def _stages(schema: Schema, definitions: Schema) -> Iterator[str]:
-    """A section for each key whose value is a mapping."""
+    """Yield a section for each key whose value is a mapping."""
     for key, part in schema["properties"].items():
         entries = part.get("items") or part.get("additionalProperties") or part
         for place, shape in enumerate(_mappings(entries, definitions)):
@@ -178,11 +178,11 @@ def _table(shape: Schema, definitions: Schema) -> Iterator[str]:
 
 
 def _example(key: str, shape: Schema) -> Iterator[str]:
-    """How a packaged preset uses this kind, or the least that has to be written of it."""
+    """An example of this kind from a packaged preset, or else its required keys only."""
     if (kind := _kind(shape)) is None:
         return
     used = ((name, value) for name, data in _packaged() for value in _values(data.get(key)) if _is(kind, value))
-    name, value = next(used, (None, _least(shape)))
+    name, value = next(used, (None, _minimal_example(shape)))
     yield f"As in the preset `{name}`:\n" if name else "For example:\n"
     yield f"```yaml\n{yamlfile.dump({key: [value] if key == 'proposers' else value})}```\n"
 
@@ -200,14 +200,14 @@ def _is(kind: tuple[str, str], value: Any) -> bool:
     return isinstance(value, dict) and cast("dict[str, Any]", value).get(kind[0]) == kind[1]
 
 
-def _least(shape: Schema) -> dict[str, Any]:
+def _minimal_example(shape: Schema) -> dict[str, Any]:
     kind = _kind(shape)
     needed = {key: "openai/gpt-5.5" for key in shape.get("required", ()) if "const" not in shape["properties"][key]}
     return {**({kind[0]: kind[1]} if kind else {}), **needed}
 
 
 def _kind(shape: Schema) -> tuple[str, str] | None:
-    """The key that says which kind a mapping is, with what it says."""
+    """The key that selects the kind of a mapping, and its value."""
     return next(((key, part["const"]) for key, part in shape["properties"].items() if "const" in part), None)
 
 
@@ -228,7 +228,7 @@ def _mappings(schema: Any, definitions: Schema) -> list[Schema]:
 
 
 def _type(schema: Schema, definitions: Schema) -> str:
-    """What a value may be, in words. Null is named where it is not just the default."""
+    """The type of a value, in words. Null is named only if it is not the default."""
     choices = list(_choices(schema, definitions))
     words = [_one_type(choice, definitions) for choice in choices if choice.get("type") != "null"]
     if len(words) < len(choices) and schema.get("default") is not None:
@@ -279,7 +279,7 @@ def _default(value: Any) -> str:
             return "those of its keys"
     if value is None or value in ("", [], {}):
         return "none"
-    text = yamlfile.dump({"default": value}).strip()  # a mapping of plain values is written in braces
+    text = yamlfile.dump({"default": value}).strip()  # YAML writes a mapping of scalars in braces
     return f"`{text.removeprefix('{').removeprefix('default: ').removesuffix('}' if text.startswith('{') else '')}`"
 
 
@@ -289,11 +289,11 @@ FILES = {
     "docs/reference/presets.md": preset_page,
     "docs/reference/configuration.md": config_page,
 }
-"""What is written, by its path in the repository."""
+"""The function that makes each file, by the path of the file in the repository."""
 
 
 def main() -> None:
-    """Write every file anew."""
+    """Write every file."""
     for path, text in FILES.items():
         (ROOT / path).write_text(text(), encoding="utf-8")
 

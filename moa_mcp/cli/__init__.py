@@ -1,4 +1,4 @@
-"""The command line: arguments in, text and exit codes out. A file per command (commands/), what they print in view/."""
+"""The command line. Each command has its own file in `commands/`; `view/` has what the commands print."""
 
 import os
 import sys
@@ -9,17 +9,18 @@ from moa_mcp.cli.group import run
 
 
 def main() -> NoReturn:
-    """Run the command line of this process: the console entry."""
+    """Run the command line with the arguments of this process. This is the console entry point."""
     _fill_in_closed_streams()
-    # A character that a terminal cannot show becomes a mark in its place, not an error.
+    # A character that the terminal cannot encode is printed as "?", and raises no error.
     cast("TextIOWrapper", sys.stdout).reconfigure(errors="replace")
     sys.exit(run(sys.argv[1:]))
 
 
 def _fill_in_closed_streams() -> None:
-    """Put the null device in the place of a stream that whoever started this process had closed (`>&-`).
+    """Open the null device for each standard stream that the parent process closed (`>&-`).
 
-    The store, or whatever is opened next, would otherwise get the number of the stream, and be written to as that.
+    Otherwise the next file that is opened, such as the store, gets the descriptor of that stream, and output for the
+    stream is written into that file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:

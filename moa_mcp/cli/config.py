@@ -1,4 +1,4 @@
-"""Where a command finds the settings and files of whoever runs it."""
+"""Where a command finds the settings and files of its user."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from moa_mcp.config.settings import Paths, Settings, load_settings
 
 
 def home() -> Paths:
-    """Where the user's files are. Raises InvalidConfig."""
+    """The paths of the user's files. Raises InvalidConfig: MOA_MCP_HOME is not an absolute path."""
     return Paths.from_environ(os.environ)
 
 
 def valid_settings() -> Settings:
-    """The settings for a command whose user is present: a mistake is told, not worked around.
+    """The settings, for a command that reports a broken config.yaml and does not fall back to the defaults.
 
     Raises:
-        InvalidConfig: config.yaml does not say what it should.
+        InvalidConfig: config.yaml is not valid.
     """
     return load_settings(home())

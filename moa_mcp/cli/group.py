@@ -1,4 +1,4 @@
-"""The group of commands, and the one place where errors become lines on stderr and exit codes."""
+"""The group of commands. Only this module turns errors into lines on stderr and exit codes."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
-"""The exit codes; a command that returns nothing is done."""
+"""The exit codes; a command that returns None exits with DONE."""
 
 _COMMANDS = tuple(module.name for module in iter_modules(commands.__path__))
-"""Each is a file in `commands/`, with the command under the same name."""
+"""The names of the files in `commands/`; each file defines the command of the same name."""
 _OWN_OPTIONS = ("--help", "-h", "--version")
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""How the system says that a file takes no more. The store handles its own."""
+"""Errors that mean that a file cannot be written. The store handles its own write errors."""
 
 
 class Commands(click.Group):
-    """Commands that are imported when they are named, so that `serve` starts without what `ask` needs.
+    """Imports a command only when it is named, so that `serve` does not import what `ask` needs.
 
-    Options without a command are those of `serve`.
+    Options without a command are options of `serve`.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -57,14 +57,14 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # When a shell completes the first word, there is no word yet that means `serve`.
+        # When a shell completes the first word, do not add `serve`: the user may want another command.
         completes_a_command = ctx.resilient_parsing and not args
         if not completes_a_command and (not args or (args[0].startswith("-") and args[0] not in _OWN_OPTIONS)):
             args = ["serve", *args]
         return super().parse_args(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """The commands and the options here, and the options of `serve`, which need no command before them."""
+        """Complete commands, options of the group, and options of `serve`, which need no command before them."""
         found = super().shell_complete(ctx, incomplete)
         if incomplete.startswith("-") and (serve := self.get_command(ctx, "serve")):
             own = {item.value for item in found}
@@ -83,7 +83,7 @@ def moa_mcp() -> None:
 
 
 def run(arguments: Sequence[str], command: click.Command = moa_mcp) -> int:
-    """Run a command line and return its exit code; what went wrong is told on stderr, without a traceback."""
+    """Run a command line and return its exit code. Errors are printed on stderr, without a traceback."""
     try:
         return command.main(list(arguments), prog_name="moa-mcp", standalone_mode=False) or DONE
     except (click.Abort, KeyboardInterrupt):
@@ -115,29 +115,29 @@ def _report(error: BaseException) -> int:
             return _print_error(f"An unexpected fault in moa-mcp ({kind}); {more}.", FAILED)
 
 
-def _print_error(what: str, code: int) -> int:
-    click.echo(strip_invisible(f"moa-mcp: {what}"), err=True)
+def _print_error(message: str, code: int) -> int:
+    click.echo(strip_invisible(f"moa-mcp: {message}"), err=True)
     return code
 
 
 def _innermost(error: BaseException) -> BaseException:
-    """What was raised, without the groups that task groups put around what passes through them."""
+    """The original error, without the exception groups that anyio task groups put around it."""
     inside: Sequence[BaseException] = getattr(error, "exceptions", ())
     return _innermost(inside[0]) if len(inside) == 1 else error
 
 
 def _report_closed_pipe() -> int:
-    """Whoever read stdout is gone (`| head`): nothing is left to say."""
-    _write_no_more()
+    """The reader of stdout has closed it (`| head`). Exit without a message."""
+    _discard_stdout()
     return FAILED
 
 
 def _report_write_error(error: OSError) -> int:
-    _write_no_more()
-    way_out = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
-    return _print_error(f"The output could not be written: {error.strerror}. {way_out}.", FAILED)
+    _discard_stdout()
+    advice = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
+    return _print_error(f"The output could not be written: {error.strerror}. {advice}.", FAILED)
 
 
-def _write_no_more() -> None:
-    """Let go of stdout, which Python flushes at its end."""
+def _discard_stdout() -> None:
+    """Redirect stdout to the null device: Python flushes stdout when it exits, and that would fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What is asked: the question and its background, from arguments, files and stdin."""
+"""Reads the question and its context from arguments, files and stdin."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ STDIN = "-"
 
 
 def question_of(argument: str | None, contexts: Sequence[str], stdin: TextIO) -> str:
-    """The question that the argument is, or that stdin holds where the argument is `-` or missing.
+    """The question: the argument, or the text on stdin if the argument is `-` or missing.
 
     Raises:
-        click.UsageError: there is none, or stdin would have to be read twice.
+        click.UsageError: there is no question, or stdin would have to be read twice.
     """
-    wanted = [source for source in (argument or STDIN, *contexts) if source == STDIN]
+    from_stdin = [source for source in (argument or STDIN, *contexts) if source == STDIN]
     if argument is None and (STDIN in contexts or stdin.isatty()):
         raise click.UsageError("There is no question. Give it in quotes, or pipe it in.")
-    if len(wanted) > 1:
+    if len(from_stdin) > 1:
         raise click.UsageError("Only one of question and context can be read from stdin.")
     return _text(STDIN, stdin) if argument is None or argument == STDIN else argument
 
 
 def context_of(files: Sequence[str], stdin: TextIO) -> str | None:
-    """The texts of all files, each under its name; None if there are none. Raises click.UsageError."""
+    """The texts of all files, each below its file name; None if there are no files. Raises click.UsageError."""
     texts = [(file, _text(file, stdin)) for file in files]
     parts = (text if file == STDIN else f"{Path(file).name}:\n\n{text}" for file, text in texts)
     return "\n\n".join(parts) or None
@@ -54,7 +54,7 @@ def _content(source: str, stdin: TextIO) -> bytes:
 
 
 def _read_all(stream: BinaryIO, name: str) -> bytes:
-    """All of a stream, if it is no longer than a question may be: an endless one is not waited for."""
+    """Read a whole stream. Raises click.UsageError: it is longer than a question may be, for example endless."""
     content = stream.read(MAX_QUESTION_BYTES + 1)
     if len(content) > MAX_QUESTION_BYTES:
         raise click.UsageError(f"{name} is longer than {MAX_QUESTION_BYTES:,} bytes. Ask about a part of it.")

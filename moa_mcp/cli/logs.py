@@ -1,4 +1,4 @@
-"""Logging of a command: to stderr and nowhere else, since the stdout of a server is the protocol."""
+"""Logging of a command. It goes only to stderr, because a server uses stdout for the protocol."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 _KEYS = ("_KEY", "_TOKEN", "_SECRET")
-"""How the names of variables end that hold secrets, those of other programs too."""
+"""The names of variables with secrets end with one of these, also for other programs."""
 
 
 _SESSION = re.compile(r"\b([0-9a-f]{8})(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
-"""An id of a session, as the SDK makes and logs it: whoever has one and the owner's token can speak in the session."""
+"""A session id as the SDK logs it. A client that has the id and the owner's token can send requests in the session."""
 
 
 class SecretMasking(logging.Formatter):
-    """Takes the values of all key variables out of what is logged, tracebacks included, and cuts ids of sessions."""
+    """Removes the values of all key variables from log lines and tracebacks, and shortens session ids."""
 
     def __init__(self, layout: str, environ: Mapping[str, str]) -> None:
         super().__init__(layout)
@@ -36,7 +36,7 @@ class SecretMasking(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         if self._secrets is None:
-            # Looked up for the first line that is logged: a quiet command need not read its settings for it.
+            # Done at the first log line, so that a command that logs nothing need not read its settings for it.
             self._secrets = tuple(_secrets(self._environ))
         for secret in self._secrets:
             line = line.replace(secret, "[key]")
@@ -44,7 +44,7 @@ class SecretMasking(logging.Formatter):
 
 
 def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Every way in which the value of a key variable may be written."""
+    """Every form in which the value of a key variable may be written."""
     declared = load_settings_or_defaults(home())[0].endpoints.values()
     names = {endpoint.api_key_env for endpoint in declared}
     for name, value in environ.items():
@@ -53,18 +53,18 @@ def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 _MIN_SECRET_CHARS = 6
-"""A shorter value is no secret, and stands in every other word."""
+"""A shorter value is not a secret, and masking it would remove parts of ordinary words."""
 
 
 class ToStderr(logging.Handler):
-    """Writes to what stderr is at the moment of writing: a live view stands in front of it for a while."""
+    """Looks up stderr for each line, because a live view replaces `sys.stderr` while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         click.echo(self.format(record), err=True)
 
 
 def configure(level: str) -> None:
-    """Log what is at least of `level`."""
+    """Log messages of `level` and above."""
     handler = ToStderr()
     handler.setFormatter(SecretMasking("%(levelname)s %(name)s: %(message)s", os.environ))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
@@ -75,7 +75,7 @@ def _configure(ctx: click.Context, parameter: click.Parameter, level: str) -> No
 
 
 def log_level(command: Any) -> Any:
-    """Give a command the option `--log-level`, which takes effect before the command begins."""
+    """Add the option `--log-level` to a command. It takes effect before the command begins."""
     return click.option(
         "--log-level",
         type=click.Choice(LEVELS, case_sensitive=False),

@@ -1,1 +1,1 @@
-"""The configuration of a person: YAML files with line numbers, their validation, settings with their defaults."""
+"""The user's configuration: YAML files with line numbers, their validation, and settings with their defaults."""

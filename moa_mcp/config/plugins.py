@@ -1,7 +1,7 @@
 """Plug-ins: distributions outside this one that add dialects, methods or stores.
 
-A plug-in declares entry points in the groups `GROUPS`; each names a module that registers what it adds when it is
-imported. It is imported only if a person names the entry point or its distribution under `plugins` in config.yaml.
+A plug-in declares entry points in the groups `GROUPS`. Each entry point names a module that registers its additions
+on import. A module is imported only if config.yaml names the entry point or its distribution under `plugins`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ GROUPS = ("moa_mcp.dialects", "moa_mcp.methods", "moa_mcp.stores")
 
 _NOT_INSTALLED = "it is not installed"
 
-_named: list[str] = []
-"""What `load_plugins` was last called with."""
+_configured_names: list[str] = []
+"""The names passed to the last call of `load_plugins`."""
 
 _results: dict[EntryPoint, str | None] = {}
-"""What came of importing a plug-in, once in the life of a process: None, or why it could not be imported."""
+"""The result of each import, one per plug-in and process: None, or why the import failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point that is installed, or a name in `plugins` that no installed one has.
+    """An installed entry point, or a name under `plugins` that matches no installed entry point.
 
-    `state` is in words: "loaded", or why it is not.
+    `state` is text: "loaded", or the reason why the plug-in is not loaded.
     """
 
     name: str
@@ -42,20 +42,20 @@ class Plugin:
 
 
 def load_plugins(names: Iterable[str]) -> None:
-    """Import the plug-ins of these names that were not imported before.
+    """Import the plug-ins with these names that were not imported before.
 
-    What cannot be imported is kept in `PLUGIN_FAILURES`, which errors about unknown variants repeat. Nothing is
-    raised: a server works without a plug-in as far as it can.
+    A failed import raises nothing, because the server also works without the plug-in. The reason is kept in
+    `PLUGIN_FAILURES`, and errors about unknown variants repeat it.
     """
     names = list(names)
-    _named[:] = names
+    _configured_names[:] = names
     PLUGIN_FAILURES.clear()
     PLUGIN_FAILURES.update(dict.fromkeys(names, _NOT_INSTALLED))
     if not names:
-        return  # what is installed is looked up only where it is asked for: that takes time
+        return  # reading the installed entry points takes time
     registries: tuple[Registry[Any], ...] = (DIALECTS, STORES, *METHODS)
     for registry in registries:
-        registry.load_home()  # first, so that a plug-in cannot take the name of what is built in
+        registry.load_home()  # first, so that a plug-in cannot take a built-in name
     for point in _installed():
         if found := _names_of(point).intersection(map(_normalize, names)):
             for name in [name for name in names if _normalize(name) in found]:
@@ -64,9 +64,9 @@ def load_plugins(names: Iterable[str]) -> None:
 
 
 def plugins() -> list[Plugin]:
-    """What is installed, and what config.yaml names, as `load_plugins` last left them."""
+    """List the installed plug-ins and the missing ones that config.yaml names, as of the last `load_plugins`."""
     found = [_describe(point) for point in _installed()]
-    missing = (name for name in _named if PLUGIN_FAILURES.get(name) == _NOT_INSTALLED)
+    missing = (name for name in _configured_names if PLUGIN_FAILURES.get(name) == _NOT_INSTALLED)
     return [*found, *(Plugin(name, "named in config.yaml, but not installed") for name in missing)]
 
 
@@ -83,7 +83,7 @@ def _load(point: EntryPoint) -> None:
 
 def _describe(point: EntryPoint) -> Plugin:
     distribution = point.dist.name if point.dist else ""
-    if not _names_of(point).intersection(map(_normalize, _named)):
+    if not _names_of(point).intersection(map(_normalize, _configured_names)):
         state = "installed, but not named under plugins in config.yaml: it is not used"
         return Plugin(point.name, state, distribution)
     failure = PLUGIN_FAILURES.get(point.name)
@@ -100,12 +100,12 @@ def _names_of(point: EntryPoint) -> set[str]:
 
 
 def _normalize(name: str) -> str:
-    """A name as packaging compares it: `My_Plugin` and `my-plugin` are one."""
+    """Normalize a name as packaging does: `My_Plugin` and `my-plugin` are equal."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def names_in(data: Mapping[str, Any]) -> list[str]:
-    """The names under `plugins` in a configuration that was not checked yet."""
+    """Return the names under `plugins` in a configuration that is not validated yet."""
     match data.get("plugins"):
         case [*names]:
             return [str(name) for name in names]

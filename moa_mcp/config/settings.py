@@ -1,7 +1,7 @@
-"""What a person configures in config.yaml, and where that file and its neighbours are.
+"""The settings in config.yaml, and the paths of that file and the other files of one user.
 
-Only this file declares providers, names key variables and sets ceilings; nothing that arrives over a protocol
-reaches these. Keys themselves are never in it.
+Only config.yaml declares providers, names the variables of keys and sets limits. No request over a protocol can
+change them. The file never contains the keys themselves.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.stores import STORES
 
 CONFIG = "config.yaml"
-"""What errors and results call the configuration file."""
+"""The name of the configuration file in errors and results."""
 
 _Dollars = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Positive = Annotated[int, Field(ge=1)]
 
 
 def _empty_if_none(section: Any) -> Any:
-    """A section whose keys are all commented out says nothing."""
+    """Treat a section as empty if all its keys are commented out."""
     return {} if section is None else section
 
 
 def _or_empty(section: Any) -> BeforeValidator:
-    """Let a section be empty, in the file and in the schema that editors check it by."""
+    """Allow an empty section, both in the file and in the JSON Schema for editors."""
     return BeforeValidator(_empty_if_none, json_schema_input_type=section | None)
 
 
@@ -69,7 +69,7 @@ class LimitSettings(StrictModel):
 
     @property
     def per_run(self) -> Limits:
-        """The ceilings of one run."""
+        """The limits of one run."""
         return Limits(
             max_calls=self.max_calls,
             max_tokens=self.max_tokens,
@@ -173,7 +173,7 @@ class ConfigFile(StrictModel):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The configuration, checked. `endpoints` holds every provider: the built-in and the person's own."""
+    """The validated configuration. `endpoints` holds every provider, both built-in and from config.yaml."""
 
     default_preset: str = "auto"
     endpoints: Mapping[str, Endpoint] = field(default_factory=lambda: BUILTIN)
@@ -186,7 +186,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """Where the files of one person are: what they write, and what the server keeps."""
+    """The paths of one user: the files that the user writes, and the folder where the server keeps its data."""
 
     config_file: Path
     presets_folder: Path
@@ -194,15 +194,15 @@ class Paths:
 
     @classmethod
     def in_folder(cls, folder: Path) -> Paths:
-        """Everything in one folder."""
+        """Put all paths in one folder."""
         return cls(folder / CONFIG, folder / "presets", folder)
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Paths:
-        """The folder that MOA_MCP_HOME names, or else the platform's own folders.
+        """Use the folder in MOA_MCP_HOME, or the platform's default folders if it is not set.
 
         Raises:
-            InvalidConfig: MOA_MCP_HOME is relative: what it means would depend on who starts the server.
+            InvalidConfig: MOA_MCP_HOME is relative. It would depend on the directory where the server is started.
         """
         if not (named := environ.get("MOA_MCP_HOME", "").strip()):
             config = user_config_path("moa-mcp", appauthor=False)
@@ -214,10 +214,10 @@ class Paths:
 
 
 def load_settings(paths: Paths) -> Settings:
-    """Read config.yaml; where there is none, the defaults hold.
+    """Read config.yaml. If there is no such file, return the defaults.
 
     Raises:
-        InvalidConfig: it does not say what it should; file, line and key are named.
+        InvalidConfig: the file is invalid; the error names the file, line and key.
     """
     try:
         text = yamlfile.read(paths.config_file, CONFIG, InvalidConfig)
@@ -227,7 +227,7 @@ def load_settings(paths: Paths) -> Settings:
 
 
 def load_settings_or_defaults(paths: Paths) -> tuple[Settings, InvalidConfig | None]:
-    """As `load_settings`, but of a broken file the defaults hold: the server can start and say why."""
+    """Like `load_settings`, but return defaults and the error for a broken file, so that the server can start."""
     try:
         return load_settings(paths), None
     except InvalidConfig as problem:
@@ -235,9 +235,9 @@ def load_settings_or_defaults(paths: Paths) -> tuple[Settings, InvalidConfig | N
 
 
 class LiveSettings:
-    """The settings as config.yaml says them now; while it is broken, as it last said them.
+    """The current settings in config.yaml. While the file is broken, the last valid settings apply.
 
-    `problem` is what is wrong with it at the moment.
+    `problem` is the current error in the file, or None.
     """
 
     def __init__(self, paths: Paths) -> None:
@@ -248,7 +248,7 @@ class LiveSettings:
         self._on_change: list[Callable[[Settings], None]] = []
 
     def on_change(self, handler: Callable[[Settings], None]) -> None:
-        """Call `handler` with the settings each time the file was changed and says something that holds."""
+        """Call `handler` with the new settings each time the file has changed and is valid."""
         self._on_change.append(handler)
 
     def __call__(self) -> Settings:
@@ -270,9 +270,9 @@ class LiveSettings:
 
 
 def settings_from(text: str, file: str = CONFIG) -> Settings:
-    """The settings that the text of a configuration file describes. Raises InvalidConfig."""
+    """Parse the text of a configuration file. Raises InvalidConfig."""
     document = yamlfile.parse(text, file, InvalidConfig)
-    load_plugins(names_in(document.data))
+    load_plugins(names_in(document.data))  # before validation, which looks up dialects and stores by name
     written = document.into(ConfigFile)
     own = {name: _endpoint(name, entry, document) for name, entry in written.providers.items()}
     return Settings(
@@ -287,11 +287,11 @@ def settings_from(text: str, file: str = CONFIG) -> Settings:
 
 
 def with_default_preset(text: str, name: str) -> str:
-    """The text of config.yaml with another default preset, and every other character as the person wrote it.
+    """Return the text of config.yaml with another default preset, with no other character changed.
 
     Raises:
-        InvalidConfig: the file is broken as it is.
-        NotAllowed: it is written in a form in which this value cannot be changed alone.
+        InvalidConfig: the file is already broken.
+        NotAllowed: the form of the file does not allow a change of this value alone.
     """
     before = settings_from(text)
     value = name if yamlfile.plain(name) == name else f'"{name}"'
@@ -308,13 +308,13 @@ def with_default_preset(text: str, name: str) -> str:
 
 
 def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:
-    """The provider that an entry declares, or the built-in one with what the entry changes."""
+    """Return the provider that an entry declares, or the built-in provider with the changes of the entry."""
     known = BUILTIN.get(name, Endpoint(name))
     endpoint = replace(known, **entry.model_dump(exclude_unset=True))
     place = ("providers", name)
     if not endpoint.base_url and DIALECTS.get(endpoint.dialect).needs_base_url:
         raise document.error("this provider is not built in and has no base_url", place, "a key base_url")
-    if known.api_key_env and _moved(known, endpoint) and "api_key_env" not in entry.model_fields_set:
+    if known.api_key_env and _has_new_origin(known, endpoint) and "api_key_env" not in entry.model_fields_set:
         raise document.error(
             f"base_url leads elsewhere than the built-in {name}, and no key is sent there unasked",
             (*place, "base_url"),
@@ -323,7 +323,7 @@ def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:
     return replace(endpoint, local=endpoint.api_key_env is None and _is_local(endpoint))
 
 
-def _moved(before: Endpoint, after: Endpoint) -> bool:
+def _has_new_origin(before: Endpoint, after: Endpoint) -> bool:
     old, new = urlsplit(before.base_url), urlsplit(after.base_url)
     return (old.scheme, old.netloc.lower()) != (new.scheme, new.netloc.lower())
 
@@ -333,12 +333,12 @@ def _is_local(endpoint: Endpoint) -> bool:
 
 
 def _url_problem(url: str) -> str | None:
-    """What keeps a URL from being one that calls and a key may go to, or None."""
+    """Return why calls and keys may not be sent to this URL, or None."""
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
         (host or "").encode("idna")
-    except ValueError:  # UnicodeError is one: of a name with an empty part, or one of more than 63 letters
+    except ValueError:  # includes UnicodeError: a part of the host name is empty or longer than 63 letters
         return "this is not a URL"
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         return "this URL has characters that no URL has"

@@ -1,6 +1,6 @@
-"""YAML files that a person writes: read strictly, with the line of every key; written whole or not at all.
+"""YAML files that a user writes. Reading is strict and keeps the line of every key; writing is atomic.
 
-What the keys mean is said by pydantic models elsewhere; here their complaints get a file and a line.
+Pydantic models in other modules define the keys. This module adds the file and line to their validation errors.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ MAX_DEPTH = 20
 MAX_VALUES = 4_000
 
 FileErrorType: TypeAlias = type[InvalidPreset] | type[InvalidConfig]
-"""Which error the file's faults become."""
+"""The class of errors that are raised for a file."""
 
 M = TypeVar("M", bound=BaseModel)
 
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEANS = {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
-# More digits than 18 are no setting of anything, and Python refuses to read thousands of them.
+# No setting needs more than 18 digits, and Python refuses to parse thousands of digits.
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}|0o[0-7]{1,18}|0x[0-9a-fA-F]{1,15}")
 _FLOAT = re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file says: plain data, and the line of every key and item."""
+    """The content of a file: plain data, and the line of every key and item."""
 
     file: str
     data: dict[str, Any]
@@ -49,18 +49,18 @@ class Document:
     error_type: FileErrorType
 
     def line_of(self, path: KeyPath) -> int | None:
-        """The line of the key or item at `path`, or of the nearest thing around it; None outside the file."""
+        """Return the line of the key or item at `path`, or of its nearest parent in the file, or None."""
         return next((self.lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.lines), None)
 
     def error(self, problem: str, path: KeyPath = (), expected: str | None = None) -> InvalidPreset | InvalidConfig:
-        """The error that says `problem` of the key at `path`."""
+        """Make an error about the key at `path`."""
         return self.error_type(self.file, problem, self.line_of(path), format_path(path) or None, expected)
 
     def into(self, model: type[M], data: Mapping[str, Any] | None = None) -> M:
-        """Read the data (or `data`, the same with more known of it) as a `model`.
+        """Validate the content of the file as a `model`. `data` replaces the content, e.g. to add a key.
 
         Raises:
-            InvalidPreset, InvalidConfig: the data does not fit; the likeliest cause is named.
+            InvalidPreset, InvalidConfig: the data is invalid; the error names the likeliest cause.
         """
         data = self.data if data is None else data
         try:
@@ -71,28 +71,28 @@ class Document:
 
 
 Fingerprint: TypeAlias = tuple[int, int, int]
-"""What tells one state of a file from another without reading it."""
+"""Modification time in ns, size in bytes and inode: detects a change of a file without reading it."""
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """How the file at `path` looks now. Raises FileNotFoundError, or another OSError."""
+    """Return the current fingerprint of the file at `path`. Raises FileNotFoundError, or another OSError."""
     status = path.stat()
-    # The inode, too: two writes within one tick of the clock may be of the same length.
+    # The inode is included because two writes within one clock tick may have the same length.
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 class NotAFileError(OSError):
-    """What was to be read is something else than a file; the message says what."""
+    """The path is not a regular file; the message names what it is."""
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read. A named pipe or a device could keep its reader waiting for ever.
+    """Open a regular file for reading. A named pipe or a device is refused, because reading it could block forever.
 
     Raises:
-        NotAFileError: it is something else.
-        OSError: it cannot be opened.
+        NotAFileError: the path is not a regular file.
+        OSError: the file cannot be opened.
     """
-    # Looked at once it is open, so that nobody can swap it in between; opened so that a pipe does not wait.
+    # O_NONBLOCK: opening a pipe must not block. The type is checked on the open file, so that no swap can go unnoticed.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     mode = os.fstat(handle).st_mode
     if not stat.S_ISREG(mode):
@@ -105,11 +105,11 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe"}
 
 
 def read(path: Path, file: str, error_type: FileErrorType) -> str:
-    """The text of a file; `file` is what errors call it.
+    """Return the text of a file. `file` is its name in errors.
 
     Raises:
-        FileNotFoundError: there is none.
-        InvalidPreset, InvalidConfig: it is no regular file, cannot be read, is too large, or is not UTF-8.
+        FileNotFoundError: the file does not exist.
+        InvalidPreset, InvalidConfig: the file is not a regular file, cannot be read, is too large, or is not UTF-8.
     """
     try:
         with open_regular(path) as stream:
@@ -130,11 +130,11 @@ def read(path: Path, file: str, error_type: FileErrorType) -> str:
 
 
 def parse(text: str, file: str, error_type: FileErrorType) -> Document:
-    """Read YAML of the 1.2 core schema. A file of nothing but comments is an empty mapping.
+    """Parse YAML of the 1.2 core schema. A file with only comments is an empty mapping.
 
     Raises:
-        InvalidPreset, InvalidConfig: it is no YAML, or uses more of it than a configuration needs: aliases,
-            anchors, merges, tags, a key twice, more than one document, too many or too deep values.
+        InvalidPreset, InvalidConfig: the text is not YAML, or uses a feature that is not allowed here: aliases,
+            anchors, merges, tags, duplicate keys, several documents, too many values, or too deep nesting.
     """
     if len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise _too_large(file, error_type)
@@ -154,9 +154,9 @@ def _too_large(file: str, error_type: FileErrorType) -> InvalidPreset | InvalidC
 
 
 class _Reader:
-    """Turns the events of the parser into data, and stops at the first that has no place here.
+    """Turns the events of the YAML parser into data, and raises at the first event that is not allowed.
 
-    Events are read as they come, so that a file made to exhaust the reader is left before it does.
+    Events are read one by one, so a file that is made to exhaust memory is refused early.
     """
 
     def __init__(self, file: str, error_type: FileErrorType, events: Iterator[Any]) -> None:
@@ -176,14 +176,14 @@ class _Reader:
     def _root(self, event: Any) -> dict[str, Any]:
         self._check(event, ())
         if not isinstance(event, yaml.MappingStartEvent):
-            raise self._refusal(event, (), "the file is not a mapping", "keys with values, as in `layers: 3`")
+            raise self._make_error(event, (), "the file is not a mapping", "keys with values, as in `layers: 3`")
         data = self._mapping(())
         next(self._events)
         if not isinstance(following := next(self._events), yaml.StreamEndEvent):
-            raise self._refusal(following, (), "a second document starts here", "one document in a file")
+            raise self._make_error(following, (), "a second document starts here", "one document in a file")
         return data
 
-    def _refusal(
+    def _make_error(
         self, event: Any, path: KeyPath, problem: str, expected: str | None = None
     ) -> InvalidPreset | InvalidConfig:
         return self._error_type(self._file, problem, event.start_mark.line + 1, format_path(path) or None, expected)
@@ -203,18 +203,18 @@ class _Reader:
     def _check(self, event: Any, path: KeyPath) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise self._refusal(event, (), "there are too many values", f"at most {MAX_VALUES:,}")
+            raise self._make_error(event, (), "there are too many values", f"at most {MAX_VALUES:,}")
         if len(path) > MAX_DEPTH:
-            raise self._refusal(event, (), "the values are nested too deep", f"at most {MAX_DEPTH} levels")
+            raise self._make_error(event, (), "the values are nested too deep", f"at most {MAX_DEPTH} levels")
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise self._refusal(event, path, "anchors (&) and aliases (*) are not allowed", "the value written out")
+            raise self._make_error(event, path, "anchors (&) and aliases (*) are not allowed", "the value written out")
         if event.tag is not None:
-            raise self._refusal(event, path, "tags (!) are not allowed", "the plain value")
+            raise self._make_error(event, path, "tags (!) are not allowed", "the plain value")
 
     def _plain(self, event: Any, path: KeyPath) -> Any:
         value = plain(event.value)
         if isinstance(value, float) and not math.isfinite(value):
-            raise self._refusal(event, path, "this number is too large")
+            raise self._make_error(event, path, "this number is too large")
         return value
 
     def _sequence(self, path: KeyPath) -> list[Any]:
@@ -236,18 +236,18 @@ class _Reader:
     def _key(self, event: Any, path: KeyPath, before: Mapping[str, Any]) -> str:
         self._check(event, path)
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._refusal(event, path, "a list or mapping cannot be a key", "a word")
+            raise self._make_error(event, path, "a list or mapping cannot be a key", "a word")
         key = fix_surrogates(event.value)
         if key == "<<" and event.style is None:
-            raise self._refusal(event, path, "merge keys (<<) are not allowed", "the keys written out")
+            raise self._make_error(event, path, "merge keys (<<) are not allowed", "the keys written out")
         if key in before:
             first = self._lines[(*path, key)]
-            raise self._refusal(event, (*path, key), f"this key was already given on line {first}", "each key once")
+            raise self._make_error(event, (*path, key), f"this key was already given on line {first}", "each key once")
         return key
 
 
 def plain(text: str) -> str | int | float | bool | None:
-    """What an unquoted scalar means in YAML 1.2: `no`, `on` and `12:30` are text, `1e3` is a number."""
+    """Return the value of an unquoted scalar in YAML 1.2: `no`, `on` and `12:30` are text, `1e3` is a number."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
@@ -258,10 +258,10 @@ def plain(text: str) -> str | int | float | bool | None:
 
 
 def set_value(text: str, key: str, value: str) -> str:
-    """`text` with `value`, written as YAML, at a key of the file itself; no other character of it is changed.
+    """Return `text` with the YAML `value` at a top-level key, with no other character changed.
 
-    A key that is not there yet is added at the end. A library that writes the whole file anew, as ruamel.yaml does,
-    keeps comments but not how a person indented and spaced it.
+    A missing key is added at the end. ruamel.yaml is not used because it rewrites the whole file: it keeps comments,
+    but not the user's indentation and spacing.
     """
     root = cast("Any", yaml.compose(text, Loader=yaml.SafeLoader))
     for name, node in root.value if isinstance(root, yaml.MappingNode) else ():
@@ -272,14 +272,14 @@ def set_value(text: str, key: str, value: str) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what both `parse` and readers of the older YAML 1.1 take for the same data."""
+    """Writes YAML that `parse` and readers of YAML 1.1 read as the same data."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
 def _text(_: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # What is no text to YAML 1.1 is quoted by SafeDumper itself; what is none to YAML 1.2, here.
+    # SafeDumper quotes text that YAML 1.1 reads as another type. This quotes text that YAML 1.2 reads as another type.
     style = "|" if "\n" in text else None if plain(text) == text else "'"
     return yaml.ScalarNode("tag:yaml.org,2002:str", text, style=style)
 
@@ -288,17 +288,17 @@ _Dumper.add_representer(str, _text)
 
 
 def dump(data: Mapping[str, Any]) -> str:
-    """Write plain data as YAML that `parse` reads back as the same data."""
-    # The type of `width` is only half known to the stubs.
+    """Write plain data as YAML that `parse` reads as the same data."""
+    # The stubs type `width` only partly.
     return yaml.dump(  # pyright: ignore[reportUnknownMemberType]
         dict(data), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None
     )
 
 
 def write(path: Path, text: str) -> None:
-    """Put `text` in a file, whole or not at all, for its owner's eyes only (folder 0700, file 0600).
+    """Write `text` to a file atomically. Only the owner can read it (folder 0700, file 0600).
 
-    A link is followed: what it points to is replaced, not the link.
+    A symbolic link is followed: its target is replaced, not the link.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -317,7 +317,7 @@ def write(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename outlive a power cut; where a folder cannot be synced (Windows), the system does it."""
+    """Make a rename survive a power cut. Windows cannot sync a folder, so errors are ignored."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

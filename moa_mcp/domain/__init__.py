@@ -1,1 +1,1 @@
-"""The values of the program and pure functions over them: models, presets, runs, errors, texts. No I/O."""
+"""The values of the program and pure functions on them: models, presets, runs, errors, texts. No I/O."""

@@ -1,4 +1,4 @@
-"""Where models are reached: the shape of a provider's entry and the built-in table. Data only, no I/O."""
+"""Providers: the type of a provider's entry and the table of built-in providers. Data only, no I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from moa_mcp.domain.variants import Registry
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How endpoints of one kind are asked. Each is registered in `DIALECTS`, in the file that holds its provider.
+    """How to call endpoints of one kind. The file with the dialect's provider registers it in `DIALECTS`.
 
-    `headers` makes the headers of every request from the key (None: there is no key). `provider` makes a
-    `moa_mcp.providers.base.Provider` of an endpoint and its HTTP client, `embeddings` one that answers calls for
-    embeddings (None: the dialect has none). A dialect that does not use HTTP has `needs_base_url` False, and its
-    client is None. `calls_models` is False where nothing leaves this process.
+    `headers` makes the headers of every request from the key (None: no key). `provider` makes a
+    `moa_mcp.providers.base.Provider` from an endpoint and its HTTP client. `embeddings` makes a provider for
+    embedding calls (None: the dialect has no embeddings). A dialect without HTTP sets `needs_base_url` to False and
+    gets None as its client. `calls_models` is False if no request leaves this process.
     """
 
     provider: Callable[[Endpoint, Any], Any]
@@ -32,11 +32,11 @@ DIALECTS: Registry[Dialect] = Registry("dialect", "moa_mcp.providers.dialects")
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A provider: where it is and how it is spoken to.
+    """A provider: its address and its dialect.
 
-    `api_key_env` names the variable of its key (None: no key is sent). A key goes to the origin of
-    `base_url` and nowhere else. `local` endpoints need no key and are asked whether they answer.
-    `max_concurrency` is how many calls it gets at the same time.
+    `api_key_env` names the environment variable of the key (None: no key is sent). The key is sent only to the
+    origin of `base_url`. A `local` endpoint needs no key; whether it runs is checked by a request.
+    `max_concurrency` is the largest number of simultaneous calls.
     """
 
     name: str
@@ -70,17 +70,17 @@ _TABLE = (
 )
 
 BUILTIN: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in _TABLE}
-"""The providers that need no configuration but a key, by name."""
+"""The built-in providers by name. They need at most a key."""
 
 
 def split_model(model: str) -> tuple[str, str]:
-    """Part a model id at its first slash into (provider, the model's own id)."""
+    """Split a model id at its first slash into (provider, the provider's model id)."""
     provider, _, name = model.partition("/")
     return provider, name
 
 
 def is_loopback(host: str) -> bool:
-    """Whether `host`, a name or an address, is this machine as only it reaches itself."""
+    """Whether `host`, a name or an address, is the loopback interface of this machine."""
     try:
         return host.lower() == "localhost" or ip_address(host).is_loopback
     except ValueError:

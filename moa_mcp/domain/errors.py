@@ -1,24 +1,24 @@
-"""The one error tree. The first split is whose fault it was; every message ends with what to do next.
+"""The error tree. Its first level separates errors by their origin. Every message ends with the next step.
 
 MoAError
-├── UserError               what was asked for cannot be done as asked
+├── UserError               the request cannot be carried out as given
 │   ├── InvalidRequest          the question or an argument
-│   ├── InvalidPreset           a preset file: file, line, key, what was expected
+│   ├── InvalidPreset           a preset file: file, line, key, expected value
 │   ├── InvalidConfig           config.yaml: the same
-│   ├── UnknownPreset           no preset of that name
-│   ├── UnknownRun              no run of that id that the caller may see
+│   ├── UnknownPreset           no preset has that name
+│   ├── UnknownRun              no run with that id is visible to the caller
 │   ├── MissingKey              a provider's key variable is not set
-│   ├── PlanRefused             the plan cannot fit its limits
-│   │   └── OverBudget              the day's budget has no room for it (store)
-│   └── NotAllowed              a change that may not be made from here
-│       └── EditedByHand            a file was edited after the change that is to be undone (service)
+│   ├── PlanRefused             the plan exceeds its limits
+│   │   └── OverBudget              the plan exceeds what is left of the day's budget (store)
+│   └── NotAllowed              the caller may not make this change
+│       └── EditedByHand            a file was edited after the change to be undone (service)
 ├── ProviderError           one model call failed (a value, `Failure`, once it reaches a flow)
-├── RunFailed               a run ended without an answer; names each cause
-├── RunTakenOver            another process goes on with the run, so this one lets go of it (runs)
-└── Busy                    this server has no room for another run now
+├── RunFailed               a run ended without an answer; lists each cause
+├── RunTakenOver            another process has resumed the run, so this process stops working on it (runs)
+└── Busy                    this server cannot start another run now
 
-An error that only one package raises and handles is defined there; its package is in brackets. Programming errors are
-not in the tree: they stay what they are and are masked at the edge.
+An error that only one package raises and handles is defined in that package, named in brackets. Programming errors
+are not in the tree. They keep their types, and the server's edge masks them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Reason(StrEnum):
-    """Why a model call gave no draft: the class of the fault, not its text."""
+    """Why a model call gave no draft: the class of the failure, not its text."""
 
     AUTH = "auth"
     FORBIDDEN = "forbidden"
@@ -99,32 +99,32 @@ _DESCRIPTIONS: dict[Reason, str] = {
 
 
 def describe_reason(reason: Reason) -> str:
-    """Say what a reason means and what to do about it, in one line."""
+    """Describe a reason and what to do about it, in one line."""
     return _DESCRIPTIONS[reason]
 
 
 def sort_by_closeness(name: str, known: Iterable[str]) -> list[str]:
-    """Order `known` with the likeliest meant names first."""
+    """Sort `known` by similarity to `name`, the most similar first."""
     names = sorted(known)
     close = get_close_matches(name, names, n=len(names) or 1, cutoff=0.5)
     return close + [other for other in names if other not in close]
 
 
 class MoAError(Exception):
-    """Base of every error this package raises on purpose; `str()` of it may be shown to anyone."""
+    """Base of every error that this package raises on purpose. Its `str()` may be shown to anyone."""
 
 
 class UserError(MoAError):
-    """What was asked for cannot be done as asked."""
+    """The request cannot be carried out as given."""
 
 
 class InvalidRequest(UserError):
-    """The question or an argument is not usable; the message names it."""
+    """The question or an argument is invalid; the message names it."""
 
 
 @dataclass(eq=False)
 class _FileError(UserError):
-    """A file that a person wrote does not say what it should."""
+    """A file that the user wrote is invalid."""
 
     file: str
     problem: str
@@ -140,11 +140,11 @@ class _FileError(UserError):
 
 
 class InvalidPreset(_FileError):
-    """A preset does not say what a preset says."""
+    """A preset is invalid."""
 
 
 class InvalidConfig(_FileError):
-    """The configuration file does not say what it should."""
+    """The configuration file is invalid."""
 
 
 class UnknownPreset(UserError):
@@ -158,7 +158,7 @@ class UnknownPreset(UserError):
 
 
 class UnknownRun(UserError):
-    """No run of that id is visible to the caller; a foreign run looks the same as none."""
+    """No run with that id is visible to the caller. Another owner's run gives the same error as a missing run."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
@@ -166,7 +166,7 @@ class UnknownRun(UserError):
 
 
 class MissingKey(UserError):
-    """A provider that needs a key has none. `placeholders` are what some of the variables hold in place of one."""
+    """A provider has no key but needs one. `placeholders` maps variables to a placeholder that they hold, not a key."""
 
     def __init__(
         self, variables: Sequence[str], *, wanted_by: str, placeholders: Mapping[str, str] | None = None
@@ -181,26 +181,26 @@ class MissingKey(UserError):
 
 
 def unexpanded(placeholder: str) -> str:
-    """What a variable holds that has a placeholder for its value, and how that comes."""
+    """Describe a placeholder in the place of a variable's value, and its likely cause."""
     return f"the placeholder {placeholder}: your client did not expand it, or nobody filled it in"
 
 
 class PlanRefused(UserError):
-    """The planned calls cannot fit their limits; nothing was sent."""
+    """The planned calls exceed their limits; nothing was sent."""
 
 
 class NotAllowed(UserError):
-    """A change that may not be made from here."""
+    """The caller may not make this change."""
 
 
 @dataclass(eq=False)
 class ProviderError(MoAError):
     """One model call failed.
 
-    `detail` is one redacted line from the provider; `retry_after` is in seconds; `should_retry` is the
-    provider's own word on it; `parameter` is the key of the request that it objects to; `sent_text` tells
-    whether any of the answer had arrived, `reached` whether a model may have worked on it, so that it may be
-    billed, and the numbers what it is then booked at. `attempts` is how many requests were sent for the call.
+    `detail` is one redacted line from the provider. `retry_after` is in seconds. `should_retry` is the provider's
+    own advice. `parameter` is the key of the request that the provider rejects. `sent_text` is True if a part of the
+    answer had arrived. `reached` is True if a model may have worked on the call, so that it may be billed; the token
+    counts and the cost are then what is booked for it. `attempts` is the number of requests sent for the call.
     """
 
     reason: Reason
@@ -225,8 +225,8 @@ class ProviderError(MoAError):
 class RunFailed(MoAError):
     """A run ended without an answer.
 
-    `run` is the run as it ended, with its id, its cost and the drafts that were paid for. `ask` and its siblings set
-    it; inside of a run, where a flow raises this error, there is none yet.
+    `run` is the ended run with its id, cost and drafts. `ask` and the similar public functions set it. It is not set
+    while a flow raises this error inside a run.
     """
 
     run: Run
@@ -239,4 +239,4 @@ class RunFailed(MoAError):
 
 
 class Busy(MoAError):
-    """No room for another run now."""
+    """The server cannot start another run now."""

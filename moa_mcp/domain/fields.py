@@ -1,4 +1,4 @@
-"""The kinds of value that a preset's fields may have, and the base of all its parts."""
+"""The types of a preset's fields, and the base class of all its parts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 MODEL_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*/\S+$"
 
 ModelId = Annotated[str, StringConstraints(pattern=MODEL_ID_PATTERN, max_length=200)]
-"""`provider/model`, split at the first slash: the model part may hold slashes of its own."""
+"""`provider/model`, split at the first slash; the model part may contain more slashes."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
-"""The name of a preset: safe as a file name, as a part of a URI and on a command line."""
+"""The name of a preset: safe in a file name, in a URI and on a command line."""
 
 PromptText = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
@@ -24,16 +24,16 @@ PromptStyle = Literal["fenced", "paper"]
 
 
 def constraint_error(problem: str, expected: str, *place: str) -> PydanticCustomError:
-    """What a validator raises of values that each are right and together are not: `place` is the key to mend."""
+    """Make the error for values that are valid alone but not together. `place` is the path of the key to fix."""
     return PydanticCustomError(
         "impossible", "{problem}. Expected {expected}", {"problem": problem, "expected": expected, "place": place}
     )
 
 
 class StrictModel(BaseModel):
-    """Base of all that a preset says: immutable, and a key it does not know is an error.
+    """Base class of all parts of a preset. It is immutable, and unknown keys are errors.
 
-    Validators are built when the first preset is read, not when the server starts.
+    Validators are built when the first preset is read, not when the server starts (`defer_build`).
     """
 
     model_config = ConfigDict(
@@ -68,7 +68,7 @@ class ModelSettings(StrictModel):
 
 
 def from_id(value: Any) -> Any:
-    """A model id alone means a mapping that sets nothing but the model."""
+    """Turn a model id into a mapping that sets only the model."""
     return {"model": value} if isinstance(value, str) else value
 
 

@@ -1,9 +1,9 @@
-"""Links in what models wrote, made inert: a reader's program must fetch or open nothing that was not asked about.
+"""Makes links in text from models inert, so that a client neither fetches nor opens a host outside the question.
 
-A picture is fetched without a click, so an address in a draft can carry away what the draft has read. Addresses
-on hosts that the question itself names stay as they are; all others are shown as code, which nothing follows, and
-what would make a link or a tag is parted by a space. Nothing is taken away: readers see every character.
-Code stays code, where it is beyond doubt that every reader takes it for code. Pure text in, text out, in one pass.
+A client fetches a picture without a click, so an address in a draft can leak what the model has read. Addresses on
+hosts that the question names stay unchanged. All others become code, which no client follows, and a space breaks the
+syntax of links and tags. No character is removed. Code stays unchanged where every Markdown reader treats it as code.
+Pure functions on text, in one pass.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BLANK = re.compile(r"(\n[ \t>]*\n)")
 _CELL = re.compile(r"[\n|]")
 _TICKS = re.compile(r"(\\*)(`+)")
 
-# An address ends where code or a link would; parentheses are a part of it in pairs.
+# An address ends where code or a link ends; it may contain balanced parentheses.
 _REST = r"[^\s<>`|\[\]()]*(?:\([^\s<>`|\[\]()]*\)[^\s<>`|\[\]()]*)*"
 _LIVE = re.compile(
-    # the middle of a link, or the end of the label of a definition
+    # the middle of a link, or the end of the label of a link definition
     r"(?P<middle>\](?=[(:]))"
-    # a tag, a comment or an address in angle brackets: it could fetch, hide text, or make HTML of the lines behind it
+    # a tag, a comment or an address in angle brackets: it could fetch, hide text, or turn the next lines into HTML
     r"|<(?=[/!?]|(?:a|img|image|picture|i?frame|script|style|link|meta|object|embed|video|audio|source|svg|base|form)\b"
     r"|[a-z][a-z0-9-]*[\s/]|(?!mailto:|xmpp:)[a-z][a-z0-9+.-]{1,31}:(?![/\\]{2}))"
     r"|^[ \t>*+\-\d.)]{0,99}<(?=[a-z][a-z0-9-]*>)"
@@ -39,31 +39,31 @@ _LIVE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _MARKS = re.compile(r"\]\(|\]:|<|@|[/\\]{2}|www\.|mailto:|xmpp:", re.IGNORECASE)
-"""One of these stands wherever something has to be done."""
+"""Text without any of these needs no change."""
 
 _NAME = re.compile(r"[\w.+-]")
-_ENDS = ".,;:!?\"'*_~\\"
-"""What at the end of an address is no part of it."""
+_TRAILING = ".,;:!?\"'*_~\\"
+"""Characters that do not belong to an address when they end it."""
 
-# Only what leaves no doubt which host is meant: neither a user name nor a backslash before the path.
+# Matches only if the host is certain: no user name and no backslash before the path.
 _AT_HOST = re.compile(
     r"(?:https?://|(?=www\.))([a-z0-9.-]+)(?::\d{1,5})?(?:[/?#]|[.,;:!?)\]\"'*_~]{0,9}(?:[\s<>]|\Z))", re.IGNORECASE
 )
-_TO = re.compile(r"[(:][ \t\n>]*(?P<open><?)(?P<to>[^ \t\n<>()\[\]]{0,300})")
-"""Where a link leads, as far as it takes to know whether it leads away."""
+_TARGET = re.compile(r"[(:][ \t\n>]*(?P<open><?)(?P<to>[^ \t\n<>()\[\]]{0,300})")
+"""The target of a link, as far as needed to decide whether it leads to another host."""
 
 
 def neutralize_links(text: str, question: str) -> str:
-    """`text`, cleaned, with every link, picture and address to a host that `question` does not name shown as code."""
+    """Clean `text`, and show each link, picture and address to a host that `question` does not name as code."""
     text = strip_invisible(text)
     if not _MARKS.search(text):
         return text
-    known = _Known(question, pictured="![" in text)
-    return "".join(part if is_code else _neutralize(part, known) for part, is_code in _blocks(text))
+    known = _KnownAddresses(question, pictured="![" in text)
+    return "".join(part if is_code else _neutralize_blocks(part, known) for part, is_code in _split_blocks(text))
 
 
-class _Known:
-    """What may be led to: the hosts and addresses that a question names."""
+class _KnownAddresses:
+    """The hosts and mail addresses that a question names; links to them stay."""
 
     def __init__(self, question: str, *, pictured: bool) -> None:
         self._hosts: AbstractSet[str] = {host.lower() for host in _HOST.findall(question)}
@@ -71,7 +71,7 @@ class _Known:
         self._pictured = pictured
 
     def has(self, text: str, start: int, end: int) -> bool:
-        """Whether what stands between two places is an address of these, and nothing doubtful follows it."""
+        """Whether `text[start:end]` is a known address and no backtick follows it."""
         if text[end : end + 1] == "`":
             return False
         if at := _AT_HOST.match(text, start):
@@ -80,12 +80,12 @@ class _Known:
         return mail is not None and (mail[1].lower() in self._mails or mail[2].lower() in self._hosts)
 
     def allow(self, text: str, place: int, last_tick: int) -> bool:
-        """Whether a link to what begins at `place`, with a parenthesis or colon, may stay one.
+        """Whether the link whose target begins at `place`, with a parenthesis or colon, may stay.
 
-        A path on the reader's own host may, but not where it could be a picture, which is fetched unasked. No link
-        may that a backtick could be a part of, for it would open no code then.
+        A path on the reader's own host may stay, unless it could be a picture, which is fetched without a click.
+        A link that may contain a backtick may not stay, because the backtick would then not open code.
         """
-        link = _TO.match(text, place)
+        link = _TARGET.match(text, place)
         if link is None:
             return False
         to = link["to"]
@@ -97,11 +97,11 @@ class _Known:
         return not leads_away and (not self._pictured or to.startswith("#"))
 
 
-def _blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of `text`, each with whether it is a block of code.
+def _split_blocks(text: str) -> Iterator[tuple[str, bool]]:
+    """Yield the parts of `text`, each with True if it is a block of code.
 
-    Only fences at the beginning of a line count, and none behind a fence that stands elsewhere: whether that
-    one opens, closes or is text depends on what it is nested in.
+    Only fences at the beginning of a line count, and no fence counts after one elsewhere in a line: whether that one
+    opens or closes a block or is text depends on its nesting.
     """
     lines: list[str] = []
     fence = ""
@@ -126,42 +126,45 @@ def _closes(line: str, fence: str) -> bool:
     return indent <= 3 and len(mark) >= len(fence) and not mark.strip(fence[0])
 
 
-def _neutralize(text: str, known: _Known) -> str:
-    return "".join(_paragraph(part, known) if _MARKS.search(part) else part for part in _BLANK.split(text))
+def _neutralize_blocks(text: str, known: _KnownAddresses) -> str:
+    return "".join(_neutralize_paragraph(part, known) if _MARKS.search(part) else part for part in _BLANK.split(text))
 
 
-def _paragraph(text: str, known: _Known) -> str:
+def _neutralize_paragraph(text: str, known: _KnownAddresses) -> str:
     parts: list[str] = []
     start, last_tick = 0, text.rfind("`")
-    for begin, end, is_code in _ticks(text):
+    for begin, end, is_code in _find_code(text):
         code = text[begin:end] if is_code else "\\`" * (end - begin)
-        parts += (_outside_code(text, start, begin, known, last_tick), code)
+        parts += (_neutralize_outside_code(text, start, begin, known, last_tick), code)
         start = end
-    return "".join((*parts, _outside_code(text, start, len(text), known, last_tick)))
+    return "".join((*parts, _neutralize_outside_code(text, start, len(text), known, last_tick)))
 
 
-def _ticks(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Where spans of code are, and (False) runs of backticks that have to be escaped, as they could pair with others.
+def _find_code(text: str) -> Iterator[tuple[int, int, bool]]:
+    """Yield (start, end, True) for code spans, and (start, end, False) for runs of backticks that must be escaped.
 
-    Of spans only those count that every reader sees: within a line, and within a cell of a table. A fence that is
-    nested in something stays; where it could be none, no run of as many backticks counts.
+    A span counts only if every Markdown reader sees it: within one line and one table cell. Other runs are escaped,
+    because they could pair with each other. Nested fences stay unchanged; if there are any, a line with three
+    backticks that is not a fence gets no spans.
     """
     start = 0
     lines = text.splitlines(keepends=True)
-    fences = _fences(lines)
+    fences = _find_fences(lines)
     fenced = any(fences)
     for line, is_fence in zip(lines, fences, strict=True):
         end = start + len(line)
         if "`" in line and not is_fence:
             doubtful = fenced and "```" in line
             for cut in (*(found.start() for found in _CELL.finditer(text, start, end)), end):
-                yield from _in_cell([_run(found) for found in _TICKS.finditer(text, start, cut)], doubtful=doubtful)
+                yield from _pair_in_cell(
+                    [_backtick_run(found) for found in _TICKS.finditer(text, start, cut)], doubtful=doubtful
+                )
                 start = cut
         start = end
 
 
-def _fences(lines: list[str]) -> list[bool]:
-    """Which lines open or close a block of code within a list or quotation; one that is set in further is text."""
+def _find_fences(lines: list[str]) -> list[bool]:
+    """Whether each line opens or closes a code block in a list or quotation. A line indented further is text."""
     fences: list[bool] = []
     furthest = None
     for line in lines:
@@ -174,13 +177,13 @@ def _fences(lines: list[str]) -> list[bool]:
     return fences
 
 
-def _run(found: re.Match[str]) -> tuple[int, int, bool]:
-    """From where to where a run of backticks is, and whether its first is escaped."""
+def _backtick_run(found: re.Match[str]) -> tuple[int, int, bool]:
+    """Return the start and end of a run of backticks, and whether its first backtick is escaped."""
     return found.start(2), found.end(2), len(found[1]) % 2 == 1
 
 
-def _in_cell(runs: list[tuple[int, int, bool]], *, doubtful: bool) -> Iterator[tuple[int, int, bool]]:
-    closing = [] if doubtful else _same_behind(runs)
+def _pair_in_cell(runs: list[tuple[int, int, bool]], *, doubtful: bool) -> Iterator[tuple[int, int, bool]]:
+    closing = [] if doubtful else _next_of_same_length(runs)
     place = 0
     while place < len(runs):
         begin, end, escaped = runs[place]
@@ -192,26 +195,26 @@ def _in_cell(runs: list[tuple[int, int, bool]], *, doubtful: bool) -> Iterator[t
             place += 1
 
 
-def _same_behind(runs: list[tuple[int, int, bool]]) -> list[int | None]:
-    """For each run the place of the next one of the same length."""
-    behind: list[int | None] = []
+def _next_of_same_length(runs: list[tuple[int, int, bool]]) -> list[int | None]:
+    """Return for each run the index of the next run of the same length, or None."""
+    following: list[int | None] = []
     nearest: dict[int, int] = {}
     for place in range(len(runs) - 1, -1, -1):
         length = runs[place][1] - runs[place][0]
-        behind.append(nearest.get(length))
+        following.append(nearest.get(length))
         nearest[length] = place
-    return behind[::-1]
+    return following[::-1]
 
 
-def _outside_code(text: str, start: int, end: int, known: _Known, last_tick: int) -> str:
-    """What of `text` lies between two places, made inert."""
+def _neutralize_outside_code(text: str, start: int, end: int, known: _KnownAddresses, last_tick: int) -> str:
+    """Return `text[start:end]`, which contains no code, with its links made inert."""
     done: list[str] = []
     for found in _LIVE.finditer(text, start, end):
         if found["address"] or found["mail"]:
-            begin = _begin(found, start)
-            behind = found.start() + len(found[0].rstrip(_ENDS))
-            done += (text[start:begin], _address(text, begin, behind, known))
-            start = behind
+            begin = _find_start(found, start)
+            address_end = found.start() + len(found[0].rstrip(_TRAILING))
+            done += (text[start:begin], _show_address(text, begin, address_end, known))
+            start = address_end
         else:
             stays = found["cut"] and text[end : end + 1] != "`"
             if found["middle"]:
@@ -221,16 +224,16 @@ def _outside_code(text: str, start: int, end: int, known: _Known, last_tick: int
     return "".join((*done, text[start:end]))
 
 
-def _begin(found: re.Match[str], least: int) -> int:
-    """Where an address begins, of a mail address the name before the sign."""
+def _find_start(found: re.Match[str], least: int) -> int:
+    """Return the start of an address; for a mail address, the start of the name before the @."""
     begin = found.start()
     while found["mail"] and begin > least and _NAME.match(found.string, begin - 1):
         begin -= 1
     return begin
 
 
-def _address(text: str, begin: int, end: int, known: _Known) -> str:
-    """An address as code, but for one that is known, and for a sign without a name before it."""
+def _show_address(text: str, begin: int, end: int, known: _KnownAddresses) -> str:
+    """Return an address as code. A known address, or an @ without a name before it, stays unchanged."""
     address = text[begin:end]
     if address.startswith("@") or known.has(text, begin, end):
         return address

@@ -1,4 +1,4 @@
-"""The values a run is made of: messages, calls, drafts, failures, batches, answers and the run itself. No I/O."""
+"""The values of a run: messages, calls, drafts, failures, batches, answers and the run itself. No I/O."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a panel is asked: the question, what came before it, and the seed of the run's randomness.
+    """The input of a panel: the question, the conversation before it, and the seed of the run's randomness.
 
     `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
-    runs of earlier versions hold them in `question`, already joined.
-    `output` tells what is wanted back: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts; it is random per run, so that no draft can have
-    guessed it. `known` are texts, by key, that flows of the same owner made earlier and need not make again.
-    `embeddings` is the model that texts are compared by; without one, by their words.
+    runs of earlier versions store both in `question`, already joined.
+    `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
+    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it.
+    `known` holds texts by key that earlier flows of the same owner made and that can be reused.
+    `embeddings` is the model that compares texts; without it, texts are compared by their words.
     """
 
     question: str
@@ -56,9 +56,9 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class DryRunReplies:
-    """Two well-formed replies of one form: one that ends a run soonest, one that lets it go on longest.
+    """Two well-formed replies to the same call: one leads to the shortest run, the other to the longest run.
 
-    A dry run answers with them, so that bounds on calls come from the flow itself.
+    A dry run answers with them, so that the flow itself gives the bounds on the number of calls.
     """
 
     least: str
@@ -67,11 +67,11 @@ class DryRunReplies:
 
 @dataclass(frozen=True, slots=True)
 class _CallFields:
-    """What all calls have. `id` is the same each time the same run is played: the key of its journal.
+    """The fields of all calls. `id` is the same in each replay of the same run: it is the key of the run's journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` are the ids of the branches that
-    it runs in, the outermost first; `repeat_of` is the id of the call that it repeats, because that one's reply came
-    out of form.
+    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
+    contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
+    had the wrong form.
     """
 
     id: str
@@ -89,12 +89,12 @@ class _CallFields:
 
     @property
     def parent(self) -> str | None:
-        """The id of the branch that it runs in; None in the run's own flow."""
+        """The id of the innermost branch that contains the call; None in the run's own flow."""
         return self.branches[-1] if self.branches else None
 
     @property
     def is_repeat(self) -> bool:
-        """Whether it asks again for a reply that came out of form: no plan counts it, and a run can do without it."""
+        """Whether the call repeats one whose reply had the wrong form. Plans do not count it; it is optional."""
         return self.repeat_of is not None
 
 
@@ -114,27 +114,27 @@ class EmbedCall(_CallFields):
 
 @dataclass(frozen=True, slots=True)
 class CodeCall(_CallFields):
-    """The execution of code in the sandbox: its message and the draft's text are JSON objects. No model is asked."""
+    """The execution of code in the sandbox. Its message and the draft's text are JSON objects. No model is called."""
 
     kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class PanelCall(_CallFields):
-    """What a branch is in records: its model is `panel/NAME`, it has no messages, and nothing is sent for it."""
+    """Represents a branch in records. Its model is `panel/NAME`, it has no messages, and it sends no request."""
 
     kind: Literal["panel"] = field(default="panel", kw_only=True, repr=False)
 
 
 Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
-"""One request. `kind` is how its type is written in a store; code asks for the type."""
+"""One request. `kind` represents the type in a store; code checks the type itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens and price of a call; None is unknown, never zero. `estimated`: not the provider's own count.
+    """Tokens and price of a call. None means unknown, never zero. `estimated`: not the provider's own count.
 
-    `attempts` is how many requests were sent for it, all of which are in the numbers; 0: none was.
+    `attempts` is the number of requests sent for the call. The numbers include all of them. 0: none was sent.
     """
 
     input_tokens: int | None = None
@@ -151,10 +151,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a model wrote. `served_model` is the model that really answered, as the provider named it.
+    """The text that a model wrote. `served_model` is the model that answered, as the provider named it.
 
-    `cut` marks a stream that ended before its end marker: what is here is a part, and is shown as a part.
-    `method` and `learned` are those of the answer of the flow that wrote it, where it was not one call.
+    `cut` marks a stream that ended before its end marker: the text is incomplete and is shown as incomplete.
+    If a flow wrote the draft, not one call, `method` and `learned` come from the answer of that flow.
     """
 
     text: str
@@ -169,13 +169,13 @@ class Draft:
 
     @property
     def truncated(self) -> bool:
-        """Whether the model stopped before it was done: out of tokens, or cut off."""
+        """Whether the text is incomplete: the model ran out of tokens, or the stream was cut off."""
         return self.cut or self.finish_reason == "length"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that gave no draft: an expected value in a fan-out, so that one call cannot cancel its siblings."""
+    """A call that gave no draft. It is a value, not an exception, so that one call cannot cancel its siblings."""
 
     reason: Reason
     detail: str = ""
@@ -185,7 +185,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
-        """The failure that a provider's error is to a flow."""
+        """Convert a provider's error into the value that a flow gets."""
         booked = error.input_tokens is not None
         usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
         return cls(error.reason, error.detail, error.served_model, usage=usage)
@@ -200,10 +200,10 @@ Outcome: TypeAlias = Draft | Failure
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A flow that is run in the place of a call, side by side with the others of its batch.
+    """A flow that runs in the place of a call, in parallel with the rest of its batch.
 
-    `call` stands for it in records; its answer is the draft.
-    `flow` makes the generator; the calls in it have the branch's id among their `branches`.
+    `call` represents the branch in records. The answer of the flow is the draft.
+    `flow` makes the generator. Its calls have the branch's id in their `branches`.
     """
 
     call: PanelCall
@@ -216,13 +216,13 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Calls that may run side by side, and how long the slowest of them is waited for.
+    """Calls that may run in parallel, and how long to wait for the slowest of them.
 
-    `enough` is how many drafts let the flow go on; once these and all but the slowest fifth are in, the rest
-    have `grace_seconds` (None: wait for all). `until` is the share of the run's time (0 to 1) by which the
-    batch has to end, so that what must still follow has time left. `dry_run_replies` are what a dry run answers
-    each of the calls with, where these ask for replies of a fixed form. Outcomes come in the order of the calls,
-    those of the branches behind them.
+    `enough` is the number of drafts that the flow needs to continue. Once these and all but the slowest fifth have
+    arrived, the rest have `grace_seconds` (None: wait for all). `until` is the share of the run's time (0 to 1) by
+    which the batch must end, so that time is left for later calls. `dry_run_replies` are the replies that a dry run
+    gives to each call, if the calls need replies of a fixed form. Outcomes come in the order of the calls, followed
+    by the outcomes of the branches.
     """
 
     layer: int
@@ -235,15 +235,15 @@ class Batch:
 
     @property
     def all_calls(self) -> tuple[Call, ...]:
-        """What was asked, in the order of the outcomes: each call, then what stands for each branch."""
+        """All calls in the order of the outcomes: each call, then the call that represents each branch."""
         return (*self.calls, *(branch.call for branch in self.branches))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a flow returns: the text, whether it is less than was asked for, and why.
+    """The result of a flow: the text, whether it is degraded (less than requested), and notes with the reasons.
 
-    `learned` are texts, by key, that later tasks of the same owner may be told as `known`.
+    `learned` holds texts by key. Later tasks of the same owner may get them as `known`.
     """
 
     text: str
@@ -254,13 +254,13 @@ class Answer:
 
 
 Flow: TypeAlias = Generator["Batch", Sequence["Outcome"], "Answer"]
-"""A method as a generator without I/O: it yields batches, is sent their outcomes in the order of the calls,
-and returns the answer. It raises `RunFailed` when there can be none."""
+"""A method as a generator without I/O. It yields batches, receives their outcomes in the order of the calls,
+and returns the answer. It raises `RunFailed` if no answer is possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A finished call as it is kept and shown: the entry of a run's journal."""
+    """A finished call: one entry of a run's journal."""
 
     call: Annotated[Call, Field(discriminator="kind")]
     outcome: Outcome
@@ -268,12 +268,12 @@ class CallRecord:
 
     @property
     def attempts(self) -> int:
-        """How many requests to a model it took: none if it was refused before, if it ran code here, or is a panel's."""
+        """The number of requests sent to a model. It is 0 for a refused call, a code call and a panel call."""
         return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
 
     @property
     def status(self) -> CallStatus:
-        """How it ended. `refused`: it was never sent, because a ceiling left no room for it."""
+        """How the call ended. `refused`: it was never sent, because a limit was reached."""
         match self.outcome:
             case Draft(cut=cut):
                 return "cut" if cut else "ok"
@@ -286,19 +286,19 @@ class CallRecord:
 
     @property
     def error(self) -> str | None:
-        """The plain words of a failure, or None for a draft."""
+        """The text of a failure, or None for a draft."""
         return str(self.outcome) if isinstance(self.outcome, Failure) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One ask, with all it cost and made. Times are Unix seconds; `seconds` is how long it took.
+    """One run with its calls, answer and cost. `created_at` is in Unix seconds; `seconds` is the duration.
 
-    `limits` are the ceilings it runs under, `planned_calls` how many calls it makes if nothing fails. `key` is
-    the same for the same question, preset and parameters of the same owner: asked again, it finds this run,
-    which is then marked `cached`. `calls` are those to models, sent or not, and of code; `panels` are the outcomes
-    of flows that ran in a call's place, whose own calls are among `calls`. `abandoned` are calls that an interruption
-    cut off: what was sent of them is paid for, and they are sent again when the run goes on.
+    `limits` apply to this run. `planned_calls` is the number of calls if nothing fails. `key` is the same for the
+    same question, preset and parameters of the same owner: the same request finds this run again and marks it
+    `cached`. `calls` holds calls to models, sent or not, and code calls. `panels` holds the outcomes of flows that
+    ran in the place of a call; their own calls are in `calls`. `abandoned` holds calls that an interruption cut off:
+    their requests are paid for, and a resumed run sends them again.
     """
 
     run_id: str
@@ -328,32 +328,32 @@ class Run:
 
     @property
     def sent(self) -> tuple[CallRecord, ...]:
-        """Every request that was sent, those included that are sent again."""
+        """All calls, including the abandoned ones that a resumed run sends again."""
         return (*self.calls, *self.abandoned)
 
     @property
     def calls_made(self) -> int:
-        """How many calls were sent to models, each counted once, however many requests it took."""
+        """The number of calls sent to models. A call counts once, even if it took several requests."""
         return sum(record.attempts > 0 for record in self.sent)
 
     @property
     def calls_left(self) -> int:
-        """How many of the planned calls have not been made, or were cut off and are made again."""
+        """The number of planned calls that are still to be made, including those that were cut off."""
         return max(0, self.planned_calls - sum(record.attempts > 0 for record in self.calls))
 
     @property
     def input_tokens(self) -> int | None:
-        """Tokens read by all calls, or None if no call reported any."""
+        """Input tokens of all calls, or None if no call reported any."""
         return _total(record.outcome.usage.input_tokens for record in self.sent)
 
     @property
     def output_tokens(self) -> int | None:
-        """Tokens written by all calls, or None if no call reported any."""
+        """Output tokens of all calls, or None if no call reported any."""
         return _total(record.outcome.usage.output_tokens for record in self.sent)
 
     @property
     def cost_usd(self) -> float | None:
-        """The price of all calls, or None as soon as one that cost something has no known price."""
+        """The price of all billed calls in US dollars, or None if any of these prices is unknown."""
         costs = [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
         return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
 
@@ -365,14 +365,16 @@ class Run:
         return tuple(sorted(top, key=lambda record: (record.call.layer, record.call.slot)))
 
     def with_records(self, records: Iterable[CallRecord]) -> Run:
-        """This run with more finished calls and branches."""
+        """Return this run with more finished calls and branches."""
         calls, panels = list(self.calls), list(self.panels)
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
 
     def interrupted(self, why: str) -> Run:
-        """This run as one that may go on later, with the calls that were cut off set apart as `abandoned`."""
+        """Return this run as interrupted, so that it can be resumed. Cut-off calls move to `abandoned`."""
+        # A cut-off call must leave `calls`: a resumed run replays these and would not send the call again. It stays
+        # in `abandoned`, so that its cost still counts.
         cut_off = (replace(record, call=replace(record.call, messages=())) for record in self.calls)
         return replace(
             self,

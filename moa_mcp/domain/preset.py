@@ -1,6 +1,6 @@
-"""A preset: which models answer in which arrangement. Data that a person wrote, valid by construction.
+"""A preset: the models of a panel and their arrangement. A preset object is always valid.
 
-Reading presets from files, with line numbers, is `presets/library.py`; what a run of one makes is `model.py`.
+`presets/library.py` reads presets from files; `model.py` has the values of a run.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Proposer(ModelSettings):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models without which it does not work."""
+        """The ids of the models that it needs."""
         return (self.model,)
 
     @property
@@ -98,7 +98,7 @@ class Limits(StrictModel):
     )
 
     def lowered_by(self, other: Limits) -> Limits:
-        """Combine two sets of ceilings: of each, the lower one holds."""
+        """Combine two sets of limits: the lower value of each limit applies."""
         return Limits(
             max_calls=_min_or_none(self.max_calls, other.max_calls),
             max_tokens=_min_or_none(self.max_tokens, other.max_tokens),
@@ -121,12 +121,12 @@ class PanelSlot(StrictModel):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models without which it does not work: none are known before the preset is looked up."""
+        """The ids of the models that it needs: unknown until the preset is looked up."""
         return ()
 
     @property
     def details(self) -> str:
-        """What it says, on one line."""
+        """The content, on one line."""
         return f"preset {self.preset}"
 
 
@@ -137,18 +137,18 @@ PresetLimits: TypeAlias = Annotated[
 
 
 class NestedPreset(PanelSlot):
-    """A panel in a slot once its preset has been looked up."""
+    """A panel in a slot, after its preset was looked up."""
 
     plan: Preset = Field(description="The preset itself; never written in a file.")
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models without which its preset does not work."""
+        """The ids of the models that its preset needs."""
         return self.plan.required_models
 
 
 def _slot_tag(entry: Any) -> str:
-    """The tag of what an entry means to be. Tags are in brackets: no key of a file can look like one."""
+    """Return the tag of the kind of an entry. Tags are in angle brackets, so no key of a file equals a tag."""
     match entry:
         case SlotMethod() | {"method": _}:
             return "<method>"
@@ -167,14 +167,14 @@ Slot: TypeAlias = Annotated[
     | Annotated[SkipJsonSchema[NestedPreset], Tag("<nested>")],
     Discriminator(_slot_tag),
 ]
-"""What may fill a slot: a model (an id alone will do), a method, or another preset.
+"""The content of a slot: a model (with settings or only its id), a method, or another preset.
 
-Each has `label` (how records call it), `samples`, `skills`, `models` and `details`.
+Each has `label` (its name in records), `samples`, `skills`, `models` and `details`.
 """
 
 
 def _synthesize() -> ConcludeSpec:
-    """The paper's own end, which needs no word in a preset."""
+    """Return the default way to conclude, as in the paper."""
     return CONCLUDES.parse({"by": "synthesize"})
 
 
@@ -183,7 +183,7 @@ AggregatorOrId: TypeAlias = Annotated[Aggregator, BeforeValidator(from_id, json_
 
 
 class NamedPreset(StrictModel):
-    """What a preset of any shape says of itself."""
+    """The name and description of a preset of any shape."""
 
     name: Name = Field(
         default="unnamed", description="The preset's name: that of its file without .yaml. Best left out in the file."
@@ -259,10 +259,10 @@ class Preset(NamedPreset):
             limits: Limits | Mapping[str, Any] = Limits(),
             **others: Any,
         ) -> None:
-            """A preset made by hand: a model is an id, a mapping as in YAML, or its own class.
+            """Make a preset in code. A model is an id, a mapping as in YAML, or an object of its class.
 
             Raises:
-                InvalidPreset: a value does not fit; the message names its key and what is expected.
+                InvalidPreset: a value is invalid; the message names its key and the expected value.
             """
 
     else:
@@ -275,7 +275,7 @@ class Preset(NamedPreset):
                 key = format_path(found.path)
                 raise InvalidPreset("Preset(...)", found.problem, key=key, expected=found.expected) from None
 
-        # pydantic's own mark: what it validates itself, it does not make through this __init__.
+        # A mark for pydantic: during validation it does not call this __init__.
         __init__.__pydantic_base_init__ = True
 
     @model_validator(mode="after")
@@ -287,30 +287,30 @@ class Preset(NamedPreset):
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """The stages that the preset has, and how it concludes."""
+        """The stages of the preset, then its way to conclude."""
         stages = (self.roles, self.route, self.screen, self.residual, self.stop)
         return (*(stage for stage in stages if stage is not None), self.conclude)
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """What sits in each place of a layer, a sample each: `samples: 3` stands three times."""
+        """The slots of a layer, one per sample: an entry with `samples: 3` appears three times."""
         return tuple(slot for slot in self.proposers for _ in range(slot.samples))
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Every model id that a run may call, without repeats, the fallbacks last."""
+        """Every model id that a run may call, without duplicates, the fallbacks last."""
         return tuple(dict.fromkeys((*self.required_models, *self.aggregator.fallbacks)))
 
     @property
     def required_models(self) -> tuple[str, ...]:
-        """The model ids without which the preset is not itself: all but the fallbacks."""
+        """The model ids that the preset needs: all except the fallbacks."""
         slots = (model for slot in self.proposers for model in slot.models) if self.layers > 1 else ()
         asked = (model for part in self.parts for model in part.models)
         return tuple(dict.fromkeys((*slots, self.aggregator.model, *asked)))
 
     @property
     def slots_in_words(self) -> str:
-        """How many slots a layer has, for messages about too few of them."""
+        """The number of slots in a layer as text, for errors about too few slots."""
         return f"a layer has only {len(self.slots)} slot{'s' if len(self.slots) != 1 else ''}"
 
 
@@ -319,7 +319,7 @@ def _min_or_none(a: Number | None, b: Number | None) -> Number | None:
 
 
 def _constraint_violations(preset: Preset) -> Iterator[PydanticCustomError]:
-    """Why a preset cannot be run, whatever its stages, though each of its values is right by itself."""
+    """Yield an error for each combination of values that makes a preset invalid, regardless of its stages."""
     slots = len(preset.slots)
     if preset.layers > 1 and not slots:
         yield constraint_error("a preset of more than one layer needs proposers", "at least one model", "proposers")

@@ -1,7 +1,7 @@
-"""Regular expressions that a person wrote, searched in texts that a model wrote, in time that is linear in both.
+"""Regular expressions from the user, searched in text from models, in time linear in the length of both.
 
-`re` may take ages on an unlucky pair of the two, and nothing can stop it; google-re2 does not backtrack. Where it is
-not installed no pattern is accepted. Our own patterns are plain `re`, each of them linear: tests/test_linear.py.
+`re` can take exponential time on some patterns and texts and cannot be interrupted; google-re2 does not backtrack.
+Without google-re2 no pattern is accepted. The package's own patterns use `re` and are linear: tests/test_linear.py.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from moa_mcp.domain.text import fix_surrogates
 re2: Any
 try:
     import re2 as _re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-except ImportError:  # no wheel for this platform: `safe` says so to whoever has a pattern in a preset
+except ImportError:  # no wheel for this platform: `compile_linear` then raises
     re2 = None
 else:
     re2 = _re2
 
 MAX_TEXT = 2_000
-"""Characters, the last of a text, that are searched: an answer stands at the end."""
+"""The number of characters searched, from the end of a text, because the answer is at the end."""
 
 _ESCAPED = r"\\(?P<code>u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8})|\\(?P<escaped>.)"
 _TOKEN = re.compile(rf"{_ESCAPED}|(?P<flags>\(\?[a-zA-Z]+\))|\[\^?\]?|(?P<upto>\{{,(?=\d+\}}))|.", re.DOTALL)
 _IN_SET = re.compile(rf"{_ESCAPED}|.", re.DOTALL)
-# Classes as `re` understands them in a str; in re2 they know ASCII alone.
+# The classes as `re` defines them for str; in re2 they cover only ASCII.
 _CLASSES = {"w": r"\p{L}\p{N}_", "d": r"\p{Nd}", "s": r"\s\v\x1c-\x1f\x85\p{Z}"}
 
 
@@ -42,15 +42,15 @@ class _Regexp(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern that was found to be safe; make one with `safe`."""
+    """A pattern that runs in linear time; make one with `compile_linear`."""
 
     regexp: _Regexp
 
     def find_answer(self, text: str) -> str | None:
-        """What the first group caught in the last `MAX_TEXT` characters, at the last line where it caught any.
+        """Return the first group in the last line that has a non-empty one, within the last `MAX_TEXT` characters.
 
-        The search is by lines and in each by the leftmost match, as with `re.search`. Without a group, what
-        matched as a whole counts.
+        Each line is searched for its leftmost match, as with `re.search`. A pattern without groups gives the whole
+        match.
         """
         group = min(self.regexp.groups, 1)
         for line in reversed(fix_surrogates(text[-MAX_TEXT:]).splitlines()):
@@ -61,11 +61,11 @@ class Pattern:
 
 
 def compile_linear(pattern: str) -> Pattern:
-    r"""Read a pattern. It means what `re` takes it for, but `\b`, and in a set `\W` and `\S`, know ASCII alone.
+    r"""Compile a pattern. It means the same as in `re`, but `\b`, and `\W` and `\S` in a set, cover only ASCII.
 
     Raises:
-        ValueError: it is none, has parts that need backtracking, or is too large; or google-re2 is not installed.
-            The text says which.
+        ValueError: the pattern is invalid, has parts that need backtracking, or is too large; or google-re2 is not
+            installed. The message names the reason.
     """
     try:
         re.compile(pattern)
@@ -77,14 +77,14 @@ def compile_linear(pattern: str) -> Pattern:
             "install it with `pip install google-re2`, or leave the pattern out"
         )
     options = re2.Options()
-    options.log_errors = False  # else they are written to stderr
+    options.log_errors = False  # otherwise re2 writes them to stderr
     try:
         return Pattern(cast("_Regexp", re2.compile(_as_re2(pattern), options)))
     except re2.error as error:
-        raise ValueError(_refusal(error.args[0].decode())) from None
+        raise ValueError(_explain_refusal(error.args[0].decode())) from None
 
 
-def _refusal(why: str) -> str:
+def _explain_refusal(why: str) -> str:
     if why.startswith(("invalid repetition size", "pattern too large")):
         return f"the pattern is too large: {why}"
     return (
@@ -94,29 +94,29 @@ def _refusal(why: str) -> str:
 
 
 def _as_re2(pattern: str) -> str:
-    """`pattern`, which `re` has found to be well-formed, as re2 writes the same."""
+    """Translate `pattern`, which is valid for `re`, into the syntax of re2."""
     parts: list[str] = []
     in_set, place = False, 0
     while token := (_IN_SET if in_set else _TOKEN).match(pattern, place):
-        parts.append(_part(token, in_set=in_set))
+        parts.append(_translate_token(token, in_set=in_set))
         in_set, place = token[0] != "]" if in_set else token[0].startswith("["), token.end()
     return "".join(parts)
 
 
-def _part(token: re.Match[str], *, in_set: bool) -> str:
+def _translate_token(token: re.Match[str], *, in_set: bool) -> str:
     if code := token["code"]:
         return rf"\x{{{code[1:]}}}"
     if letter := token["escaped"]:
-        return _escaped(letter, in_set=in_set)
+        return _translate_escape(letter, in_set=in_set)
     if in_set:
         return r"\[" if token[0] == "[" else token[0]
     if token["flags"]:
-        flags = token["flags"].replace("u", "")  # which is the default
+        flags = token["flags"].replace("u", "")  # re2 does not know u, the default in `re`
         return "" if flags == "(?)" else flags
     return "{0," if token["upto"] else token[0]
 
 
-def _escaped(letter: str, *, in_set: bool) -> str:
+def _translate_escape(letter: str, *, in_set: bool) -> str:
     if in_set:
         return {"b": r"\x08", "D": r"\P{Nd}"}.get(letter) or _CLASSES.get(letter) or f"\\{letter}"
     if letter in _CLASSES:

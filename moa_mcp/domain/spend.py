@@ -1,4 +1,4 @@
-"""Calls, tokens and US dollars together: what a run needs, holds, or came to. Values and sums only."""
+"""Calls, tokens and US dollars together: what a run needs, reserves or has spent. Values and sums only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from moa_mcp.domain.model import CallRecord
 
 DUST = 1e-9
-"""US dollars by which two sums of the same prices may differ."""
+"""The rounding error in US dollars between two sums of the same prices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """Calls, tokens and US dollars. A call whose price is unknown counts as a call and as tokens, for no dollars."""
+    """Calls, tokens and US dollars. A call with an unknown price adds its call and tokens, and 0 dollars."""
 
     calls: int = 0
     tokens: int = 0
@@ -21,7 +21,7 @@ class Spend:
 
     @classmethod
     def on(cls, records: Iterable[CallRecord]) -> Spend:
-        """What finished calls came to."""
+        """Add up finished calls."""
         total = cls()
         for record in records:
             usage = record.outcome.usage
@@ -33,19 +33,19 @@ class Spend:
         return Spend(self.calls + other.calls, self.tokens + other.tokens, self.usd + other.usd)
 
     def beyond(self, booked: Spend) -> Spend:
-        """What of this is not in `booked` yet."""
+        """Return the part of each number that exceeds `booked`."""
         calls, tokens = self.calls - booked.calls, self.tokens - booked.tokens
         return Spend(max(0, calls), max(0, tokens), max(0.0, self.usd - booked.usd))
 
     def at_least(self, other: Spend) -> Spend:
-        """Of each number the larger one."""
+        """Return the larger of each pair of numbers."""
         return Spend(max(self.calls, other.calls), max(self.tokens, other.tokens), max(self.usd, other.usd))
 
     def at_most(self, other: Spend) -> Spend:
-        """Of each number the smaller one."""
+        """Return the smaller of each pair of numbers."""
         return Spend(min(self.calls, other.calls), min(self.tokens, other.tokens), min(self.usd, other.usd))
 
     def covers(self, other: Spend) -> bool:
-        """Whether no number of `other` is larger, but for the dust of sums."""
+        """Whether no number of `other` is larger, apart from rounding errors in dollars."""
         fits = self.calls >= other.calls and self.tokens >= other.tokens
         return fits and self.usd >= other.usd - DUST

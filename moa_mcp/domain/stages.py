@@ -1,8 +1,7 @@
-"""What the parts of a preset have in common: the stages, the ways to conclude, and what fills a slot.
+"""The base classes of the parts of a preset: stages, ways to conclude, and methods in slots.
 
-Each variant is a file under `flows/`, which holds its spec (a model derived from one of these) and its function,
-and registers both here. A stage that asks a model of its own names it in `model`; left out, it is the preset's
-aggregator.
+Each variant is a file under `flows/` with its spec (a class derived from one of these) and its function, and it
+registers both here. A stage that calls a model names it in `model`; the default is the preset's aggregator.
 """
 
 from __future__ import annotations
@@ -22,45 +21,45 @@ if TYPE_CHECKING:
 
 
 class Part(StrictModel):
-    """Base of all variants: what follows from one is asked of it, with defaults that suit most."""
+    """Base class of all variants, with defaults that suit most of them."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models without which it does not work: by default those in its own fields."""
+        """The ids of the models that it needs: by default the models in its fields."""
         return tuple(value.model for _, value in self if isinstance(value, ModelSettings))
 
     @property
     def details(self) -> str:
-        """What it says, on one line, in the words of its keys."""
+        """Its settings on one line, named by their keys."""
         return describe(self) or "on"
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """Why it cannot work in `preset`, though each of its values is right by itself."""
+        """Yield an error for each reason why it cannot work in `preset`, although its own values are valid."""
         return iter(())
 
 
 class RolesSpec(Part):
-    """Gives each slot of a panel something of its own before the first layer."""
+    """Gives each slot of a panel its own role before the first layer."""
 
 
 class RouteSpec(Part):
-    """Chooses, before the first layer, who is asked."""
+    """Chooses, before the first layer, which proposers or which model to call."""
 
     chooses_slots: ClassVar[bool] = False
-    """Whether it leaves slots out; their order then decides how many calls a run makes."""
+    """Whether it leaves out slots. The order of the slots then affects the number of calls of a run."""
 
     @property
     def reads_question(self) -> bool:
-        """Whether the words of the question alone decide, without a model."""
+        """Whether it decides only by the words of the question, without a model."""
         return False
 
 
 class ScreenSpec(Part):
-    """Chooses, after a layer of proposers, which of its drafts are passed on."""
+    """Chooses, after a layer of proposers, which drafts the next layer reads."""
 
 
 class ResidualSpec(Part):
-    """Passes on what changed from one layer to the next."""
+    """Passes the changes from one layer to the next on to the following layer."""
 
 
 class StopSpec(Part):
@@ -68,16 +67,16 @@ class StopSpec(Part):
 
 
 class ConcludeSpec(Part):
-    """Makes the answer of the last drafts."""
+    """Makes the answer from the last drafts."""
 
     works_without_drafts: ClassVar[bool] = False
-    """Whether it answers even where every proposer of the first layer failed."""
+    """Whether it can answer if every proposer of the first layer failed."""
 
     merges_layers: ClassVar[bool] = False
-    """Whether, with residuals, each layer is aggregated so that a good answer remains if a later one fails."""
+    """Whether each layer is aggregated when residuals are on, so that an answer remains if a later layer fails."""
 
     def task_for_proposers(self, task: Task) -> Task:
-        """The task as the proposers see it."""
+        """Return the task that the proposers get."""
         return task
 
 
@@ -93,12 +92,12 @@ class SlotMethod(ModelSettings):
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The ids of the models without which it does not work."""
+        """The ids of the models that it needs."""
         return self.model, *(value.model for _, value in self if isinstance(value, ModelSettings))
 
     @property
     def details(self) -> str:
-        """What it says, on one line, in the words of its keys."""
+        """Its settings on one line, named by their keys."""
         return describe(self)
 
 
@@ -111,13 +110,13 @@ CONCLUDES = Variants("conclude", ConcludeSpec, "by", "moa_mcp.flows.conclude")
 SLOT_METHODS = Variants("slot", SlotMethod, "method", "moa_mcp.flows.slot")
 
 METHODS: tuple[Variants[Any], ...] = (ROLES, ROUTES, SCREENS, RESIDUALS, STOPS, CONCLUDES, SLOT_METHODS)
-"""Everything that an entry point `moa_mcp.methods` may add to."""
+"""The registries that an entry point `moa_mcp.methods` can add to."""
 
 
 def describe(entry: StrictModel, *leave_out: str) -> str:
-    """What an entry of a preset sets, in the words of its keys: "keep 3, model openai/x"."""
+    """Describe the settings of a preset's entry by their keys: "keep 3, model openai/x"."""
     fields = (
-        f"{field.alias or name} {_value(value)}"
+        f"{field.alias or name} {_describe_value(value)}"
         for name, field in type(entry).model_fields.items()
         if name not in leave_out and name in entry.model_fields_set and (value := getattr(entry, name)) is not None
     )
@@ -125,14 +124,14 @@ def describe(entry: StrictModel, *leave_out: str) -> str:
 
 
 def describe_model(settings: ModelSettings, *leave_out: str) -> str:
-    """A model's id, with its settings behind it: "openai/x  (temperature 0.7)"."""
+    """Describe a model by its id and settings: "openai/x  (temperature 0.7)"."""
     text = describe(settings, "model", *leave_out)
     return f"{settings.model}  ({text})" if text else settings.model
 
 
-def _value(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if isinstance(value, ModelSettings):
         return describe_model(value)
     if isinstance(value, tuple):
-        return " + ".join(map(_value, cast("Sequence[Any]", value)))
+        return " + ".join(map(_describe_value, cast("Sequence[Any]", value)))
     return one_line(str(value), 60)

@@ -1,7 +1,7 @@
-"""A program cut into its statements, so that each can be run, or emulated, by itself.
+"""Splits a program into its statements, so that each can be run or emulated separately.
 
-Models mix Python with pseudo-code. What is no Python stands alone between the statements around it: it fails when
-it is run, and is then emulated.
+Models mix Python with pseudo-code. A part that is not Python becomes a statement of its own: it fails when it is
+run, and is then emulated.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-_GOES_ON = re.compile(r"[ \t)\]}]|(?:elif|else|except|finally)\b")
-"""How a line begins that belongs to the statement above it."""
+_CONTINUES = re.compile(r"[ \t)\]}]|(?:elif|else|except|finally)\b")
+"""The beginning of a line that continues the statement above it."""
 
-_SETS = re.compile(r"\b([^\W\d]\w*)\s{0,9}(?::=|<-|=(?!=))")
+_ASSIGNMENT = re.compile(r"\b([^\W\d]\w*)\s{0,9}(?::=|<-|=(?!=))")
 
 
 def split_statements(program: str) -> list[str]:
-    """The statements of `program`, in order.
+    """Return the statements of `program`, in order.
 
     Raises:
-        ValueError: less than half of it is Python; the message is the parser's.
+        ValueError: less than half of the program is Python; the message comes from the parser.
     """
     try:
         return [ast.unparse(statement) for statement in ast.parse(program).body]
@@ -33,15 +33,15 @@ def split_statements(program: str) -> list[str]:
 
 
 def assigned_names(statement: str) -> list[str]:
-    """The names that a statement sets, or seems to."""
+    """Return the names that a statement assigns. If it is not Python, this is a guess."""
     tree = _parse_or_none(statement)
     if tree is None:
-        return _SETS.findall(statement)
+        return _ASSIGNMENT.findall(statement)
     return [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 def constant_values(statement: str) -> dict[str, Any] | None:
-    """What an assignment of plain values sets; None where something has to be worked out for it."""
+    """Return the name and value of an assignment of a literal; None for any other statement."""
     tree = _parse_or_none(statement)
     match tree.body if tree else []:
         case [ast.Assign(targets=[ast.Name(id=name)], value=value)]:
@@ -54,10 +54,10 @@ def constant_values(statement: str) -> dict[str, Any] | None:
 
 
 def _split_by_lines(program: str) -> Iterator[str]:
-    """Parts that begin at lines without an indent."""
+    """Yield the parts that begin at lines without indentation."""
     part: list[str] = []
     for line in program.splitlines():
-        if part and line.strip() and not _GOES_ON.match(line):
+        if part and line.strip() and not _CONTINUES.match(line):
             yield "\n".join(part)
             part = []
         if part or line.strip():

@@ -1,4 +1,4 @@
-"""The registry of stores: where runs can be kept."""
+"""The registry of stores, which keep runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StoreOptions:
-    """What a store is opened with: its URL, the folder for files of its own, and how much it keeps."""
+    """The options of a store: its URL, the folder for its files, and how long (days) and how much (MB) it keeps."""
 
     url: str
     folder: Path
@@ -23,4 +23,4 @@ class StoreOptions:
 
 
 STORES: Registry[Callable[[StoreOptions], Any]] = Registry("store", "moa_mcp.store")
-"""By the scheme of its URL, what opens a store: a `moa_mcp.store.base.RunStore`."""
+"""Functions that open a store, a `moa_mcp.store.base.RunStore`, by the scheme of its URL."""

@@ -1,6 +1,6 @@
-"""Text hygiene: what every text passes on its way in from a model and on its way into a prompt.
+"""Cleans text that comes from a model or goes into a prompt.
 
-Pure functions over strings. What the words of a prompt are is not decided here (see prompts/panel.py).
+Pure functions on strings. The prompts themselves are in `prompts/`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ _THINK_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
 # ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
 
-# What a reader does not see and a model or a terminal obeys: control characters but tab and newline, format characters
-# and all that Unicode calls default-ignorable, letters and signs that are drawn as nothing, noncharacters.
+# Characters that a reader does not see but a model or a terminal interprets: control characters except tab and
+# newline, format characters, all default-ignorable characters of Unicode, blank letters and signs, noncharacters.
 _INVISIBLE = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     "\u2028-\u202e\u2060-\u206f\u2800\u3164\ufdd0-\ufdef\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
@@ -28,16 +28,16 @@ _IDEOGRAPHS = (
     "\U00020000-\U000323af"
 )
 _MONGOLIAN = "\u1820-\u18aa"
-_JOINING = (  # scripts that are written with joiners
+_JOINING = (  # scripts that use joiners
     "\u0600-\u061b\u061d-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u17b3\u17b6-\u180a\u1810-\u18af\ufb50-\ufdcf"
     "\ufdf0-\ufdff\ufe70-\ufefc"
 )
 _DRAWN = f"[{_EMOJI}](?:[\ufe0e\ufe0f](?!{_SELECTOR}))?"
-_FLAGS = "|".join(  # the three that are spelled with tags
+_FLAGS = "|".join(  # the three flags that are encoded with tag characters
     "".join(chr(0xE0000 + ord(letter)) for letter in region) for region in ("gbeng", "gbsct", "gbwls")
 )
-# Where such characters are part of what is seen. No selector follows another: a run of them spells hidden words.
-_SEEN = "|".join(
+# Invisible characters that are part of a visible one. Two selectors in a row are removed: a run can hide words.
+_VISIBLE = "|".join(
     (
         f"[0-9#*]\ufe0f\u20e3(?!{_SELECTOR})",
         f"\U0001f3f4(?:{_FLAGS})\U000e007f",
@@ -50,14 +50,14 @@ _SEEN = "|".join(
     )
 )
 _HAS_INVISIBLE = re.compile(f"[{_INVISIBLE}]")
-_PARTS = re.compile(f"({_SEEN})|{_ESCAPE}|\x1b|(?:(?!\x1b)[{_INVISIBLE}])+")
+_PARTS = re.compile(f"({_VISIBLE})|{_ESCAPE}|\x1b|(?:(?!\x1b)[{_INVISIBLE}])+")
 
 
 def fix_surrogates(text: str) -> str:
-    """Join surrogate halves that a provider split over two pieces, and replace lone ones by U+FFFD.
+    """Join surrogate pairs that a provider split over two pieces, and replace lone surrogates by U+FFFD.
 
-    A lone surrogate cannot be encoded as UTF-8, so one of them would end a stdio server, an HTTP request
-    or a database write far from where it came in.
+    A lone surrogate cannot be encoded as UTF-8, so it would break a stdio server, an HTTP request or a database
+    write far from its source.
     """
     if text.isascii():
         return text
@@ -65,10 +65,10 @@ def fix_surrogates(text: str) -> str:
 
 
 def strip_invisible(text: str) -> str:
-    """`text` as others read it: without what cannot be seen in it, newlines and tabs kept; `\\r\\n` is one newline.
+    """Remove invisible characters from `text`. Newlines and tabs stay; `\\r\\n` becomes one newline.
 
-    What is stored is as it was sent. This is for what goes to another model, to an MCP client or to a terminal.
-    Emoji, ideographs and scripts that are written with invisible characters keep them.
+    For text that goes to another model, to an MCP client or to a terminal; stored text stays as it was sent.
+    Emoji, ideographs and scripts that need invisible characters keep them.
     """
     if text.isascii() and text.replace("\n", "").replace("\t", "").isprintable():
         return text
@@ -76,7 +76,7 @@ def strip_invisible(text: str) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """JSON with every text of it repaired and cleaned."""
+    """Return a JSON value with every text in it repaired and cleaned."""
     if isinstance(value, str):
         return strip_invisible(fix_surrogates(value))
     if isinstance(value, Mapping):
@@ -87,60 +87,58 @@ def cleaned(value: Any) -> Any:
 
 
 class Cleaner:
-    """Cleans a text while it comes in: what a character is part of may be known only when the next one is there."""
+    """Cleans a text while it streams in. It holds back characters whose meaning depends on the next character."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, piece: str) -> str:
-        """Take the next piece and return what can be shown by now."""
+        """Add the next piece and return the text that can be shown now."""
         text = self._held + piece
-        end = _settled(text)
+        end = _stable_end(text)
         self._held = text[end:]
         return strip_invisible(text[:end])
 
     def close(self) -> str:
-        """What was held back."""
+        """Return the text that was held back."""
         held, self._held = self._held, ""
         return strip_invisible(held)
 
 
 _MAX_HELD = 64
-"""Characters that are held back; no emoji is made of as many."""
+"""The most characters to hold back; no emoji is that long."""
 
-_GOES_ON = re.compile(f"[{_INVISIBLE}{_EMOJI}]")
-_BEGINS = re.compile(f"[0-9#*{_IDEOGRAPHS}{_JOINING}]")
+_MAY_CONTINUE = re.compile(f"[{_INVISIBLE}{_EMOJI}]")
+_MAY_BEGIN = re.compile(f"[0-9#*{_IDEOGRAPHS}{_JOINING}]")
 
 
-def _settled(text: str) -> int:
-    """Up to where nothing that may follow `text` can change what is seen of it."""
+def _stable_end(text: str) -> int:
+    """Return the end of the part of `text` whose look no following text can change."""
     end, least = len(text), max(0, len(text) - _MAX_HELD)
-    while end > least and _GOES_ON.match(text, end - 1):
+    while end > least and _MAY_CONTINUE.match(text, end - 1):
         end -= 1
-    return end - 1 if end and _BEGINS.match(text, end - 1) else end
+    return end - 1 if end and _MAY_BEGIN.match(text, end - 1) else end
 
 
 def escaped(text: str) -> str:
-    """`text` with what `strip_invisible` would take out shown as `\\u202e`: for a person who decides on what they
-    see.
-    """
+    """Show what `strip_invisible` would remove as escapes like `\\u202e`, so that a user can see it and decide."""
     return _PARTS.sub(lambda part: part[1] or part[0].encode("unicode_escape").decode(), text)
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Part a whole reply into (what it says, what it thought), both stripped; see `ThinkingParser`."""
+    """Split a whole reply into (visible text, thoughts), both stripped; see `ThinkingParser`."""
     thoughts = ThinkingParser()
     visible = thoughts.feed(text) + thoughts.end()
     return visible.strip(), "\n\n".join(part for piece in thoughts.parts if (part := piece.strip()))
 
 
 class ThinkingParser:
-    """Parts a reply from its thoughts while it comes in; `parts` are the thoughts by now.
+    """Separates a reply from its thoughts while it streams in; `parts` holds the thoughts so far.
 
-    What stands between `<think>` tags, nested ones too, is thought. A tag in code, in quotes or in the midst of a
-    sentence is text that speaks of tags. An opening tag that begins a line and is never closed takes all that
-    follows (the thought was cut off), another one takes nothing; a closing tag that was never opened takes all
-    before it (the chat template ate the opening one). One pass, for a model may write as many tags as it likes.
+    Text between `<think>` tags, also nested ones, is thought. A tag in code, in quotes or in the middle of a sentence
+    is ordinary text. If an opening tag begins a line and is never closed, all text after it is thought (the thought
+    was cut off); an unclosed tag elsewhere is ordinary text. If a closing tag was never opened, all text before it is
+    thought (the chat template contained the opening tag). One pass, because the number of tags is not limited.
     """
 
     def __init__(self) -> None:
@@ -148,12 +146,12 @@ class ThinkingParser:
         self._depth = 0
         self._thought: list[str] = []
         self._doubtful = False
-        self._spoken_of = False
+        self._mentioned = False
         self._line = _Line()
-        self._unread: list[str] = []  # what the line goes on by: looked at only where a tag follows
+        self._unread: list[str] = []  # the rest of the line, which `_line` reads only if a tag follows
 
     def feed(self, text: str, after: str = "") -> str:
-        """What is said in the next piece, in which no tag is cut off; `behind` is the character that follows it."""
+        """Return the visible text of the next piece, which must not end within a tag; `after` is the next character."""
         if "<" not in text and not self._depth:
             self._unread.append(text)
             return text
@@ -167,7 +165,7 @@ class ThinkingParser:
         return "".join(visible)
 
     def end(self) -> str:
-        """What turns out to be said after all, now that no closing tag can come any more."""
+        """End the reply. Return the text after a doubtful opening tag that was never closed: it is visible text."""
         rest, self._thought = "".join(self._thought), []
         if not self._doubtful:
             self.parts.append(rest)
@@ -192,7 +190,7 @@ class ThinkingParser:
     def _open(self, tag: str) -> None:
         if self._depth == 0:
             self._doubtful = not self._line.is_blank
-        self._part_here(tag)
+        self._split_thought(tag)
         self._depth += 1
 
     def _close(self, tag: str, visible: list[str]) -> None:
@@ -202,12 +200,12 @@ class ThinkingParser:
             return
         self._depth -= 1
         if self._depth == 0 and self._doubtful:
-            self._thought[0] = ""  # the opening tag, kept for the case that none closes it
+            self._thought[0] = ""  # the opening tag, which was kept in case no tag closes it
             self._doubtful = False
-        self._part_here(tag)
+        self._split_thought(tag)
 
-    def _part_here(self, tag: str) -> None:
-        """Begin another part of the thoughts, or keep the tag where they may yet turn out to be text."""
+    def _split_thought(self, tag: str) -> None:
+        """Begin another part of the thoughts; while they may still be text, keep the tag instead."""
         if self._doubtful:
             self._thought.append(tag)
         else:
@@ -223,26 +221,26 @@ class ThinkingParser:
         if line.is_blank:
             return False
         quoted = line.end[-1] in _QUOTE_BEFORE
-        if quoted and after in _QUOTE_BEHIND:
+        if quoted and after in _QUOTE_AFTER:
             return True
         if closing and self._depth:
             return False
-        if closing and self._spoken_of:
-            self._spoken_of = False
+        if closing and self._mentioned:
+            self._mentioned = False
             return True
-        in_sentence = (quoted or _IN_SENTENCE.fullmatch(line.end) is not None) and after in _SENTENCE_GOES_ON
-        self._spoken_of = self._spoken_of or (in_sentence and not closing and self._depth == 0)
+        in_sentence = (quoted or _IN_SENTENCE.fullmatch(line.end) is not None) and after in _SENTENCE_CONTINUES
+        self._mentioned = self._mentioned or (in_sentence and not closing and self._depth == 0)
         return in_sentence
 
 
 _QUOTE_BEFORE = "`'\"\u201c\u2018\u00ab(["
-_QUOTE_BEHIND = "`'\"\u201d\u2019\u00bb)]"
+_QUOTE_AFTER = "`'\"\u201d\u2019\u00bb)]"
 _IN_SENTENCE = re.compile(r"[^\s.!?:\u2026\u3002\uff01\uff1f][ \t]")
-_SENTENCE_GOES_ON = f" \t,.;:!?\u2026{_QUOTE_BEHIND}"
+_SENTENCE_CONTINUES = f" \t,.;:!?\u2026{_QUOTE_AFTER}"
 
 
 class _Line:
-    """The line up to some place of a text: how it begins, how it ends, and whether that is within code."""
+    """The current line up to a place in a text: its beginning, its end, and whether the place is in code."""
 
     def __init__(self) -> None:
         self.end = ""
@@ -251,7 +249,7 @@ class _Line:
         self._fenced = False
 
     def go_on(self, text: str) -> None:
-        """Move the place behind `text`."""
+        """Move the place to the end of `text`."""
         first, *others = text.split("\n")
         self._lengthen(first)
         for line in others:
@@ -275,7 +273,7 @@ class _Line:
 
 
 def fence(text: str, label: str, nonce: str) -> str:
-    """Enclose untrusted `text`, cleaned, in markers that it cannot forge: any copy of `nonce` in it is broken up."""
+    """Clean untrusted `text` and enclose it in markers. It cannot forge them: each `nonce` in it is broken up."""
     inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
@@ -283,11 +281,11 @@ def fence(text: str, label: str, nonce: str) -> str:
 OMISSION_MARK = "\n[… the middle of this text is left out …]\n"
 
 _WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
-"""The labels of what may be shortened: never what the caller wrote, such as the question that a judge is shown."""
+"""The labels of text that may be shortened. Text of the caller, e.g. the question for a judge, never is."""
 
 
 def shorten_drafts(text: str, nonce: str) -> str:
-    """`text` with each draft in the fences of `nonce` cut to its first 35 and last 15 hundredths; the rest as it is."""
+    """Cut each draft in the fences of `nonce` to its first 35 % and last 15 %; other text stays."""
     fenced = re.compile(
         rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
     )

@@ -1,7 +1,7 @@
-"""What pydantic finds wrong with data that a person wrote, in words for that person.
+"""Turns pydantic's validation errors into plain messages for the user who wrote the data.
 
-A value is never repeated: it may be a key that was pasted into the wrong place. Which file and line it stands
-in is known to `yamlfile.py`.
+A message never repeats a value, because it may be an API key in the wrong place. `yamlfile.py` adds the file and
+line.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from moa_mcp.domain.stages import METHODS
 from moa_mcp.domain.text import one_line
 
 KeyPath: TypeAlias = tuple[str | int, ...]
-"""Where a value stands in data: `("proposers", 0, "model")`."""
+"""The path of a value in data: `("proposers", 0, "model")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValidationProblem:
-    """One thing that is wrong: what, where, and what would be right."""
+    """One problem in the data, with its path and the expected value."""
 
     problem: str
     path: KeyPath
@@ -33,12 +33,12 @@ class ValidationProblem:
 
 
 def first_problem(error: ValidationError, model: type[BaseModel], data: Any) -> ValidationProblem:
-    """The fault to mend first: an unknown key, which is often the misspelling of one that is then missing."""
+    """Return the problem to fix first. An unknown key comes first: often it is a missing key, misspelled."""
     details = error.errors(include_url=False, include_input=False)
     detail = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
     kind, path = detail["type"], _place(detail["loc"], data)
     if kind == "extra_forbidden":
-        return _unknown(path, known_keys(model, detail["loc"]))
+        return _unknown_key_problem(path, known_keys(model, detail["loc"]))
     if kind == "missing":
         return ValidationProblem("this key is missing", (*path, detail["loc"][-1]))
     if kind == "impossible":
@@ -52,15 +52,15 @@ def first_problem(error: ValidationError, model: type[BaseModel], data: Any) -> 
 
 
 def format_path(path: KeyPath) -> str:
-    """A path as text: `proposers[0].model`."""
+    """Format a path as text: `proposers[0].model`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{one_line(part, 60)}" for part in path)
     return "".join(parts).removeprefix(".")
 
 
 def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
-    """The keys that `model` knows where the last part of `path` stands, a path as pydantic reports it.
+    """Return the keys that `model` allows at the last part of `path`.
 
-    Such a path names, behind each choice of several models, the one that was chosen.
+    `path` comes from pydantic: after each choice between several models it names the chosen one.
     """
     found: list[type[BaseModel]] = [model]
     choices: list[_Choice] = []
@@ -73,7 +73,7 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
     return list(dict.fromkeys(key for one in found for key in _spellings(one)))
 
 
-def _unknown(path: KeyPath, known: list[str]) -> ValidationProblem:
+def _unknown_key_problem(path: KeyPath, known: list[str]) -> ValidationProblem:
     name = one_line(str(path[-1]), 60)
     ranked = sort_by_closeness(name, known)
     return ValidationProblem(
@@ -82,7 +82,7 @@ def _unknown(path: KeyPath, known: list[str]) -> ValidationProblem:
 
 
 def _place(location: KeyPath, data: Any) -> KeyPath:
-    """`location` as far as it is in the data, without the names of choices that pydantic puts in between."""
+    """Return the parts of `location` that are in the data, without the names of choices that pydantic adds."""
     path: list[str | int] = []
     for part in location:
         try:
@@ -125,7 +125,7 @@ _Choice: TypeAlias = tuple[str | None, type[BaseModel]]
 
 
 def _choices(annotation: Any, tag: str | None = None) -> Iterator[_Choice]:
-    """The models that a value of this type may be, each with the tag that marks its choice."""
+    """Yield the models that a value of this type may be, each with the tag of its choice."""
     for registry in METHODS:
         if registry is annotation:
             yield from registry.all().items()

@@ -1,7 +1,7 @@
-"""Registries: the variants of one thing, e.g. all ways to conclude, each registered beside its own code.
+"""Registries of variants, e.g. all ways to conclude. Each variant is registered in the module of its code.
 
-A registry knows the package that holds the built-in variants (`home`) and imports it when a variant is first looked
-up. So the inner rooms can check what a preset says without importing the flows that carry it out.
+A registry imports the package of its built-in variants (`home`) when a variant is first looked up. So the inner
+packages can validate a preset without importing the flows.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 PLUGIN_FAILURES: dict[str, str] = {}
-"""Plug-ins that a person named and that could not be loaded, with the reason: one of them may be what is missing."""
+"""Plug-ins in config.yaml that failed to load, with the reason. An unknown variant may belong to one of them."""
 
 
 class Registry(Generic[Variant]):
-    """Variants of one `kind` by name, e.g. of kind "dialect". Names are unique and cannot be replaced."""
+    """Variants of one `kind` by name, e.g. of kind "dialect". A name cannot be registered twice."""
 
     def __init__(self, kind: str, home: str) -> None:
         self.kind = kind
@@ -48,7 +48,7 @@ class Registry(Generic[Variant]):
         self._variants[name] = variant
 
     def load_home(self) -> None:
-        """Import every module of the package with the built-in variants, unless that was done before."""
+        """Import every module of the package with the built-in variants, once."""
         if not self._is_home_loaded:
             package = import_module(self._home)
             for module in iter_modules(package.__path__, f"{self._home}."):
@@ -56,15 +56,15 @@ class Registry(Generic[Variant]):
             self._is_home_loaded = True
 
     def all(self) -> Mapping[str, Variant]:
-        """All variants by name, in the order of their names: which module is imported first changes nothing."""
+        """Return all variants by name, sorted by name, so that the import order does not matter."""
         self.load_home()
         return dict(sorted(self._variants.items()))
 
     def get(self, name: str) -> Variant:
-        """The variant of that name.
+        """Return the variant with that name.
 
         Raises:
-            InvalidRequest: there is none; the known names are listed, nearest first.
+            InvalidRequest: there is none; the message lists the known names, the most similar first.
         """
         if name not in self.all():
             known = f"Known, nearest first: {self.nearest_first(name)}"
@@ -72,22 +72,22 @@ class Registry(Generic[Variant]):
         return self.all()[name]
 
     def nearest_first(self, name: str) -> str:
-        """The known names as text, those like `name` first, and the plug-ins that could not be loaded."""
+        """Return the known names as text, the most similar first, and the plug-ins that failed to load."""
         failed = "".join(f"; the plug-in {plugin} was not loaded: {why}" for plugin, why in PLUGIN_FAILURES.items())
         return f"{', '.join(map(repr, sort_by_closeness(name, self.all())))}{failed}"
 
     def check(self, name: str) -> str:
-        """`name` itself, if there is such a variant: for a field that holds one. Raises PydanticCustomError."""
+        """Validate a field that holds the name of a variant. Raises PydanticCustomError for an unknown name."""
         if name not in self.all():
             raise constraint_error(f"there is no {self.kind} of this name", f"one of {self.nearest_first(name)}")
         return name
 
 
 class Variants(Registry[type[Spec]]):
-    """The specs that one key of a preset may hold, each with the function that carries it out.
+    """The specs that one key of a preset may hold, each with the function that implements it.
 
-    As an annotation, `Annotated[ConcludeSpec, CONCLUDES]`, it makes pydantic pick the spec's class by the key
-    `discriminator`. Where that is None there is only one class.
+    In an annotation, `Annotated[ConcludeSpec, CONCLUDES]`, it makes pydantic choose the spec's class by the key
+    `discriminator`. If `discriminator` is None, there is only one class.
     """
 
     def __init__(self, key: str, base: type[Spec], discriminator: str | None, home: str) -> None:
@@ -99,12 +99,12 @@ class Variants(Registry[type[Spec]]):
         self._cached_adapter: TypeAdapter[Spec] | None = None
 
     def register(self, spec: type[Spec]) -> Callable[[Function], Function]:
-        """Register a spec together with the function that is decorated with this.
+        """Register a spec together with the decorated function.
 
-        The spec's name is what its discriminator field says: `by: Literal["vote"]`.
+        The spec's name is the value of its discriminator field: `by: Literal["vote"]`.
 
         Raises:
-            ValueError: there is a variant of that name.
+            ValueError: the name is taken.
         """
 
         def decorate(function: Function) -> Function:
@@ -116,20 +116,20 @@ class Variants(Registry[type[Spec]]):
         return decorate
 
     def function(self, spec: StrictModel) -> Callable[..., Any]:
-        """What was registered with the class of `spec`."""
+        """Return the function that was registered with the class of `spec`."""
         self.load_home()
         return self._functions[type(spec)]
 
     def name(self, spec: StrictModel) -> str:
-        """The name under which the class of `spec` was registered."""
+        """Return the name under which the class of `spec` was registered."""
         return next(name for name, registered in self.all().items() if registered is type(spec))
 
     def parse(self, value: Any) -> Spec:
-        """The spec that a mapping describes; a spec stays as it is.
+        """Turn a mapping into its spec; a spec is returned unchanged.
 
         Raises:
-            ValidationError: the mapping does not fit the variant that it names.
-            PydanticCustomError: there is no such variant.
+            ValidationError: the mapping is invalid for its variant.
+            PydanticCustomError: the variant is unknown.
         """
         if isinstance(value, self._base) and type(value) in self._functions:
             return value
@@ -161,6 +161,6 @@ class Variants(Registry[type[Spec]]):
 
 
 def _literal(spec: type[StrictModel], field: str) -> str:
-    """The only value that a field may have, declared as `Literal["value"]`."""
+    """Return the only value of a field that is declared as `Literal["value"]`."""
     (value,) = get_args(spec.model_fields[field].annotation)
     return str(value)

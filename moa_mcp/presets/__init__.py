@@ -1,1 +1,1 @@
-"""The preset library, and the two other shapes that a preset file may have."""
+"""The preset library, and the two other formats of a preset file."""

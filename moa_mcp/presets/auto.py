@@ -1,6 +1,6 @@
-"""The preset that is chosen anew each time: the best panel that the keys and local servers at hand allow.
+"""The preset whose panel is chosen for each run: the best panel for the available keys and local servers.
 
-Data and a pure choice. What is usable, and which models a local server has, is told to it.
+The choice is a pure function: the caller passes in which models are usable and which models the local servers have.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from moa_mcp.domain.fields import Count, ModelId, StrictModel
 from moa_mcp.domain.preset import Aggregator, Limits, NamedPreset, Preset, PresetLimits, Proposer
 
 Usable = Callable[[str], bool]
-"""Whether a call to a model id can be made: its provider is declared and its key is set."""
+"""Whether a model id can be called: its provider is declared and its key is set."""
 
 MAX_FALLBACKS = 2
 
@@ -49,14 +49,14 @@ class AutoPreset(NamedPreset):
     limits: PresetLimits = Limits()
 
     def reachable(self, usable: Usable) -> bool:
-        """Whether any candidate can be called, so that local servers need not be asked."""
+        """Whether any candidate can be called. If so, the models of local servers are not needed."""
         return any(usable(route) for candidate in self.candidates for route in candidate.routes)
 
 
 def choose_panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Sequence[str]]) -> tuple[Preset, str]:
-    """Choose the panel, and say in a line what was chosen and why.
+    """Choose the panel. Return it with one line that explains the choice.
 
-    `local_models` lists, per local provider, the models that it has.
+    `local_models` lists the models of each local provider.
     """
     if proposers := _pick_diverse(auto, usable):
         aggregators = [model for model in auto.aggregators if usable(model)] or proposers
@@ -71,11 +71,11 @@ def choose_panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Se
 
 
 def _pick_diverse(auto: AutoPreset, usable: Usable) -> list[str]:
-    """The best usable candidates: first one of each family, then, if places are left, the next of each."""
+    """Return the best usable candidates: first one of each family, then, if there is room, the next of each."""
     routes = [(candidate.family, _first_usable(candidate.routes, usable)) for candidate in auto.candidates]
     ranked = [(family, route) for family, route in routes if route is not None]
     families = [family for family, _ in ranked]
-    # How many of its own family stand before it: 0 for the best of each.
+    # Sort by the number of earlier candidates of the same family: 0 for the best of each family.
     order = sorted(range(len(ranked)), key=lambda place: families[:place].count(families[place]))
     return [ranked[place][1] for place in order[: auto.size]]
 

@@ -1,8 +1,8 @@
-"""Presets in the shape of Hermes Agent, read as they are and turned into ours.
+"""Reads presets in the format of Hermes Agent and converts them into presets of this package.
 
-Providers keep their names, but for those that differ here (`PROVIDERS`); any other can be declared under its
-Hermes name in config.yaml. What only an agent loop can use (`fanout`, `reference_tool_result_budget`,
-`privacy_filter`) is read and has no effect.
+Providers with another name here are renamed (`PROVIDERS`). Any other provider can be declared under its Hermes name
+in config.yaml. Keys that only an agent loop can use (`fanout`, `reference_tool_result_budget`, `privacy_filter`)
+are accepted and have no effect.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PROVIDERS = {
     "lm-studio": "lmstudio",
     "claude": "anthropic",
 }
-"""From Hermes Agent's name of a provider to ours. A subscription there is an API key here."""
+"""Maps Hermes Agent's name of a provider to the name here. Its subscriptions become API keys here."""
 
 _Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,60}$", to_lower=True)]
 _Effort = Annotated[str, StringConstraints(pattern=r"^[a-z]{1,16}$")]
@@ -38,7 +38,7 @@ _Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 def _slot_from_id(slot: Any) -> Any:
-    """A slot may be a mapping or the short `provider/model`."""
+    """Turn the short form `provider/model` of a slot into a mapping."""
     if not isinstance(slot, str):
         return slot
     provider, slash, model = slot.partition("/")
@@ -106,7 +106,7 @@ class HermesPreset(NamedPreset):
     privacy_filter: Any = Field(default=None, description=_NO_EFFECT)
 
     def to_preset(self) -> Preset:
-        """The same panel as one of our presets."""
+        """Convert the panel into a preset of this package."""
         references = [slot for slot in self.reference_models if slot.enabled] if self.enabled else []
         return Preset(
             name=self.name,

@@ -1,7 +1,7 @@
-"""The library of presets: files of the package, and the user's own over them by name.
+"""The library of presets: files of the package and of the user. A user's file replaces a packaged one by name.
 
-One broken file never hides the others. What a preset may say is `domain/preset.py`; two other shapes that a file may
-have are `auto.py` and `hermes.py`.
+A broken file never hides the others. `domain/preset.py` defines a preset; `auto.py` and `hermes.py` define the two
+other formats of a file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.hermes import HermesPreset
 
 SCHEMA_FILE = "preset.schema.json"
-"""The JSON Schema of presets, for editors; it is beside the packaged ones and laid beside the user's."""
+"""The JSON Schema of presets, for editors. It is in the packaged folder and is copied to the user's folder."""
 
 SCHEMA_LINE = f"# yaml-language-server: $schema={SCHEMA_FILE}"
-"""The first line of a preset. A path of the same folder holds in the repository, in the package and at the user's."""
+"""The first line of a preset. The path without a folder works in the repository, the package and the user's folder."""
 
 Source = Literal["builtin", "user"]
 Parsed: TypeAlias = Preset | AutoPreset
@@ -35,15 +35,15 @@ _NAME = re.compile(next(str(part.pattern) for part in get_args(Name) if isinstan
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` may name a preset; only such a text ever becomes part of a path."""
+    """Whether `text` is a valid name of a preset. Only a valid name is used in a path."""
     return _NAME.fullmatch(text) is not None
 
 
 def parse(text: str, file: str, name: str) -> Parsed:
-    """Read a preset from YAML; `file` is what errors call its file.
+    """Parse a preset from YAML. `file` is the name of its file in errors.
 
     Raises:
-        InvalidPreset: it is no YAML, or does not say what a preset says.
+        InvalidPreset: the text is not YAML or not a valid preset.
     """
     document = yamlfile.parse(text, file, InvalidPreset)
     if document.data.get("name", name) != name:
@@ -58,7 +58,7 @@ def parse(text: str, file: str, name: str) -> Parsed:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A preset's file, and what errors call it: the folder's own place is nobody's business."""
+    """A preset's file. Errors show `display_name`, so that they do not reveal where the folder is."""
 
     path: Path
     source: Source
@@ -67,7 +67,7 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class _CachedFile:
-    """What was read from a file that looked like `fingerprint`: a preset, or why it is none."""
+    """The content of a file at `fingerprint`: a preset, or the error in the file."""
 
     fingerprint: Fingerprint
     text: str
@@ -77,7 +77,7 @@ class _CachedFile:
 class PresetLibrary:
     """The presets by name. A file is read again when it has changed.
 
-    `user_folder` may be missing; `packaged_folder` is by default where this package keeps its own.
+    `user_folder` need not exist. The default of `packaged_folder` is the folder of the built-in presets.
     """
 
     def __init__(self, user_folder: Path | None, packaged_folder: Path | None = None) -> None:
@@ -86,47 +86,47 @@ class PresetLibrary:
         self._cache: dict[Path, _CachedFile] = {}
 
     def names(self) -> list[str]:
-        """All names, in order; those of broken files too."""
+        """Return all names, sorted, including the names of broken files."""
         return sorted(self._files())
 
     def get(self, name: str) -> Parsed:
-        """The preset of that name.
+        """Return the preset with that name.
 
         Raises:
-            UnknownPreset: there is none; the known names are listed, nearest first.
+            UnknownPreset: there is none; the error lists the known names, the most similar first.
             InvalidPreset: its file is broken.
         """
         result = self._cached(name).result
         if isinstance(result, InvalidPreset):
-            raise result.with_traceback(None)  # kept, it would gather the frames of each time it is raised
+            raise result.with_traceback(None)  # the cached error would otherwise collect the frames of each raise
         return result
 
     def source(self, name: str) -> Source:
-        """Whether the preset is the user's or came with the package. Raises UnknownPreset."""
+        """Return whether the preset is the user's or built in. Raises UnknownPreset."""
         return self._file(name).source
 
     def is_builtin(self, name: str) -> bool:
-        """Whether the package has a preset of that name, be it under one of the user's."""
+        """Whether the package has a preset with that name, even if a user's preset replaces it."""
         return name in _presets_in(self._packaged_folder, "builtin")
 
     def text(self, name: str) -> str:
-        """The file as it was written. Raises as `get` does: what is no preset is nobody's business but its owner's.
+        """Return the text of the file. Raises the same errors as `get`.
 
-        A name may be a link that leads anywhere on this computer.
+        Only the text of a valid preset is returned, because the file may be a link to any file on this computer.
         """
         self.get(name)
         return self._cached(name).text
 
     def document(self, name: str) -> Document:
-        """The file as plain data with its lines, for what is found wrong with it later. Raises as `get` does."""
+        """Return the file as plain data with line numbers, for later errors. Raises the same errors as `get`."""
         return yamlfile.parse(self.text(name), self._file(name).display_name, InvalidPreset)
 
     def schema(self) -> bytes:
-        """The JSON Schema of presets, for editors. Raises OSError if the package lacks it."""
+        """Return the JSON Schema of presets, for editors. Raises OSError if the package lacks it."""
         return (self._packaged_folder / SCHEMA_FILE).read_bytes()
 
     def problems(self) -> list[InvalidPreset]:
-        """Everything that keeps a file from being a preset."""
+        """Return the errors of all files that are not valid presets, including files with an invalid name."""
         results = [self._cached(name).result for name in self.names()]
         broken = [result for result in results if isinstance(result, InvalidPreset)]
         return [*broken, *self._misnamed()]
@@ -192,7 +192,7 @@ def _display_name(path: Path) -> str:
 
 
 def _packaged_folder() -> Path:
-    """The presets of an installed package are inside it; those of a checkout stand beside it."""
+    """Return the folder of built-in presets: inside an installed package, beside the package in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "_presets"
     return inside if inside.is_dir() else package.parent / "presets"

@@ -1,1 +1,1 @@
-"""Every word that a model is sent, one file per role of the reader."""
+"""All prompts for models, one file per role of the model."""

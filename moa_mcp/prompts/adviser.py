@@ -1,8 +1,8 @@
-"""Every word of the advisers' form: proposers as advisers in private, the aggregator as the one who acts.
+"""The prompts for `conclude: advise`: proposers are private advisers, and the aggregator acts.
 
-The conversation reaches the aggregator as it came, and the advice stands at its very end: so the prefix that a
-provider has cached stays the same, byte for byte. It ends the question's own turn instead of being another one,
-as many servers refuse two turns of one speaker in a row.
+The aggregator gets the conversation unchanged, with the advice at the end, so that the prefix in the provider's
+cache stays the same byte for byte. The advice is appended to the question's turn, because many servers refuse two
+turns of one speaker in a row.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ALONE = "No adviser could be heard. Use your own judgement, and reply to the me
 
 
 def adviser_messages(task: Task) -> Task:
-    """The conversation as advisers see it: its text alone, with their role in the place of the system text."""
+    """Return the conversation for advisers: only its text, with their role in the place of the system text."""
     turns = [turn for turn in task.history if turn.speaker != "system" and turn.text.strip()]
     *history, question = _merge_turns([*turns, Message("user", user_turn(task))])
     return replace(task, system=ADVISER, history=tuple(history), question=question.text, context=None)
@@ -45,7 +45,7 @@ def adviser_messages(task: Task) -> Task:
 def aggregator_messages(
     task: Task, role: str | None, advice: Sequence[str], missing: Sequence[str]
 ) -> tuple[Message, ...]:
-    """The aggregator's messages: the conversation, and behind it the advice and the names of who gave none."""
+    """Return the aggregator's messages: the conversation, then the advice and the names of missing advisers."""
     *before, question = conversation(task, role)
     return (*before, replace(question, text="\n\n".join((question.text, *_advice_block(advice, missing, task.nonce)))))
 
@@ -59,7 +59,7 @@ def _advice_block(advice: Sequence[str], missing: Sequence[str], nonce: str) -> 
 
 
 def _merge_turns(turns: Sequence[Message]) -> list[Message]:
-    """The turns, those of one speaker in a row as one: what stood between them may have been left out."""
+    """Merge successive turns of one speaker. They occur because turns between them may have been left out."""
     joined: list[Message] = []
     for turn in turns:
         if joined and joined[-1].speaker == turn.speaker:

@@ -1,7 +1,7 @@
-"""Every word a model is told by a plain panel, and where it goes.
+"""The prompts of a plain panel, and their places in the conversation.
 
-`paper` is byte for byte what the reference code of the paper sends; `fenced` keeps the drafts out of the
-system role, encloses each as data, and names no models. Both leave the caller's own turns as they are.
+`paper` sends the same bytes as the reference code of the paper. `fenced` keeps the drafts out of the system role,
+encloses each draft as data, and names no models. Both leave the caller's turns unchanged.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from moa_mcp.domain.fields import PromptStyle
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence, strip_invisible
 
-# The one prompt here that is not ours: "Aggregate-and-Synthesize" of Wang et al., "Mixture-of-Agents
+# The only prompt here from another source: "Aggregate-and-Synthesize" of Wang et al., "Mixture-of-Agents
 # Enhances Large Language Model Capabilities" (arXiv 2406.04692), from utils.py of github.com/togethercomputer/MoA,
 # Apache License 2.0. Kept word for word, so that `prompt_style: paper` repeats the paper.
 AGGREGATE_AND_SYNTHESIZE = (
@@ -47,14 +47,14 @@ _GUIDANCE = (
 
 
 def user_turn(task: Task) -> str:
-    """What the user says to a model: the question, behind its background text if it has any."""
+    """Return the user turn: the question, with its background text, if any, before it."""
     if not task.context:
         return task.question
     return f"Background for the question below:\n\n{task.context}\n\nThe question:\n\n{task.question}"
 
 
 def conversation(task: Task, role: str | None = None) -> tuple[Message, ...]:
-    """The caller's own messages: system text (with the proposer's `role` behind it), history, question."""
+    """Return the caller's messages: system text (followed by the proposer's `role`), history, question."""
     system = "\n\n".join(part for part in (task.system, role) if part)
     opening = (Message("system", system),) if system else ()
     return (*opening, *task.history, Message("user", user_turn(task)))
@@ -67,31 +67,33 @@ def messages_for(
     role: str | None = None,
     extra: str | None = None,
 ) -> tuple[Message, ...]:
-    """The messages of one call: the conversation and, if there are any, the drafts of the layer before.
+    """Return the messages of one call: the conversation and the drafts of the previous layer, if any.
 
-    `references` are texts in slot order; `extra` is what a method has to say of them. With no references (the
-    first layer) nothing is added to the conversation.
+    `references` are the drafts in slot order; `extra` is a method's note on them. Without references (the first
+    layer) nothing is added to the conversation.
     """
     messages = conversation(task, role)
     if not references:
         return messages
     if style == "paper":
-        return _in_paper_style(messages, references, extra)
-    return _with_fences(messages, references, extra, task.nonce)
+        return _add_in_paper_style(messages, references, extra)
+    return _add_in_fences(messages, references, extra, task.nonce)
 
 
 def numbered_references(references: Sequence[str]) -> str:
-    """The Aggregate-and-Synthesize prompt with its numbered references, as the reference code joins them."""
+    """Return the Aggregate-and-Synthesize prompt with numbered references, joined as in the reference code."""
     listed = (f"\n{number}. {text}" for number, text in enumerate(references, start=1))
     return AGGREGATE_AND_SYNTHESIZE + "".join(listed)
 
 
 def guidance(references: Sequence[str], nonce: str) -> str:
-    """The last layer's drafts for a caller whose own model is the aggregator."""
+    """Return the last layer's drafts for a caller whose own model is the aggregator."""
     return "\n\n".join((_GUIDANCE.format(nonce=nonce), *_fences(references, nonce)))
 
 
-def _in_paper_style(messages: tuple[Message, ...], references: Sequence[str], extra: str | None) -> tuple[Message, ...]:
+def _add_in_paper_style(
+    messages: tuple[Message, ...], references: Sequence[str], extra: str | None
+) -> tuple[Message, ...]:
     prompt = strip_invisible("\n\n".join(part for part in (numbered_references(references), extra) if part))
     first, *rest = messages
     if first.speaker == "system":
@@ -99,7 +101,7 @@ def _in_paper_style(messages: tuple[Message, ...], references: Sequence[str], ex
     return (Message("system", prompt), *messages)
 
 
-def _with_fences(
+def _add_in_fences(
     messages: tuple[Message, ...], references: Sequence[str], extra: str | None, nonce: str
 ) -> tuple[Message, ...]:
     *before, last = messages

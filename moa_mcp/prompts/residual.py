@@ -1,7 +1,7 @@
-"""Every word of the methods that compare layers: what an extractor is told, and what readers are told of residuals.
+"""The prompts of the methods that compare layers: for the extractor, and for the readers of residuals.
 
-The drafts of two layers are paired by the number of the slot that wrote them, in plain order: the one place
-where what is compared is not lettered and shuffled, because which pairs belong together is the question.
+The drafts of two layers are paired by the number of their slot, in slot order. They are not lettered and shuffled
+as elsewhere, because the model must see which drafts belong together.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RESIDUAL = (
 
 
 def extractor(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) -> tuple[Message, ...]:
-    """Asks what changed between the replies of two rounds, each by the number of its writer's slot."""
+    """Ask what changed between the replies of two rounds, each keyed by its slot number."""
     turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
     shown = {"earlier turns": turns, "message": user_turn(task), **_pair_by_slot(earlier, later)}
     fences = (fence(text, label, task.nonce) for label, text in shown.items() if text)
@@ -46,7 +46,7 @@ def extractor(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) 
 
 
 def residual_note(residual: str, numbers: Sequence[int]) -> str:
-    """What readers of drafts are told of a residual; `numbers` are the slots of the drafts they see."""
+    """Return the note on a residual for readers of drafts; `numbers` are the slots of the drafts they see."""
     legend = ", ".join(f"draft {place} is by model {number}" for place, number in enumerate(numbers, start=1))
     return f"{_RESIDUAL} Here, {legend}.\n\n{residual}"
 

@@ -1,6 +1,6 @@
-"""Every word a router is told, and every word an aggregator is told of the weights it gave.
+"""The prompts for routers, and the note for an aggregator on a router's weights.
 
-How replies are read is `flows/structured_reply.py`; what is done with them is `flows/route/`.
+`flows/structured_reply.py` reads the replies; `flows/route/` uses them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MATERIAL = (
 
 
 def gate(task: Task, shown: str) -> tuple[Message, ...]:
-    """Asks how well each candidate, a member of a panel, suits the message, and what to tell each."""
+    """Ask how well each candidate, a member of a panel, suits the message, and for an instruction for each."""
     duty = (
         "You decide which members of a panel reply to the message below. The candidates are the members: what "
         "is known of each is below. Score each from 0 (of no use for this message) to 10 (made for it), and "
@@ -30,7 +30,7 @@ def gate(task: Task, shown: str) -> tuple[Message, ...]:
 
 
 def difficulty(task: Task) -> tuple[Message, ...]:
-    """Asks how hard the message is, from 1 to 5."""
+    """Ask how hard the message is, from 1 to 5."""
     duty = (
         "Say how hard it is to reply well to the message below: 1 is a fact or a phrase that everybody knows, "
         "2 a short explanation, 3 takes several steps or sources, 4 takes an expert, 5 is where experts often "
@@ -41,7 +41,7 @@ def difficulty(task: Task) -> tuple[Message, ...]:
 
 
 def weights_note(percents: Sequence[int]) -> str:
-    """What readers of drafts are told of how far each writer was thought to suit the message."""
+    """Return the note for readers of drafts on how well each writer suits the message."""
     listed = ", ".join(f"draft {number} {percent} %" for number, percent in enumerate(percents, start=1))
     return (
         "Before anything was written, each writer was given a weight by how well it was thought to suit this "
@@ -50,7 +50,7 @@ def weights_note(percents: Sequence[int]) -> str:
 
 
 def _routing(task: Task, duty: str, *parts: str) -> tuple[Message, ...]:
-    """What to do, what to do it with, and last the form of the reply."""
+    """Join the duty, the material, and last the form of the reply."""
     *shown, closing = parts
     turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
     earlier = (fence(turns, "earlier turns", task.nonce),) if turns else ()

@@ -1,7 +1,7 @@
-"""The seam between a flow's calls and the services that answer them.
+"""The interface between the flows and the services that answer their calls.
 
-A provider knows one call, never the mixture. What is not the call itself (retries, limits, metering,
-redaction) is a provider around a provider.
+A provider handles one call and does not know the mixture. Everything around the call (retries, limits, metering,
+redaction) is a wrapper: a provider that contains another provider.
 """
 
 from __future__ import annotations
@@ -13,39 +13,44 @@ from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.domain.spend import Spend
 
 OnText = Callable[[str], None]
-"""Called with each piece of the answer as it arrives (never with thoughts); must not block. An empty piece is
-a sign of life: the request is being sent, or data came, such as a thought, but nothing that is to be shown. Whoever
-hears may end the call by a ProviderError."""
+"""Called with each piece of the answer as it arrives (never with thoughts); must not block.
+
+An empty piece is a sign of life: the request is being sent, or data arrived that is not shown, such as a thought.
+The function may end the call by raising a ProviderError.
+"""
 
 
 class Provider(Protocol):
-    """Whoever can answer a call."""
+    """Answers calls."""
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer.
 
         Raises:
-            ProviderError: the call gave no draft, whatever the cause.
+            ProviderError: the call gave no draft, for whatever reason.
         """
         ...
 
 
 @runtime_checkable
 class UsageSource(Protocol):
-    """A provider that also knows what a call came to which was cut off, and so gave neither draft nor error."""
+    """A provider that also knows the usage of a cancelled call, which gave neither a draft nor an error."""
 
     def usage_of(self, call: Call) -> Usage:
-        """What a call came to by now, all its tries together; no numbers where no model was reached."""
+        """The usage of a call so far, summed over its tries; without numbers if no model was reached."""
         ...
 
 
 def usage_of(provider: Provider, call: Call) -> Usage:
-    """What a call that was cut off came to, as far as its provider knows."""
+    """The usage of a cancelled call, as far as its provider knows it."""
     return provider.usage_of(call) if isinstance(provider, UsageSource) else Usage()
 
 
 class Day(Protocol):
-    """What a run has of its owner's day: no call may take it beyond `amount`, or is sent before `sent` covers it."""
+    """The share of its owner's daily allowance that a run holds.
+
+    No call may take the run beyond `amount`. A call is sent only once `sent` covers it.
+    """
 
     @property
     def amount(self) -> Spend: ...
@@ -55,43 +60,43 @@ class Day(Protocol):
 
     @property
     def exhausted(self) -> bool:
-        """Whether the day gave less than it was asked for last."""
+        """Whether the last request for more got less than it asked for."""
         ...
 
     async def book(self) -> None:
-        """Write down what the run is about to send, and ask for as much of the day as it wants by now."""
+        """Record what the run is about to send, and request as much of the day as the run wants now."""
         ...
 
     def book_soon(self) -> None:
-        """Let that be done without waiting for it."""
+        """Start `book` in the background, without waiting for it."""
         ...
 
 
 class Outlay(Protocol):
-    """What a run is booked at."""
+    """The amounts that are booked for a run."""
 
     @property
     def sent(self) -> Spend:
-        """What its calls have come to, with those under way and those announced at their estimates."""
+        """What its ended calls used, plus the estimates of its running and announced calls."""
         ...
 
     def wanted(self) -> Spend:
-        """What is to be set aside for it of the day: `sent`, room for answers to grow, and the rest of its plan."""
+        """What to set aside of the day: `sent`, room for answers to grow, and the rest of the plan."""
         ...
 
 
 @runtime_checkable
 class Booking(Protocol):
-    """A provider that books what it sends, before it does, in its owner's day."""
+    """A provider that books each call in its owner's day before it sends the call."""
 
     def book_in(self, day: Day) -> Outlay:
-        """Book there from now on. Returns what is to be booked."""
+        """Book in `day` from now on, and return the amounts to book."""
         ...
 
     def announce(self, calls: Iterable[Call]) -> None:
-        """Take calls that come next into what is to be booked, so that one write books them all."""
+        """Add the next calls to the amounts to book, so that one write books all of them."""
         ...
 
 
 def ignore_text(piece: str) -> None:
-    """An `OnText` for callers that want the whole answer only."""
+    """An `OnText` for callers that need only the whole answer."""

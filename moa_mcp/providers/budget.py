@@ -1,10 +1,10 @@
-"""What a run may still use: reserved before a call is sent, settled by what it came to. No call is made here.
+"""What a run may still use. An amount is reserved before a call is sent, and settled by the call's real usage.
 
-Calls that run side by side cannot together pass a ceiling as long as each keeps to its reservation. Input is
-reserved by an estimate that is rather too high. Output that streams is held to what is reserved, and a call that
-gets less than it wanted is sent with that limit. What can still pass a ceiling are the thoughts of models that
-neither stream them nor were given a limit, by as much as each call under way thinks: they are known when they are
-billed, and then nothing more is sent. Where the price of a model is unknown, only calls and tokens are counted.
+This module makes no calls. Concurrent calls cannot pass a ceiling together as long as each keeps to its
+reservation. The estimate of the input is rather too high. Streamed output is limited to the reservation, and a call
+that gets less than it wanted is sent with that limit. Only hidden thoughts can still pass a ceiling: those of models
+that neither stream them nor were given a limit, by as much as the running calls think. They are known when they are
+billed; after that nothing more is sent. If the price of a model is unknown, only calls and tokens are counted.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from moa_mcp.providers.base import Day
 from moa_mcp.providers.prices import Rates
 
 CHARS_PER_TOKEN = 3
-"""Fewer than there are in any usual text of ASCII, so that an estimate is rather too high."""
+"""Fewer than in usual ASCII text, so that estimates are rather too high."""
 
 MAX_OUTPUT_TOKENS = 8192
-"""Tokens that are reserved for an answer without a max_tokens of its own."""
+"""Tokens reserved for the answer of a call without max_tokens."""
 
 MIN_OUTPUT_TOKENS = 1024
-"""An answer gets at least this many tokens (or its max_tokens), or its call is not made."""
+"""If fewer tokens than this (or than its max_tokens) are left for the answer, the call is not made."""
 
 EXTENSION_TOKENS = 2048
-"""Tokens by which a reservation grows that an answer has outgrown."""
+"""Tokens by which a reservation grows when the answer is longer than it."""
 
 
 def estimate_tokens(text: str) -> float:
-    """About how many tokens a text has, rather too many than too few: beyond ASCII, one for each character."""
+    """Estimate the tokens of a text, rather too many than too few: each non-ASCII character counts as one token."""
     if text.isascii():
         return len(text) / CHARS_PER_TOKEN
     plain = len(text.encode("ascii", "ignore"))
@@ -45,10 +45,10 @@ def estimate_tokens(text: str) -> float:
 
 @dataclass(slots=True)
 class Reservation:
-    """What a call holds of a budget: its input, and as many tokens of output as it may write by now.
+    """The part of a budget that a call holds: its input tokens, and the output tokens that it may write so far.
 
-    `rates` is None where the price is unknown. `call` is the id of the call; `again` marks one that asks again for
-    what came out of form, which is in no plan.
+    `rates` is None if the price is unknown. `call` is the id of the call. `again` marks a call that repeats a call
+    whose answer had the wrong form; such a call is not in the plan.
     """
 
     input_tokens: int
@@ -59,14 +59,14 @@ class Reservation:
 
     @classmethod
     def for_call(cls, call: Call, rates: Rates | None) -> Reservation:
-        """What a call may come to, at the rates of requests as long as it is."""
+        """Estimate a call, at the rates for requests of its length."""
         read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
         written = 0 if isinstance(call, EmbedCall) else call.max_tokens or MAX_OUTPUT_TOKENS
         return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
 
     @property
     def spend(self) -> Spend:
-        """What it is booked at."""
+        """The amounts to book for the call."""
         return Spend(1, self.tokens, self.cost_usd)
 
     @property
@@ -78,113 +78,114 @@ class Reservation:
         return self.cost_of(self.output_tokens) or 0.0
 
     def cost_of(self, output_tokens: int) -> float | None:
-        """The price with that many tokens of output, None if it is not known."""
+        """The price in US dollars with this many output tokens; None if it is unknown."""
         return self.price_of(self.input_tokens, output_tokens)
 
     def price_of(self, input_tokens: int, output_tokens: int) -> float | None:
-        """The price of so many tokens at the rates of this call, None if it is not known."""
+        """The price in US dollars of these tokens at the rates of this call; None if it is unknown."""
         if self.rates is None:
             return None
         return input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
 
 
 class Drawn:
-    """What a run draws on its owner's day: what is to be booked as sent, and what is to be set aside for it.
+    """What a run takes of its owner's day: the amount to book as sent, and the amount to set aside.
 
-    `planned_calls` are those that must find room whatever is asked again. `used` is what calls have come to, `held`
-    are those under way, `reserved` is what these reserve.
+    `planned_calls` must find room, however many calls are repeated. `used` is the usage of ended calls, `held` are
+    the reservations of running calls, `reserved` is their sum. `asking` are the calls that wait for the day to give
+    more.
     """
 
     def __init__(self, planned_calls: int) -> None:
-        self.used = self.reserved = self._to_come = Spend()
+        self.used = self.reserved = self._announced_spend = Spend()
         self.held: list[Reservation] = []
         self.asking: list[Reservation] = []
         self._planned = planned_calls
-        self._again = 0
-        self._asked: set[str] = set()
+        self._repeats = 0
+        self._sent_ids: set[str] = set()
         self._announced: dict[str, Reservation] = {}
 
     @property
     def sent(self) -> Spend:
-        """What calls have come to, with those announced or under way at what they reserve."""
-        return self.used + self.reserved + self._to_come
+        """The usage of ended calls, plus the reservations of running and announced calls."""
+        return self.used + self.reserved + self._announced_spend
 
     def wanted(self) -> Spend:
-        """What is to be set aside by now: what is sent, a step for each answer to grow by, and the rest of the plan."""
+        """What to set aside now: `sent`, one extension step for each answer, and the rest of the plan."""
         sent = self.sent
         calls, tokens, usd = sent.calls, sent.tokens, sent.usd
-        for one in self.asking:
-            calls, tokens, usd = calls + 1, tokens + one.tokens, usd + one.cost_usd
-        for one in (*self._announced.values(), *self.held, *self.asking):
-            if one.output_tokens:
-                tokens, usd = tokens + EXTENSION_TOKENS, usd + (one.price_of(0, EXTENSION_TOKENS) or 0.0)
-        again = self._again + sum(map(self._is_again, self.asking))
-        return Spend(max(calls, self._planned + again), tokens, usd)
+        for waiting in self.asking:
+            calls, tokens, usd = calls + 1, tokens + waiting.tokens, usd + waiting.cost_usd
+        for reservation in (*self._announced.values(), *self.held, *self.asking):
+            if reservation.output_tokens:
+                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(0, EXTENSION_TOKENS) or 0.0)
+        repeats = self._repeats + sum(map(self._is_repeat, self.asking))
+        return Spend(max(calls, self._planned + repeats), tokens, usd)
 
     def has_call(self, amount: Spend, wanted: Reservation) -> bool:
-        """Whether one more call fits into `amount`; one that no plan has, only beside all that were planned."""
+        """Whether one more call fits into `amount`; a repeated call must leave room for all planned calls."""
         made = self.used.calls + len(self.held)
-        return amount.calls > (max(made, self._planned + self._again) if self._is_again(wanted) else made)
+        return amount.calls > (max(made, self._planned + self._repeats) if self._is_repeat(wanted) else made)
 
     def announce(self, calls: Iterable[Reservation]) -> None:
-        """Take in calls that come next."""
-        for one in calls:
-            self._announced[one.call] = one
-            self._to_come += one.spend
+        """Add the calls that come next."""
+        for reservation in calls:
+            self._announced[reservation.call] = reservation
+            self._announced_spend += reservation.spend
 
     def forget(self, wanted: Reservation) -> None:
-        """A call that was announced begins, or is not made."""
+        """Remove an announced call: it begins now, or will not be made."""
         if announced := self._announced.pop(wanted.call, None):
-            self._to_come = self._to_come.beyond(announced.spend)
+            self._announced_spend = self._announced_spend.beyond(announced.spend)
 
     def begin(self, held: Reservation) -> None:
-        """A call is about to be sent."""
-        self._again += self._is_again(held)
-        self._asked.add(held.call)
+        """Record a call that is about to be sent."""
+        self._repeats += self._is_repeat(held)
+        self._sent_ids.add(held.call)
         self.held.append(held)
         self.reserved += held.spend
 
     def grow(self, held: Reservation) -> None:
-        """The answer of a call under way takes another step."""
+        """Extend the reservation of a running call by one step."""
         held.output_tokens += EXTENSION_TOKENS
         self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(0, EXTENSION_TOKENS) or 0.0)
 
     def end(self, held: Reservation, used: Usage) -> None:
-        """A call has ended, and came to so much."""
+        """Replace the reservation of an ended call by its usage."""
         self.held.remove(held)
         self.reserved = self.reserved.beyond(held.spend) if self.held else Spend()
         self.used += Spend(used.attempts, (used.input_tokens or 0) + (used.output_tokens or 0), used.cost_usd or 0.0)
 
-    def _is_again(self, wanted: Reservation) -> bool:
-        return wanted.again or wanted.call in self._asked
+    def _is_repeat(self, wanted: Reservation) -> bool:
+        return wanted.again or wanted.call in self._sent_ids
 
 
 class Budget:
-    """Ceilings of a run on calls, tokens and US dollars, and what is spent and reserved of them.
+    """The ceilings of a run on calls, tokens and US dollars, and what is spent and reserved of them.
 
-    Where the run draws on its owner's day, what that has given is a ceiling, too: the day is asked for more when
-    it is short, and a call has its reservation only once that is booked there.
+    If the run draws on its owner's day, the amount that the day gave is a ceiling, too. The budget asks the day for
+    more when this amount is too small. A reservation is valid only once it is booked in the day.
     """
 
     def __init__(self, limits: Limits, drawn: Drawn | None = None) -> None:
         self._calls = inf if limits.max_calls is None else limits.max_calls
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
-        self._changed: anyio.Event | None = None  # made for whoever waits: hardly ever does anybody
+        self._settled: anyio.Event | None = None  # made only when a call waits, which is rare
         self._drawn = drawn or Drawn(0)
         self._day: Day | None = None
 
     def count_resumed(self, record: CallRecord) -> None:
-        """Count a call that was made before: the run was resumed. What panels came to their own calls tell."""
+        """Count a call made before the run was resumed. Panels are not counted, only the calls inside them."""
         self._calls -= record.attempts
-        self._spend(record.outcome.usage)
+        self._deduct(record.outcome.usage)
 
     def draw_on(self, day: Day) -> None:
-        """Use no more of the owner's day than it gives, from now on."""
+        """From now on, use no more than the owner's day gives."""
         self._day = day
 
     async def reserve(self, wanted: Reservation) -> None:
-        """Hold `wanted`; where that is too much and nobody gives back any, as much of its output as there is.
+        """Reserve `wanted`, or with less output if there is too little room and no running call can give some back.
 
         Raises:
             ProviderError: BUDGET, if a ceiling leaves no room for the call.
@@ -199,35 +200,36 @@ class Budget:
             if self._day is not None and not self._day.sent.covers(self._drawn.sent):
                 await self._day.book()
         except BaseException:
+            # The caller settles only a reservation that it got: on a failure or a cancel here, this gives it back.
             self.settle(wanted, Usage(attempts=0))
             raise
 
     async def _wait_for_room(self, wanted: Reservation) -> None:
-        """Wait until there is room, and take as much output as there is. Raises ProviderError if there is none."""
+        """Wait until there is room, and reduce the output of `wanted` to it. Raises ProviderError if there is none."""
         while True:
             if self._calls < 1:
                 raise ProviderError(Reason.BUDGET, "no calls are left")
             room = self._room(wanted)
             if room >= wanted.output_tokens and self._day_has_call(wanted):
                 return
-            if await self._day_gave_more(wanted):
+            if await self._ask_day_for_more(wanted):
                 continue
             if not self._day_has_call(wanted):
                 raise ProviderError(Reason.BUDGET, "its owner's day has no calls left")
             if not self._drawn.held:
                 break
-            self._changed = self._changed or anyio.Event()
-            await self._changed.wait()
+            self._settled = self._settled or anyio.Event()
+            await self._settled.wait()
         if room < min(wanted.output_tokens, MIN_OUTPUT_TOKENS):
-            raise ProviderError(Reason.BUDGET, self._what_is_left())
+            raise ProviderError(Reason.BUDGET, self._describe_rest())
         wanted.output_tokens = room
 
     def extend(self, held: Reservation) -> bool:
-        """Let an answer that has outgrown its reservation go on; False if there is no room for that."""
+        """Extend the reservation of an answer that is longer than it; False if there is no room."""
         step, day = Reservation(0, EXTENSION_TOKENS, held.rates), self._day
         if self._room_in_run(step) < EXTENSION_TOKENS:
             return False
-        # An answer may come faster than the day can be asked for more: it is cut only once the day has no more.
+        # An answer may grow faster than the day can give more. So it is cut only once the day has no more.
         if day is not None and day.exhausted and self._room_in_day(day, step) < EXTENSION_TOKENS:
             return False
         self._drawn.grow(held)
@@ -236,23 +238,23 @@ class Budget:
         return True
 
     def settle(self, held: Reservation, used: Usage) -> None:
-        """Give a reservation back, and count what the call came to; one that was not sent is none."""
+        """Give a reservation back and count the usage; a call that was not sent does not count as a call."""
         self._drawn.end(held, used)
         self._calls += used.attempts == 0
-        self._spend(used)
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        self._deduct(used)
+        if self._settled is not None:
+            self._settled.set()
+            self._settled = None
 
-    def _spend(self, used: Usage) -> None:
+    def _deduct(self, used: Usage) -> None:
         self._tokens -= (used.input_tokens or 0) + (used.output_tokens or 0)
         self._dollars -= used.cost_usd or 0.0
 
     def _day_has_call(self, wanted: Reservation) -> bool:
         return self._day is None or self._drawn.has_call(self._day.amount, wanted)
 
-    async def _day_gave_more(self, wanted: Reservation) -> bool:
-        """Ask the day for what `wanted` takes, if it is the day that is short; whether it gave any."""
+    async def _ask_day_for_more(self, wanted: Reservation) -> bool:
+        """If the day has too little room for `wanted`, ask it for more. Returns whether it gave more."""
         day = self._day
         if day is None or (self._day_has_call(wanted) and self._room_in_run(wanted) <= self._room_in_day(day, wanted)):
             return False
@@ -265,7 +267,7 @@ class Budget:
         return day.amount != before
 
     def _room(self, wanted: Reservation) -> int:
-        """How many tokens of output fit beside `wanted.input_tokens` and all that is held; below 0: none."""
+        """How many output tokens fit beside `wanted.input_tokens` and all reservations; below 0: no room."""
         room = self._room_in_run(wanted)
         return room if self._day is None or room < 0 else min(room, self._room_in_day(self._day, wanted))
 
@@ -285,7 +287,7 @@ class Budget:
             room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1
 
-    def _what_is_left(self) -> str:
+    def _describe_rest(self) -> str:
         left = (self._tokens, self._dollars)
         if self._day is not None:
             amount, used = self._day.amount, self._drawn.used

@@ -1,7 +1,7 @@
-"""A panel must not ask itself: the marks that a call of ours carries, and how a server of ours knows them.
+"""Keeps a panel from asking itself: the header that each request to a model carries, and the check for it.
 
-A model server that is an agent may ask this server in turn, and so on without end. Every call says how deep it
-is; a server that is asked by one refuses. Pure: who listens where is an argument.
+A model server that is an agent may ask this server in turn, and so on without end. So every request carries its
+depth, and this server refuses a request that comes from a panel. Pure: the listening addresses are an argument.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from moa_mcp.domain.endpoints import is_loopback
 
 DEPTH_HEADER = "x-moa-depth"
-"""How many panels a request has come through. The name is in lower case, as HTTP servers give it."""
+"""The number of panels that a request came through. The name is in lower case, as HTTP servers pass it."""
 
 HEADERS: Mapping[str, str] = {DEPTH_HEADER: "1"}
-"""What every request to a model carries."""
+"""The headers of every request to a model."""
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -25,7 +25,7 @@ Address = tuple[str, int]
 
 
 def loop_problem(headers: Mapping[str, str]) -> str | None:
-    """Why a request with these headers (names in lower case) is not served; None if it is no panel's own."""
+    """Why a request with these headers (names in lower case) is refused; None if it does not come from a panel."""
     if headers.get(DEPTH_HEADER, "0").strip() in {"", "0"}:
         return None
     return (

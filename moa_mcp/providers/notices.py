@@ -1,7 +1,7 @@
-"""What a wrapper reports while a call waits: a retry, a queue, a model that is left alone for a while.
+"""What a wrapper reports while a call waits: a retry, a queue, or a model that gets no calls for a while.
 
-A provider's signature has no place for it, and need not have: whoever makes the call listens in its own context
-(`notices_to`), and a wrapper reports to whoever listens there, or to nobody.
+The signature of a provider has no parameter for notices. The caller sets a listener in its own context
+(`notices_to`), and a wrapper reports to that listener, if there is one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """The provider has as many calls as it is sent at a time; this one waits for its turn."""
+    """The provider already has `max_concurrency` calls; this call waits for its turn."""
 
     max_concurrency: int
 
@@ -41,14 +41,14 @@ class Cooled:
 
 Notice: TypeAlias = Retry | Queued | Cooled
 OnNotice = Callable[[Notice], None]
-"""Called at once with each notice; must not block."""
+"""Called immediately with each notice; must not block."""
 
 _listener: ContextVar[OnNotice | None] = ContextVar("listener", default=None)
 
 
 @contextmanager
 def notices_to(listener: OnNotice) -> Generator[None]:
-    """Give `listener` the notices of the calls that are made in the block."""
+    """Send the notices of the calls made in this block to `listener`."""
     token = _listener.set(listener)
     try:
         yield
@@ -57,6 +57,6 @@ def notices_to(listener: OnNotice) -> Generator[None]:
 
 
 def report(notice: Notice) -> None:
-    """Give `notice` to whoever listens to this call."""
+    """Send `notice` to the listener of this call, if there is one."""
     if (listener := _listener.get()) is not None:
         listener(notice)

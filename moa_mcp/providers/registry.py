@@ -1,4 +1,4 @@
-"""All providers as one: it sends each call to the endpoint that its model id names."""
+"""One provider for all endpoints: it sends each call to the endpoint that the model id names."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
 
 LOCAL_TIMEOUT_SECONDS = 0.5
-"""How long a local endpoint may take to list its models: one that is there answers at once."""
+"""Time limit for a local endpoint to list its models: a running one answers at once."""
 
 
 class Registry:
     """The provider of a whole configuration.
 
-    `endpoints` are by name; `environ` holds the key variables. An endpoint's client is made when it is first
-    asked, and lives until `aclose`. `own` are providers that a program brings along, by name. Proxies are taken from
-    the environment only with `use_proxy_env`. What wraps an adapter here lives as long as the process; what lives
-    for one run is folded by `per_run`.
+    `endpoints` maps names to endpoints; `environ` holds the key variables; `own` maps names to the providers that a
+    program adds itself. The client of an endpoint is made for its first call and lives until `aclose`. Proxies are
+    taken from the environment only with `use_proxy_env`. The wrappers made here live as long as the process; those
+    that live for one run are made in run_provider.py.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Registry:
         own: Mapping[str, Provider] = MappingProxyType({}),
     ) -> None:
         self.listening: Collection[Address] = ()
-        """What this process listens on itself: no call may go there."""
+        """The addresses that this process listens on: no call may go there."""
         self._own = own
         self._environ = environ
         self._timeouts = timeouts
@@ -63,10 +63,10 @@ class Registry:
         self.use(endpoints)
 
     def use(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Take these endpoints from the next call on.
+        """Use these endpoints from the next call on.
 
-        The client of an endpoint that is unchanged stays; that of another one is closed with the registry, because
-        calls may be under way on it.
+        An unchanged endpoint keeps its client. The client of a changed or removed one is closed only with the
+        registry, because calls may still run on it.
         """
         self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
 
@@ -74,60 +74,60 @@ class Registry:
         """Ask the call's model at its endpoint.
 
         Raises:
-            ProviderError: the call gave no draft. Without its endpoint or its key it was not sent at all.
+            ProviderError: the call gave no draft. A call whose endpoint or key is missing is not sent.
         """
         provider = self._sandbox if isinstance(call, CodeCall) else self._provider(split_model(call.model)[0])
         return await provider.complete(call, on_text)
 
     def is_sent(self, call: Call) -> bool:
-        """Whether a call leaves this process: one to the demo panel does not, nor does code that is run."""
+        """Whether a call leaves this process; calls to the demo panel and code calls do not."""
         endpoint = self._endpoints.get(split_model(call.model)[0])
         return not isinstance(call, CodeCall) and (endpoint is None or DIALECTS.get(endpoint.dialect).calls_models)
 
     def missing_key(self, model: str) -> str | None:
-        """The key variable that the model's endpoint needs and that is not set; None if there is none."""
+        """The key variable that the model's endpoint needs and that is not set; None if no key is missing."""
         endpoint = self._endpoints.get(split_model(model)[0])
         if endpoint is None or keys.is_set(endpoint, self._environ):
             return None
         return endpoint.api_key_env
 
     def is_usable(self, model: str) -> bool:
-        """Whether the model could be asked: its endpoint is known, and has the key that it needs."""
+        """Whether the model can be asked: its endpoint is known and has the key that it needs."""
         return split_model(model)[0] in self._endpoints and self.missing_key(model) is None
 
     def check_usable(self, models: Iterable[str]) -> None:
-        """Make sure that all these models could be asked.
+        """Check that all these models can be asked.
 
         Raises:
             InvalidRequest: a model's provider is not declared, or is this server itself.
-            MissingKey: key variables are not set; names every one.
+            MissingKey: key variables are not set; the error names all of them.
         """
-        wanting: dict[str, str] = {}
+        model_of: dict[str, str] = {}
         for model in models:
             name = split_model(model)[0]
             if name not in self._endpoints:
-                raise InvalidRequest(self._unknown(name, model))
+                raise InvalidRequest(self._unknown_provider_error(name, model))
             if is_own(self._endpoints[name].base_url, self.listening):
                 raise InvalidRequest(_own_address_error(name))
             if variable := self.missing_key(model):
-                wanting.setdefault(variable, model)
-        if wanting:
-            values = {name: keys.placeholder_in(self._environ.get(name, "")) for name in wanting}
+                model_of.setdefault(variable, model)
+        if model_of:
+            values = {name: keys.placeholder_in(self._environ.get(name, "")) for name in model_of}
             placeholders = {name: value for name, value in values.items() if value}
-            wanted_by = f"The panel ({', '.join(wanting.values())})"
-            raise MissingKey(tuple(wanting), wanted_by=wanted_by, placeholders=placeholders)
+            wanted_by = f"The panel ({', '.join(model_of.values())})"
+            raise MissingKey(tuple(model_of), wanted_by=wanted_by, placeholders=placeholders)
 
     async def local_models(self, provider: str) -> list[str]:
-        """The endpoint's own names of the models it offers now; none if it does not answer at once."""
+        """The models that the endpoint offers now, by its own names; empty if it does not answer in time."""
         body: object = None
-        client = self._client(self._endpoints[provider])  # what it takes to load one is not the server's time
+        client = self._client(self._endpoints[provider])  # made outside the time limit: loading httpx is slow
         with anyio.move_on_after(LOCAL_TIMEOUT_SECONDS), suppress(ProviderError):
             body = await client.get("/models")
         ids = (one_line(string(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
         return [model for model in ids if model]
 
     def rates(self, model: str) -> Rates | None:
-        """What a token of the model costs; nothing where it is local, None where the price is not known."""
+        """The rates of the model: zero for a local endpoint, None if they are unknown."""
         endpoint = self._endpoints.get(split_model(model)[0])
         return FREE if endpoint is not None and endpoint.local else rates(model)
 
@@ -146,10 +146,10 @@ class Registry:
         return self._providers[endpoint]
 
     def _wrapped(self, endpoint: Endpoint) -> Provider:
-        """An endpoint's adapter and all that goes around it.
+        """Build an endpoint's adapter and its wrappers.
 
-        A call's time runs from its turn on, and whether the route rests is looked up when its turn has come:
-        what waited in the queue behind the first refusal is not sent after it.
+        `ConcurrencyLimit` is outermost, so waiting in its queue does not use up the call's time limit. The circuit
+        breaker checks a call when its turn has come: so calls that were queued while the model failed are not sent.
         """
         own = self._own.get(endpoint.name)
         adapter = KindRouter(own, None) if own else self._with_key_redaction(endpoint)
@@ -172,7 +172,7 @@ class Registry:
 
     def _client(self, endpoint: Endpoint) -> Http:
         if endpoint not in self._clients:
-            # Imported for the first call only: httpx and aiohttp take longer to load than all the rest.
+            # Imported for the first call: httpx and aiohttp take longer to load than everything else.
             from moa_mcp.providers.wire.http import Http
 
             key = keys.key_of(endpoint, self._environ)
@@ -180,7 +180,7 @@ class Registry:
             self._clients[endpoint] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
         return self._clients[endpoint]
 
-    def _unknown(self, name: str, model: str) -> str:
+    def _unknown_provider_error(self, name: str, model: str) -> str:
         return (
             f"There is no provider {name!r}, which the model id {model!r} begins with. "
             f"Known, nearest first: {', '.join(sort_by_closeness(name, self._endpoints))}. "

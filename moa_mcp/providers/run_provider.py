@@ -1,4 +1,4 @@
-"""What goes around the providers for one run, folded in one place: retries, adaptations, the budget."""
+"""The wrappers that live for one run, put together in one place: retries, adaptations, the budget."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from moa_mcp.providers.wrappers.unsupported_settings import DropUnsupportedSetti
 
 
 class RunProviderFactory:
-    """Makes the provider of each run out of the one of the process.
+    """Makes the provider of each run from the provider of the process.
 
-    `rates` knows what a model costs per token; `random` gives numbers from 0 up to 1 for the jitter. What models
-    were found to refuse is remembered over all runs.
+    `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The settings that
+    models refused are remembered across runs.
     """
 
     def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], random: Callable[[], float]) -> None:
@@ -29,20 +29,22 @@ class RunProviderFactory:
         self._unsupported = UnsupportedSettings()
 
     def __call__(self, run: Run) -> RunProvider:
-        """The provider of a run; the calls that it has made already count against its ceilings."""
+        """Make the provider of a run. The calls that a resumed run already made count against its ceilings."""
         drawn = Drawn(run.calls_left)
         budget, account = Budget(run.limits, drawn), UsageTracker()
         allowance = RetryBudget.for_plan(run.planned_calls, run.limits.max_calls)
         for record in run.sent:
             budget.count_resumed(record)
             allowance.count_resumed(record)
+        # The budget is innermost, because each request is paid for separately. KeepPartial is inside the retry loop,
+        # so a long enough partial answer becomes a draft and is not asked for again.
         paid = BudgetLimit(self._inner, budget, account, self._rates)
         adapting = DropUnsupportedSettings(KeepPartial(paid), self._unsupported, run.task.nonce, allowance)
         return RunProvider(Retrying(adapting, allowance, self._random), account, budget, drawn, paid.wanted)
 
 
 class RunProvider:
-    """The provider of one run, which also knows what each call came to, be it cut off, and books it before."""
+    """The provider of one run. It books calls before they are sent, and knows the usage even of cancelled calls."""
 
     def __init__(
         self,
@@ -56,15 +58,15 @@ class RunProvider:
         self.usage_of = account.usage_of
         self._budget = budget
         self._drawn = drawn
-        self._wanted = wanted
+        self._estimate = wanted
 
     def book_in(self, day: Day) -> Drawn:
-        """Book there what is sent, from now on, before it is sent. Returns what is to be booked."""
+        """From now on, book each call in `day` before it is sent. Returns the amounts to book."""
         self._budget.draw_on(day)
         return self._drawn
 
     def announce(self, calls: Iterable[Call]) -> None:
-        """Take calls that come next into what is to be booked; second tries may yet be refused, and code is free."""
+        """Add the next calls to the amounts to book, except repeated calls (may be refused) and code calls (free)."""
         self._drawn.announce(
-            self._wanted(call) for call in calls if not isinstance(call, CodeCall) and not call.is_repeat
+            self._estimate(call) for call in calls if not isinstance(call, CodeCall) and not call.is_repeat
         )

@@ -1,8 +1,8 @@
-"""Model-written code, run where it can reach nothing: an interpreter in a process of its own, without I/O.
+"""Runs model-written code in isolation: an interpreter in a separate process, without I/O.
 
-It answers each `CodeCall` (its JSON is described in `flows/slot/execution.py`), keeps nothing between
-them, and reports all that can go wrong with a program as a value. No network, no files, no environment;
-bounded in time, memory and steps. Without the extra `code` every program is reported as lost.
+It answers each `CodeCall` (`flows/slot/execution.py` describes the JSON), keeps no state between calls, and reports
+every failure of a program as a value. A program has no network, files or environment, and is limited in time, memory
+and steps. Without the extra `code`, every program is reported as lost.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits
 
 STATEMENT_SECONDS = 2.0
-"""How long one statement may compute."""
+"""Time limit of one statement."""
 PROGRAM_SECONDS = 10.0
-"""How long one call may take in all, before its process is ended."""
+"""Time limit of one call; after it the process is ended."""
 MEMORY_BYTES = 32 * 1024 * 1024
 MAX_STATE_BYTES = 256 * 1024
-"""A program whose variables take more cannot be kept in a journal."""
+"""Limit for the dump of a program's variables: a larger one cannot be kept in a journal."""
 MAX_VALUE_CHARS = 2_000
 MAX_ANSWER_CHARS = 20_000
 MAX_PROCESSES = 2
-"""Programs that run at the same time."""
+"""How many programs run at the same time."""
 
 MISSING = "no program can be run here: the extra 'code' is not installed (pip install 'moa-mcp[code]')"
 
@@ -49,19 +49,19 @@ _LIMITS: ResourceLimits = {
 
 
 class SandboxProvider:
-    """Runs programs side by side in threads that each watch one process."""
+    """Runs programs concurrently, each in a process that one thread waits for."""
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Run what the call describes.
+        """Run the program that the call describes.
 
         Raises:
-            ProviderError: MALFORMED, the call describes no program.
+            ProviderError: MALFORMED, if the call describes no program.
         """
         try:
             request = mapping(json.loads(call.messages[-1].text))
         except ValueError:
             raise ProviderError(Reason.MALFORMED, "a code call without a program") from None
-        # Whoever leaves need not wait: the process ends by its own time limit, and the thread with it.
+        # A cancelled caller does not wait: the time limit ends the process, and then the thread ends.
         report = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
         return Draft(json.dumps(report), call.model, "stop", Usage(0, 0, 0.0))
 
@@ -72,9 +72,9 @@ def _limiter() -> anyio.CapacityLimiter:
 
 
 def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a program, or go on with one, and tell how far it came. Blocks; bounded by the limits above."""
+    """Start or continue a program, and report how far it got. Blocks, at most for the limits above."""
     try:
-        # Imported for the first program: few runs have one, and the package is an extra.
+        # Imported for the first program: few runs have one, and the package is an optional extra.
         from pydantic_monty import Monty, MontyError
     except ImportError:
         return {"status": "lost", "error": MISSING}
@@ -90,65 +90,65 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _NotRunnable(Exception):
-    """The program as a whole cannot be run."""
+    """The whole program cannot be run."""
 
 
 class _Program:
-    """A program, cut into its statements, and where it stands."""
+    """A program, split into statements, and the position of the next statement."""
 
     def __init__(self, request: Mapping[str, Any]) -> None:
         self._request = request
-        self._statements = _statements(string(request.get("program")))
-        self._at = count(request.get("at")) or 0
-        self._left = count(request.get("steps")) or 0
+        self._statements = _split(string(request.get("program")))
+        self._position = count(request.get("at")) or 0
+        self._max_steps = count(request.get("steps")) or 0
         self._pauses = bool(request.get("pauses"))
         self._state = string(request.get("state"))
         self._steps = 0
 
     def proceed(self, session: MontySession, spare: MontySession) -> dict[str, Any]:
-        """Run from where it stands until it ends, fails or waits; `spare` is used to look at variables."""
+        """Run from the current position until the program ends, fails or waits; `spare` is used to read variables."""
         from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
         try:
-            report = self._first(session) or self._rest(session)
+            report = self._restore(session) or self._run_rest(session)
         except (MontyRuntimeError, MontySyntaxError) as error:
             report = {"status": "error", "error": one_line(error.display("type-msg"))}
         if report["status"] != "done":
             with spare as other:
                 report["variables"] = self._variables(other)
-            report |= {"state": self._state, "at": self._at, "statement": self._current()}
+            report |= {"state": self._state, "at": self._position, "statement": self._current()}
         return {**report, "steps": self._steps}
 
-    def _first(self, session: MontySession) -> dict[str, Any] | None:
-        """Restore where the program stands, and finish the statement that waits for a value, if one does."""
+    def _restore(self, session: MontySession) -> dict[str, Any] | None:
+        """Restore the state of the program, and finish the statement that waits for a value, if there is one."""
         if snapshot := string(self._request.get("snapshot")):
             from pydantic_monty import CollectString
 
             waiting = session.load_snapshot(base64.b64decode(snapshot), print_callback=CollectString())
-            self._step()
-            if waits := self._drive(_answered(waiting, self._request.get("value"))):
+            self._count_step()
+            if waits := self._drive(_resume_with(waiting, self._request.get("value"))):
                 return waits
-            self._at += 1
+            self._position += 1
         elif self._state:
             session.load_session(base64.b64decode(self._state))
             for name, value in mapping(self._request.get("set")).items():
                 session.feed_run("pass", inputs={name: value})
         return None
 
-    def _rest(self, session: MontySession) -> dict[str, Any]:
+    def _run_rest(self, session: MontySession) -> dict[str, Any]:
         from pydantic_monty import CollectString
 
-        while self._at < len(self._statements):
+        while self._position < len(self._statements):
             self._state = _keep_state(session.dump())
-            self._step()
+            self._count_step()
             if waits := self._drive(session.feed_start(self._current(), print_callback=CollectString())):
                 return waits
-            self._at += 1
+            self._position += 1
         self._state = _keep_state(session.dump())
-        return _answer(session)
+        return _report_answer(session)
 
     def _drive(self, snapshot: Any) -> dict[str, Any] | None:
-        """Take a statement to its end, or to where it waits for a value that only a model can give."""
+        """Run a statement to its end, or until it waits for a value that only a model can give."""
         from pydantic_monty import FunctionSnapshot, MontyComplete, NameLookupSnapshot
 
         while not isinstance(snapshot, MontyComplete):
@@ -157,7 +157,7 @@ class _Program:
             elif not isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
                 raise _NotRunnable("it waits for itself: asynchronous code is not run here")
             elif self._pauses:
-                return {"status": "paused", "wanted": _wanted(snapshot), "snapshot": _keep_state(snapshot.dump())}
+                return {"status": "paused", "wanted": _describe(snapshot), "snapshot": _keep_state(snapshot.dump())}
             elif isinstance(snapshot, FunctionSnapshot):
                 missing = NameError(f"name {snapshot.function_name!r} is not defined")
                 snapshot = snapshot.resume({"exception": missing})
@@ -165,32 +165,32 @@ class _Program:
                 snapshot = snapshot.resume()
         return None
 
-    def _step(self) -> None:
-        if self._steps >= self._left:
+    def _count_step(self) -> None:
+        if self._steps >= self._max_steps:
             raise _NotRunnable("it takes more steps than it may")
         self._steps += 1
 
     def _current(self) -> str:
-        return self._statements[self._at] if self._at < len(self._statements) else ""
+        return self._statements[self._position] if self._position < len(self._statements) else ""
 
     def _variables(self, session: MontySession) -> str:
         """The variables before the statement that waits or failed, one per line."""
         if not self._state:
             return ""
         session.load_session(base64.b64decode(self._state))
-        names = dict.fromkeys(name for one in self._statements for name in assigned_names(one))
-        shown = ((name, _value(session, name)) for name in names)
-        return "\n".join(f"{name} = {value}" for name, value in shown if value is not None)
+        names = dict.fromkeys(name for statement in self._statements for name in assigned_names(statement))
+        values = ((name, _value(session, name)) for name in names)
+        return "\n".join(f"{name} = {value}" for name, value in values if value is not None)
 
 
-def _statements(program: str) -> list[str]:
+def _split(program: str) -> list[str]:
     try:
         return split_statements(program)
     except ValueError as error:
         raise _NotRunnable(f"it is not Python: {one_line(str(error), 120)}") from None
 
 
-def _answered(snapshot: Any, value: Any) -> Any:
+def _resume_with(snapshot: Any, value: Any) -> Any:
     from pydantic_monty import FunctionSnapshot
 
     if isinstance(snapshot, FunctionSnapshot):
@@ -198,23 +198,23 @@ def _answered(snapshot: Any, value: Any) -> Any:
     return snapshot.resume(value=value)
 
 
-def _wanted(snapshot: Any) -> str:
-    """An undefined name, or the call of an undefined function with the values of its arguments."""
+def _describe(snapshot: Any) -> str:
+    """The missing value: an undefined name, or the call of an undefined function with its arguments."""
     if name := getattr(snapshot, "variable_name", None):
         return str(name)
-    given = [*map(_text, snapshot.args), *(f"{key}={_text(value)}" for key, value in snapshot.kwargs.items())]
-    return f"{snapshot.function_name}({', '.join(given)})"[:MAX_VALUE_CHARS]
+    arguments = [*map(_text, snapshot.args), *(f"{key}={_text(value)}" for key, value in snapshot.kwargs.items())]
+    return f"{snapshot.function_name}({', '.join(arguments)})"[:MAX_VALUE_CHARS]
 
 
-def _answer(session: MontySession) -> dict[str, Any]:
-    shown = _value(session, "answer", MAX_ANSWER_CHARS)
-    if shown is None:
+def _report_answer(session: MontySession) -> dict[str, Any]:
+    answer = _value(session, "answer", MAX_ANSWER_CHARS)
+    if answer is None:
         return {"status": "error", "error": "it ended without setting `answer`"}
-    return {"status": "done", "answer": shown}
+    return {"status": "done", "answer": answer}
 
 
 def _value(session: MontySession, name: str, max_chars: int = MAX_VALUE_CHARS) -> str | None:
-    """A variable as text, None if it is not set."""
+    """A variable as text; None if it is not set."""
     from pydantic_monty import MontyError
 
     with suppress(MontyError):

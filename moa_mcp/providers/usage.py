@@ -1,4 +1,4 @@
-"""What each call of a run came to, all its tries together: those too that failed, or were cut off midway."""
+"""The usage of each call of a run, summed over its tries, including tries that failed or were cancelled."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ NOT_SENT = Usage(attempts=0)
 
 
 class UsageTracker:
-    """Lives for one run, in which no two calls have the same id."""
+    """Counts the usage of one run. Call ids are unique in a run."""
 
     def __init__(self) -> None:
         self._usages: dict[str, Usage] = {}
 
     def add(self, call: Call, used: Usage) -> Usage:
-        """Count a try of a call, and return what the call came to by now."""
+        """Add a try of a call, and return the usage of the call so far."""
         before = self._usages.get(call.id)
         self._usages[call.id] = total = used if before is None else _sum(before, used)
         return total
 
     def usage_of(self, call: Call) -> Usage:
-        """What a call came to by now: without attempts if it was not sent, without numbers if no model was reached."""
+        """The usage of a call so far: no attempts if it was not sent, no numbers if no model was reached."""
         return self._usages.get(call.id) or NOT_SENT
 
 
 def _sum(one: Usage, other: Usage) -> Usage:
-    """Both usages as one. A try that reached no model adds nothing; a price that is not known makes none known."""
+    """Add two usages. A try that reached no model adds only attempts; one unknown price makes the sum unknown."""
     attempts = one.attempts + other.attempts
     paid = [used for used in (one, other) if replace(used, attempts=0) != NOT_SENT]
     if len(paid) < 2:

@@ -1,1 +1,1 @@
-"""Runs while they are being made: the runner that waits on models, the scheduler, the journal."""
+"""Running runs: the runner that calls the models, the scheduler and the journal."""

@@ -1,4 +1,4 @@
-"""How a run ends that is stopped or answered: with which status, and what is said of it."""
+"""The end of a run that was stopped or answered: its status and its error text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from moa_mcp.store.base import CANCELLED, GOES_ON
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why a run is stopped, and the status that it has then."""
+    """The reason for stopping a run, and the status that the run gets."""
 
     status: RunStatus
     why: str
@@ -22,14 +22,14 @@ SERVER_END = Stop("interrupted", f"The server stopped before the run was done. {
 
 
 def stopped(run: Run, stop: Stop) -> Run:
-    """A run as it was when it was stopped."""
+    """Return `run` with the status and the error text of `stop`."""
     if stop.status == "interrupted":
         return run.interrupted(stop.why)
     return replace(run, status=stop.status, error=stop.why)
 
 
 def completed(run: Run, answer: Answer) -> Run:
-    """A run with its answer."""
+    """Return `run` as completed, with its answer."""
     return replace(
         run,
         status="completed",

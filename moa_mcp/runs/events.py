@@ -1,7 +1,7 @@
-"""What happens in a run, as typed values: the one stream that everybody who watches runs subscribes to.
+"""The events of a run, as typed values.
 
-The scheduler publishes it: to those who watch one run (the live view, MCP progress, `Panel.stream`) and to those who
-watch all of them (notices of changed resources). A subscriber is a function of one event.
+The scheduler publishes them to the subscribers of one run (the live view, MCP progress, `Panel.stream`) and to the
+subscribers of all runs (notices of changed resources). A subscriber is a function that takes one event.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Batch, Call, CallRecord, PanelCall, Run
 
 EventHandler = Callable[["Event"], None]
-"""A subscriber: called with each event at once, in the order in which they happen. It must not block or raise."""
+"""A subscriber. It is called at once with each event, in order. It must not block or raise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Base of all events. The run sets `run_id`, `owner` and `time` (Unix seconds) when it publishes one."""
+    """Base of all events. The run sets `run_id`, `owner` and `time` (Unix seconds) when it publishes an event."""
 
     run_id: str = field(default="", kw_only=True)
     owner: str = field(default="", kw_only=True)
@@ -27,55 +27,57 @@ class Event:
 
     @property
     def call_id(self) -> str | None:
-        """The id of the call that it is about; None where it is about the run or a layer."""
+        """The id of the call of this event; None for an event of the run or of a layer."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted(Event):
-    """A run was accepted, or goes on after it was interrupted. `run` is its state at that moment."""
+    """A run was accepted, or resumed after an interruption. `run` is its state at that moment."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class RunQueued(Event):
-    """The run waits for its turn: `max_concurrent_runs` others go on, and `ahead` more wait before it."""
+    """The run is queued: `max_concurrent_runs` other runs are active, and `ahead` runs wait before this one."""
 
     ahead: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunPlanned(Event):
-    """The first event that a subscriber to one run gets: how many calls it needs if nothing fails or ends it early."""
+    """The first event for a subscriber of one run. `calls` is how many calls the run makes if no call fails and it does
+    not end early.
+    """
 
     calls: int
 
 
 @dataclass(frozen=True, slots=True)
 class RunEnded(Event):
-    """The run ended, with or without an answer. The last event; `run` has everything it made and cost."""
+    """The run ended, with or without an answer. This is its last event; `run` has all records and costs."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class RunHandedOver(Event):
-    """The owner was given the answer of a run, so that it is their latest one."""
+    """The owner received the answer of this run, so it is now their latest run."""
 
     run: Run
 
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted(Event):
-    """The calls of a batch (those of one layer, as a rule) are about to be sent."""
+    """The calls of a batch (usually one layer) are about to be sent."""
 
     batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
 class StragglersAwaited(Event):
-    """A layer has enough drafts. It waits for these last calls, for `seconds` at most."""
+    """A layer has enough drafts. It waits at most `seconds` for these last calls."""
 
     calls: tuple[Call, ...]
     seconds: float
@@ -83,7 +85,7 @@ class StragglersAwaited(Event):
 
 @dataclass(frozen=True, slots=True)
 class StragglersLeft(Event):
-    """A layer went on without these calls."""
+    """A layer continued without these calls."""
 
     calls: tuple[Call, ...]
 
@@ -101,19 +103,19 @@ class CallEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallStarted(CallEvent):
-    """A call begins."""
+    """A call started."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallQueued(CallEvent):
-    """A call waits for its turn: its provider is sent `max_concurrency` calls at a time."""
+    """A call is queued: its provider gets at most `max_concurrency` calls at a time."""
 
     max_concurrency: int
 
 
 @dataclass(frozen=True, slots=True)
 class CallRetried(CallEvent):
-    """A try of a call failed. It is tried again in `seconds`; `detail` is the provider's own line, if it gave one."""
+    """An attempt failed. The next attempt is in `seconds`; `detail` is the provider's own message, if there is one."""
 
     seconds: float
     reason: Reason
@@ -122,12 +124,12 @@ class CallRetried(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class CallSent(CallEvent):
-    """A call that waited, for its turn or for its next try, is sent now."""
+    """A call that was queued or waited for a retry is sent now."""
 
 
 @dataclass(frozen=True, slots=True)
 class RouteCooled(CallEvent):
-    """The call's model failed so often that no call is sent to it for `seconds`."""
+    """The model of the call failed so often that it gets no calls for `seconds`."""
 
     seconds: float
     reason: Reason
@@ -135,7 +137,7 @@ class RouteCooled(CallEvent):
 
 @dataclass(frozen=True, slots=True)
 class TextArrived(CallEvent):
-    """A piece of the text of a call's draft arrived."""
+    """A piece of the draft's text arrived."""
 
     piece: str
 
@@ -151,21 +153,21 @@ class _RecordEvent(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallEnded(_RecordEvent):
-    """A call ended, one way or another. `replayed`: it was taken from the journal and cost nothing now."""
+    """A call succeeded or failed. `replayed`: the record comes from the journal, so it cost nothing now."""
 
     replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BranchEnded(_RecordEvent):
-    """A flow that ran in a call's place ended; `record` describes it as if it had been one call."""
+    """A branch (a flow that runs in place of a call) ended; `record` describes it as one call."""
 
 
 def stamped(event: Event, run: Run) -> Event:
-    """The event as `run` publishes it now."""
+    """Return the event with the id and owner of `run`, and the current time."""
     return replace(event, run_id=run.run_id, owner=run.owner, time=time.time())
 
 
 def end_event(record: CallRecord, *, replayed: bool = False) -> CallEnded | BranchEnded:
-    """The event of the end of a call, or of a flow in a call's place."""
+    """Return the event for the end of a call or of a branch."""
     return BranchEnded(record) if isinstance(record.call, PanelCall) else CallEnded(record, replayed)

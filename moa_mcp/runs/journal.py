@@ -1,8 +1,8 @@
-"""The journal of one run: what it finished is written down as it ends, and told of once it is safe.
+"""The journal of one run: it stores each finished call, and reports the call after it is stored.
 
-What it is about to send is booked in its owner's day before, in the same writes.
+The same writes also book the calls that the run is about to send in the daily budget of its owner.
 
-How it is stored is the store's; what counts as finished the runner decides.
+The store decides how records are stored; the runner decides which calls count as finished.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ from moa_mcp.providers.base import Booking, Outlay, Provider
 from moa_mcp.store.daily_budget import DayReservation
 
 Write = Callable[[Sequence[CallRecord], DayReservation, Spend], Awaitable[DayReservation | None]]
-"""Writes records down, and books the hold's `sent` in a hold that grows to so much, all or none; it is safe once it
-returns. None: the run is another server's by now."""
+"""Stores records, books the reservation's `sent`, and lets the reservation grow to the given amount: all or nothing.
+
+The data is safe once it returns. It returns None if another server has taken over the run."""
 
 OnWritten = Callable[[CallRecord], None]
-"""Hears of each record in the order of their ends. Must not block."""
+"""Called with each stored record, in the order in which the calls ended. Must not block."""
 
 
 class RunTakenOver(MoAError):
-    """The run that the journal is of goes on in another server."""
+    """Another server has taken over the run of this journal."""
 
 
 class StoredJournal:
-    """Keeps what a run has finished; and what it is about to send, which is booked before, in the same writes.
+    """Stores finished calls, and books calls before they are sent, in the same writes.
 
-    `known` are the records by call id that the run had before it was resumed, `hold` is what is set aside for it of
-    its owner's day, which is `exhausted` once it gave less than was asked for. `soon` lets something be done
+    `known` has the records from before the run was resumed, by call id. `hold` is the run's reservation in the daily
+    budget of its owner. `exhausted` is set while the day has less room than the run asks for. `soon` starts work
     without waiting for it.
     """
 
@@ -60,55 +61,55 @@ class StoredJournal:
         self.exhausted = False
 
     def keep_for(self, provider: Provider) -> None:
-        """Book what `provider` sends, if it lets that be done."""
+        """Book what `provider` sends, if `provider` supports booking."""
         if isinstance(provider, Booking):
             self._booking, self._outlay = provider, provider.book_in(self)
 
     def announce(self, calls: Iterable[Call]) -> None:
-        """Take calls that are about to be sent into what is booked with the next write."""
+        """Book these calls, which are about to be sent, with the next write."""
         if self._booking is not None:
             self._booking.announce(calls)
 
     @property
     def amount(self) -> Spend:
-        """What is set aside for the run by now."""
+        """The amount that is reserved for the run now."""
         return self.hold.amount
 
     @property
     def sent(self) -> Spend:
-        """What is booked as sent."""
+        """The amount that is booked as sent."""
         return self.hold.sent
 
     @property
     def pending(self) -> Sequence[CallRecord]:
-        """What has ended and is not safe yet."""
+        """The records that are not stored yet."""
         return tuple(self._pending)
 
     def add(self, record: CallRecord) -> None:
-        """Take a record."""
+        """Add a record to be stored with the next write."""
         self._pending.append(record)
 
     async def wait_written(self) -> None:
-        """Wait until all that was added is written down. Raises TakenOver: the calls to come are another server's."""
+        """Wait until all added records are stored. Raises RunTakenOver if another server has taken over the run."""
         await self.write()
         if not self._ours:
             raise RunTakenOver("Another server went on with this run, because this one was silent for too long.")
 
     async def book(self) -> None:
-        """Wait until all is booked that is about to be sent. Raises ProviderError: it is another server's to send."""
-        await anyio.lowlevel.checkpoint()  # whoever is about to send in this same round is taken along
+        """Wait until all announced calls are booked. Raises ProviderError if another server has taken over the run."""
+        await anyio.lowlevel.checkpoint()  # calls of the same event loop round join this write
         await self.write()
         if not self._ours:
             raise ProviderError(Reason.BUDGET, "another server goes on with this run")
 
     def book_soon(self) -> None:
-        """Let that be done without waiting for it."""
+        """Start a write that books the calls, without waiting for it."""
         self._soon(self.write)
 
     async def write(self) -> None:
-        """Write down all that is pending, and tell of it. What comes in meanwhile goes into the next write, as one.
+        """Store all pending records and report them. Records that arrive meanwhile go together into the next write.
 
-        Cancelled, it leaves what is not safe to whoever writes next.
+        If this is cancelled, the records stay pending, and the next write stores them.
         """
         async with self._turn:
             records, reservation, amount = self.pending, self.hold, self.amount
@@ -122,7 +123,7 @@ class StoredJournal:
                 self._report_written(len(records))
 
     def close(self) -> None:
-        """Tell of what could not be written down in time: it was paid for, safe or not."""
+        """Report the records that were not stored in time: they were paid for all the same."""
         self._report_written(len(self._pending))
         self._outlay = None
 

@@ -1,6 +1,6 @@
-"""What flows have learned for an owner and need not make again: in memory, bounded, the oldest going first.
+"""Texts that flows made for an owner and can use again. In memory and bounded; the oldest are removed first.
 
-Not the store: what is lost here costs a call, not a run.
+They are not in the store, because a lost text costs one call, not a run.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 MAX_TEXTS = 16
-"""Of one owner. They are written down with each of the owner's runs, so there are few."""
+"""Limit for one owner. It is low because all of them are stored with each run of the owner."""
 
 MAX_OWNERS = 256
 
@@ -20,11 +20,11 @@ class LearnedTexts:
         self._texts: dict[str, dict[str, str]] = {}
 
     def known_to(self, owner: str) -> Mapping[str, str]:
-        """What is known for an owner, by key; nobody else's."""
+        """Return the texts of this owner, by key."""
         return dict(self._texts.get(owner, {}))
 
     def learn(self, owner: str, texts: Mapping[str, str]) -> None:
-        """Add to what is known for an owner."""
+        """Add texts for an owner."""
         if not texts:
             return
         known = {**self._texts.pop(owner, {}), **texts}

@@ -1,4 +1,4 @@
-"""A run that goes on: its state, and who waits for it. What starts and ends it is desk.py's."""
+"""A live run: its state, its subscribers and its waiters. scheduler.py starts and ends it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from moa_mcp.runs.journal import StoredJournal
 
 @dataclass(slots=True)
 class LiveRun:
-    """A run that is going on: how it was begun or resumed, what has ended since, and who subscribed to it.
+    """A live run: its state at start or resume, the calls that ended since, and its subscribers.
 
-    `detached` is set once a caller was told that it goes on without it. `stopped` is why it was stopped, if it
-    was; `final` what it came to, once it is `done`. `watchers` subscribe to all runs, `handlers` to this one.
+    `detached` is set once a caller has received the run id and does not wait any more: from then on, the run does not
+    stop when its callers leave. `stopped` is why the run was stopped, if it was. `final` is its last state, set when it
+    is `done`. `watchers` subscribe to all runs, `handlers` to this one.
     """
 
     initial: Run
@@ -39,19 +40,19 @@ class LiveRun:
 
     @property
     def run(self) -> Run:
-        """The run with all that has ended by now."""
+        """The run with all calls that have ended so far."""
         return self.final or self.initial.with_records(self.records)
 
     def snapshot(self) -> Run:
-        """The run as it is at this moment, with the seconds it has taken so far."""
+        """Return the current state of the run, with the seconds it has taken so far."""
         return self.final or replace(self.run, seconds=self.elapsed_seconds())
 
     def elapsed_seconds(self) -> float:
-        """How long it has taken so far, with what it had taken before it was interrupted, as far as that is known."""
+        """Return the seconds so far, including the known seconds from before an interruption."""
         return self.elapsed_before_resume + anyio.current_time() - self.started
 
     def publish(self, event: Event) -> None:
-        """Take an event into the run's state and give it, with the run's id and the time, to all who subscribed."""
+        """Update the run's state, add run id, owner and time to the event, and send it to all subscribers."""
         if isinstance(event, CallEnded | BranchEnded):
             self.records.append(event.record)
         if handlers := (*self.handlers, *self.watchers):
@@ -60,24 +61,24 @@ class LiveRun:
                 handler(published)
 
     def stop(self, stop: Stop) -> None:
-        """End its calls. Only a cancel takes the place of an earlier reason."""
+        """Stop the run by cancelling its calls. Only `CANCEL` replaces an earlier reason."""
         if self.stopped is None or stop is CANCEL:
             self.stopped = stop
         self.scope.cancel()
 
     async def goes_on(self) -> bool:
-        """Whether it goes on. One that is being stopped does not, and has ended once this returns."""
+        """Return whether the run is still live. If it is being stopped, wait for its end and return False."""
         if self.stopped is not None:
             await self.done.wait()
         return not self.done.is_set()
 
     def spent(self) -> Spend:
-        """What its calls came to since it was begun or resumed, those included that are just being written down."""
+        """Return what the calls since start or resume used, including records that are not stored yet."""
         return Spend.on((*self.records, *self.journal.pending))
 
     @contextmanager
     def handled_by(self, handler: EventHandler | None) -> Generator[None]:
-        """Subscribe `handler` to the run while the block lasts; it gets the calls that ended before first."""
+        """Subscribe `handler` to the run inside the block. It first gets the calls that have already ended."""
         if handler is None:
             yield
             return

@@ -1,6 +1,6 @@
-"""The one module that waits on calls: it drives a flow, keeps its time, and tells what happens.
+"""The only module that waits for calls: it drives a flow, enforces its deadline, and publishes events.
 
-It knows neither presets nor stores: who listens and who keeps its journal it is given.
+It does not know presets or stores: the scheduler passes in the event handler and the journal.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ logger = logging.getLogger(__name__)
 
 
 WRITE_DELAY_SECONDS = 0.005
-"""How long a call that has ended waits for others to be written down with: a commit each would hold up the layer."""
+"""How long an ended call waits for others, to share one commit: one commit per call would slow down the layer."""
 
 
 class Journal(Protocol):
-    """Keeps what a run has finished, and tells of it as the runner's listener is told of the rest."""
+    """Stores the finished calls of a run, and publishes their end events (the runner publishes all other events)."""
 
     @property
     def known(self) -> Mapping[str, CallRecord]:
-        """What the run had finished before it was resumed, by id: replayed, not sent."""
+        """The records from before the run was resumed, by call id. They are replayed, not sent again."""
         ...
 
     def add(self, record: CallRecord) -> None:
-        """Take a finished call or branch."""
+        """Add a finished call or branch."""
         ...
 
     def announce(self, calls: Iterable[Call]) -> None:
-        """Take calls that are about to be sent: what they may cost is written down with what was added."""
+        """Add calls that are about to be sent: the next write books what they may cost."""
         ...
 
     async def write(self) -> None:
-        """Write down what was added."""
+        """Store what was added."""
         ...
 
     async def wait_written(self) -> None:
-        """Wait until all that was added is written down; no batch starts before."""
+        """Wait until all that was added is stored. No batch starts before that."""
         ...
 
 
 @dataclass(slots=True)
 class Runner:
-    """Drives flows over a provider, within a time, and keeps a journal of what they finish."""
+    """Drives flows: sends their calls to a provider, enforces the deadline, and records finished calls."""
 
     provider: Provider
     on_event: EventHandler
@@ -73,18 +73,18 @@ class Runner:
     deadline_seconds: float
 
     async def drive(self, flow: Flow) -> Answer:
-        """Feed `flow` the outcomes of each of its batches until it answers.
+        """Send `flow` the outcomes of each of its batches until it returns an answer.
 
-        What the last of them added to the journal is written down with the answer, by whoever keeps that.
+        This does not wait until the records of the last batch are stored: the scheduler stores them with the answer.
 
         Raises:
-            RunFailed: the flow found that there can be no answer.
+            RunFailed: the flow cannot give an answer.
         """
         started = anyio.current_time()
         return await self.drive_within(flow, started, started + self.deadline_seconds)
 
     async def drive_within(self, flow: Flow, start: float, end: float) -> Answer:
-        """`drive`, with the batches' shares of time taken of the time from `start` to `end`."""
+        """As `drive`, but between `start` and `end`: each batch may use its share of that time."""
         batch = next(flow)
         while True:
             self.on_event(BatchStarted(batch))
@@ -99,7 +99,7 @@ class Runner:
 
 
 def first_calls(batch: Batch, known: Collection[str] = ()) -> Iterator[Call]:
-    """The calls that a batch sends at once: its own, and those that its branches begin with; none that is `known`."""
+    """Yield the calls that a batch sends at once: its own and the first calls of its branches, except `known` ones."""
     yield from (call for call in batch.calls if call.id not in known)
     for branch in batch.branches:
         if branch.id not in known:
@@ -107,7 +107,7 @@ def first_calls(batch: Batch, known: Collection[str] = ()) -> Iterator[Call]:
 
 
 class _Fanout:
-    """The calls and branches of one batch, side by side, until all are in or the time is up."""
+    """Runs the calls and branches of one batch concurrently, until all have ended or the deadline has passed."""
 
     def __init__(self, runner: Runner, batch: Batch, deadline: float) -> None:
         self._runner = runner
@@ -115,7 +115,7 @@ class _Fanout:
         self._calls = batch.all_calls
         self._outcomes: dict[str, Outcome] = {}
         self._scope = anyio.CancelScope(deadline=deadline)
-        self._given_up = Reason.DEADLINE
+        self._failure_reason = Reason.DEADLINE
         self._complete = anyio.Event()
         self._writing_soon = False
 
@@ -126,15 +126,15 @@ class _Fanout:
                     group.start_soon(self._run_call, call, name=f"call {call.id}")
                 for branch in self._batch.branches:
                     group.start_soon(self._run_branch, branch, name=f"branch {branch.id}")
-        if self._given_up is Reason.STRAGGLER and (left := self._unfinished()):
+        if self._failure_reason is Reason.STRAGGLER and (left := self._unfinished()):
             self._runner.on_event(StragglersLeft(left))
-        return [self._outcomes.get(call.id) or Failure(self._given_up) for call in self._calls]
+        return [self._outcomes.get(call.id) or Failure(self._failure_reason) for call in self._calls]
 
     def _unfinished(self) -> tuple[Call, ...]:
         return tuple(call for call in self._calls if call.id not in self._outcomes)
 
     async def _run_branch(self, branch: Branch) -> None:
-        if self._was_skipped_before(branch):
+        if self._replay_skipped(branch):
             return
         started = anyio.current_time()
         try:
@@ -147,15 +147,18 @@ class _Fanout:
             raise
         await self._record(CallRecord(branch.call, outcome, anyio.current_time() - started))
 
-    def _was_skipped_before(self, branch: Branch) -> bool:
-        """Whether the layer went on without a branch before the run was resumed: then it does so again."""
+    def _replay_skipped(self, branch: Branch) -> bool:
+        """Replay a branch that the layer left out before the run was resumed; return whether it was left out.
+
+        The layer leaves it out again, so that the resumed run takes the same way as before.
+        """
         known = self._runner.journal.known
         record = known.get(branch.id)
         if record is None or not _is_lost(record):
             return False
-        inner = (one for one in known.values() if branch.id in one.call.branches)
-        for one in (*inner, record):
-            self._runner.on_event(end_event(one, replayed=True))
+        inner = (entry for entry in known.values() if branch.id in entry.call.branches)
+        for entry in (*inner, record):
+            self._runner.on_event(end_event(entry, replayed=True))
         self._settle(branch.call, record.outcome)
         return True
 
@@ -177,12 +180,12 @@ class _Fanout:
         self._settle(record.call, record.outcome)
         self._runner.journal.add(record)
         if len(self._outcomes) == len(self._calls):
-            self._complete.set()  # what is not written down yet will be with what comes of it
-        elif not self._writing_soon:  # else whoever is waiting takes it along
+            self._complete.set()  # the write after this batch stores this record too
+        elif not self._writing_soon:  # otherwise, the task that already waits stores this record too
             await self._write_soon()
 
     async def _write_soon(self) -> None:
-        """Write down what ends within a moment, unless that is all there is to end."""
+        """Wait a moment for more records, then store all. If the batch ends first, leave them to the write after it."""
         self._writing_soon = True
         with anyio.move_on_after(WRITE_DELAY_SECONDS):
             await self._complete.wait()
@@ -191,10 +194,13 @@ class _Fanout:
         await self._runner.journal.write()
 
     def _record_cut_off(self, call: Call, started: float) -> None:
-        """Take down what was cut off: for good if its time was up; if the run was stopped, a resume asks again."""
+        """Record a cancelled call. If its time was up, the journal keeps it, and a resume does not send it again.
+
+        If the run was stopped, only an event is published, so that a resume sends the call again.
+        """
         seconds, used = anyio.current_time() - started, usage_of(self._runner.provider, call)
         if self._time_is_up():
-            self._runner.journal.add(CallRecord(call, Failure(self._given_up, usage=used), seconds))
+            self._runner.journal.add(CallRecord(call, Failure(self._failure_reason, usage=used), seconds))
         else:
             self._runner.on_event(end_event(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
 
@@ -206,17 +212,17 @@ class _Fanout:
         except ProviderError as error:
             return Failure.of(error)
         except Exception as error:
-            # A bug in one adapter must not cost the other drafts; the log has the traceback, the run the name.
+            # A bug in one adapter must not lose the other drafts. The log has the traceback; the run, the name.
             logger.exception("Call %s to %s broke", call.id, call.model)
             return Failure(Reason.INTERNAL, type(error).__name__)
 
     def _settle(self, call: Call, outcome: Outcome) -> None:
         self._outcomes[call.id] = outcome
         if self._batch.grace_seconds is not None and self._is_only_waiting_for_stragglers():
-            closing = anyio.current_time() + self._batch.grace_seconds
-            if closing < self._scope.deadline:
-                self._scope.deadline = closing
-                self._given_up = Reason.STRAGGLER
+            grace_end = anyio.current_time() + self._batch.grace_seconds
+            if grace_end < self._scope.deadline:
+                self._scope.deadline = grace_end
+                self._failure_reason = Reason.STRAGGLER
                 self._runner.on_event(StragglersAwaited(self._unfinished(), self._batch.grace_seconds))
 
     def _is_only_waiting_for_stragglers(self) -> bool:
@@ -230,7 +236,7 @@ class _Fanout:
 
 
 class _CallReporter:
-    """Turns what a provider says of one call, in text and notices, into events."""
+    """Turns the text and the notices that a provider sends for one call into events."""
 
     def __init__(self, call: Call, on_event: EventHandler) -> None:
         self._call = call
@@ -238,7 +244,7 @@ class _CallReporter:
         self._waits = False
 
     def on_text(self, piece: str) -> None:
-        """Take a piece of text. An empty one is a sign that the call is being sent, or is alive."""
+        """Handle a piece of text. An empty piece means that the call is being sent, or that it is alive."""
         if self._waits:
             self._waits = False
             self._on_event(CallSent(self._call))

@@ -1,6 +1,6 @@
-"""The scheduler owns the runs that are going on, so that a run belongs to the server and not to a call.
+"""The scheduler owns the live runs, so that a run belongs to the server and not to one MCP call.
 
-Who may ask what is decided before (service.py); how calls are made is the runner's.
+service.py decides before this what a caller may ask; the runner makes the calls.
 """
 
 from __future__ import annotations
@@ -43,28 +43,29 @@ from moa_mcp.store.daily_budget import DayReservation, ReservationRequest
 logger = logging.getLogger(__name__)
 
 MAX_QUEUED_RUNS = 16
-"""How many runs may wait for their turn; one more is told that the scheduler is busy."""
+"""How many runs may be queued. One more run raises Busy."""
 
 DEFAULT_DEADLINE_SECONDS = 300.0
-"""Seconds that a run may take where no limit says otherwise."""
+"""Seconds that a run may take if its limits set no deadline."""
 
 HEARTBEAT_SECONDS = 5.0
-"""Seconds between two signs of life to the other servers on the same store."""
+"""Seconds between two heartbeats for the other servers on the same store."""
 
 PRUNE_INTERVAL_SECONDS = 3600.0
-"""Seconds between two clearances of the store."""
+"""Seconds between two prunings of the store."""
 
-_NOTHING: Mapping[str, CallRecord] = MappingProxyType({})
+_NO_RECORDS: Mapping[str, CallRecord] = MappingProxyType({})
 
 
 ProviderFor = Callable[[Run], Provider]
-"""Makes the provider of a run: its retries and its budget are its own. The run's `calls` were paid for before."""
+"""Makes a provider for one run, with its own retries and budget. The run's `calls` were paid for before."""
 
 
 class RunScheduler:
-    """Starts runs, waits on them, stops them. Use it through `open_scheduler`.
+    """Starts runs, waits for them and stops them. Use it through `open_scheduler`.
 
-    `learned` has what completed runs learned for their owners' next ones. `gate` is what requests to models go through.
+    `learned` has the texts that completed runs learned, for later runs of the same owner. All requests to models go
+    through `gate`.
     """
 
     def __init__(
@@ -84,27 +85,27 @@ class RunScheduler:
         self._arriving = 0
         self._start_lock = anyio.Lock()
         self._watchers: list[EventHandler] = []
-        self._told: dict[str, set[str]] = {}
+        self._reported_warnings: dict[str, set[str]] = {}
         self.learned = LearnedTexts()
 
     def subscribe(self, handler: EventHandler) -> None:
-        """Give `handler` the events of all runs, whoever asked for them, for as long as the scheduler is open."""
+        """Send `handler` the events of all runs of all owners, as long as the scheduler is open."""
         self._watchers.append(handler)
 
     async def hand_over(self, run: Run) -> Run:
-        """The run, for its owner. If it has been completed, it is their latest from now on."""
+        """Return the run to its owner. A completed run becomes the owner's latest run."""
         if run.status == "completed":
             await self._store.make_latest(run.owner, run.run_id)
             self._publish(RunHandedOver(run), run)
         return run
 
     async def start(self, run: Run, request: ReservationRequest, since: float | None = None) -> LiveRun | Run:
-        """Begin a run that is the scheduler's from here on, or return what stands for it in the store (see its
-        `admit`).
+        """Start a run, which then belongs to the scheduler, or return the stored run that can be reused (see
+        `RunStore.admit`).
 
         Raises:
-            Busy: nothing stands for it, and as many runs as may wait for their turn are waiting already.
-            OverBudget: its owner's day has no room for it.
+            Busy: no stored run can be reused, and the queue is full.
+            OverBudget: the daily budget of the owner has no room for the run.
         """
         if not self._has_room and since is not None and (before := await self._store.find(run.owner, run.key, since)):
             return before
@@ -116,9 +117,9 @@ class RunScheduler:
                     return before
 
     async def resume(self, owner: str, run_id: str, request: ReservationRequest) -> LiveRun | None:
-        """Go on with an interrupted run where it stopped: what it had paid for is replayed, the rest is called.
+        """Resume an interrupted run: replay the calls that were paid for, and send the rest.
 
-        None if there is no such run, or somebody else has taken it over. Raises as `start` does.
+        Returns None if there is no such run, or if another server has taken it over. Raises the same errors as `start`.
         """
         with self._reserve_place():
             claimed = await self._store.claim(owner, run_id, request)
@@ -129,9 +130,9 @@ class RunScheduler:
 
     @contextmanager
     def _reserve_place(self) -> Generator[None]:
-        """Keep a place for a run while the store takes it in, which is seen through: else it would be left lying.
+        """Keep a place in the queue for a run while the store admits it. Raises Busy if the queue is full.
 
-        Raises Busy where there is no place.
+        The block is shielded from cancellation: otherwise a run could be admitted in the store and never be launched.
         """
         if not self._has_room:
             raise Busy(f"{MAX_QUEUED_RUNS} runs are waiting already. Ask again when one of them is done.")
@@ -142,7 +143,7 @@ class RunScheduler:
         finally:
             self._arriving -= 1
 
-    def _launch(self, run: Run, reservation: DayReservation, known: Mapping[str, CallRecord] = _NOTHING) -> LiveRun:
+    def _launch(self, run: Run, reservation: DayReservation, known: Mapping[str, CallRecord] = _NO_RECORDS) -> LiveRun:
         def on_written(record: CallRecord) -> None:
             self._on_event(live, end_event(record))
 
@@ -159,30 +160,31 @@ class RunScheduler:
         return live
 
     def _do_soon(self, work: Callable[[], Awaitable[None]]) -> None:
-        async def done() -> None:
+        async def do_and_log() -> None:
             try:
                 await work()
             except Exception:
                 logger.exception("What a run wants of its owner's day could not be written down")
 
-        self._tasks.start_soon(done)
+        self._tasks.start_soon(do_and_log)
 
     async def find_by_key(self, owner: str, key: str) -> LiveRun | None:
-        """The owner's run of that key, if one is going on. One that is being stopped is none, once it has ended."""
+        """Return the owner's live run with that key. If it is being stopped, wait for its end and do not return it."""
         for live in tuple(self._live.values()):
             if (live.initial.owner, live.initial.key) == (owner, key) and await live.goes_on():
                 return live
         return None
 
     def find(self, owner: str, run_id: str) -> LiveRun | None:
-        """The owner's run of that id, if it is going on."""
+        """Return the owner's live run with that id."""
         live = self._live.get(run_id)
         return live if live and live.initial.owner == owner else None
 
     async def wait(self, live: LiveRun, seconds: float | None, handler: EventHandler | None = None) -> Run:
-        """Wait for a run's end, at most `seconds` (None: as long as it takes), and return its state then.
+        """Wait at most `seconds` (None: no limit) for the end of a run, and return its state then.
 
-        A run whose only waiting call is cancelled is interrupted, unless it was handed back before.
+        If the last waiting caller is cancelled, the run is interrupted, because nobody wants its answer any more. A
+        detached run is not interrupted: its caller has the run id and can come back for the answer.
         """
         live.waiters += 1
         try:
@@ -198,16 +200,16 @@ class RunScheduler:
         return live.snapshot()
 
     async def stop(self, live: LiveRun) -> Run:
-        """Cancel a run, with its calls, and return what it came to."""
+        """Cancel a run and its calls, and return its final state."""
         live.stop(CANCEL)
         await live.done.wait()
         return live.run
 
     async def get_run(self, owner: str, run_id: str) -> Run:
-        """The present state of a run, going on or ended.
+        """Return the current state of a live or ended run.
 
         Raises:
-            UnknownRun: the owner has no run of that id.
+            UnknownRun: the owner has no run with that id.
         """
         if live := self.find(owner, run_id):
             return live.snapshot()
@@ -216,17 +218,17 @@ class RunScheduler:
         raise UnknownRun(run_id)
 
     async def maintain(self) -> None:
-        """Tell the other servers, as long as runs go on, that theirs they are not; and clear the store meanwhile."""
-        async with anyio.create_task_group() as clearances:
-            clear_at = anyio.current_time()
+        """While there are live runs, send heartbeats, so that no other server takes them over, and prune the store."""
+        async with anyio.create_task_group() as prunings:
+            prune_at = anyio.current_time()
             while True:
                 await anyio.sleep(HEARTBEAT_SECONDS)
                 if not self._live:
                     continue
                 await self._store.heartbeat()
-                if anyio.current_time() >= clear_at:
-                    clear_at = anyio.current_time() + PRUNE_INTERVAL_SECONDS
-                    clearances.start_soon(self._store.prune, name="clearing the store")
+                if anyio.current_time() >= prune_at:
+                    prune_at = anyio.current_time() + PRUNE_INTERVAL_SECONDS
+                    prunings.start_soon(self._store.prune, name="clearing the store")
 
     @property
     def _has_room(self) -> bool:
@@ -238,7 +240,7 @@ class RunScheduler:
 
     def _on_event(self, live: LiveRun, event: Event) -> None:
         replayed = isinstance(event, CallEnded | BranchEnded) and event.record.call.id in live.journal.known
-        if not replayed:  # else it has been part of the run since that was resumed
+        if not replayed:  # a replayed record has been in the run since the resume
             live.publish(event)
 
     async def _play(self, live: LiveRun) -> None:
@@ -250,6 +252,7 @@ class RunScheduler:
             raise
         finally:
             final = replace(final.with_records(live.journal.pending), seconds=live.elapsed_seconds())
+            # Shielded, because a cancelled run is settled too; limited, because a slow disk must not block the end.
             with anyio.move_on_after(2, shield=True):
                 await self._close(live, final)
             live.journal.close()
@@ -259,24 +262,24 @@ class RunScheduler:
             live.done.set()
 
     def _new_warnings(self, owner: str) -> list[str]:
-        """What the owner has to know of the store and was not yet told by a run."""
-        told = self._told.setdefault(owner, set())
-        new = [warning for warning in self._store.warnings(owner) if warning not in told]
-        told.update(new)
+        """Return the store's warnings for this owner that no earlier run has reported."""
+        reported = self._reported_warnings.setdefault(owner, set())
+        new = [warning for warning in self._store.warnings(owner) if warning not in reported]
+        reported.update(new)
         return new
 
     async def _close(self, live: LiveRun, final: Run) -> None:
         try:
-            async with anyio.create_task_group() as writes:  # side by side, for one wait on the disk
+            async with anyio.create_task_group() as writes:  # concurrently, so that they share one commit
                 writes.start_soon(live.journal.write)
                 writes.start_soon(self._store.finish, final)
-                if final.status == "cancelled":  # nobody will ask these calls again, so they are part of the account
+                if final.status == "cancelled":  # no resume sends these calls again: keep them
                     writes.start_soon(self._store.add_records, final.run_id, _cut_off_calls(final))
                 writes.start_soon(self._store.settle, live.journal.hold, live.spent())
                 if live.waiters:
                     writes.start_soon(self.hand_over, final)
         except Exception:
-            # The answer is there all the same, and the other runs go on.
+            # The caller still gets the answer, and the other runs continue.
             logger.exception("How run %s ended could not be written down", live.initial.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
@@ -291,16 +294,16 @@ class RunScheduler:
         except MoAError as error:
             return replace(live.run, status="failed", error=str(error))
         except Exception:
-            # One run's bug must not end the others; the log has the traceback, the caller the plain fact.
+            # A bug in one run must not end the others. The log has the traceback; the caller gets a short error text.
             logger.exception("Run %s broke", live.initial.run_id)
             return replace(live.run, status="failed", error=describe_reason(Reason.INTERNAL))
         return stopped(live.run, live.stopped or SERVER_END)
 
     async def _stagger_start(self) -> None:
-        """Let runs that came together begin one after another.
+        """Let runs that arrive at the same time start one after another.
 
-        In step they would all send, wait and read at the same moments, each for as long as all of them take: with
-        the store in memory, a hundred at once were a fifth slower.
+        Otherwise they would all send, wait and read at the same moments, and each would wait for all others. With the
+        store in memory, 100 runs at once took a fifth longer.
         """
         async with self._start_lock:
             pass
@@ -310,6 +313,8 @@ class RunScheduler:
         paid = (record for record in live.journal.known.values() if not isinstance(record.call, PanelCall))
         provider = self._provider_for(replace(live.initial, calls=tuple(paid)))
         live.journal.keep_for(provider)
+        # The gate is the outermost wrapper: once it is closed, a call stops its run before anything is booked or sent.
+        # It comes after keep_for, because the wrapped provider is no longer a Booking.
         provider = self.gate.guard(provider, partial(live.stop, SERVER_END))
         runner = Runner(provider, partial(self._on_event, live), live.journal, deadline)
         answer = await runner.drive(ask_panel(live.initial.task, live.initial.plan))
@@ -318,7 +323,7 @@ class RunScheduler:
 
 
 def _cut_off_calls(run: Run) -> list[CallRecord]:
-    """The calls that ended with their run: no journal has them."""
+    """Return the calls that were cancelled with their run: the journal does not have them."""
     return [
         record
         for record in run.calls
@@ -333,7 +338,10 @@ async def open_scheduler(
     max_concurrent_runs: int = 4,
     is_sent: IsSent = lambda call: True,
 ) -> AsyncGenerator[RunScheduler]:
-    """A scheduler for as long as the block lasts; leaving it stops the runs that are going on."""
+    """Open a scheduler for the block. At the end of the block, live runs are stopped.
+
+    The heartbeats stop after the runs, so that no other server takes over a run that is still being stored.
+    """
     error: Exception | None = None
     async with anyio.create_task_group() as housekeeping:
         async with anyio.create_task_group() as tasks:
@@ -341,7 +349,7 @@ async def open_scheduler(
             housekeeping.start_soon(scheduler.maintain)
             try:
                 yield scheduler
-            except Exception as raised:  # raised again below: leaving the groups, it would come out wrapped
+            except Exception as raised:  # raised again below; task groups would wrap it in an ExceptionGroup
                 error = raised
             tasks.cancel_scope.cancel()
         housekeeping.cancel_scope.cancel()

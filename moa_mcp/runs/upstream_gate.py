@@ -1,6 +1,6 @@
-"""The gate through which the requests of all runs go to models. Once it is closed, none is sent any more.
+"""The gate for the requests of all runs to models. After it is closed, no request is sent.
 
-For the end of a server whose client has left: what needs no further request is still answered.
+The server closes it when its client has left. Runs that need no more requests still complete.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.providers.base import OnText, Provider, usage_of
 
 StopRun = Callable[[], None]
-"""Stops a run, with all its calls. Must not block."""
+"""Stops a run and all its calls. Must not block."""
 
 IsSent = Callable[[Call], bool]
 """Whether a call leaves this process; one to the demo panel, or the execution of code, does not."""
 
 
 class UpstreamGate:
-    """Knows the requests in flight. `is_sent` tells which calls go through it."""
+    """Tracks the requests in flight. `is_sent` decides which calls go through the gate."""
 
     def __init__(self, is_sent: IsSent) -> None:
         self._is_sent = is_sent
@@ -28,11 +28,11 @@ class UpstreamGate:
         self._closed = False
 
     def guard(self, provider: Provider, stop: StopRun) -> Provider:
-        """The provider of a run, with the gate before it: `stop` is called when a request may not be sent."""
-        return _Guarded(self, provider, stop)
+        """Wrap the provider of a run in the gate. The gate calls `stop` if it may not send a request."""
+        return _GuardedProvider(self, provider, stop)
 
     def close(self) -> None:
-        """Stop the runs that have a request in flight, and later each one that comes to need another."""
+        """Stop the runs with a request in flight, and from now on each run that needs another request."""
         self._closed = True
         for stop in tuple(self._in_flight):
             stop()
@@ -43,7 +43,7 @@ class UpstreamGate:
             return await provider.complete(call, on_text)
         if self._closed:
             stop()
-            await anyio.sleep_forever()  # the stop cancels this
+            await anyio.sleep_forever()  # `stop` cancels this task
         self._in_flight.append(stop)
         try:
             return await provider.complete(call, on_text)
@@ -51,8 +51,8 @@ class UpstreamGate:
             self._in_flight.remove(stop)
 
 
-class _Guarded:
-    """The provider of one run, with the gate before it."""
+class _GuardedProvider:
+    """The provider of one run, behind the gate."""
 
     def __init__(self, gate: UpstreamGate, provider: Provider, stop: StopRun) -> None:
         self._gate = gate

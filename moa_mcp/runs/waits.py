@@ -1,4 +1,4 @@
-"""What the calls of a run wait for, in words, kept up to date from its events: for the live view and MCP progress."""
+"""Short texts about what a run and its calls wait for, updated from events. For the live view and MCP progress."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from moa_mcp.runs.events import (
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Words with the place of the seconds that are left, and when these are over; None where nobody knows."""
+    """A text with a placeholder for the seconds left, and the time when the wait ends; None if that is unknown."""
 
     words: str
     until: float | None = None
 
     def at(self, now: float) -> str:
-        """What to show at the moment `now`; nothing once the time is over."""
+        """Return the text to show at `now`; empty when the wait is over."""
         if self.until is None:
             return self.words
         left = ceil(self.until - now)
@@ -45,7 +45,7 @@ class Waits:
         self._stragglers: dict[str, Wait] = {}
 
     def on_event(self, event: Event) -> None:
-        """Take an event in."""
+        """Update the waits with an event."""
         match event:
             case RunQueued(ahead):
                 self._run = Wait(f"waiting for its turn, {ahead} runs ahead" if ahead else "waiting for its turn")
@@ -68,12 +68,12 @@ class Waits:
                 pass
 
     def of(self, call_id: str, now: float) -> str:
-        """What a call waits for now; empty if for nothing but its model."""
+        """Return what a call waits for now; empty if it waits only for its model."""
         waits = (self._calls.get(call_id), self._stragglers.get(call_id))
         return next(_words(waits, now), "")
 
     def line(self, now: float) -> str:
-        """What the run waits for now, the same words once; empty if for nothing but its models."""
+        """Return what the run waits for now, each text once; empty if it waits only for its models."""
         waits = (self._run, *self._calls.values(), *self._stragglers.values())
         return ", ".join(dict.fromkeys(_words(waits, now)))
 

@@ -1,1 +1,1 @@
-"""The MCP face: it translates between the protocol and the service, and decides nothing."""
+"""The MCP server: it translates between the protocol and the service, and contains no logic of its own."""

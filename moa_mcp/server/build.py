@@ -1,4 +1,4 @@
-"""The MCP server over a service: who it says it is, and which handler serves which request."""
+"""Builds the MCP server over a service: its name and instructions, and the handler of each request."""
 
 from __future__ import annotations
 
@@ -45,37 +45,37 @@ Errors say what happened and what to do next. Keys and ceilings are set by the p
 server, never from here; moa_configure composes presets of the providers that are declared."""
 
 UNCHANGING = CacheHint(ttl_ms=300_000, scope="private")
-"""These lists are the same for as long as the server runs; what it has is still nobody's business but the client's."""
+"""These lists do not change while the server runs. Private, so that shared caches do not store them."""
 
 
 class MoAServer(Server[Any]):
-    """The SDK's server, which says in every handshake that its list of resources may change.
+    """The SDK's server; each handshake states that its list of resources may change.
 
-    `updates` tells its clients of changes.
+    `updates` notifies the clients of changes.
     """
 
-    def __init__(self, updates: Updates, name: str, **named: Any) -> None:
-        super().__init__(name, lifespan=updates.lifespan, **named)
+    def __init__(self, updates: Updates, name: str, **kwargs: Any) -> None:
+        super().__init__(name, lifespan=updates.lifespan, **kwargs)
         self.updates = updates
 
     def create_initialization_options(
-        self, notification_options: NotificationOptions | None = None, *rest: Any, **named: Any
+        self, notification_options: NotificationOptions | None = None, *args: Any, **kwargs: Any
     ) -> InitializationOptions:
-        """What the handshake tells of the server."""
+        """The data for the handshake."""
         options = notification_options or NotificationOptions(resources_changed=True)
-        return super().create_initialization_options(options, *rest, **named)
+        return super().create_initialization_options(options, *args, **kwargs)
 
-    def get_capabilities(self, *given: Any, **named: Any) -> ServerCapabilities:
-        """What the server can do, in both eras. The tools and prompts are the same for as long as it runs."""
-        capabilities = super().get_capabilities(*given, **named)
-        for unchanging in (capabilities.tools, capabilities.prompts):
-            if unchanging is not None:
-                unchanging.list_changed = False
+    def get_capabilities(self, *args: Any, **kwargs: Any) -> ServerCapabilities:
+        """The capabilities, for both protocol eras. Tools and prompts do not change while the server runs."""
+        capabilities = super().get_capabilities(*args, **kwargs)
+        for capability in (capabilities.tools, capabilities.prompts):
+            if capability is not None:
+                capability.list_changed = False
         return capabilities
 
 
 def build_server(service: Service) -> MoAServer:
-    """The server, ready to be run on any transport. `service` outlives it."""
+    """Build a server for any transport. The caller owns `service`, which must live longer than the server."""
     tools, resources = Tools(service), Resources(service)
     prompts, completions = Prompts(service), Completions(service)
     updates = Updates()
@@ -104,7 +104,7 @@ def build_server(service: Service) -> MoAServer:
         on_get_prompt=with_readable_errors(prompts.get),
         on_completion=with_readable_errors(completions.complete),
     )
-    # Not as `on_call_tool`: that knows no tasks.
+    # Not `on_call_tool`, which does not accept a task as a result.
     server.add_request_handler("tools/call", CallToolRequestParams, with_readable_errors(tools.call))
     Tasks(service).serve_on(server)
     server.add_notification_handler("notifications/initialized", NotificationParams, updates.connected)
@@ -115,4 +115,4 @@ def _version() -> str:
     try:
         return moa_mcp.__version__
     except PackageNotFoundError:
-        return "0+source"  # run from a checkout that is not installed
+        return "0+source"  # a checkout that is not installed

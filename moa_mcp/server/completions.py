@@ -1,4 +1,4 @@
-"""What a client may offer while a person types: the names of presets and the ids of runs."""
+"""Completions while a person types: the names of presets and the ids of runs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from moa_mcp.server.context import Context, owner_of
 from moa_mcp.service.service import Service
 
 MAX_VALUES = 100
-"""How many values the protocol lets a completion have."""
+"""The maximum number of values in a completion, set by the protocol."""
 
 
 class Completions:
-    """Completes arguments over one service; by their names, which mean the same wherever they stand."""
+    """Completes arguments by their name, which has the same meaning in every prompt and resource."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
     async def complete(self, context: Context, params: CompleteRequestParams) -> CompleteResult:
-        """The values that begin with what was typed so far."""
-        known, unknown = await self._known(params.argument.name, owner_of(context))
-        fitting = [value for value in known if value.startswith(params.argument.value)]
-        total = None if unknown and params.argument.value else len(fitting) + unknown
-        more = bool(unknown) or len(fitting) > MAX_VALUES
-        return CompleteResult(completion=Completion(values=fitting[:MAX_VALUES], total=total, has_more=more))
+        """The values that begin with the typed text."""
+        known, unknown = await self._known_values(params.argument.name, owner_of(context))
+        matching = [value for value in known if value.startswith(params.argument.value)]
+        total = None if unknown and params.argument.value else len(matching) + unknown
+        more = bool(unknown) or len(matching) > MAX_VALUES
+        return CompleteResult(completion=Completion(values=matching[:MAX_VALUES], total=total, has_more=more))
 
-    async def _known(self, argument: str, owner: str) -> tuple[Sequence[str], int]:
-        """The values to choose from, and how many more there are that were not looked at."""
+    async def _known_values(self, argument: str, owner: str) -> tuple[Sequence[str], int]:
+        """The known values of an argument, and the number of further values that were not read."""
         match argument:
             case "preset" | "name":
                 return self._service.catalog.names(), 0

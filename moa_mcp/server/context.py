@@ -1,4 +1,4 @@
-"""What a request to the server brings along: the SDK's context, and who is asking."""
+"""The context of a request: the SDK's context, and the owner."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from mcp.server.context import ServerRequestContext
 from moa_mcp.service.service import LOCAL
 
 Context: TypeAlias = ServerRequestContext[Any, Any]
-"""The SDK's context of one request, whatever carries it."""
+"""The SDK's context of one request, on any transport."""
 
 
 OWNER = "moa_mcp.owner"
-"""Under what name an HTTP request's scope says for whom it is made."""
+"""The key of the owner in the scope of an HTTP request."""
 
 
 def owner_of(context: Context) -> str:
-    """Whose runs the request may see: those of the token it came with, else of the person who started the server."""
+    """The owner whose runs the request may access: the owner of its token, or `LOCAL` on stdio."""
     return LOCAL if context.request is None else str(context.request.scope[OWNER])

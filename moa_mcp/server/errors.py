@@ -1,6 +1,6 @@
-"""Where errors become answers of the protocol: ours are told in their own words, all others are masked.
+"""Turns errors into protocol answers: errors of moa-mcp keep their text, all others are masked.
 
-A tool's error is a result that the model reads and acts on; everywhere else it is a JSON-RPC error.
+In a tool, an error is a result that the model reads and can act on. Everywhere else it is a JSON-RPC error.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Handler = Callable[[Context, Params], Awaitable[Result]]
 
 
 def with_readable_errors(handler: Handler[Params, Result]) -> Handler[Params, Result]:
-    """A handler whose errors are JSON-RPC errors. The SDK alone would send the text of any exception."""
+    """Wrap a handler to raise JSON-RPC errors. Without it the SDK sends the text of any exception to the client."""
 
     @wraps(handler)
-    async def plain(context: Context, params: Params) -> Result:
+    async def wrapped(context: Context, params: Params) -> Result:
         try:
             return await handler(context, params)
         except MCPError:
@@ -39,16 +39,16 @@ def with_readable_errors(handler: Handler[Params, Result]) -> Handler[Params, Re
         except Exception as error:
             raise MCPError(INTERNAL_ERROR, _error_text(error, context.method)) from None
 
-    return plain
+    return wrapped
 
 
 def error_result(error: Exception, tool: str) -> CallToolResult:
-    """The result of a tool that raised `error`."""
+    """The tool result for `error`."""
     return CallToolResult(content=[text(_error_text(error, tool))], is_error=True)
 
 
 def _error_text(error: Exception, where: str) -> str:
-    """What the client is told; of an error that nobody foresaw, the log has the traceback."""
+    """The error text for the client. The traceback of an unexpected error goes to the log only."""
     if isinstance(error, MoAError):
         logger.info("%s refused: %s", where, type(error).__name__)
         return strip_invisible(fix_surrogates(str(error)))

@@ -1,6 +1,6 @@
-"""The tasks extension (SEP-2663): a run as a task, for clients of 2026-07-28 that declare it and for no others.
+"""The tasks extension (SEP-2663): a run as a task, only for clients of 2026-07-28 that declare the extension.
 
-A task is a view of a run and has no state of its own; what it finds out about a run, `moa_ask` does, too.
+A task is a view of a run and has no state of its own, so `moa_ask` can also collect the same run.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ EXTENSION = "io.modelcontextprotocol/tasks"
 SINCE = "2026-07-28"
 
 POLL_MS = 2_000
-"""How often a client should look."""
+"""The suggested polling interval for clients."""
 
 DAY_MS = 86_400_000
 
 WITH_DRAFTS = ".drafts"
-"""What the id of a task has after that of its run if the drafts were asked for."""
+"""The suffix of a task id, after the run id, if the client asked for the drafts."""
 
 _STATUS = {"running": "working", "failed": "completed", "interrupted": "working"}
-"""Where a task's word differs from a run's; a run that failed is a result, an error that the model reads."""
+"""Task statuses that differ from run statuses. A failed run is a completed task: its error is a tool result."""
 
 
 class TaskParams(RequestParams):
-    """What all methods of the extension take."""
+    """The parameters of all methods of the extension."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -48,14 +48,14 @@ class TaskParams(RequestParams):
 
 
 def wanted(context: Context) -> bool:
-    """Whether the client would take a task for an answer."""
+    """Whether the client accepts a task as the answer to a call."""
     capabilities = context.session.client_capabilities
     declared = (capabilities.extensions if capabilities else None) or {}
     return EXTENSION in declared and is_version_at_least(context.protocol_version, SINCE)
 
 
 def created(service: Service, run: Run, *, drafts: bool) -> dict[str, Any]:
-    """The answer to a call whose run goes on: its task."""
+    """The answer to a call whose run is still running: a task."""
     return {"resultType": "task", **_state(service, run, f"{run.run_id}{WITH_DRAFTS if drafts else ''}")}
 
 
@@ -66,13 +66,13 @@ class Tasks:
         self._service = service
 
     def serve_on(self, server: Server[Any]) -> None:
-        """Add the extension to a server, and say so to its clients."""
+        """Register the methods and the capability of the extension on a server."""
         server.extensions[EXTENSION] = {}
         for method, handler in (("get", self.get), ("update", self.update), ("cancel", self.cancel)):
-            server.add_request_handler(f"tasks/{method}", TaskParams, with_readable_errors(_for_declarers(handler)))
+            server.add_request_handler(f"tasks/{method}", TaskParams, with_readable_errors(_require_extension(handler)))
 
     async def get(self, context: Context, params: TaskParams) -> HandlerResult:
-        """How a task stands, and once it is done, its result; a run that was interrupted goes on."""
+        """The state of a task, with the result once it is done. An interrupted run is resumed."""
         run = await self._service.collect(_run_id(params), owner=owner_of(context), wait_seconds=0)
         state = _state(self._service, run, params.task_id)
         if state["status"] == "completed":
@@ -82,17 +82,17 @@ class Tasks:
         return state
 
     async def update(self, context: Context, params: TaskParams) -> HandlerResult:
-        """Take answers to a task's questions; a run has none, so there is nothing to do with them."""
+        """Accept answers to a task's questions. A run asks no questions, so this only checks the id."""
         await self._service.scheduler.get_run(owner_of(context), _run_id(params))
         return {}
 
     async def cancel(self, context: Context, params: TaskParams) -> HandlerResult:
-        """Stop the run and its calls; one that is done stays as it is."""
+        """Stop the run and its calls. A run that has ended is not changed."""
         await self._service.cancel(_run_id(params), owner=owner_of(context))
         return {}
 
 
-def _for_declarers(
+def _require_extension(
     handler: Callable[[Context, TaskParams], Awaitable[HandlerResult]],
 ) -> Callable[[Context, TaskParams], Awaitable[HandlerResult]]:
     async def checked(context: Context, params: TaskParams) -> HandlerResult:
@@ -108,10 +108,10 @@ def _for_declarers(
 
 
 def _check_header(context: Context, params: TaskParams) -> None:
-    """Over HTTP a proxy may route by the header, so it must not name another task than the body."""
+    """Check that the HTTP header names the same task as the body, because a proxy may route by the header."""
     headers = getattr(context.request, "headers", {})
-    named = decode_header_value(headers.get(MCP_NAME_HEADER))
-    if named is not None and named != params.task_id:
+    header_id = decode_header_value(headers.get(MCP_NAME_HEADER))
+    if header_id is not None and header_id != params.task_id:
         raise MCPError(HEADER_MISMATCH, f"The {MCP_NAME_HEADER} header names another task than the body's taskId.")
 
 
@@ -120,11 +120,11 @@ def _run_id(params: TaskParams) -> str:
 
 
 def _state(service: Service, run: Run, task_id: str) -> dict[str, Any]:
-    of = f" of about {run.planned_calls}" if run.planned_calls else ""
+    total = f" of about {run.planned_calls}" if run.planned_calls else ""
     return {
         "taskId": task_id,
         "status": _STATUS.get(run.status, run.status),
-        "statusMessage": f"The run is {run.status}: {run.calls_made}{of} calls are done.",
+        "statusMessage": f"The run is {run.status}: {run.calls_made}{total} calls are done.",
         "createdAt": changed_at(replace(run, seconds=0)),
         "lastUpdatedAt": changed_at(run),
         "ttlMs": service.settings().store.keep_days * DAY_MS,

@@ -1,4 +1,4 @@
-"""What may go over the wire: texts that can be written as UTF-8, and results whose text and facts agree."""
+"""Values for the wire: texts that can be encoded as UTF-8, and tool results as text and as structured data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moa_mcp.domain.text import cleaned, fix_surrogates
 
 
 def fix_json_surrogates(value: Any) -> Any:
-    """JSON with half an emoji in any text of it replaced: one of these, on its way out, would end a server on stdio."""
+    """Replace lone surrogates in all texts of a JSON value: encoding one as UTF-8 fails and would end stdio."""
     if isinstance(value, str):
         return fix_surrogates(value)
     if isinstance(value, Mapping):
@@ -24,12 +24,12 @@ def fix_json_surrogates(value: Any) -> Any:
 
 
 def text(words: str) -> TextContent:
-    """A text for the client."""
+    """A text content block."""
     return TextContent(text=cleaned(words))
 
 
 def tool_result(
     words: str, facts: Mapping[str, Any], links: Sequence[ResourceLink] = (), *, is_error: bool = False
 ) -> CallToolResult:
-    """A tool's result: the same in words and as facts, since some clients show a model only the one or the other."""
+    """A tool result with the same content as text and as data, because some clients show a model only one of them."""
     return CallToolResult(content=[text(words), *links], structured_content=cleaned(facts), is_error=is_error)

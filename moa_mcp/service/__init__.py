@@ -1,1 +1,1 @@
-"""What moa-mcp does, with no MCP and no terminal in it: ask, collect, cancel, list presets, configure."""
+"""The operations of moa-mcp without MCP or terminal: ask, collect, cancel, list presets, configure."""

@@ -1,6 +1,6 @@
-"""The presets as a caller meets them: resolved, counted, priced, and with what keeps each from being used.
+"""Presets for callers: resolved, with the number of calls, the price, and the reason if one cannot be used.
 
-Reading their files is `presets/library.py`; the ceilings of the configuration are not applied here.
+`presets/library.py` reads their files. `ceilings.py` applies the limits of the configuration.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ from moa_mcp.presets.library import PresetLibrary, Source
 from moa_mcp.providers.prices import Rates, rates
 
 MAX_NESTING = 3
-"""How many presets may stand inside one another."""
+"""The maximum depth of presets nested in presets."""
 
 _SOME_QUESTION = Task("Which of these answers is right, and what is wrong with each of the others? " * 6)
-"""A question of ordinary length, for the calls and the price in a list of presets."""
+"""A question of typical length, used to estimate calls and price in a list of presets."""
 
 SECONDS_PER_ROUND = 12
-"""How long a hosted model writes at a draft of ordinary length: 700 tokens, about 60 in a second."""
+"""The time a hosted model needs for a draft of typical length: 700 tokens at about 60 tokens per second."""
 
 
 class Models(Protocol):
-    """Who knows which models can be called."""
+    """Knows which models can be called."""
 
     def is_usable(self, model: str) -> bool:
         """Whether a call to `model` can be made: its provider is declared and has the key it needs."""
         ...
 
     def missing_key(self, model: str) -> str | None:
-        """The key variable that the provider of `model` needs and does not have."""
+        """The name of the key variable that the provider of `model` needs, if it is not set; else None."""
         ...
 
     async def local_models(self, provider: str) -> list[str]:
-        """The models that a local server has; none if it does not answer."""
+        """The models of a local server. Empty if the server does not answer."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PresetEntry:
-    """What a list of presets tells of one. A broken preset has a `problem` and no numbers.
+    """One preset in a list. A broken preset has a `problem` and no numbers.
 
-    `missing` are key variables, `proposers` the model in each slot of a layer. `times_plain_price` is the price as a
-    multiple of one plain call of the aggregator, `seconds` about how long a run takes. Prices are None where the
-    price of a model is not known, seconds where a model is local: how fast that is, only its owner knows.
+    `missing` are names of key variables, `proposers` the model in each slot of a layer. `times_plain_price` is the
+    price as a multiple of one plain call of the aggregator, `seconds` the estimated duration of a run. Prices are
+    None if the price of a model is unknown. `seconds` is None if a model is local, because its speed is unknown.
     """
 
     name: str
@@ -78,7 +78,7 @@ class PresetEntry:
 
 
 class Catalog:
-    """Looks presets up for a run, and lists them. `settings` gives the settings as they are now."""
+    """Resolves presets for runs, and lists them. `settings` returns the current settings."""
 
     def __init__(
         self,
@@ -93,13 +93,13 @@ class Catalog:
         self._rates = rates
 
     async def resolve(self, name: str | None, settings: Settings | None = None) -> tuple[Preset, tuple[str, ...]]:
-        """The preset of that name, ready to run, and notes on what was chosen for it.
+        """The preset with that name, ready to run, and notes on automatic choices.
 
-        Without a name it is the default one of `settings`, or of those that hold now.
+        Without a name: the default preset of `settings`, or of the current settings.
 
         Raises:
-            UnknownPreset: there is none.
-            InvalidPreset: its file is broken, or a slot names no preset, or one without end.
+            UnknownPreset: there is no such preset.
+            InvalidPreset: its file is broken, or a slot names an unknown preset or nests too deep.
         """
         lookup = _Lookup(self._library, self._choose)
         if name is not None:
@@ -110,15 +110,15 @@ class Catalog:
             raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 
     async def resolve_slots(self, preset: Preset, document: Document) -> Preset:
-        """A preset made outside the library, of `document`, its slots looked up; raises as `resolve` does."""
+        """Resolve the slots of a preset read from `document` instead of the library. Raises as `resolve` does."""
         return await _Lookup(self._library, self._choose).within(preset, (preset.name,), lambda: document)
 
     def bounds(self, preset: Preset) -> Bounds:
-        """Between what and what the calls and rounds of a preset are, whatever it is asked."""
+        """The minimum and maximum of calls and rounds of a preset, for any question."""
         return call_bounds(preset, replace(_SOME_QUESTION, embeddings=self._settings().embeddings))
 
     def names(self) -> list[str]:
-        """The names of all presets, in order."""
+        """The names of all presets, sorted."""
         return self._library.names()
 
     def text(self, name: str) -> str:
@@ -126,16 +126,16 @@ class Catalog:
         return self._library.text(name)
 
     async def entries(self) -> list[PresetEntry]:
-        """Every preset, by name."""
+        """The entries of all presets, sorted by name."""
         return [await self.entry(name) for name in self._library.names()]
 
     async def entry(self, name: str) -> PresetEntry:
-        """What is to be told of one preset. Raises UnknownPreset."""
+        """The entry of one preset. Raises UnknownPreset."""
         source = self._library.source(name)
         default = name == self._settings().default_preset
         try:
             preset, notes = await self.resolve(name)
-            planned = _rehearsed(preset)
+            planned = _plan(preset)
         except UserError as error:
             return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
         unusable = [model for model in preset.required_models if not await self._is_available(model)]
@@ -161,38 +161,38 @@ class Catalog:
         )
 
     def estimated_cost(self, dry_run: DryRun) -> float | None:
-        """About what the planned calls cost in USD; None as soon as the price of one is unknown."""
+        """The estimated cost of the planned calls in USD. None if the price of any of them is unknown."""
         total = 0.0
         for call in dry_run.planned_calls:
-            if (known := self._rates(call.model)) is None:
+            if (model_rates := self._rates(call.model)) is None:
                 return None
-            price = known.at(call.input_tokens)
+            price = model_rates.at(call.input_tokens)
             total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
         return total
 
     def _times_plain(self, preset: Preset, cost: float | None) -> float | None:
-        """`cost` as a multiple of what the aggregator alone would cost for the same question; None if unknown."""
-        alone = self.estimated_cost(_rehearsed(Preset(aggregator=preset.aggregator, layers=1)))
-        return round(cost / alone, 1) if cost is not None and alone else None
+        """`cost` divided by the cost of one plain call of the aggregator for the same question. None if unknown."""
+        plain_cost = self.estimated_cost(_plan(Preset(aggregator=preset.aggregator, layers=1)))
+        return round(cost / plain_cost, 1) if cost is not None and plain_cost else None
 
     def _seconds(self, preset: Preset, planned: DryRun) -> float | None:
-        """About how long a run takes, at most as long as it may; None where a model is local."""
+        """The estimated duration of a run in seconds, at deadline its deadline. None if a model is local."""
         endpoints = self._settings().endpoints
         providers = {split_model(model)[0] for model in preset.required_models}
         if any(endpoint.local for name, endpoint in endpoints.items() if name in providers):
             return None
-        most = self._settings().limits.per_run.lowered_by(preset.limits).deadline_seconds
-        return min(planned.rounds * SECONDS_PER_ROUND, most or math.inf)
+        deadline = self._settings().limits.per_run.lowered_by(preset.limits).deadline_seconds
+        return min(planned.rounds * SECONDS_PER_ROUND, deadline or math.inf)
 
     async def _is_available(self, model: str) -> bool:
-        """Whether a model can be called; of a local server, whether it is there and has the model."""
+        """Whether a model can be called. A local server must also answer and have the model."""
         provider, name = split_model(model)
         if not self._models.is_usable(model) or provider not in self._local_servers():
             return self._models.is_usable(model)
         return bool({name, f"{name}:latest"}.intersection(await self._models.local_models(provider)))
 
     def _local_servers(self) -> list[str]:
-        """The providers that are programs on this computer, which may run or not."""
+        """The providers that are programs on this computer. They may not be running."""
         return [name for name, endpoint in self._settings().endpoints.items() if endpoint.local and endpoint.base_url]
 
     async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
@@ -202,18 +202,18 @@ class Catalog:
         return choose_panel(auto, self._models.is_usable, local)
 
 
-def _rehearsed(preset: Preset) -> DryRun:
-    """The calls of a preset for a question of ordinary length."""
-    return _kept_rehearsal(cast("Hashable", preset))  # it is frozen, which a type checker cannot see
+def _plan(preset: Preset) -> DryRun:
+    """The planned calls of a preset for a question of typical length."""
+    return _plan_cached(cast("Hashable", preset))  # hashable because frozen; the type checker does not know
 
 
 @lru_cache(maxsize=512)
-def _kept_rehearsal(preset: Preset) -> DryRun:
+def _plan_cached(preset: Preset) -> DryRun:
     return dry_run(ask_panel(_SOME_QUESTION, preset))
 
 
 class _NestedTooDeep(Exception):
-    """A preset stands too deep in another; the message names all between them."""
+    """Presets are nested too deep or in a circle. The message names the chain."""
 
 
 def _file_error(document: Document, place: int, problem: str, expected: str) -> UserError:
@@ -224,7 +224,7 @@ Choose: TypeAlias = Callable[[AutoPreset], Awaitable[tuple[Preset, str]]]
 
 
 class _Lookup:
-    """One look-up of a preset with all that stand in its slots; each is read once."""
+    """One look-up of a preset and all presets in its slots. Each preset is read once."""
 
     def __init__(self, library: PresetLibrary, choose: Choose) -> None:
         self._library = library
@@ -247,9 +247,9 @@ class _Lookup:
         return self._found[name]
 
     async def within(self, preset: Preset, trail: tuple[str, ...], document: Callable[[], Document]) -> Preset:
-        """The preset with its slots looked up; `trail` are the names that lead to it, its own the last.
+        """The preset with its slots resolved. `trail` are the names that lead to it, its own name last.
 
-        What is wrong with a slot is a fault of the preset's own `document`.
+        An error in a slot is reported at its place in the preset's own `document`.
         """
         slots: list[Slot] = []
         for place, slot in enumerate(preset.proposers):
@@ -259,7 +259,7 @@ class _Lookup:
                 expected = f"one of, nearest first, {', '.join(error.known)}"
                 raise _file_error(document(), place, f"there is no preset {error.name!r}", expected) from None
             except _NestedTooDeep as error:
-                if len(trail) > 1:  # the first of the trail can be mended, however it goes on
+                if len(trail) > 1:  # report it at the first preset of the trail: the user asked for that one
                     raise
                 raise _file_error(
                     document(), place, str(error), f"at most {MAX_NESTING} levels and no circle"

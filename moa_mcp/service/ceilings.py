@@ -1,4 +1,4 @@
-"""Whether a plan fits the ceilings of the configuration, of its preset and of its request."""
+"""Checks a plan against the limits of the configuration, of its preset and of its request."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.flows.planning.dry_run import DryRun
 
 _LIMIT_OWNERS = ("in the configuration file", "of the preset", "of the request")
-"""Where the ceilings of a run come from, in the order in which they are combined."""
+"""The origin of each limit, for the error text, in the order of the `ceilings` argument."""
 
 
 def check_plan(preset: Preset, dry_run: DryRun, cost_usd: float | None, ceilings: Sequence[Limits]) -> None:
-    """Make sure that a plan fits all its ceilings. Raises PlanRefused, with the arithmetic."""
+    """Raise PlanRefused, with the numbers, if a plan exceeds one of its limits."""
     read, written = dry_run.input_tokens, dry_run.output_tokens
-    for limits, whose in zip(ceilings, _LIMIT_OWNERS, strict=True):
+    for limits, origin in zip(ceilings, _LIMIT_OWNERS, strict=True):
         if limits.max_calls is not None and dry_run.calls > limits.max_calls:
-            raise _plan_refused(preset, f"{dry_run.calls} calls", f"{limits.max_calls}", f"max_calls {whose}")
+            raise _plan_refused(preset, f"{dry_run.calls} calls", f"{limits.max_calls}", f"max_calls {origin}")
         if limits.max_tokens is not None and read + written > limits.max_tokens:
             needs = f"about {read:,} tokens in and {written:,} out over {dry_run.calls} calls"
-            raise _plan_refused(preset, needs, f"{limits.max_tokens:,}", f"max_tokens {whose}")
+            raise _plan_refused(preset, needs, f"{limits.max_tokens:,}", f"max_tokens {origin}")
         if limits.max_cost_usd is not None and cost_usd is not None and cost_usd > limits.max_cost_usd:
             needs = f"about ${cost_usd:.4f} ({dry_run.calls} calls, {read:,} tokens in and {written:,} out)"
-            raise _plan_refused(preset, needs, f"${limits.max_cost_usd:g}", f"max_cost_usd {whose}")
+            raise _plan_refused(preset, needs, f"${limits.max_cost_usd:g}", f"max_cost_usd {origin}")
 
 
 def _plan_refused(preset: Preset, needs: str, at_most: str, limit: str) -> PlanRefused:

@@ -1,6 +1,6 @@
-"""The service: what a caller can ask of moa-mcp, whoever carries the request here.
+"""The service: the operations of moa-mcp, independent of the transport.
 
-It checks a request, plans it, and hands it to the scheduler. No MCP, no terminal, no files.
+It checks a request, plans it, and passes it to the scheduler. It knows no MCP, no terminal and no files.
 """
 
 from __future__ import annotations
@@ -40,30 +40,30 @@ from moa_mcp.store.base import RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
 
 LOCAL = "local"
-"""The owner of everything where there is only one person: the terminal, stdio, Python."""
+"""The owner of all runs where there is only one user: the terminal, stdio and the Python API."""
 
 RUNS_LISTED = 50
-"""How many runs a list of them shows unless more are asked for."""
+"""The default length of a list of runs."""
 
 MAX_QUESTION_BYTES = 1024 * 1024
-"""Bytes of UTF-8 that a question with its context may have."""
+"""The maximum size of a question with its context, in bytes of UTF-8."""
 
 REUSE_ANSWER_SECONDS = 600.0
-"""How long the same question gets the same answer without being paid for again."""
+"""How long, in seconds, a repeated question gets the stored answer instead of a new, paid run."""
 
 MAX_WAITED_DEADLINES = 8
-"""A run's reservation holds for as many of its deadlines: it may have to wait for its turn first."""
+"""A reservation is valid for this many deadlines of its run, because the run may first wait for other runs."""
 
 POLL_SECONDS = 0.5
-"""How often a run of another server is looked at while somebody waits for it."""
+"""The interval, in seconds, at which the store is read while a caller waits for a run of another server."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskRequest:
-    """What is asked.
+    """A question and its options.
 
-    `preset` is a name, a Preset made by hand, or None for the default. Ceilings may only lower the settings'.
-    `fresh` asks anew what was asked before.
+    `preset` is a name, a Preset built in code, or None for the default. `max_cost_usd` and `deadline_seconds` can
+    only lower the limits of the settings. `fresh` starts a new run even if a stored answer exists.
     """
 
     question: str
@@ -84,10 +84,10 @@ class AskRequest:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a request would do, before anything is sent: the calls, their rounds, the price if it is known.
+    """The calls, rounds and price (if known) of a request, computed before anything is sent.
 
-    `ceilings` are the limits of the settings that it was planned under. `missing` is why it cannot be sent as
-    things are: keys that are not set.
+    `ceilings` are the limits of the settings at planning time. `missing` is set if a required key is not set, so
+    the request cannot be sent.
     """
 
     preset: Preset
@@ -114,10 +114,13 @@ class Service:
     preset_handlers: list[Callable[[], None]] = field(default_factory=list[Callable[[], None]])
 
     async def plan(self, request: AskRequest, owner: str = LOCAL) -> Plan:
-        """Check a request and lay out its calls; nothing is sent, so no key is needed.
+        """Check a request and plan its calls. It sends nothing, so it needs no key.
 
         Raises:
-            InvalidRequest, UnknownPreset, InvalidPreset, UnknownRun, PlanRefused: as named.
+            InvalidRequest: the question is empty or too long, or `continue_from` has no answer.
+            UnknownPreset, InvalidPreset: the preset does not exist, or is broken.
+            UnknownRun: the owner has no run with the id `continue_from`.
+            PlanRefused: the plan exceeds a limit.
         """
         settings = self.settings()
         preset, notes = await self._preset(request.preset, settings)
@@ -146,16 +149,16 @@ class Service:
         wait_seconds: float | None = None,
         handler: EventHandler | None = None,
     ) -> Run:
-        """Ask and wait for the end, or for `wait_seconds`: then the run comes back as it is and goes on.
+        """Ask, and wait until the run ends or `wait_seconds` have passed. In the second case the run continues.
 
-        What the owner asked before in the same words is not paid for again: a run that is going on is joined,
-        an interrupted one resumed, and a young answer comes back as it is, marked `cached`. Raises what `plan`
-        raises, and MissingKey, OverBudget and Busy.
+        A repeated question of the same owner is not paid for again: the caller joins a running run, resumes an
+        interrupted one, or gets a recent answer marked `cached`. Raises the errors of `plan`, and MissingKey,
+        OverBudget and Busy.
         """
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        found = await self._find_or_start(_run_of(plan, owner), plan, fresh=request.fresh)
+        found = await self._find_or_start(_new_run(plan, owner), plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.scheduler.wait(found, wait_seconds, handler)
         if found.status == "completed":
@@ -163,15 +166,17 @@ class Service:
         return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, handler=handler)
 
     async def _find_or_start(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
-        """The run, started, or (unless it is to be `fresh`) the one that stands for it, wherever that goes on."""
-        needs = _needed(plan.dry_run, plan.cost_usd, plan.dry_run.calls)
-        wanted = self._reservation_request(run, needs, self._first(plan), plan.ceilings, is_free=plan.cost_usd == 0)
-        # One of a kind at a time: whoever asks the same a moment later joins the run of the first.
+        """Start the run, or (unless `fresh`) return a run with the same key, also one of another server."""
+        needs = _spend_of(plan.dry_run, plan.cost_usd, plan.dry_run.calls)
+        request = self._reservation_request(
+            run, needs, self._first_draw(plan), plan.ceilings, is_free=plan.cost_usd == 0
+        )
+        # One start per key at a time: a second caller with the same question must find and join the first run.
         async with self._start_lock(run.key):
             if fresh:
-                return await self.scheduler.start(run, wanted)
+                return await self.scheduler.start(run, request)
             live = await self.scheduler.find_by_key(run.owner, run.key)
-            return live or await self.scheduler.start(run, wanted, run.created_at - REUSE_ANSWER_SECONDS)
+            return live or await self.scheduler.start(run, request, run.created_at - REUSE_ANSWER_SECONDS)
 
     @asynccontextmanager
     async def _start_lock(self, key: str) -> AsyncGenerator[None]:
@@ -183,8 +188,8 @@ class Service:
             if not lock.locked():
                 self.starting.pop(key, None)
 
-    def _first(self, plan: Plan) -> Drawn:
-        """What the calls of a plan draw on the day that are sent at once."""
+    def _first_draw(self, plan: Plan) -> Drawn:
+        """What the first calls of a plan, which are sent at once, draw from the daily budget."""
         drawn = Drawn(plan.dry_run.calls)
         first = (call for call in plan.dry_run.first if not isinstance(call, CodeCall))
         drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
@@ -193,26 +198,26 @@ class Service:
     def _reservation_request(
         self, run: Run, needs: Spend, first: Drawn, ceilings: LimitSettings, *, is_free: bool = False
     ) -> ReservationRequest:
-        """What a run asks of the day: its plan, with what may be asked again; it asks for more when it needs that.
+        """What a run reserves from the daily budget: its planned calls and a factor for retries.
 
-        Of what its plan does not tell, it asks for as much as its ceiling is.
+        Where the plan gives no number, it reserves up to the limit. A run can reserve more later.
         """
         limits = run.limits
-        most = Spend(
+        maximum = Spend(
             limits.max_calls or ceilings.max_calls,
             limits.max_tokens or ceilings.max_tokens,
             0.0 if is_free else limits.max_cost_usd or ceilings.max_cost_usd,
         )
-        most = most.beyond(Spend.on(run.sent))
+        maximum = maximum.beyond(Spend.on(run.sent))
         planned = max(1, needs.calls)
-        share = 1 + RetryBudget.for_plan(planned).left / planned
-        tokens, usd = ceil(needs.tokens * share), needs.usd * share
-        likely = Spend(ceil(planned * share), tokens or most.tokens, usd or most.usd)
-        at_most = likely.at_least(first.wanted()).at_most(most)
-        cap = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
-        # A run may have to wait for its turn behind all the others, each of which has its deadline.
-        until = time.time() + MAX_WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
-        return ReservationRequest(run.owner, run.run_id, needs, at_most, cap, until, first.sent)
+        factor = 1 + RetryBudget.for_plan(planned).left / planned
+        tokens, usd = ceil(needs.tokens * factor), needs.usd * factor
+        likely = Spend(ceil(planned * factor), tokens or maximum.tokens, usd or maximum.usd)
+        at_most = likely.at_least(first.wanted()).at_most(maximum)
+        daily_limit = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
+        # A run may first have to wait for other runs, each of which can take its full deadline.
+        valid_until = time.time() + MAX_WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
+        return ReservationRequest(run.owner, run.run_id, needs, at_most, daily_limit, valid_until, first.sent)
 
     async def collect(
         self,
@@ -222,13 +227,13 @@ class Service:
         wait_seconds: float | None = None,
         handler: EventHandler | None = None,
     ) -> Run:
-        """The run of that id: waited on as in `ask` while it goes on, resumed if it was interrupted.
+        """Return the run with that id. Waits for it as `ask` does, and resumes it if it was interrupted.
 
-        Each time it is resumed it has its deadline anew: what it lacks takes as long as it takes.
+        Each resume starts a new deadline, because the remaining calls need their full time.
 
         Raises:
-            UnknownRun: the owner has none of that id.
-            Busy, OverBudget: it was interrupted, and there is no room or no money for it now.
+            UnknownRun: the owner has no run with that id.
+            Busy, OverBudget: the run was interrupted, and there is no free place or no budget to resume it.
         """
         end = None if wait_seconds is None else anyio.current_time() + wait_seconds
         while True:
@@ -239,14 +244,14 @@ class Service:
             if live is not None:
                 return await self.scheduler.wait(live, left, handler)
             run = await self.scheduler.get_run(owner, run_id)
-            if run.status != "running":  # if it is interrupted, the store would not give it to us
+            if run.status != "running":  # still interrupted: the store did not let us resume it
                 return await self.scheduler.hand_over(run)
             run = await self._wait_elsewhere(run_id, owner, left)
             if run.status != "interrupted" or left == 0:
                 return await self.scheduler.hand_over(run)
 
     async def _resume(self, owner: str, run_id: str) -> LiveRun | None:
-        """The run, going on again, if it was interrupted and nobody else has taken it over."""
+        """Resume the run if it was interrupted and unclaimed. None if this server does not execute it."""
         async with self._start_lock(run_id):
             run = await self.scheduler.get_run(owner, run_id)
             if run.status != "interrupted":
@@ -254,7 +259,7 @@ class Service:
             planned = dry_run(ask_panel(run.task, run.plan))
             cost = self.catalog.estimated_cost(planned)
             left = max(1, planned.calls - replace(run, abandoned=()).calls_made)
-            needs = _needed(planned, cost, left)
+            needs = _spend_of(planned, cost, left)
             return await self.scheduler.resume(
                 owner,
                 run_id,
@@ -262,20 +267,20 @@ class Service:
             )
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
-        """A run that is ended, or goes on in another server on the same store: there it can only be looked at."""
+        """Poll the store until a run of another server on the same store ends, or the wait is over."""
         with anyio.move_on_after(wait_seconds):
-            # No event reaches us from another process.
+            # Another process sends us no events.
             while (run := await self.scheduler.get_run(owner, run_id)).status == "running":  # noqa: ASYNC110
                 await anyio.sleep(POLL_SECONDS)
             return run
         return await self.scheduler.get_run(owner, run_id)
 
     async def cancel(self, run_id: str, *, owner: str = LOCAL) -> Run:
-        """Stop a run with all its calls; one that has ended stays as it is.
+        """Stop a run with all its calls. A run that has ended is not changed.
 
         Raises:
-            UnknownRun: the owner has none of that id.
-            InvalidRequest: it goes on in another server.
+            UnknownRun: the owner has no run with that id.
+            InvalidRequest: another server executes the run.
         """
         live = self.scheduler.find(owner, run_id)
         run = await self.scheduler.stop(live) if live else await self.scheduler.get_run(owner, run_id)
@@ -290,38 +295,36 @@ class Service:
         return await self.scheduler.get_run(owner, run_id)
 
     async def runs(self, *, owner: str = LOCAL, limit: int = RUNS_LISTED) -> Sequence[Run]:
-        """The owner's newest runs, the newest first; how many there are in all, `store.count` tells."""
-        return [self._current(run) for run in await self.store.list(owner, limit)]
+        """The owner's newest runs, newest first. `store.count` gives the total number."""
+        return [self._with_live_state(run) for run in await self.store.list(owner, limit)]
 
     async def latest(self, *, owner: str = LOCAL) -> Run | None:
-        """The run that the owner began, resumed or was given last, or None before there is one."""
+        """The run that the owner started, resumed or received last. None if there is no run."""
         run = await self.store.latest(owner)
-        return None if run is None else self._current(run)
+        return None if run is None else self._with_live_state(run)
 
     async def remove(self, run_id: str, *, owner: str = LOCAL) -> None:
-        """Forget a run with its drafts. Raises UnknownRun, and InvalidRequest while it goes on."""
+        """Delete a run with its drafts. Raises UnknownRun, and InvalidRequest while it is running."""
         if (await self.scheduler.get_run(owner, run_id)).status == "running":
             raise InvalidRequest(f"Run {run_id} is going on. Cancel it first, or wait for its end.")
         await self.store.remove(owner, run_id)
 
     def add_preset_handler(self, handler: Callable[[], None]) -> None:
-        """Let `handler` hear of every change that is made from here to presets or settings."""
+        """Call `handler` after each change to presets or settings that this service makes."""
         self.preset_handlers.append(handler)
 
     async def propose(self, request: ChangeRequest) -> Change:
-        """`ConfigEditor.propose` in a thread: other servers may have to be waited for, and runs must not wait with
-        us.
-        """
+        """Run `ConfigEditor.propose` in a thread: it may wait for another server's lock, and must not block runs."""
         return await anyio.to_thread.run_sync(self.editor.propose, request)
 
     async def apply(self, change: Change) -> ChangeResult:
-        """`ConfigEditor.apply` in a thread, for the same reason; then whoever watches is told."""
+        """Run `ConfigEditor.apply` in a thread, as `propose` does, then call the preset handlers."""
         result = await anyio.to_thread.run_sync(self.editor.apply, change)
         for handler in self.preset_handlers:
             handler()
         return result
 
-    def _current(self, run: Run) -> Run:
+    def _with_live_state(self, run: Run) -> Run:
         live = self.scheduler.find(run.owner, run.run_id)
         return live.snapshot() if live else run
 
@@ -329,8 +332,8 @@ class Service:
         problem = self.settings.problem
         return (f"{problem} Until it is mended, what the file said before (or the defaults) hold.",) if problem else ()
 
-    async def _preset(self, wanted: str | Preset | None, settings: Settings) -> tuple[Preset, Sequence[str]]:
-        return (wanted, ()) if isinstance(wanted, Preset) else await self.catalog.resolve(wanted, settings)
+    async def _preset(self, preset: str | Preset | None, settings: Settings) -> tuple[Preset, Sequence[str]]:
+        return (preset, ()) if isinstance(preset, Preset) else await self.catalog.resolve(preset, settings)
 
     async def _task(self, request: AskRequest, owner: str, settings: Settings) -> Task:
         if not request.question.strip():
@@ -352,14 +355,14 @@ class Service:
     async def _earlier_turns(self, run_id: str | None, owner: str) -> tuple[Message, ...]:
         if run_id is None:
             return ()
-        before = await self.scheduler.get_run(owner, run_id)
-        if before.answer is None:
-            raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {before.status}).")
-        turns = (Message("user", user_turn(before.task)), Message("assistant", strip_invisible(before.answer)))
-        return (*before.task.history, *turns)
+        earlier = await self.scheduler.get_run(owner, run_id)
+        if earlier.answer is None:
+            raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {earlier.status}).")
+        turns = (Message("user", user_turn(earlier.task)), Message("assistant", strip_invisible(earlier.answer)))
+        return (*earlier.task.history, *turns)
 
 
-def _run_of(plan: Plan, owner: str) -> Run:
+def _new_run(plan: Plan, owner: str) -> Run:
     return Run(
         run_id=secrets.token_hex(16),
         preset=plan.preset.name,
@@ -368,22 +371,22 @@ def _run_of(plan: Plan, owner: str) -> Run:
         notes=plan.notes,
         created_at=time.time(),
         owner=owner,
-        key=_key(plan),
+        key=_request_key(plan),
         limits=plan.limits,
         planned_calls=plan.dry_run.calls,
     )
 
 
-def _needed(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:
-    """What so many of the planned calls come to; no dollars where their price is not known."""
+def _spend_of(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:
+    """The spend of `calls` of the planned calls, in proportion. USD is 0 if the price is unknown."""
     share = calls / max(1, planned.calls)
     tokens = ceil((planned.input_tokens + planned.output_tokens) * share)
     return Spend(calls, tokens, (cost_usd or 0.0) * share)
 
 
-def _key(plan: Plan) -> str:
-    """What is the same for the same question, preset and parameters; the run's seed is not among them."""
+def _request_key(plan: Plan) -> str:
+    """A hash of question, preset and parameters, equal for repeated requests. The run's seed is not part of it."""
     task = plan.task
-    asked = [user_turn(task), task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
-    text = json.dumps([*asked, plan.preset.model_dump(mode="json")], sort_keys=True)
+    parts = [user_turn(task), task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
+    text = json.dumps([*parts, plan.preset.model_dump(mode="json")], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

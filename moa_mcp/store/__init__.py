@@ -1,1 +1,1 @@
-"""Where runs are kept: the Protocol (base.py) and one file per way to do it."""
+"""Stores of runs: the Protocol (base.py) and one module or package for each implementation."""

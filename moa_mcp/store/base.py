@@ -1,4 +1,4 @@
-"""What a store of runs can do. Every method that reads is told the owner: nobody can reach another's runs."""
+"""The interface of a run store. Every method that reads takes the owner, so no caller can read another owner's runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moa_mcp.store.daily_budget import DailyBudget, DayReservation, ReservationR
 
 @dataclass(frozen=True, slots=True)
 class AdmittedRun:
-    """A run that is written down and may start: `reservation` is what is set aside for it of its owner's day."""
+    """A stored run that may start. `reservation` is its part of the owner's daily budget."""
 
     run: Run
     reservation: DayReservation
@@ -25,115 +25,117 @@ GOES_ON = (
     "It goes on where it stopped when the same is asked within ten minutes, or moa_ask is called with its run_id; "
     "what it has is not paid for again."
 )
-"""What is said of every interrupted run."""
+"""Part of the error text of every interrupted run."""
 
 
 def dates_since(since: float, now: float) -> tuple[float, float]:
-    """Between which dates a run must have begun to count as begun at `since` or later; all in Unix seconds.
+    """Return the first and last start date of the runs that count as started at `since` or later (Unix seconds).
 
-    As far ahead of now as back: a clock may be set back a little, but one that was far ahead dates nothing.
+    The last date is as far after `now` as `since` is before it: a clock may have been set back a little, but a date
+    that is further ahead comes from a wrong clock.
     """
     return since, now + (now - since)
 
 
 REUSABLE = frozenset({"completed", "running", "interrupted"})
-"""The states of a run that stands for its question: asked again, it is collected and not paid for anew."""
+"""The states in which a run can be reused: the same question gets this run, and is not paid for again."""
 
 
 class RunStore(DailyBudget, Protocol):
-    """Keeps runs and the journals of their calls, and what their owners spend in a day.
+    """Stores runs, the journals of their calls, and the daily spending of their owners.
 
-    A run that is `running` belongs to the server that began it; once that server is gone it reads as
-    `interrupted`, and another may claim it.
+    A `running` run belongs to the server that started it. When that server is gone, the run reads as `interrupted`,
+    and another server may claim it.
 
-    The newest run is the one that was begun last, in the order in which the store took them in: the clock that dates
-    a run may be wrong. The latest run is the one that was begun, resumed or given to its owner last.
+    The newest run is the one that was admitted last; its date does not count, because a clock may be wrong. The latest
+    run is the one that was last started, resumed or handed over to its owner.
     """
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
-        """Write down a run that is about to start, and set aside what it may come to: both, or neither.
+        """Store a run that is about to start, and reserve its budget: both or neither.
 
-        Or return the run that stands for it already, as `find` has it with `since` (Unix seconds; None: none
-        does). Of servers that admit the same at once, one starts it.
+        If `find` with `since` (Unix seconds; None: do not look) has a run that can be reused, return that run instead.
+        If several servers admit the same question at once, only one of them starts it.
 
         Raises:
-            OverBudget: what the run needs does not fit into its owner's day.
+            OverBudget: the daily budget of the owner has no room for what the run needs.
         """
         ...
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
-        """Add finished calls and branches to a run's journal, all or none; they are safe once this returns.
+        """Add finished calls and branches to a run's journal, all or none. They are safe once this returns.
 
-        False, and nothing is added, if the run is another server's by now: this one was silent for too long.
+        Returns False, and adds nothing, if another server has taken over the run because this one sent no heartbeat.
         """
         ...
 
     async def write_ahead(
         self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
     ) -> DayReservation | None:
-        """As `add_records`; and book `reservation.sent` before it is sent, in a hold that grows to `amount`: all or
-        none.
+        """As `add_records`, and book `reservation.sent` before the calls are sent, and let the reservation grow to
+        `amount`: all or none.
 
-        Returns the hold, which has grown as far as the day has room; None if the run is another server's by now.
-        A server that dies leaves at least `reservation.sent` booked, as far as that is within the hold.
+        Returns the reservation, which grows as far as the day has room; None if another server has taken over the run.
+        If the server dies, at least `reservation.sent` stays booked, up to the reserved amount.
         """
         ...
 
     async def finish(self, run: Run) -> None:
-        """Write down how a run ended, unless it is another server's by now."""
+        """Store how a run ended, unless another server has taken it over."""
         ...
 
     async def cancel(self, owner: str, run_id: str) -> None:
-        """Let an interrupted run be a cancelled one, which nobody goes on with; any other stays as it is."""
+        """Mark an interrupted run as cancelled, so that it is not resumed. Other runs stay as they are."""
         ...
 
     async def claim(self, owner: str, run_id: str, wanted: ReservationRequest) -> AdmittedRun | None:
-        """Take over an interrupted run, with its journal, and set aside what it may still come to.
+        """Take over an interrupted run with its journal, and reserve budget for the rest of it.
 
-        None if it is not there or not interrupted. Raises OverBudget as `admit` does; it stays interrupted then.
+        Returns None if there is no such run or it is not interrupted. Raises OverBudget as `admit` does; then the run
+        stays interrupted.
         """
         ...
 
     async def get(self, owner: str, run_id: str) -> Run | None:
-        """The run of that id, if it is the owner's; None for an unknown and for a foreign one."""
+        """Return the owner's run with that id; None if the id is unknown or belongs to another owner."""
         ...
 
     async def find(self, owner: str, key: str, since: float) -> Run | None:
-        """The run that stands for a key: the newest that began at `since` or later, if it has not failed."""
+        """Return the newest run with that key that started at `since` or later, if its state is in `REUSABLE`."""
         ...
 
     async def latest(self, owner: str) -> Run | None:
-        """The owner's latest run."""
+        """Return the owner's latest run."""
         ...
 
     async def make_latest(self, owner: str, run_id: str) -> None:
-        """Let a run be its owner's latest: they are given its answer. Nothing happens if they have none of that id."""
+        """Make a run its owner's latest, because its answer was handed over. An unknown id is ignored."""
         ...
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
-        """The owner's runs, newest first."""
+        """Return the owner's runs, newest first."""
         ...
 
     async def count(self, owner: str) -> int:
-        """How many runs of the owner there are."""
+        """Return the number of the owner's runs."""
         ...
 
     async def remove(self, owner: str, run_id: str) -> bool:
-        """Forget a run; False if the owner has none of that id."""
+        """Delete a run. Returns False if the owner has no run with that id."""
         ...
 
     async def prune(self) -> int:
-        """Forget what is older or more than the store is to keep; returns how many runs went."""
+        """Delete the runs that exceed the store's limits of age and size. Returns how many were deleted."""
         ...
 
     async def heartbeat(self) -> None:
-        """Tell the other servers on the same store that this one is alive."""
+        """Show the other servers on the same store that this one is alive."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of what the store holds open."""
+        """Close the store."""
         ...
 
     def warnings(self, owner: str | None = None) -> Sequence[str]:
-        """Why runs are not kept as they should be, oldest first: what concerns `owner`, or anybody if None."""
+        """Return why runs are not stored as expected, oldest first: for `owner`, or for all owners if None."""
         ...

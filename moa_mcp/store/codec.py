@@ -1,6 +1,6 @@
-"""Runs and calls as JSON text and back. What is stored is what cannot be made again.
+"""Encodes runs and calls as JSON text, and decodes them.
 
-The messages of a call are left out: the flow makes the same ones from the same task and drafts.
+The messages of a call are not stored: the flow makes the same messages again from the same task and drafts.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from pydantic import TypeAdapter
 
 from moa_mcp.domain.model import CallRecord, Run
 
-_MADE_AGAIN: dict[str, set[str]] = {"call": {"messages"}}
+_NOT_STORED: dict[str, set[str]] = {"call": {"messages"}}
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode_run(run: Run) -> str:
-    """Everything of a run but its calls and panels, which have rows of their own."""
+    """Encode a run without its calls and panels, which have their own rows."""
     return _text(_runs().dump_python(replace(run, calls=(), panels=()), mode="json"))
 
 
 def decode_run(text: str) -> Run:
-    """The run of `encode_run`.
+    """Decode the text from `encode_run`.
 
     Raises:
-        ValueError: the text is not one.
+        ValueError: the text is not an encoded run.
     """
     data = json.loads(text)
     for record in data.get("abandoned", ()):
@@ -37,17 +37,17 @@ def decode_run(text: str) -> Run:
 
 
 def encode_record(record: CallRecord) -> str:
-    """A finished call without its messages."""
-    data = _records().dump_python(record, mode="json", exclude=_MADE_AGAIN)
+    """Encode a finished call without its messages."""
+    data = _records().dump_python(record, mode="json", exclude=_NOT_STORED)
     data["call"]["messages"] = []
     return _text(data)
 
 
 def decode_record(text: str) -> CallRecord:
-    """The record of `encode_record`.
+    """Decode the text from `encode_record`.
 
     Raises:
-        ValueError: the text is not one.
+        ValueError: the text is not an encoded record.
     """
     data = json.loads(text)
     _add_relations(data["call"])
@@ -55,10 +55,11 @@ def decode_record(text: str) -> CallRecord:
 
 
 def _add_relations(call: dict[str, Any]) -> None:
-    """Say of a call that an older version wrote what it runs in and what it repeats.
+    """Add `branches` and `repeat_of` to a call that an older version stored without them.
 
-    There its id alone said so: it was the ids of its branches and its own with slashes in between, and a repeat ended
-    with ".again". Ids are made in the same way still, so that its run goes on; nothing but this reads them.
+    In older versions, only the id had this information: the ids of the branches and of the call, joined with slashes,
+    and ".again" at the end of a repeat. Ids still have this form, so that older runs can be resumed, but only this
+    function parses them.
     """
     if "branches" in call:
         return
@@ -69,9 +70,9 @@ def _add_relations(call: dict[str, Any]) -> None:
 
 
 def _text(data: Any) -> str:
-    """As plain ASCII, in which half of a surrogate pair and a price of NaN come back as they were.
+    """Encode as plain ASCII, so that a lone surrogate and a price of NaN are decoded unchanged.
 
-    Among a method's facts what is no finite number becomes null.
+    In the facts of a method, a number that is not finite becomes null.
     """
     return _encode(data)
 

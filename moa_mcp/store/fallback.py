@@ -1,4 +1,4 @@
-"""A store around a store that never costs an answer: what cannot be kept on disk stays in memory, and is said once."""
+"""A store around a store: what cannot be stored on disk stays in memory, with one warning, so no answer is lost."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _BROKEN = (DamagedDatabase, NewerSchema, sqlite3.Error, OSError, ValueError)
 
 
 class FallbackStore:
-    """Uses what `open_store` opens on `file`, and memory for what that cannot take.
+    """Uses the store that `open_store` opens on `file`, and memory for what that store cannot take.
 
-    A damaged file is set aside next to itself and a new one begun. A full or read-only disk is tried again
-    with every write.
+    A damaged file is renamed in its folder, and a new file is created. A full or read-only disk is tried again with
+    every write.
     """
 
     def __init__(self, file: Path, open_store: Callable[[], RunStore]) -> None:
@@ -47,27 +47,27 @@ class FallbackStore:
         self._store: RunStore | None = None
         self._opening = anyio.Lock()
         self._warnings: dict[str, bool] = {}
-        """Each with whether it concerns every owner, or only those whose runs are in memory for it."""
+        """Each warning, and whether it is for every owner or only for owners with runs in memory."""
         self._latest_in_memory: set[str] = set()
 
-    async def _opened(self) -> RunStore:
-        """Opened when it is first needed: a server that is never asked leaves no file."""
-        if self._store is not None:  # without a turn: what is written side by side is to come in at the same moment
+    async def _get_store(self) -> RunStore:
+        """Open the store on first use, so that an unused server creates no file."""
+        if self._store is not None:  # without the lock: concurrent writes must arrive together to share a commit
             return self._store
         async with self._opening:
             if self._store is None:
-                # In a thread: it may have to wait for a server that is just making the file.
-                self._store = await anyio.to_thread.run_sync(self._open_or_go_without)
+                # In a thread, because it may wait for another server that is creating the file.
+                self._store = await anyio.to_thread.run_sync(self._open_or_use_memory)
             return self._store
 
-    def _open_or_go_without(self) -> RunStore:
+    def _open_or_use_memory(self) -> RunStore:
         try:
             store = self._open()
             for warning in store.warnings():
                 self._add_warning(warning)
             return store
         except DamagedDatabase as error:
-            return self._fresh(error)
+            return self._open_new(error)
         except _BROKEN as error:
             name = self._file.name
             self._add_warning(
@@ -77,7 +77,7 @@ class FallbackStore:
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         found = await self._on_disk(lambda store: store.admit(run, wanted, since))
-        found = found or await self._memory.admit(run, self._without_booked(wanted), since)
+        found = found or await self._memory.admit(run, self._subtract_booked(wanted), since)
         if isinstance(found, AdmittedRun):
             self._note_latest(run.owner, run.run_id)
         return found
@@ -123,7 +123,7 @@ class FallbackStore:
         self._note_latest(owner, run_id)
 
     def _note_latest(self, owner: str, run_id: str) -> None:
-        """Remember in which of the two stores the owner's latest run is."""
+        """Remember which of the two stores has the owner's latest run."""
         if self._memory.has_run(run_id):
             self._latest_in_memory.add(owner)
         else:
@@ -131,7 +131,7 @@ class FallbackStore:
 
     async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
         in_memory = await self._memory.list(owner, limit)
-        if await self._opened() is self._memory:
+        if await self._get_store() is self._memory:
             return in_memory
         kept = await self._on_disk(lambda store: store.list(owner, limit)) or ()
         on_disk = (run for run in kept if not self._memory.has_run(run.run_id))
@@ -139,7 +139,7 @@ class FallbackStore:
 
     async def count(self, owner: str) -> int:
         count = await self._memory.count(owner)
-        if await self._opened() is not self._memory:
+        if await self._get_store() is not self._memory:
             count += await self._on_disk(lambda store: store.count(owner)) or 0
         return count
 
@@ -157,14 +157,14 @@ class FallbackStore:
         self._booked[day] = self._booked.get(day, Spend()) + actual
         await self._on_disk(lambda store: store.settle(reservation, actual))
 
-    def _without_booked(self, wanted: ReservationRequest) -> ReservationRequest:
-        """What memory may grant of a day: what was booked on disk from here is spent, though it cannot be read now."""
+    def _subtract_booked(self, wanted: ReservationRequest) -> ReservationRequest:
+        """Lower the cap for memory by what this server booked on disk: it is spent, even if the disk cannot be read."""
         booked = self._booked.get((wanted.owner, day_of(time.time())), Spend())
         return replace(wanted, cap=wanted.cap and wanted.cap.beyond(booked))
 
     async def spent(self, owner: str) -> Spend:
         spent = await self._memory.spent(owner)
-        if await self._opened() is self._memory:
+        if await self._get_store() is self._memory:
             return spent
         return spent + (await self._on_disk(lambda store: store.spent(owner)) or Spend())
 
@@ -180,18 +180,18 @@ class FallbackStore:
         return [warning for warning, for_everybody in self._warnings.items() if for_everybody or in_memory]
 
     async def _write(self, run_id: str, work: Work[Result]) -> Result:
-        if not self._memory.has_run(run_id) and (done := await self._on_disk(_in_tuple(work))):
+        if not self._memory.has_run(run_id) and (done := await self._on_disk(_wrap_in_tuple(work))):
             return done[0]
         return await work(self._memory)
 
     async def _on_disk_or_in_memory(self, work: Work[Result | None]) -> Result | None:
         found = await work(self._memory)
-        if found is not None or await self._opened() is self._memory:
+        if found is not None or await self._get_store() is self._memory:
             return found
         return await self._on_disk(work)
 
     async def _on_disk(self, work: Work[Result]) -> Result | None:
-        store = await self._opened()
+        store = await self._get_store()
         try:
             return await work(store)
         except _BROKEN as error:
@@ -206,14 +206,15 @@ class FallbackStore:
             return None
 
     async def _replace(self, damaged: RunStore, error: Exception) -> None:
-        """Begin a new store, unless whoever met the damage first has done so already."""
+        """Open a new store, unless another task that found the same damage has already done it."""
         async with self._opening:
             if self._store is damaged:
-                self._store = None  # whoever comes now waits for the new one
+                self._store = None  # tasks that come now wait for the lock, and so for the new store
                 await damaged.aclose()
-                self._store = await anyio.to_thread.run_sync(self._fresh, error)
+                self._store = await anyio.to_thread.run_sync(self._open_new, error)
 
-    def _fresh(self, damage: Exception) -> RunStore:
+    def _open_new(self, damage: Exception) -> RunStore:
+        """Rename the damaged file and open a new one; use memory if that fails."""
         try:
             aside = _set_aside(self._file)
             self._add_warning(
@@ -230,13 +231,13 @@ class FallbackStore:
             self._warnings[warning] = for_everybody
 
 
-def _in_tuple(work: Work[Result]) -> Work[tuple[Result]]:
-    """`work`, with its result in a tuple: so None is a result, too."""
+def _wrap_in_tuple(work: Work[Result]) -> Work[tuple[Result]]:
+    """Return `work` with its result in a tuple, so that a result of None differs from a failed disk."""
 
-    async def and_say_so(store: RunStore) -> tuple[Result]:
+    async def wrapped(store: RunStore) -> tuple[Result]:
         return (await work(store),)
 
-    return and_say_so
+    return wrapped
 
 
 async def _found_or_none(store: RunStore, owner: str, run_id: str) -> bool | None:
@@ -244,22 +245,25 @@ async def _found_or_none(store: RunStore, owner: str, run_id: str) -> bool | Non
 
 
 def _date(run: Run) -> float:
-    """When a run began, as far as its date can be believed: one that is still to come is no date."""
+    """Return when a run started, for sorting; 0.0 for a date in the future, which comes from a wrong clock."""
     return run.created_at if run.created_at <= time.time() else 0.0
 
 
 def _error_text(error: Exception) -> str:
-    """What went wrong, without the place of the file: clients are told this, and it is none of their business."""
+    """Return the error text without the path of the file, because clients see it and must not learn the path."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
 
 
 def _is_damage(error: Exception) -> bool:
-    """Damage shows as a plain DatabaseError; a busy, full or read-only file as one of its subclasses."""
+    """Return whether the file is damaged.
+
+    SQLite reports damage as a plain DatabaseError, and a busy, full or read-only file as one of its subclasses.
+    """
     return isinstance(error, DamagedDatabase) or type(error) is sqlite3.DatabaseError
 
 
 def _set_aside(file: Path) -> Path:
-    """Move a damaged file out of the way under a name that says what it is."""
+    """Rename a damaged file to `<name>.corrupt-<number>`, and return the new path."""
     number = 1
     while (aside := file.with_name(f"{file.name}.corrupt-{number}")).exists():
         number += 1
@@ -270,11 +274,11 @@ def _set_aside(file: Path) -> Path:
 
 
 def open_sqlite_or_memory(options: StoreOptions) -> FallbackStore:
-    """The SQLite file that the URL names as `sqlite:///path`, or runs.db; memory for what that cannot take."""
+    """Open the SQLite file of the URL (`sqlite:///path`), or runs.db; memory for what the file cannot take."""
     file = Path(urlsplit(options.url).path or options.folder / "runs.db")
 
     def open_sqlite() -> RunStore:
-        # A server that is only asked for its tools need not load SQLite.
+        # Imported here, so that a server that only lists its tools does not load SQLite.
         from moa_mcp.store.sqlite.store import SqliteStore
 
         return SqliteStore(file, keep_days=options.keep_days, max_mb=options.max_mb)

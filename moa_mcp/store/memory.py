@@ -1,4 +1,4 @@
-"""Runs in memory: gone with the process, and bounded, the oldest going first."""
+"""Runs in memory: lost at the end of the process, and bounded; the oldest are removed first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_o
 
 
 class MemoryStore:
-    """Keeps the newest `most` runs of all owners together."""
+    """Keeps the newest `max_runs` runs of all owners together."""
 
     def __init__(self, max_runs: int = 200, clock: Callable[[], float] = time.time) -> None:
         self._max_runs = max_runs
@@ -27,15 +27,15 @@ class MemoryStore:
         self._reserved: dict[tuple[str, int], Spend] = {}
 
     def has_run(self, run_id: str) -> bool:
-        """Whether a run of that id is here, whoever owns it."""
+        """Return whether the store has a run with that id, for any owner."""
         return run_id in self._runs
 
     def has_runs_of(self, owner: str) -> bool:
-        """Whether any run of the owner is here."""
+        """Return whether the store has any run of the owner."""
         return any(run.owner == owner for run in self._runs.values())
 
     def has_reservation(self, reservation: DayReservation) -> bool:
-        """Whether a reservation was made here and is not settled yet."""
+        """Return whether the reservation was made in this store and is not settled yet."""
         return reservation.id in self._reservations
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
@@ -135,10 +135,10 @@ class MemoryStore:
         return self._days.get((owner, day_of(self._clock())), Spend())
 
     async def heartbeat(self) -> None:
-        """Nobody else can see this store."""
+        """Do nothing: no other server uses this store."""
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
     def warnings(self, owner: str | None = None) -> Sequence[str]:
         return ()

@@ -1,4 +1,4 @@
-"""Doubles for programs that use this package: a provider whose replies you write, and flows driven by hand."""
+"""Test doubles for programs that use this package: providers with scripted replies, and a driver for flows."""
 
 from moa_mcp.testing.playing import Played, drive
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider

@@ -1,4 +1,4 @@
-"""Driving a flow by hand: no event loop, no provider, every step in view."""
+"""Runs a flow step by step, without an event loop or a provider, and records every batch."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from dataclasses import dataclass
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Outcome
 
 Reply = Callable[[Call], str | Draft | Failure]
-"""What a model says to a call: a text, a whole draft, or a failure."""
+"""Returns the reply to a call: a text, a whole draft, or a failure."""
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A flow that was played to its end: its answer, and the batches it asked for."""
+    """The result of a flow that ended: its answer, and the batches it yielded."""
 
     answer: Answer
     batches: tuple[Batch, ...]
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """Every call that was asked for, in order."""
+        """The calls of all batches, in order."""
         return tuple(call for batch in self.batches for call in batch.calls)
 
 
 def drive(flow: Flow, reply: Reply) -> Played:
-    """Play `flow` with the words of `reply` until it answers. What the flow raises passes through."""
+    """Run `flow` to its answer, with the replies of `reply`. Errors that the flow raises are not caught."""
     batches: list[Batch] = []
     batch = next(flow)
     while True:
@@ -36,5 +36,5 @@ def drive(flow: Flow, reply: Reply) -> Played:
             return Played(stop.value, tuple(batches))
 
 
-def _outcome(said: str | Draft | Failure) -> Outcome:
-    return Draft(said, finish_reason="stop") if isinstance(said, str) else said
+def _outcome(replied: str | Draft | Failure) -> Outcome:
+    return Draft(replied, finish_reason="stop") if isinstance(replied, str) else replied

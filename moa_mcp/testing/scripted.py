@@ -1,4 +1,4 @@
-"""Providers whose answers a test writes down: no network, no clock, nothing random."""
+"""Providers with scripted replies, for tests. They use no network, no clock and no random numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from moa_mcp.providers.base import OnText
 
 
 class ScriptedProvider:
-    """Answers each call with what `reply` says of it: a text, a draft, or an error to raise.
+    """Answers each call with the result of `reply(call)`: a text, a draft, or an error, which is raised.
 
-    `calls` lists what was asked, in order.
+    `calls` lists the calls in the order in which they arrived.
     """
 
     def __init__(self, reply: Callable[[Call], str | Draft | Exception]) -> None:
@@ -23,7 +23,7 @@ class ScriptedProvider:
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         self.calls.append(call)
-        on_text("")  # the request is being sent
+        on_text("")  # reports that the request is being sent, as real providers do
         await anyio.lowlevel.checkpoint()
         reply = self._reply(call)
         if isinstance(reply, Exception):
@@ -34,9 +34,9 @@ class ScriptedProvider:
 
 
 class HoldingProvider:
-    """A provider around a provider that holds the calls it is told to hold until they are let through.
+    """Wraps a provider, and holds each call for which `holds(call)` is true until the test sets `opened`.
 
-    `held` is set once a held call has arrived; `cancelled` lists calls that were cancelled while held.
+    `held` is set when the first held call arrives; `cancelled` lists the calls that were cancelled while held.
     """
 
     def __init__(self, inner: ScriptedProvider, holds: Callable[[Call], bool]) -> None:

@@ -1,1 +1,1 @@
-"""A run as text, as a tool result and as a document."""
+"""Formats a run as text, as a tool result and as a document."""

@@ -1,4 +1,4 @@
-"""A run as others see it: as a tool result, as markdown, as JSON. Pure: values in, text out."""
+"""Formats a run as a tool result, as Markdown or as JSON. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, CodeCall, D
 from moa_mcp.domain.text import one_line
 
 MAX_DRAFTS_BYTES = 40_000
-"""How many characters of drafts a tool result holds at most; a client cuts longer results without a word."""
+"""The most characters of drafts in a tool result. A client may cut longer results without a notice."""
 
 CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
-"""Bytes of what stands beside an answer in brief. With the rest of the facts that is below ten thousand."""
+"""The most bytes of each part beside an answer in `brief`. With the other facts the total is below 10,000."""
 
 Item = TypeVar("Item")
 
@@ -82,7 +82,7 @@ class RunResult(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How much of a run is told besides its answer."""
+    """The parts of a run that are shown in addition to its answer."""
 
     calls: list[CallRecord]
     notes: list[str]
@@ -91,12 +91,12 @@ class Extent:
 
 
 def whole(run: Run) -> Extent:
-    """All of it."""
+    """Show the whole run."""
     return Extent(calls_in_order(run), list(run.notes), run.method, run.error)
 
 
 def brief(run: Run) -> Extent:
-    """What fits beside an answer: the call that wrote it, those that failed, others; and a note on what is left out."""
+    """Show what fits beside an answer: the call that wrote it, failed calls, other calls, and a note on the rest."""
     where, calls = f"moa://runs/{run.run_id}", calls_in_order(run)
     telling = sorted(calls, key=lambda record: (record.call.role != AGGREGATOR, record.status == "ok"))
     shown = {id(record) for record in _take_fitting(telling, CALLS_SHOWN, call_facts)}
@@ -113,9 +113,7 @@ def brief(run: Run) -> Extent:
 
 
 def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> RunResult:
-    """The facts of a run (by default all), and if they are asked for its drafts, `MAX_DRAFTS_BYTES` characters at
-    most.
-    """
+    """Return the facts of a run (by default all). With `drafts`, add its drafts, cut at `MAX_DRAFTS_BYTES`."""
     extent = extent or whole(run)
     facts: RunResult = {
         "run_id": run.run_id,
@@ -142,7 +140,7 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
 
 
 def call_facts(record: CallRecord) -> CallFacts:
-    """What is told of one call."""
+    """Return the facts of one call."""
     call, outcome = record.call, record.outcome
     return {
         "role": call.role,
@@ -162,19 +160,19 @@ def call_facts(record: CallRecord) -> CallFacts:
 
 
 def answer_text(run: Run) -> str | None:
-    """The answer, with nothing in it that a reader's program would fetch or open without being asked to."""
+    """Return the answer with inert links, so that a client does not fetch or open anything by itself."""
     return None if run.answer is None else neutralize_links(run.answer, _caller_text(run))
 
 
 def _caller_text(run: Run) -> str:
-    """All that the caller wrote, and so may be led back to."""
+    """Return all text of the caller. Links to hosts in this text are allowed."""
     task = run.task
     turns = (turn.text for turn in task.history if turn.speaker == "user")
     return "\n".join((task.question, task.context or "", task.system or "", *turns))
 
 
 def draft_text(record: CallRecord, run: Run) -> DraftText:
-    """One draft of a run in full, made inert as the answer is."""
+    """Return one draft of a run in full, with inert links."""
     text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
     call = record.call
     return {
@@ -187,13 +185,13 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
 
 
 def calls_in_order(run: Run) -> list[CallRecord]:
-    """The calls to models in the order of layer and slot, whatever order they finished in."""
+    """Return the calls to models, sorted by layer and slot."""
     asked = (record for record in run.sent if not isinstance(record.call, CodeCall))
     return sorted(asked, key=lambda record: (record.call.layer, record.call.slot, record.call.id))
 
 
 def as_markdown(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> str:
-    """A run for a reader who sees text only: the answer first, then the same facts as in `result`."""
+    """Format a run as text: the answer first, then the same facts as in `result`."""
     extent = extent or whole(run)
     parts = [_headline(run, extent)]
     if drafts:
@@ -204,7 +202,7 @@ def as_markdown(run: Run, *, drafts: bool = False, extent: Extent | None = None)
 
 
 def format_calls(run: Run, extent: Extent | None = None, drafts_at: str | None = None) -> str:
-    """Who said what at what cost, one line per call (by default all), the notes, and where the drafts are read."""
+    """Format the facts of a run: one line per call (by default all), the notes, and the address of the drafts."""
     extent = extent or whole(run)
     facts = (
         f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)}",
@@ -221,7 +219,7 @@ def format_calls(run: Run, extent: Extent | None = None, drafts_at: str | None =
 
 
 def call_line(record: CallRecord) -> str:
-    """One call on one line."""
+    """Format one call on one line."""
     call, outcome = record.call, record.outcome
     served = outcome.served_model
     model = call.model if served is None or call.model.endswith(served) else f"{call.model} (answered by {served})"
@@ -238,28 +236,28 @@ def call_line(record: CallRecord) -> str:
 
 
 def draft_markdown(record: CallRecord, run: Run) -> str:
-    """One draft of a run as a document of its own."""
+    """Format one draft of a run as a separate document."""
     body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
 def pluralize(count: int | None, noun: str) -> str:
-    """A number of things: `1 call`, `2 calls`."""
+    """Format a number of things: `1 call`, `2 calls`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def format_tokens(count: int | None) -> str:
-    """A token count for people."""
+    """Format a token count for people."""
     return "unknown" if count is None else f"{count:,}"
 
 
 def format_cost(cost: float | None) -> str:
-    """A price for people; an unknown one is said to be unknown."""
+    """Format a price in US dollars for people; None becomes "price unknown"."""
     return "price unknown" if cost is None else f"${cost:.4f}"
 
 
 def round_cost(cost: float | None) -> float | None:
-    """A price to the hundred-thousandth of a cent: no float dust, nothing lost."""
+    """Round a price to 7 decimals of a US dollar, to remove floating-point noise."""
     return None if cost is None else round(cost, 7)
 
 
@@ -279,7 +277,7 @@ def _headline(run: Run, extent: Extent) -> str:
 
 
 def _take_fitting(items: Iterable[Item], room: int, facts: Callable[[Item], Any]) -> Iterator[Item]:
-    """The items that fit into `room` bytes, the earlier ones first."""
+    """Yield the items that fit into `room` bytes; earlier items come first."""
     for item in items:
         size = _size(facts(item)) + 2
         if size <= room:
@@ -304,5 +302,5 @@ def _cap_drafts(drafts: list[DraftText], where: str) -> list[DraftText]:
 
 
 def as_json(run: Run) -> Mapping[str, Any]:
-    """A run as its resource shows it: the result, and what was asked."""
+    """Return the content of a run's resource: the result and the question."""
     return {"question": run.task.question, "context": run.task.context, "created_at": run.created_at, **result(run)}

@@ -1,4 +1,4 @@
-"""`moa-mcp ask`: one run in the terminal. On a terminal it is watched, in a pipe the answer comes alone."""
+"""`moa-mcp ask`: one run. On a terminal it shows the progress of the run; to a pipe it writes only the answer."""
 
 from __future__ import annotations
 
@@ -85,17 +85,18 @@ async def _ask(request: AskRequest, writer: AnswerWriter) -> None:
 
 @asynccontextmanager
 async def _event_handler(title: str, writer: AnswerWriter) -> AsyncGenerator[EventHandler]:
-    """What hears of a run's events: the outlet, and on a terminal before it the live view."""
+    """Yield the handler of the run's events: the writer, and on a terminal the live view before it."""
     if not sys.stderr.isatty():
         yield writer.on_event
         return
-    # Loads rich, which a pipe has no use for.
+    # This imports rich, which is only needed on a terminal.
     from moa_mcp.cli.view.live import live_view
 
     async with live_view(title, yields_to=writer.writes) as view:
 
-        def hear(event: Event) -> None:
+        def on_event(event: Event) -> None:
+            # The view first: it lets go of the terminal before the writer prints.
             view.on_event(event)
             writer.on_event(event)
 
-        yield hear
+        yield on_event

@@ -1,4 +1,4 @@
-"""`moa-mcp doctor`: what was found of configuration, keys, servers and presets, and whether asks can work."""
+"""`moa-mcp doctor`: shows the configuration, keys, servers and presets, and whether `moa-mcp ask` can work."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def _absence(folder: Path) -> str:
 
 
 def _keys(settings: Settings) -> Rows:
-    """Key variables, set or missing: their values are not shown, but for placeholders in place of one.
+    """Whether each key variable is set. Values are not shown, except a placeholder that was not replaced by a key.
 
-    Whether a provider takes a key shows when it is first used.
+    The keys are not tried: only a call to the provider shows whether it accepts the key.
     """
     for endpoint in settings.endpoints.values():
         if variable := endpoint.api_key_env:
@@ -125,7 +125,7 @@ def _presets(entries: Sequence[PresetEntry]) -> Rows:
 
 
 def _misnamed(at: Paths, entries: Sequence[PresetEntry]) -> Rows:
-    """What lies in the presets folder and is in no list, for its name is not that of a preset."""
+    """The files in the presets folder that no list shows, because their names are not valid names of presets."""
     shown = {entry.problem for entry in entries}
     for problem in map(str, PresetLibrary(at.presets_folder).problems()):
         if problem not in shown:
@@ -133,7 +133,7 @@ def _misnamed(at: Paths, entries: Sequence[PresetEntry]) -> Rows:
 
 
 def _problem(settings: Settings, entries: Sequence[PresetEntry]) -> str | None:
-    """What keeps an ask without further choices from working."""
+    """Why a question without any options cannot be asked; None if it can."""
     default = next((entry for entry in entries if entry.default), None)
     if default is None:
         return f"{default_preset_problem(settings)}."

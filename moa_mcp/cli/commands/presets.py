@@ -1,4 +1,4 @@
-"""`moa-mcp presets`: the table of presets, one in full, and the check of a file."""
+"""`moa-mcp presets`: lists the presets, shows one in full, and checks the file of a preset."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def validate(file: Path) -> None:
 
 
 async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
-    """Make sure that all that the preset names is declared; that a key is not set is no fault of the file."""
+    """Check that everything the preset names is declared. A missing key is not an error in the file."""
     _check_providers(preset, document, valid_settings().endpoints)
     async with open_service() as service:
         await service.catalog.resolve_slots(preset, document)
@@ -70,7 +70,7 @@ async def _check_names(preset: Preset, document: yamlfile.Document) -> None:
 
 
 def _check_providers(preset: Preset, document: yamlfile.Document, declared: Collection[str]) -> None:
-    """Make sure that every model, the fallbacks too, is of a provider that is declared."""
+    """Check that the provider of every model, fallbacks included, is declared."""
     for model in preset.models:
         if (provider := split_model(model)[0]) not in declared:
             known = ", ".join(sort_by_closeness(provider, declared))
@@ -80,7 +80,7 @@ def _check_providers(preset: Preset, document: yamlfile.Document, declared: Coll
 
 
 def _leaves(data: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
-    """Every value in plain data that holds no others, behind the path to it."""
+    """Yield the path and value of every scalar in nested dicts and lists."""
     if isinstance(data, dict):
         for key, value in cast("dict[str, Any]", data).items():
             yield from _leaves(value, (*path, key))
@@ -102,7 +102,7 @@ async def _list() -> None:
 
 
 def default_preset_problem(settings: Settings) -> str:
-    """What is to be said of a default preset that is not among the presets."""
+    """The message for a default preset that does not exist."""
     return f"The default preset, {settings.default_preset}, does not exist: correct default_preset in {CONFIG}"
 
 
@@ -115,7 +115,7 @@ def _row(entry: PresetEntry) -> tuple[str, ...]:
 
 
 def usability(entry: PresetEntry) -> str:
-    """Whether a preset can be asked, and if not, what stands in the way."""
+    """Whether a preset can be used, and if not, the reason."""
     if entry.usable:
         return "yes"
     if entry.missing:

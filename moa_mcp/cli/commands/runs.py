@@ -1,4 +1,4 @@
-"""`moa-mcp runs`: the stored runs, one in full, and forgetting them."""
+"""`moa-mcp runs`: lists the stored runs, shows one in full, and deletes them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def prune() -> None:
 
 @asynccontextmanager
 async def _service() -> AsyncGenerator[Service]:
-    """The service; that there is no run of an id is said in the words of the terminal."""
+    """Open the service. An unknown run id gets an error message that names the command `moa-mcp runs`."""
     valid_settings()
     async with open_service() as service:
         try:
@@ -104,8 +104,8 @@ async def _remove(run_id: str) -> None:
 
 
 async def _prune() -> None:
-    keeping = valid_settings().store
+    settings = valid_settings().store
     async with _service() as service:
-        gone = await service.store.prune()
-    kept = f"{keeping.keep_days} days and {keeping.max_mb} MB are kept"
-    click.echo(f"{gone} {'run is' if gone == 1 else 'runs are'} forgotten; {kept}.")
+        deleted = await service.store.prune()
+    kept = f"{settings.keep_days} days and {settings.max_mb} MB are kept"
+    click.echo(f"{deleted} {'run is' if deleted == 1 else 'runs are'} forgotten; {kept}.")

@@ -30,12 +30,12 @@ TERMINAL_HINT = (
     "moa-mcp: serving MCP to a program that talks to it over stdin and stdout. You are at a terminal: "
     "Ctrl-C ends it; `moa-mcp ask QUESTION` asks a panel, `moa-mcp --help` shows the rest."
 )
-"""Said to whoever starts the server by hand, who would wait in front of nothing."""
+"""Printed if a user starts the server on a terminal, because it would otherwise print nothing and wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """A way to reach the server: what serves on it, the options that fit it, and what it serves on its port."""
+    """A transport: the function that runs the server, the options it accepts, and the protocols on its port."""
 
     run: Callable[..., None]
     options: frozenset[str] = frozenset()
@@ -49,7 +49,7 @@ def _run_stdio(faces: Sequence[str], **options: Any) -> None:
 
 
 def _run_http(faces: Sequence[str], **options: Any) -> None:
-    # A server on stdio does without a web server.
+    # Imported here because a server on stdio needs no web server.
     from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
 
     tokens = parse_tokens(os.environ.get("MOA_MCP_TOKENS", ""))
@@ -146,7 +146,7 @@ def serve(ctx: click.Context, /, transport: str, **options: Any) -> None:
 
 
 def _check_options(ctx: click.Context, transport: str, options: Iterable[str]) -> None:
-    """Refuse flags that would have no effect: they are mistakes. Variables may be meant for another server."""
+    """Refuse flags that have no effect. Variables without effect are accepted: they may be set for another server."""
     for name in sorted(set(options) - TRANSPORTS[transport].options):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             flag = "--" + name.replace("_", "-")
@@ -154,31 +154,33 @@ def _check_options(ctx: click.Context, transport: str, options: Iterable[str]) -
 
 
 async def _serve_stdio() -> None:
-    # The SDK is most of a start; `moa-mcp serve --help` does without it. All that importing makes is kept, so
-    # looking for garbage among it is time lost: a tenth of a start.
+    # Importing the SDK takes most of the start time. It is imported here so that `moa-mcp serve --help` skips it.
+    # The imports create no garbage. Collecting during them would take a tenth of the start time.
     gc.disable()
     from moa_mcp.api import open_service
-    from moa_mcp.server.transports.lifecycle import serve as live
+    from moa_mcp.server.transports.lifecycle import serve as run_server
     from moa_mcp.server.transports.stdio.serve import serve_stdio
 
     tune_gc()
     gc.enable()
-    await live(serve_stdio, _log_config_problem(open_service()), grace_seconds=1.0, on_end=partial(_exit_watchdog, 1.8))
+    service = _log_config_problem(open_service())
+    await run_server(serve_stdio, service, grace_seconds=1.0, on_end=partial(_exit_watchdog, 1.8))
 
 
 async def _serve_http(options: HttpOptions) -> None:
     from moa_mcp.api import open_service
     from moa_mcp.server.transports.http.serve import HttpTransport
-    from moa_mcp.server.transports.lifecycle import serve as live
+    from moa_mcp.server.transports.lifecycle import serve as run_server
 
     tune_gc()
     transport = HttpTransport(options, announce=partial(click.echo, err=True))
-    await live(transport, _log_config_problem(open_service()), grace_seconds=3.5, on_end=partial(_exit_watchdog, 4.5))
+    service = _log_config_problem(open_service())
+    await run_server(transport, service, grace_seconds=3.5, on_end=partial(_exit_watchdog, 4.5))
 
 
 @asynccontextmanager
 async def _log_config_problem(opening: AbstractAsyncContextManager[Service]) -> AsyncGenerator[Service]:
-    """The service, with what is wrong with its configuration said in the log."""
+    """Open the service, and log what is wrong with its configuration, if anything."""
     async with opening as service:
         if problem := service.settings.problem:
             logger.warning("%s Until it is mended, the defaults hold.", problem)
@@ -186,7 +188,7 @@ async def _log_config_problem(opening: AbstractAsyncContextManager[Service]) -> 
 
 
 def _exit_watchdog(seconds: float) -> None:
-    """End the process after `seconds`, if anything holds up its end: a name that is looked up, a disk that hangs."""
+    """End the process after `seconds` if something blocks its end, such as a DNS look-up or a disk that hangs."""
     watchdog = Timer(seconds, os._exit, args=(0,))
     watchdog.daemon = True
     watchdog.start()

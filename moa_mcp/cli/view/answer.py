@@ -1,4 +1,4 @@
-"""How a run's answer leaves on stdout: streamed to a terminal, alone to a pipe, or within the run as JSON."""
+"""Writes the answer of a run to stdout: streamed to a terminal, whole to a pipe, or as part of the run as JSON."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from moa_mcp.views.run import draft_markdown, draft_text, result
 
 
 class AnswerWriter(Protocol):
-    """A way out for answers."""
+    """Writes the answer of one run to stdout."""
 
     def writes(self, event: Event) -> bool:
-        """Whether it writes to stdout as soon as it hears of `event`."""
+        """Whether `on_event(event)` writes to stdout."""
         ...
 
     def on_event(self, event: Event) -> None:
-        """Write what `event` brings of the answer, if it is time to."""
+        """Write the part of the answer that `event` carries, if this writer streams."""
         ...
 
     def finish(self, run: Run) -> None:
-        """Write what is left to write once the run has ended, however it ended."""
+        """Write the rest of the output. Called once, when the run has ended, with or without an answer."""
         ...
 
 
 def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
-    """The way out that fits this process's stdout; with `drafts` they follow the answer."""
+    """The writer that fits the stdout of this process; with `drafts` it writes the drafts after the answer."""
     if as_json:
         return JsonWriter(drafts)
     return StreamingWriter(drafts) if sys.stdout.isatty() else PlainWriter(drafts)
 
 
 class StreamingWriter:
-    """Writes the answer piece by piece to a terminal, which is shown nothing that it would obey."""
+    """Writes the answer piece by piece to a terminal, without control sequences that the terminal would execute."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
@@ -61,7 +61,7 @@ class StreamingWriter:
                 pass
 
     def finish(self, run: Run) -> None:
-        """End the answer, or write it whole: it may have come in no pieces, or in others."""
+        """End the answer. If the streamed pieces are not the final answer, or none came, write the whole answer."""
         answer = (run.answer or "").strip()
         click.echo(self._cleaner.close(), nl=False)
         if self._written and answer in ("", "".join(self._written).strip()):
@@ -85,7 +85,7 @@ class StreamingWriter:
 
 
 class PlainWriter:
-    """Writes the answer once it is whole: to a pipe, behind which there may be a terminal or a model."""
+    """Writes the answer to a pipe when it is complete, without control sequences: a terminal or a model may read it."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
@@ -94,7 +94,7 @@ class PlainWriter:
         return False
 
     def on_event(self, event: Event) -> None:
-        """Nothing is written before the end."""
+        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
@@ -102,7 +102,7 @@ class PlainWriter:
 
 
 class JsonWriter:
-    """Writes the structured result, which has an answer or says why not."""
+    """Writes the structured result as JSON, with the answer or the error."""
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
@@ -111,7 +111,7 @@ class JsonWriter:
         return False
 
     def on_event(self, event: Event) -> None:
-        """Nothing is written before the end."""
+        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         facts = result(run)
@@ -121,7 +121,7 @@ class JsonWriter:
 
 
 def write(text: str) -> None:
-    """Put `text` on stdout as UTF-8, whatever the locale, with exactly one newline behind it."""
+    """Write `text` and exactly one newline to stdout, as UTF-8 in every locale."""
     sys.stdout.buffer.write(text.rstrip("\n").encode("utf-8", "replace") + b"\n")
     sys.stdout.buffer.flush()
 

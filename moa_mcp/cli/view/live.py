@@ -1,4 +1,4 @@
-"""The live view: the table of a run, drawn on a terminal's stderr while the run goes on."""
+"""The live view: a table of the run's calls, drawn on a terminal's stderr during the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moa_mcp.domain.text import one_line
 from moa_mcp.runs.events import Event
 
 REDRAW_SECONDS = 0.1
-"""Seconds between two drawings: often enough for the seconds to run smoothly."""
+"""Seconds between two drawings: short enough that the tenths of a second count smoothly."""
 
 _WORDS: dict[State, tuple[str, str]] = {
     "waiting": ("waiting", "dim"),
@@ -32,7 +32,7 @@ _WORDS: dict[State, tuple[str, str]] = {
 
 
 class LiveView:
-    """A table that is being shown, until an event that it `yields_to`: then it stays as it last was."""
+    """Shows and updates the table until `yields_to` returns true for an event; then the table stays as it is."""
 
     def __init__(self, title: str, console: Console, yields_to: Callable[[Event], bool]) -> None:
         self._title = title
@@ -43,7 +43,7 @@ class LiveView:
         self._live = Live(console=console, auto_refresh=False, redirect_stdout=False)
 
     def on_event(self, event: Event) -> None:
-        """Take an event in; it is seen with the next drawing."""
+        """Record an event. The next drawing shows it."""
         self._table.on_event(event)
         if self._yields_to(event):
             self.freeze()
@@ -53,7 +53,7 @@ class LiveView:
             self._live.update(self._drawing(), refresh=True)
 
     def freeze(self) -> None:
-        """Draw once more and let go of the screen; a second time does nothing."""
+        """Draw once more and release the screen. A second call does nothing."""
         self.redraw()
         self._live.stop()
 
@@ -71,7 +71,7 @@ class LiveView:
 
 @asynccontextmanager
 async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGenerator[LiveView]:
-    """A view on stderr for as long as the block lasts and nobody else wants the terminal."""
+    """Show a view on stderr while the block runs, until `yields_to` returns true for an event."""
     view = LiveView(title, Console(stderr=True), yields_to)
     try:
         async with anyio.create_task_group() as tasks:
@@ -83,9 +83,9 @@ async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGene
 
 
 def drawing(progress: ProgressTable, title: str, seconds: float, now: float, room: int) -> RenderableType:
-    """The table at the moment `now`, `seconds` into the run.
+    """The table at the time `now`, which is `seconds` after the start of the run.
 
-    Layers that ended are one line each if `room` lines cannot hold them all.
+    If the table has more than `room` lines, each finished layer is drawn as one line.
     """
     table = _grid()
     table.add_row("", _shrinkable(one_line(title), "bold"), "", *_figures(progress.rows, seconds))
@@ -99,9 +99,9 @@ def drawing(progress: ProgressTable, title: str, seconds: float, now: float, roo
 
 
 def _grid() -> Table:
-    """Columns for place, model, state, seconds, tokens, price and what went wrong.
+    """A table with columns for call id, model, state, seconds, tokens, price and error.
 
-    On a narrow terminal those that may wrap give way first: model and fault, whose texts are cut instead.
+    On a narrow terminal rich shrinks the columns that may wrap first: model and error. Their texts are cut instead.
     """
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -136,7 +136,7 @@ def _line(row: Row, now: float, wait: str) -> tuple[Text, ...]:
 
 
 def _figures(rows: Sequence[Row], seconds: float | None) -> tuple[Text, Text, Text]:
-    """Seconds, tokens and price of one or many rows; what is not counted yet is marked with a tilde."""
+    """Seconds, tokens and price of one or many rows. Estimated token counts begin with a tilde."""
     written = [row.tokens for row in rows]
     total = sum(count for count, _ in written)
     mark = "" if all(exact for count, exact in written if count) else "~"

@@ -1,4 +1,4 @@
-"""`moa-mcp ask --dry-run`: what a request would do, before anything is sent."""
+"""`moa-mcp ask --dry-run`: shows what a request would do, and sends nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from moa_mcp.views.run import pluralize, round_cost
 
 
 async def show_plan(request: AskRequest, as_json: bool) -> None:
-    """Print the plan of a request. Raises what the request would be refused with."""
+    """Print the plan of a request. Raises the error that the request itself would raise."""
     valid_settings()
     async with open_service() as service:
         plan = await service.plan(request)
@@ -45,7 +45,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
 
 
 def _notes(plan: Plan) -> list[str]:
-    """What to know of the plan; above all why it could not be sent now."""
+    """Notes on the plan. The first one names a missing key, if the plan needs one."""
     missing = [str(plan.missing)] if plan.missing else []
     return [*missing, *plan.notes, *early_end_note(call_bounds(plan.preset, plan.task), plan.limits.max_calls)]
 
@@ -66,7 +66,7 @@ def _figures(plan: Plan) -> list[str]:
 
 
 def _bounds(plan: Plan) -> str:
-    """What the run cannot exceed; dollars only where the price is known, for nothing else could be counted."""
+    """The limits of the run. The limit in dollars holds only if the price is known."""
     limits = plan.limits
     dollars = "price unknown, so no limit in dollars holds" if plan.cost_usd is None else f"${limits.max_cost_usd:g}"
     bounds = (
@@ -79,10 +79,10 @@ def _bounds(plan: Plan) -> str:
 
 
 def extent(layers: int | None, calls: int | None, rounds: int | None) -> str:
-    """How large a preset is, for people."""
+    """The numbers of layers, calls and rounds of a preset, as text."""
     return f"{pluralize(layers, 'layer')} · {pluralize(calls, 'call')} in {pluralize(rounds, 'round')}"
 
 
 def estimate(cost_usd: float | None) -> str:
-    """An estimated price for people."""
+    """An estimated price, as text."""
     return "price unknown" if cost_usd is None else f"about ${cost_usd:.4f}"

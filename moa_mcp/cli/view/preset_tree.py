@@ -1,4 +1,4 @@
-"""The shape of a preset as a small tree of text: its layers, their slots, and the stages between."""
+"""Prints a preset as a tree of text lines: its layers, their slots, and the stages between the layers."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from moa_mcp.domain.variants import Variants
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A line, and the lines under it."""
+    """A line of the tree, with its child nodes."""
 
     label: str
     below: Sequence[Node] = ()
 
 
 def tree(preset: Preset) -> list[str]:
-    """The lines of a preset's tree, its name on top."""
+    """The lines of a preset's tree; the first line is its name."""
     return _lines(_panel(preset.name, preset))
 
 

@@ -1,4 +1,4 @@
-"""The table: where every call of a run stands, kept up to date from the runner's events. It draws nothing."""
+"""The state of every call of a run, updated from the run's events. `live.py` draws it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from moa_mcp.runs.events import BatchStarted, BranchEnded, CallEnded, CallStarte
 from moa_mcp.runs.waits import Waits
 
 CHARS_PER_TOKEN = 4
-"""A rule of thumb for text that is still arriving; a provider's own count replaces it at the end."""
+"""An estimate for text that is still arriving. The provider's own count replaces it when the call ends."""
 
 State = Literal["waiting", "asked", "writing", "ok", "cut", "failed", "cancelled", "refused"]
 
 
 @dataclass(slots=True)
 class Row:
-    """One call on the table; `started` is on the table's clock, `chars` counts what has arrived."""
+    """One call. `started` is a time of the table's clock, `chars` counts the characters that have arrived."""
 
     call: Call
     started: float | None = None
@@ -35,14 +35,14 @@ class Row:
         return "writing" if self.chars else "asked"
 
     def seconds(self, now: float) -> float | None:
-        """How long the call took, or has taken until `now`; None before it was sent."""
+        """How long the call took, or has taken until `now`; None if it was not sent yet."""
         if self.record is not None:
             return self.record.seconds
         return None if self.started is None else now - self.started
 
     @property
     def tokens(self) -> tuple[int, bool]:
-        """The tokens it wrote, and whether that is the provider's own count."""
+        """The number of tokens it wrote, and whether the provider counted them."""
         usage = self.record.outcome.usage if self.record else None
         if usage and usage.output_tokens is not None:
             return usage.output_tokens, not usage.estimated
@@ -54,7 +54,7 @@ class Row:
 
 
 class ProgressTable:
-    """Hears of a run's events and keeps a row for each call; `clock` is in seconds."""
+    """Keeps a row for each call, from the events of the run. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -63,17 +63,17 @@ class ProgressTable:
 
     @property
     def rows(self) -> Sequence[Row]:
-        """All rows in the order of the plan, the calls of a panel in a slot behind their slot."""
-        place = {identity: number for number, identity in enumerate(self._rows)}
-        return sorted(self._rows.values(), key=lambda row: place[(*row.call.branches, row.call.id)[0]])
+        """All rows in the order of the plan. The calls of a nested panel follow the row of its slot."""
+        order = {call_id: number for number, call_id in enumerate(self._rows)}
+        return sorted(self._rows.values(), key=lambda row: order[(*row.call.branches, row.call.id)[0]])
 
     @property
     def layers(self) -> list[tuple[int, list[Row]]]:
-        """The rows by layer, in the order in which the layers began."""
+        """The rows of each layer, in the order in which the layers began."""
         return [(layer, list(rows)) for layer, rows in groupby(self.rows, key=lambda row: row.call.layer)]
 
     def on_event(self, event: Event) -> None:
-        """Take an event in."""
+        """Update the rows from an event."""
         self.waits.on_event(event)
         match event:
             case BatchStarted(batch):
@@ -95,5 +95,5 @@ class ProgressTable:
 
 
 def drafts(rows: Iterable[Row]) -> int:
-    """How many of the rows ended with a text."""
+    """How many of the calls ended with a draft."""
     return sum(row.record is not None and isinstance(row.record.outcome, Draft) for row in rows)

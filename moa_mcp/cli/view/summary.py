@@ -1,4 +1,4 @@
-"""What is told on stderr once a run has ended: what to know of the answer and, on a terminal, its cost."""
+"""Prints notes on the answer to stderr when a run has ended, and on a terminal the cost of the run."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NO_MODEL = (
 
 
 def report(run: Run, endpoints: Mapping[str, Endpoint]) -> None:
-    """Tell of a run that has ended.
+    """Print the notes and, on a terminal, the totals of a run that has ended.
 
     Raises:
-        RunFailed: it has no answer; the message names the causes.
+        RunFailed: the run has no answer; the message names the causes.
     """
     for note in _notes(run, endpoints):
         click.echo(f"moa-mcp: {one_line(note, 1000)}", err=True)
@@ -43,7 +43,7 @@ def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
 
 
 def totals_line(run: Run) -> str:
-    """What the run took, on one line."""
+    """The calls, tokens, cost and seconds of the run, on one line."""
     return (
         f"{run.preset} · {run.status}{_marks(run)} · {pluralize(run.layers, 'layer')} · "
         f"{pluralize(run.calls_made, 'call')} · {format_tokens(run.input_tokens)} tokens in, "
@@ -57,7 +57,7 @@ def _marks(run: Run) -> str:
 
 
 def all_demo(models: Iterable[str], endpoints: Mapping[str, Endpoint]) -> bool:
-    """Whether none of the models is one: all are of the demo dialect."""
+    """Whether all models belong to the demo provider, which calls no model. False if there are no models."""
     found = [endpoints.get(split_model(model)[0]) for model in models]
     return bool(found) and all(
         endpoint is not None and not DIALECTS.get(endpoint.dialect).calls_models for endpoint in found

@@ -1,4 +1,4 @@
-"""Rows of text in columns: plain, so that it reads the same on a terminal, in a pipe and in a report."""
+"""Aligns rows of text in columns, as plain text for terminals, pipes and reports."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], gap: str = "  ") -> list[str]:
-    """Lines with the cells of each column under one another; the last column is as wide as it is."""
+    """One line for each row, with aligned columns. The last column is not padded."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     widths[-1:] = [0]
     return [gap.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

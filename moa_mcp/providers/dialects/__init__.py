@@ -1,1 +1,1 @@
-"""One adapter per wire format of a provider, and how each one's replies and errors are read."""
+"""One adapter per wire format, and the code that reads replies and errors in that format."""

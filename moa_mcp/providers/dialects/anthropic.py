@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 VERSION = "2023-06-01"
 
 DEFAULT_MAX_TOKENS = 32_000
-"""The dialect's max_tokens is required and covers thoughts too: all that every present model accepts. It is a
-ceiling, not a price: what is not written is not billed."""
+"""The dialect requires max_tokens, and it includes thoughts. This is the most that every current model accepts. It is
+only a ceiling: tokens that are not written are not billed."""
 
 
 def request_body(call: Call, model: str) -> dict[str, Any]:
-    """The request for a call to `model`, as the service knows it. A setting that is None is not in it.
+    """The request body for a call; `model` is the service's own model name. Settings that are None are left out.
 
-    An effort also switches thinking on, since without thoughts there is little that it could spend. Models
-    from before adaptive thinking refuse both keys: leave their effort unset.
+    An effort also switches thinking on, because without thinking it has little effect. Models older than adaptive
+    thinking refuse both keys: leave their effort unset.
     """
     body: dict[str, Any] = {
         "model": model,
@@ -47,7 +47,7 @@ def request_body(call: Call, model: str) -> dict[str, Any]:
 
 
 def _turns(call: Call) -> list[dict[str, str]]:
-    """The conversation without its system text; turns of the same speaker in a row are one."""
+    """The conversation without its system text; consecutive turns of the same speaker are joined."""
     turns = (message for message in call.messages if message.speaker != "system")
     runs = groupby(turns, key=lambda message: message.speaker)
     return [{"role": speaker, "content": _texts(m.text for m in run)} for speaker, run in runs]
@@ -58,13 +58,13 @@ def _texts(texts: Iterable[str]) -> str:
 
 
 class AnthropicReader:
-    """Reads a message: a stream of typed events that ends with `message_stop`."""
+    """Reads a reply: a stream of typed events that ends with `message_stop`."""
 
     def __init__(self) -> None:
         self.reply = ReplyBuilder()
 
     def feed(self, data: str) -> str:
-        """Take the data of an event and return what can be shown of the answer by now."""
+        """Take the data of an event and return the new text that can be shown."""
         event = mapping(parse(data)) if data else {}
         match event.get("type"):
             case "content_block_delta":
@@ -84,7 +84,7 @@ class AnthropicReader:
         return ""
 
     def whole(self, body: object) -> str:
-        """A body that is no stream can only be an error here."""
+        """Raise ProviderError: in this dialect, a body that is not a stream can only be an error."""
         if mapping(body).get("error"):
             raise error_from_body(body)
         raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
@@ -97,11 +97,11 @@ class AnthropicReader:
         delta = mapping(event.get("delta"))
         self.reply.finish_reason = string(delta.get("stop_reason")) or None
         self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
-        # What message_start says of the output is only where the count begins.
+        # The output count is read here, because message_start has only its initial value.
         self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
 
     def _take(self, part: dict[str, Any]) -> str:
-        """A content block or a piece of one; blocks that are neither text nor thought have neither key."""
+        """Take a content block or a piece of one; other blocks than text and thoughts have neither key."""
         if thought := string(part.get("thinking")):
             self.reply.add_thinking(thought)
         text = string(part.get("text"))
@@ -109,7 +109,7 @@ class AnthropicReader:
 
 
 class AnthropicProvider:
-    """Asks the models of one endpoint that speaks the anthropic dialect."""
+    """Asks the models of one endpoint with the anthropic dialect."""
 
     def __init__(self, http: Http) -> None:
         self._http = http

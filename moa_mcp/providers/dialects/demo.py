@@ -1,4 +1,4 @@
-"""The demo dialect: no network and no model, only words that say so, to try a client without a key."""
+"""The demo dialect: no network and no model, only a fixed text, to try a client without a key."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText
 
 ECHO = 120
-"""Characters of the question that are repeated."""
+"""Characters of the question that the answer repeats."""
 
 
 class DemoProvider:
-    """Answers every call at once, and the same call always the same."""
+    """Answers every call at once; the same call always gets the same answer."""
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Say that no model was called, in a few pieces."""
+        """Answer that no model was called, in a few pieces."""
         sentences = _sentences(call)
         for sentence in sentences:
             on_text(sentence)
@@ -23,22 +23,22 @@ class DemoProvider:
 
 
 def _sentences(call: Call) -> tuple[str, ...]:
-    what = "answer" if call.role == AGGREGATOR else "draft"
-    asked = next((message.text for message in reversed(call.messages) if message.speaker == "user"), "")
-    opening = f"Demo {what} from {call.model}: no model was called. "
-    question = f"The question began: “{one_line(_first_line(asked), ECHO)}” "
+    kind = "answer" if call.role == AGGREGATOR else "draft"
+    question = next((message.text for message in reversed(call.messages) if message.speaker == "user"), "")
+    opening = f"Demo {kind} from {call.model}: no model was called. "
+    echo = f"The question began: “{one_line(_first_line(question), ECHO)}” "
     if call.role != AGGREGATOR:
-        return opening, question, f"This is proposer {call.slot} of layer {call.layer}."
+        return opening, echo, f"This is proposer {call.slot} of layer {call.layer}."
     return (
         opening,
-        question,
+        echo,
         "A real panel would have put its drafts together here. ",
         "To ask one, set the key variable of a provider, for one OPENROUTER_API_KEY, and start again.",
     )
 
 
 def _first_line(question: str) -> str:
-    """Of the question alone: behind it may stand the drafts of the layer before."""
+    """The first line only, because the drafts of the previous layer may follow the question."""
     return question.strip().partition("\n")[0]
 
 

@@ -1,6 +1,6 @@
-"""Embeddings in the openai dialect: texts in, vectors out, in one request.
+"""Embeddings in the openai dialect: one request returns the vectors of several texts.
 
-It answers each `EmbedCall`: the draft's text is a JSON array of vectors, in the order of the call's
+The adapter answers each `EmbedCall`. The text of the draft is a JSON array of vectors, in the order of the call's
 messages.
 """
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
 
 PLACES = 7
-"""Decimal places that are kept of a number: more than a similarity can tell."""
+"""Decimal places kept of each number; more would not change a similarity noticeably."""
 
 
 class EmbeddingsProvider:
-    """Asks the embedding models of one endpoint that speaks the openai dialect."""
+    """Asks the embedding models of one endpoint with the openai dialect."""
 
     def __init__(self, http: Http) -> None:
         self._http = http
@@ -43,7 +43,7 @@ class EmbeddingsProvider:
 
 
 class _VectorsBuilder(ReplyBuilder):
-    """A reply without words: its vectors are neither cleaned nor watched for loops."""
+    """A reply without text: its vectors are not cleaned and not checked for loops."""
 
     vectors: str = ""
 
@@ -59,15 +59,15 @@ class EmbeddingsReader:
         self._expected = expected
 
     def feed(self, data: str) -> str:
-        """Refuse a stream: embeddings come as one object. Raises ProviderError."""
+        """Raise ProviderError: embeddings come as one object, never as a stream."""
         raise ProviderError(Reason.MALFORMED, "a stream in place of embeddings")
 
     def whole(self, body: object) -> str:
-        """Take the reply; none of it is to be shown. Raises ProviderError."""
+        """Take the reply; returns no text to show. Raises ProviderError."""
         reply = mapping(body)
-        listed = [mapping(entry) for entry in sequence(reply.get("data"))]
-        by_place = {count(entry.get("index", place)): entry.get("embedding") for place, entry in enumerate(listed)}
-        vectors = [_vector(by_place.get(place)) for place in range(self._expected)]
+        entries = [mapping(entry) for entry in sequence(reply.get("data"))]
+        embedding_at = {count(entry.get("index", place)): entry.get("embedding") for place, entry in enumerate(entries)}
+        vectors = [_vector(embedding_at.get(place)) for place in range(self._expected)]
         if len({len(vector) for vector in vectors}) > 1:
             raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
         self.reply.vectors = json.dumps(vectors)

@@ -1,4 +1,4 @@
-"""What a provider's refusal means: status, headers and error object in, a `ProviderError` out. No I/O."""
+"""Maps the error reply of a provider (status, headers, error object) to a `ProviderError`. No I/O."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _BY_CODE = {
     "request_too_large": Reason.TOO_LONG,
     "resource_exhausted": Reason.RATE_LIMITED,
 }
-"""What the providers' codes and types say more exactly than the status that they come with."""
+"""Error codes and types of providers that are more exact than the HTTP status."""
 
 _BY_PHRASE = tuple(
     (re.compile(phrases, re.IGNORECASE), reason)
@@ -66,7 +66,7 @@ _BY_PHRASE = tuple(
         (r"not a valid model|model\b.{0,80}\b(does not exist|not found)", Reason.UNKNOWN_MODEL),
     )
 )
-"""What providers without exact codes only say in words, under a status that could mean anything."""
+"""Phrases in the messages of providers without exact codes, whose status is ambiguous."""
 
 _SETTINGS = {
     "max_completion_tokens": "max_completion_tokens",
@@ -80,7 +80,7 @@ _SETTINGS = {
     "reasoning": "reasoning",
     "effort": "output_config",
 }
-"""The keys of a request that a provider may not know, by what it calls them; the longer word first."""
+"""Words for a setting in error messages, with the request key; longer words first, because the first match wins."""
 
 
 _UNKNOWN = re.compile(
@@ -97,9 +97,9 @@ _OUT_OF_RANGE = re.compile(
 
 
 def is_unknown_setting(detail: str) -> bool:
-    """Whether a provider that objects to a setting says that it does not take it at all, whatever its value.
+    """Whether an error about a setting means that the provider does not accept the setting with any value.
 
-    In doubt it is the value: a setting that is taken for unknown is sent to that model no more.
+    If unclear, the result is False: a setting that counts as unknown is never sent to that model again.
     """
     if "only the default" in detail.lower():
         return True
@@ -107,7 +107,7 @@ def is_unknown_setting(detail: str) -> bool:
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
-    """The error that an HTTP reply with a status of 400 or more is. `now` is in Unix seconds."""
+    """The error for an HTTP reply with a status of 400 or more. `now` is in Unix seconds."""
     error = error_from_body(body, status)
     error.retry_after = retry_after(headers, now)
     error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
@@ -115,9 +115,9 @@ def error_from_response(status: int, headers: Mapping[str, str], body: object, *
 
 
 def error_from_body(body: object, status: int | None = None) -> ProviderError:
-    """The error that an error object is, as a body of its own or in the midst of a stream (without a status).
+    """The error for an error object, which is a whole body or an event in a stream (without a status).
 
-    Its detail is all that the provider said, as it said it: nothing that is fit to show yet.
+    The detail is the provider's full, raw message: the caller must clean it before it is shown.
     """
     error = _error_object(body)
     names = [name.lower() for name in _names(error)]
@@ -130,7 +130,7 @@ def error_from_body(body: object, status: int | None = None) -> ProviderError:
 
 
 def error_from_redirect(status: int, location: str) -> ProviderError:
-    """The error that a redirect is: the other host is named, and nothing is sent there."""
+    """The error for a redirect. It names the other host; nothing is sent there."""
     try:
         host = urlsplit(location).hostname
     except ValueError:
@@ -139,11 +139,11 @@ def error_from_redirect(status: int, location: str) -> ProviderError:
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """How many seconds the provider asks to wait, or None if it does not say so in an understandable way."""
+    """Seconds that the provider asks to wait; None if it gives no readable value."""
     if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
         return milliseconds / 1000
     value = headers.get("retry-after")
-    return seconds if (seconds := _number(value)) is not None else _until(value, now)
+    return seconds if (seconds := _number(value)) is not None else _seconds_until(value, now)
 
 
 def _number(value: str | None) -> float | None:
@@ -154,27 +154,27 @@ def _number(value: str | None) -> float | None:
     return number if isfinite(number) and number >= 0 else None
 
 
-def _until(date: str | None, now: float) -> float | None:
+def _seconds_until(date: str | None, now: float) -> float | None:
     try:
         moment = parsedate_to_datetime(date or "")
-        return max(0.0, _in_utc(moment).timestamp() - now)
+        return max(0.0, _to_utc(moment).timestamp() - now)
     except (ValueError, OverflowError):
         return None
 
 
-def _in_utc(moment: datetime) -> datetime:
+def _to_utc(moment: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _error_object(body: object) -> dict[str, Any]:
-    """The error of a body: `{"error": {…}}`, `{"error": "…"}`, a list of these, or the body itself."""
+    """The error object of a body: `{"error": {…}}`, `{"error": "…"}`, a list of these, or the body itself."""
     outer = mapping(next(iter(sequence(body)), None) or body)
     inner = outer.get("error")
     return {**outer, "message": inner} if isinstance(inner, str) else mapping(inner) or outer
 
 
 def _names(error: Mapping[str, Any]) -> Iterator[str]:
-    """The codes and types of an error, the most exact first."""
+    """The codes and types of an error, most exact first."""
     for source in (mapping(error.get("details")), error):
         for key in ("error_code", "code", "type", "status"):
             if isinstance(value := source.get(key), str | int):
@@ -187,7 +187,7 @@ def _status_among(names: list[str]) -> int | None:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    """What the error says, and behind it what the provider behind a gateway said."""
+    """The message of the error, followed by the raw message of the provider behind a gateway."""
     text = next((str(value) for key in ("message", "detail", "error") if (value := error.get(key))), "")
     raw = string(mapping(error.get("metadata")).get("raw"))
     return ": ".join(part for part in (text, raw) if part)
@@ -205,18 +205,18 @@ def _reason(status: int | None, names: list[str], message: str) -> Reason:
 
 
 def _by_phrase(status: int | None, message: str) -> Reason | None:
-    text = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
+    reasons = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
     match status:
-        case 429:  # "too many tokens" is a rate here, not a length
-            return Reason.BILLING if Reason.BILLING in text else None
+        case 429:  # "too many tokens" means a rate limit here, not a length
+            return Reason.BILLING if Reason.BILLING in reasons else None
         case None | 400 | 401 | 403 | 404 | 413 | 422:
-            return next(text, None)
+            return next(reasons, None)
         case _:
             return None
 
 
 def _parameter(error: Mapping[str, Any], message: str) -> str | None:
-    """The key of the request that the provider objects to, if it names one that can be left out."""
+    """The request key that the provider refuses, if the error names one that can be left out; else None."""
     if named := string(error.get("param")).partition(".")[0].lower():
         return _SETTINGS.get(named)
     text = message.lower()

@@ -1,4 +1,4 @@
-"""Reading JSON that others wrote: what is missing or of the wrong type is empty, never an exception."""
+"""Reads JSON from other services: a missing value or a wrong type gives an empty value, not an exception."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.text import one_line
 
 MAX_COUNT = 1_000_000_000
-"""More tokens than any call can have; a count above it, or below zero, is no count."""
+"""More tokens than any call can have; a count above it, or below zero, is ignored."""
 
 
 _decode = json.JSONDecoder().decode
-"""`json.loads` without its look at what it was given: there is one of these per token."""
+"""`json.loads` without its input checks, for speed: this runs once per token."""
 
 
 def parse(text: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        ProviderError: MALFORMED, with the first words of what came instead.
+        ProviderError: MALFORMED, with the first words of the text, if it is not JSON.
     """
     try:
         return _decode(text)
     except (ValueError, RecursionError):
-        # RecursionError: the parser's own answer to a text that is nothing but opening brackets.
+        # The parser raises RecursionError for a text of many nested opening brackets.
         raise ProviderError(Reason.MALFORMED, f"not JSON: {_opening(text)}") from None
 
 
 def _opening(text: str) -> str:
-    """The first words of a text, none of them in part: one cut in two could be a key that is known no more."""
+    """The first whole words of a text. No word is cut, because redaction could not recognize a part of a key."""
     line = one_line(text, 80)
     return f"{line.rpartition(' ')[0]} …".lstrip() if line.endswith("…") else line
 
@@ -51,16 +51,16 @@ def string(value: object) -> str:
 
 
 def name(value: object, max_chars: int = 200) -> str | None:
-    """`value` as one line if it is a name of at most so many characters, else None.
+    """`value` as one line if it is a name of at most `max_chars` characters, else None.
 
-    A longer one is not cut: the first part of a key could be what is left.
+    A longer name is not cut, because redaction could not recognize the first part of a key.
     """
     line = one_line(string(value), max_chars + 1)
     return line if 0 < len(line) <= max_chars else None
 
 
 def count(value: object) -> int | None:
-    """`value` if it is a believable number of tokens, else None."""
+    """`value` if it is a plausible number of tokens, else None."""
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 <= value <= MAX_COUNT else None

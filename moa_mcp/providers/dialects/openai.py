@@ -1,4 +1,4 @@
-"""The openai dialect: chat completions, always streamed. Where services differ, the table says how."""
+"""The openai dialect: chat completions, always streamed. A table lists the differences between services."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class DialectQuirks:
-    """How a service words what the dialect leaves open.
+    """The details in which services differ.
 
-    `limit` is its key for max_tokens, `effort` the path of keys to the reasoning effort. `usage_if_asked`: a
-    stream ends with its usage only if the request says so.
+    `limit` is the service's key for max_tokens, `effort` the path of keys to the reasoning effort. `usage_if_asked`:
+    a stream reports its usage only if the request asks for it.
     """
 
     limit: str = "max_tokens"
@@ -36,13 +36,13 @@ _QUIRKS = {
     # OpenAI's reasoning models refuse max_tokens; its other models take either.
     "openai": DialectQuirks(limit="max_completion_tokens"),
     "openrouter": DialectQuirks(effort=("reasoning", "effort")),
-    # Mistral refuses keys it does not know, stream_options among them, and reports its usage unasked.
+    # Mistral refuses keys that it does not know, such as stream_options, and always reports its usage.
     "mistral": DialectQuirks(usage_if_asked=False),
 }
 
 
 def quirks_of(endpoint: Endpoint) -> DialectQuirks:
-    """The habits of the service at an endpoint, known by its name or its host, whatever the other is."""
+    """The quirks of the service at an endpoint. The name or the host is enough to recognize the service."""
     host = urlsplit(endpoint.base_url).hostname
     for service, quirks in _QUIRKS.items():
         if endpoint.name == service or host == urlsplit(BUILTIN[service].base_url).hostname:
@@ -51,7 +51,7 @@ def quirks_of(endpoint: Endpoint) -> DialectQuirks:
 
 
 def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any]:
-    """The request for a call to `model`, as the service knows it. A setting that is None is not in it."""
+    """The request body for a call; `model` is the service's own model name. Settings that are None are left out."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": m.speaker, "content": fix_surrogates(m.text)} for m in call.messages],
@@ -64,46 +64,46 @@ def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any
     if call.max_tokens is not None:
         body[quirks.limit] = call.max_tokens
     if call.effort is not None:
-        body |= _nested(quirks.effort, call.effort)
+        body |= _nest(quirks.effort, call.effort)
     return body
 
 
-def _nested(path: tuple[str, ...], value: str) -> dict[str, Any]:
+def _nest(path: tuple[str, ...], value: str) -> dict[str, Any]:
     first, *rest = path
-    return {first: _nested(tuple(rest), value) if rest else value}
+    return {first: _nest(tuple(rest), value) if rest else value}
 
 
 class OpenAIReader:
-    """Reads a chat completion: chunks that end with `[DONE]`, or one whole object."""
+    """Reads a chat completion: a stream of chunks that ends with `[DONE]`, or one whole object."""
 
     def __init__(self) -> None:
         self.reply = ReplyBuilder()
 
     def feed(self, data: str) -> str:
-        """Take the data of an event and return what can be shown of the answer by now."""
+        """Take the data of an event and return the new text that can be shown."""
         if data == "[DONE]":
             return self.reply.end()
         return self._read(mapping(parse(data)), "delta") if data else ""
 
     def whole(self, body: object) -> str:
-        """Take the completion of a server that does not stream."""
+        """Take the whole completion of a server that does not stream."""
         return self._read(mapping(body), "message") + self.reply.end()
 
     def _read(self, event: dict[str, Any], part: str) -> str:
         if event.get("error") or event.get("object") == "error":
             raise error_from_body(event)
-        self._note(event)
+        self._note_usage(event)
         choice = mapping(next(iter(sequence(event.get("choices"))), None))
         if finish := string(choice.get("finish_reason")):
             self._finish(finish, choice)
         return self._take(mapping(choice.get(part)))
 
-    def _note(self, event: dict[str, Any]) -> None:
-        transcript = self.reply
-        transcript.served_model = transcript.served_model or name(event.get("model"))
+    def _note_usage(self, event: dict[str, Any]) -> None:
+        reply = self.reply
+        reply.served_model = reply.served_model or name(event.get("model"))
         if usage := mapping(event.get("usage")):
-            transcript.input_tokens = count(usage.get("prompt_tokens"))
-            transcript.output_tokens = count(usage.get("completion_tokens"))
+            reply.input_tokens = count(usage.get("prompt_tokens"))
+            reply.output_tokens = count(usage.get("completion_tokens"))
 
     def _finish(self, finish: str, choice: dict[str, Any]) -> None:
         if finish == "error":
@@ -111,7 +111,7 @@ class OpenAIReader:
         self.reply.finish_reason = finish
 
     def _take(self, delta: dict[str, Any]) -> str:
-        """A delta, or a whole message: what is said, thought and refused in it."""
+        """Take the text, thoughts and refusal of a delta or of a whole message."""
         if thought := string(delta.get("reasoning_content")) or string(delta.get("reasoning")):
             self.reply.add_thinking(thought)
         if refused := string(delta.get("refusal")):
@@ -119,10 +119,10 @@ class OpenAIReader:
         content = delta.get("content")
         if isinstance(content, str):
             return self.reply.add_text(content) if content else ""
-        return "".join([self._part(mapping(part)) for part in sequence(content)])
+        return "".join([self._take_part(mapping(part)) for part in sequence(content)])
 
-    def _part(self, part: dict[str, Any]) -> str:
-        """One part of a content that is a list: text, or a thought that is a list of texts itself."""
+    def _take_part(self, part: dict[str, Any]) -> str:
+        """Take one part of a content list: text, or a thought, which is itself a list of texts."""
         for thought in sequence(part.get("thinking")):
             self.reply.add_thinking(string(mapping(thought).get("text")))
         text = string(part.get("text"))
@@ -130,7 +130,7 @@ class OpenAIReader:
 
 
 class OpenAIProvider:
-    """Asks the models of one endpoint that speaks the openai dialect."""
+    """Asks the models of one endpoint with the openai dialect."""
 
     def __init__(self, endpoint: Endpoint, http: Http) -> None:
         self._quirks = quirks_of(endpoint)

@@ -1,4 +1,4 @@
-"""The seam between a dialect and the wire: what reads a reply event by event, without I/O."""
+"""The interface between a dialect and the HTTP client: a reader takes a reply event by event, without I/O."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 
 class ReplyReader(Protocol):
-    """One reply, being read. Its transcript has what came so far, and the draft in the end.
+    """Reads one reply. `reply` collects what came so far, and makes the draft at the end.
 
-    Both methods raise ProviderError for a reply that says it failed or is not of the dialect.
+    Both methods raise ProviderError if the reply reports an error or does not follow the dialect.
     """
 
     @property
     def reply(self) -> ReplyBuilder: ...
 
     def feed(self, data: str) -> str:
-        """Take the data of an event and return what can be shown of the answer by now."""
+        """Take the data of an event and return the new text that can be shown."""
         ...
 
     def whole(self, body: object) -> str:
-        """Take a body that is no stream but one JSON value, and return the answer in it."""
+        """Take a body that is one JSON value instead of a stream, and return the answer in it."""
         ...

@@ -1,27 +1,27 @@
-"""Notices a model that says the same again and again, while it still does so."""
+"""Detects a model that repeats the same text in a loop, while the answer is still arriving."""
 
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
 
 PROBE_CHARS = 50
-"""Characters of the end of a text that are looked for in what went before."""
+"""Length of the probe: the last characters of a text, which are counted in the text before."""
 
 MAX_REPEATS = 20
-"""How often they may be found; a table or a list has them a few times, a loop has them without end."""
+"""How often the probe may occur: a few times in a table or a list, without end in a loop."""
 
 WINDOW_CHARS = 32 * 1024
-"""Characters that are looked at."""
+"""The probe is counted in this many characters at the end of the text."""
 
 STEP_CHARS = 4096
-"""Characters between two looks: each costs some microseconds."""
+"""Characters between two checks; each check takes some microseconds."""
 
 MIN_LETTERS = 3
-"""Different letters that a probe needs: rulers, matrices and blank lines repeat themselves for good reason."""
+"""Different letters that a probe needs, because rulers, matrices and blank lines may repeat."""
 
 
 class RepetitionDetector:
-    """Feed it a text as it grows."""
+    """Checks a text for loops as the text grows."""
 
     def __init__(self) -> None:
         self._new: list[str] = []
@@ -39,7 +39,7 @@ class RepetitionDetector:
             self.check(self._tail)
 
     def check(self, text: str) -> None:
-        """Look whether the end of `text` is a loop. Raises ProviderError, DEGENERATE."""
+        """Check whether `text` ends in a loop. Raises ProviderError, DEGENERATE."""
         if len(text) <= PROBE_CHARS * MAX_REPEATS:
             return
         probe = text[-PROBE_CHARS:]

@@ -1,6 +1,6 @@
-"""What a reply has come to so far: the part of reading that every dialect shares.
+"""Builds a reply piece by piece: the part of reading that all dialects share.
 
-It turns pieces into a draft, or says why there is none. What an event means is the dialect's own.
+It turns the pieces into a draft, or raises the reason why there is none. Each dialect interprets its own events.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from moa_mcp.providers.dialects.repetition import RepetitionDetector
 from moa_mcp.providers.dialects.thinking import ThinkingFilter
 
 MAX_TEXT = 2 * 1024 * 1024
-"""Characters that a reply may have, its thoughts included: no draft is that long, so it is no draft."""
+"""The most characters of a reply, with its thoughts; no valid draft is that long."""
 
 OUT_OF_WINDOW = "model_context_window_exceeded"
 
 MAX_REASON_CHARS = 40
-"""Characters of a finish reason; what is longer is none."""
+"""The most characters of a finish reason; a longer one is ignored."""
 
 _FINISH = {
     "stop": "stop",
@@ -40,12 +40,12 @@ _FINISH = {
     "safety": "content_filter",
     "recitation": "content_filter",
 }
-"""The providers' own words for why a reply ended, in those of the openai dialect."""
+"""Maps the providers' finish reasons to those of the openai dialect."""
 
 
 @dataclass(slots=True)
 class ReplyBuilder:
-    """A reply as it grows. `ended`: its end marker came. `heard`: some of it could be shown."""
+    """A reply as it grows. `ended`: its end marker arrived. `has_text`: it has visible text."""
 
     served_model: str | None = None
     finish_reason: str | None = None
@@ -62,7 +62,7 @@ class ReplyBuilder:
     _filter: ThinkingFilter = field(default_factory=ThinkingFilter)
 
     def add_text(self, piece: str) -> str:
-        """Take a piece of the answer and return what of it can be shown now."""
+        """Take a piece of the answer and return the text that can be shown now."""
         self._grow(piece)
         whole = piece if piece.isascii() and not self._half else self._join_surrogates(piece)
         self._text.append(whole)
@@ -75,25 +75,25 @@ class ReplyBuilder:
         self._thinking.append(piece)
 
     def end(self) -> str:
-        """Take the end marker and return what was held back until now."""
+        """Take the end marker and return the text that was held back."""
         self.ended = True
         rest, self._half = fix_surrogates(self._half), ""
         self._text.append(rest)
         return self._strip(self._filter.feed(rest) + self._filter.close())
 
     def draft(self) -> Draft:
-        """The reply as a draft; `cut` if it came without its end marker or without a finish reason.
+        """The reply as a draft; `cut` if the end marker or the finish reason is missing.
 
         Raises:
-            ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, when there is no text; DEGENERATE
-                when it goes round in a circle.
+            ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, if there is no text; DEGENERATE if the
+                text ends in a loop.
         """
-        text, aside = split_thinking("".join(self._text) + fix_surrogates(self._half))
+        text, inline_thought = split_thinking("".join(self._text) + fix_surrogates(self._half))
         thought = fix_surrogates("".join(self._thinking)).strip()
-        thinking = "\n\n".join(part for part in (thought, aside) if part)
+        thinking = "\n\n".join(part for part in (thought, inline_thought) if part)
         self._repetition.check(text)
         if not text or not (self.has_text or strip_invisible(text).strip()):
-            raise self._empty_reason(thinking)
+            raise self._error_if_empty(thinking)
         return Draft(
             text=text,
             served_model=self.served_model,
@@ -105,11 +105,11 @@ class ReplyBuilder:
 
     @property
     def finish(self) -> str | None:
-        """The finish reason in the words of the openai dialect; one that is not known stays as it is."""
+        """The finish reason, mapped to the openai dialect; an unknown one stays unchanged."""
         word = name(self.finish_reason, MAX_REASON_CHARS)
         return _FINISH.get(word.lower(), word) if word else None
 
-    def _empty_reason(self, thinking: str) -> ProviderError:
+    def _error_if_empty(self, thinking: str) -> ProviderError:
         if not self.ended:
             return ProviderError(Reason.CUT)
         if self.refusal or self.finish == "content_filter":
@@ -125,7 +125,7 @@ class ReplyBuilder:
             raise ProviderError(Reason.TOO_LARGE, f"more than {MAX_TEXT:,} characters")
 
     def _join_surrogates(self, piece: str) -> str:
-        """Put the half of a character before `piece`, and keep back the half that it ends with."""
+        """Prepend the held-back half of a surrogate pair to `piece`, and hold back a half pair at its end."""
         text = self._half + piece
         self._half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
         return fix_surrogates(text[:-1] if self._half else text)

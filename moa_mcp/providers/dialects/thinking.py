@@ -1,6 +1,6 @@
-"""A filter that keeps thoughts out of a text while it is still arriving, wherever its pieces are split.
+"""A filter that removes thoughts from a text while it is still arriving, wherever its pieces are split.
 
-What is a thought is `text.ThinkingParser`; this holds back what cannot be told yet.
+`text.ThinkingParser` recognizes thoughts; this filter holds back text that may still become a tag.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ _LONGEST = len(_TAGS[-1])
 
 
 class ThinkingFilter:
-    """Feed it the pieces of a reply, and it returns what of them is no thought.
+    """Takes the pieces of a reply, and returns the text in them that is not a thought.
 
-    What may be or become a tag at the end of a piece is held back until it is known what follows. A closing tag
-    that was never opened cannot be foreseen: what came in earlier pieces is shown by then.
+    If a piece ends with a possible part of a tag, that part is held back until the next piece arrives. A closing tag
+    without an opening tag cannot be foreseen: the text of earlier pieces is already shown by then.
     """
 
     def __init__(self) -> None:
@@ -25,15 +25,15 @@ class ThinkingFilter:
     def feed(self, piece: str) -> str:
         text = self._held + piece
         if "<" in text:
-            text = self._without_end(text)
+            text = self._hold_back_tag(text)
         return self._thoughts.feed(text, self._held[:1])
 
     def close(self) -> str:
-        """What was held back and turned out to be text after all."""
+        """Return the held-back text that is not a tag."""
         held, self._held = self._held, ""
         return self._thoughts.feed(held) + self._thoughts.end()
 
-    def _without_end(self, text: str) -> str:
+    def _hold_back_tag(self, text: str) -> str:
         start = text.rfind("<", max(0, len(text) - _LONGEST))
         beginning = text[start:].lower() if start >= 0 else ""
         if not beginning or not any(tag.startswith(beginning) for tag in _TAGS):

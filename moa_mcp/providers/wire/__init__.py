@@ -1,1 +1,1 @@
-"""The HTTP client, server-sent events and API keys: what all dialects send and read through."""
+"""The HTTP client, server-sent events and API keys that all dialects use."""

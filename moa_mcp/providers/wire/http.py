@@ -1,7 +1,7 @@
-"""The wire: one HTTP client per endpoint, and replies read from it as they arrive.
+"""The HTTP client: one per endpoint, with replies read as they arrive.
 
-The one module that knows httpx, so import it when the first call is made: httpx and aiohttp cost 0.3 s. Time
-limits, turns and prices are not kept here; each is a provider around a provider.
+Only this module uses httpx. Import it when the first call is made, because httpx and aiohttp take 0.3 s to load. Time
+limits, concurrency limits and prices are not handled here; each is a wrapper around a provider.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from moa_mcp.providers.wire.sse import EventSplitter
 CONNECT_SECONDS = 10
 KEEP_ALIVE_SECONDS = 30
 DRAIN_SECONDS = 0.2
-"""How long the end of the body is waited for once the answer is complete, so that its connection lives on."""
+"""Time to read the rest of the body after the answer is complete, so that the connection can be reused."""
 REFUSAL_SECONDS = 2
-"""How long the words of a refusal are waited for: its status has said the most of it."""
+"""Time to read the body of an error reply; its status is the most important part."""
 
 MAX_BODY = 2 * 1024 * 1024
-"""Bytes of a body that is no stream."""
+"""The most bytes of a body that is not a stream."""
 MAX_STREAM = 64 * 1024 * 1024
-"""Bytes of a stream: a token comes in some 300 bytes, so the longest answers are far below. What they may add
-up to is `transcript.MAX_TEXT`."""
+"""The most bytes of a stream. A token takes about 300 bytes, so the longest answers are far below it. The limit of
+the text itself is `reply_builder.MAX_TEXT`."""
 
 REASON_OF_ERROR: Mapping[type[Exception], Reason] = {
     httpx.ConnectError: Reason.CONNECTION,
-    httpx.ConnectTimeout: Reason.CONNECTION,  # this transport's name for a reset before the headers, too
+    httpx.ConnectTimeout: Reason.CONNECTION,  # this transport also raises it for a reset before the headers
     httpx.ReadError: Reason.CONNECTION,
     httpx.WriteError: Reason.CONNECTION,
     httpx.CloseError: Reason.CONNECTION,
@@ -57,24 +57,24 @@ REASON_OF_ERROR: Mapping[type[Exception], Reason] = {
     httpx.LocalProtocolError: Reason.BAD_REQUEST,
     httpx.RemoteProtocolError: Reason.MALFORMED,
     httpx.TransportError: Reason.CONNECTION,
-    aiohttp.ClientError: Reason.MALFORMED,  # what the transport does not map: replies that are no HTTP
+    aiohttp.ClientError: Reason.MALFORMED,  # not mapped by the transport: replies that are not HTTP
     OSError: Reason.CONNECTION,
 }
-"""What can go wrong on the wire, by the most exact class that is named here."""
+"""The reason for each transport error; the most specific class in this table counts."""
 
 BROKEN_CONNECTION = tuple(REASON_OF_ERROR)
 
 NEVER_SENT = (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
-"""Of these, those after which nothing can have been sent, let alone billed."""
+"""The transport errors after which nothing can have been sent or billed."""
 
-_CONNECT_IN_TIME = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
+_CONNECT_TIMEOUT = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
 
 
 class Http:
-    """The wire to one origin: its connections, headers and key go nowhere else.
+    """The HTTP client of one origin. Its connections, headers and key are used for no other origin.
 
-    Requests go straight to the transport. What an httpx client would add around it is redirects, cookies,
-    proxies from the environment and authentication: all that must not happen here, at a third of the time.
+    Requests go directly to the transport. An httpx client would add redirects, cookies, proxies from the environment
+    and authentication. None of these may happen here, and they take a third of the time.
     """
 
     def __init__(
@@ -82,20 +82,20 @@ class Http:
     ) -> None:
         self._key = key
         self._base_url = base_url.rstrip("/")
-        # Made once: to make a header anew for every call is a tenth of what a call costs.
+        # Made once: making the headers for each call would be a tenth of the cost of a call.
         common = {"user-agent": "moa-mcp", "accept-encoding": "identity", **HEADERS, **headers}
-        self._asking = httpx.Headers({**common, "accept": "application/json"})
-        self._posting = httpx.Headers(
+        self._get_headers = httpx.Headers({**common, "accept": "application/json"})
+        self._post_headers = httpx.Headers(
             {**common, "accept": "text/event-stream, application/json", "content-type": "application/json"}
         )
         self._urls: dict[str, httpx.URL] = {}
         self._transport = AiohttpTransport(verify=_tls_context(), client=partial(_session, use_proxy_env=use_proxy_env))
 
     async def stream(self, path: str, body: Mapping[str, Any], reader: ReplyReader, on_text: OnText) -> Draft:
-        """Post a request and read the reply to its end. Raises ProviderError, without the key in it."""
+        """Post a request and read the reply to its end. Raises ProviderError, with the key redacted."""
         answered = False
         try:
-            response = await self._send("POST", path, self._posting, to_json(body))
+            response = await self._send("POST", path, self._post_headers, to_json(body))
             try:
                 await _check(response)
                 answered = True
@@ -114,7 +114,7 @@ class Http:
 
     async def get(self, path: str) -> object:
         """The JSON value at `path`. Raises ProviderError."""
-        response = await self._send("GET", path, self._asking)
+        response = await self._send("GET", path, self._get_headers)
         try:
             await _check(response)
             return await _json(response)
@@ -126,18 +126,18 @@ class Http:
         await self._transport.aclose()
 
     async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
-        """The reply to a request, its body still to be read; `_close` it."""
+        """Send a request and return the reply with an unread body; the caller must `_close` it."""
         url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
-        # As a stream: else httpx would work out headers that aiohttp works out anyway.
+        # Passed as a stream, else httpx would compute headers that aiohttp computes anyway.
         body = httpx.ByteStream(content)
-        request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_IN_TIME)
+        request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_TIMEOUT)
         request.read()
         with _map_errors():
             return await self._transport.handle_async_request(request)
 
 
 async def _close(response: httpx.Response) -> None:
-    """Let its connection be used again, or end it if the body was not read to its end."""
+    """Release the connection for reuse, or close it if the body was not read to its end."""
     with suppress(*BROKEN_CONNECTION):
         await response.aclose()
 
@@ -148,31 +148,34 @@ def _tls_context() -> ssl.SSLContext:
 
 
 def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
-    """Connections without a limit: how many calls run at a time is decided around the provider."""
+    """A session without a connection limit, because a wrapper (`ConcurrencyLimit`) limits concurrent calls."""
     connector = aiohttp.TCPConnector(limit=0, ssl=_tls_context(), keepalive_timeout=KEEP_ALIVE_SECONDS)
     return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
 
 
 @contextmanager
 def _map_errors() -> Generator[None]:
-    """The boundary: what the libraries raise becomes a ProviderError here, and nowhere else."""
+    """Turn the exceptions of the HTTP libraries into ProviderError; only this function does so."""
     try:
         yield
     except BROKEN_CONNECTION as error:
         reason = next(REASON_OF_ERROR[kind] for kind in type(error).__mro__ if kind in REASON_OF_ERROR)
         untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
-        again = False if untrusted else None
-        raise ProviderError(reason, detail, should_retry=again, reached=_may_have_been_sent(error)) from error
+        should_retry = False if untrusted else None
+        raise ProviderError(reason, detail, should_retry=should_retry, reached=_may_have_been_sent(error)) from error
 
 
 def _may_have_been_sent(error: Exception) -> bool:
-    """Whether a request may have reached anybody. The transport calls a refused connection a timeout, its cause not."""
+    """Whether the request may have reached a server.
+
+    The transport raises a timeout for a refused connection, so the cause of the error is checked, too.
+    """
     return not isinstance(error, NEVER_SENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
 async def _read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
-    """Read a reply into `reader`, whatever form it comes in."""
+    """Read a reply into `reader`, either as a stream or as one JSON body."""
     match _content_type(response):
         case "text/event-stream" | "":
             await _read_events(response, reader, on_text)
@@ -184,7 +187,7 @@ async def _read_reply(response: httpx.Response, reader: ReplyReader, on_text: On
 
 
 async def _check(response: httpx.Response) -> None:
-    """Refuse what is no reply to read: a redirect, an error, a compressed body (it could be a bomb)."""
+    """Raise ProviderError for a redirect, an error or a compressed body (it could be a decompression bomb)."""
     if response.status_code >= 400:
         raise error_from_response(response.status_code, response.headers, await _error_text(response), now=time.time())
     if response.status_code >= 300:
@@ -194,7 +197,7 @@ async def _check(response: httpx.Response) -> None:
 
 
 async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
-    """Read a stream up to its end marker. What came of one that breaks before, the reader judges."""
+    """Read a stream up to its end marker. If it breaks before, the reader decides what the received part is worth."""
     chunks = aiter(_chunks(response))
     splitter, size = EventSplitter(), 0
     while not reader.reply.ended and (chunk := await _next(chunks)):
@@ -202,21 +205,22 @@ async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: O
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
         if events := splitter.feed(chunk):
-            on_text("".join([reader.feed(data) for _, data in events]))  # without text, a sign of life
-        await anyio.lowlevel.checkpoint_if_cancelled()  # what is buffered comes without a wait, and so without an end
+            on_text("".join([reader.feed(data) for _, data in events]))  # an empty text is a sign of life
+        # Buffered chunks arrive without a wait, so without this a cancel would not take effect.
+        await anyio.lowlevel.checkpoint_if_cancelled()
     with anyio.move_on_after(DRAIN_SECONDS):
         while await _next(chunks):
             pass
 
 
 def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
-    """The body as the transport has it: httpx would count and cut it once more."""
+    """The body directly from the transport: httpx would count and split it again."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
     return response.stream
 
 
 async def _next(chunks: AsyncIterator[bytes]) -> bytes:
-    """The next bytes of a body; none at its end, whether that was meant or not."""
+    """The next bytes of a body; empty at its end, also if the connection broke."""
     try:
         return await anext(chunks, b"")
     except BROKEN_CONNECTION:
@@ -231,7 +235,7 @@ async def _json(response: httpx.Response) -> object:
 
 
 async def _body(response: httpx.Response) -> bytes:
-    """The body, read no further than is needed to know that it is too large."""
+    """The body. Reading stops as soon as it is larger than MAX_BODY."""
     body = bytearray()
     with _map_errors():
         async for chunk in _chunks(response):
@@ -242,7 +246,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 async def _error_text(response: httpx.Response) -> object:
-    """What a refusal says: its JSON, else its text, else (a page, a compressed or broken body) nothing."""
+    """The content of an error reply: JSON, else text; empty for an HTML page or a compressed or broken body."""
     body = b""
     if "html" not in _content_type(response) and not _encoding(response):
         with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):

@@ -1,4 +1,4 @@
-"""A provider's key: read from where keys are kept, checked before it is sent, taken out of what is shown."""
+"""The API key of a provider: read from the key variables, checked before it is sent, redacted before text is shown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.text import one_line
 
 _MASK = "***"
-"""What providers star a key out with when they repeat it; the ends of it may still be there."""
+"""Providers mask a repeated key with this, but its first and last characters may still be visible."""
 
 
-# The name of a variable, or plain words. Keys are neither: so what matches may be shown.
+# The name of a variable, or plain words. A key is neither, so a match may be shown.
 _NAME = r"(?:[A-Za-z_]+[:.])?(?:[A-Z][A-Z0-9_]*|[A-Za-z]+(?:[ _-][A-Za-z]+)*)"
 _PLACEHOLDER = re.compile(
     rf"\$\{{{_NAME}(?P<default>:-[^{{}}]*)?\}}|\$(?:env:)?[A-Z][A-Z0-9_]*"
@@ -26,20 +26,20 @@ MAX_PLACEHOLDER = 80
 
 
 def placeholder_in(value: str) -> str | None:
-    """The placeholder that a variable holds in place of a key, such as `${LAB_KEY}` or `your-api-key`; else None.
+    """The placeholder that a variable holds instead of a key, such as `${LAB_KEY}` or `your-api-key`; else None.
 
-    A client leaves it there that does not know the form, or a person who has not filled it in.
+    It is left there by a client that does not expand this form, or by a user who has not filled it in.
     """
     value = value.strip()
     found = _PLACEHOLDER.fullmatch(value) if len(value) <= MAX_PLACEHOLDER else None
     if found is None:
         return None
-    # The default of a variable may be a key.
+    # The default of a variable may be a key, so it is not shown.
     return value if found["default"] is None else f"{value[: found.start('default')]}:-…}}"
 
 
 def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
-    """Whether the endpoint has the key that it needs, or needs none. A placeholder is no key."""
+    """Whether the endpoint has the key that it needs, or needs none. A placeholder does not count as a key."""
     if endpoint.api_key_env is None:
         return True
     value = keys.get(endpoint.api_key_env, "")
@@ -47,10 +47,10 @@ def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
 
 
 def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
-    """The endpoint's key, ready for a header; None where no key is sent.
+    """The endpoint's key, ready for a header; None if the endpoint needs no key.
 
     Raises:
-        ProviderError: MISSING_KEY, or AUTH for a value that no header can carry. Neither tells the value.
+        ProviderError: MISSING_KEY, or AUTH for a value that a header cannot carry. Neither contains the value.
     """
     if endpoint.api_key_env is None:
         return None
@@ -58,16 +58,16 @@ def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
         raise ProviderError(Reason.MISSING_KEY, endpoint.api_key_env)
     key = keys[endpoint.api_key_env].strip()
     if not all("!" <= character <= "~" for character in key):
-        what = f"{endpoint.api_key_env} holds spaces or characters that no key has"
-        raise ProviderError(Reason.AUTH, what)
+        detail = f"{endpoint.api_key_env} holds spaces or characters that no key has"
+        raise ProviderError(Reason.AUTH, detail)
     return key
 
 
 def redact_key(text: str, key: str | None) -> str:
-    """What a provider said as one line of at most 200 characters, with every form of the key taken out.
+    """A provider's message as one line of at most 200 characters, with every form of the key redacted.
 
-    `text` is all of it: what was cut before may end in the first part of a key, which nobody can find any more.
-    Letters of the wrong case are found too, for host names and content types are told in lower case.
+    `text` must be the full message: a message that was cut may end with a part of a key, which cannot be recognized.
+    The search ignores case, because host names and content types are shown in lower case.
     """
     line = one_line(text, limit=len(text) + 1)
     if key:
@@ -76,5 +76,5 @@ def redact_key(text: str, key: str | None) -> str:
 
 
 def key_forms(key: str) -> tuple[str, ...]:
-    """A key as it may be written: as it is, in a URL, in base64."""
+    """The forms in which a key may appear: unchanged, URL-quoted, base64."""
     return tuple(dict.fromkeys((key, quote(key, safe=""), b64encode(key.encode()).decode().rstrip("="))))

@@ -1,32 +1,31 @@
-"""Server-sent events out of bytes: a splitter without I/O, the same whatever the pieces the bytes come in."""
+"""Splits bytes into server-sent events, without I/O; the result does not depend on how the bytes are chunked."""
 
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
 
 MAX_EVENT = 1024 * 1024
-"""Bytes that an event may have (and so a line): a line without an end must not fill the memory."""
+"""The most bytes of an event, and so of a line: a line without an end must not fill the memory."""
 
 _MARK = b"\xef\xbb\xbf"
 
 
 class EventSplitter:
-    """Feed it bytes, and it returns the events that they complete, as (name, data).
+    """Takes bytes, and returns the events that they complete, as (name, data).
 
-    An event without data is none, and what follows the last blank line is never returned: it may be half of
-    something.
+    An event without data is ignored. Data after the last blank line is not returned, because it may be incomplete.
     """
 
     def __init__(self) -> None:
-        self._begun: list[bytes] = []
-        self._begun_size = 0
+        self._partial: list[bytes] = []
+        self._partial_size = 0
         self._after_return = False
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[tuple[str, str]]:
-        """Take the next bytes of the stream.
+        """Take the next bytes of the stream and return the events that they complete.
 
         Raises:
             ProviderError: TOO_LARGE, for an event of more than `MAX_EVENT` bytes.
@@ -36,7 +35,7 @@ class EventSplitter:
             if line.startswith(b"data:"):
                 self._add(line[6:] if line.startswith(b"data: ") else line[5:])
             elif line:
-                self._take(line)
+                self._take_field(line)
             else:
                 if self._data:
                     events.append((self._name, b"\n".join(self._data).decode("utf-8", "replace")))
@@ -45,25 +44,25 @@ class EventSplitter:
         return events
 
     def _lines(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes. A return ends one at once; a newline right behind it, none."""
+        """The lines that `chunk` completes. A carriage return ends a line at once; a newline after it is skipped."""
         if not chunk:
             return []
         text = chunk[1:] if self._after_return and chunk.startswith(b"\n") else chunk
         self._after_return = chunk.endswith(b"\r")
         lines = text.splitlines()
         rest = b"" if not text or text.endswith((b"\n", b"\r")) else lines.pop()
-        if lines and self._begun:
-            lines[0] = b"".join((*self._begun, lines[0]))
-            self._begun, self._begun_size = [], 0
+        if lines and self._partial:
+            lines[0] = b"".join((*self._partial, lines[0]))
+            self._partial, self._partial_size = [], 0
         if rest:
-            self._begun.append(rest)
-            self._begun_size += len(rest)
-        if self._size + self._begun_size > MAX_EVENT:
+            self._partial.append(rest)
+            self._partial_size += len(rest)
+        if self._size + self._partial_size > MAX_EVENT:
             raise _too_large()
         return lines
 
-    def _take(self, line: bytes) -> None:
-        """A line that is no plain data: a comment, a name, or a field that says nothing to us."""
+    def _take_field(self, line: bytes) -> None:
+        """Take any other line: a comment, an event name, or a field that is ignored."""
         if line.startswith(b":"):
             return
         field, _, value = line.removeprefix(_MARK).partition(b":")

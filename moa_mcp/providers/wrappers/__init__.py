@@ -1,1 +1,1 @@
-"""Providers around a provider: each adds one thing to a call, such as retries, time limits or prices."""
+"""Wrappers: providers that contain another provider and add one thing, such as retries, time limits or prices."""

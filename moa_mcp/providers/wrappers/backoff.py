@@ -1,7 +1,7 @@
-"""Whether a failed call is asked again, and after how long. Pure: the dice are an argument.
+"""Decides whether a failed call is retried, and after how long. Pure: the random number is an argument.
 
-One rule for the whole program: at most two retries of a call, none once any of the answer has arrived, none
-where a retry cannot help, and never a wait that the provider did not ask for beyond eight seconds.
+One rule for the whole program: at most two retries of a call; none after a part of the answer has arrived; none if a
+retry cannot help. A wait is at most eight seconds, unless the provider asks for more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MAX_RETRIES = 2
 FIRST_SECONDS = 0.5
 MAX_WAIT_SECONDS = 8.0
 MAX_RETRY_AFTER_SECONDS = 60.0
-"""A provider that asks for a longer wait is left alone for that long instead."""
+"""If a provider asks for a longer wait, the call is not retried; the circuit breaker pauses the model instead."""
 
 _TRANSIENT = {Reason.RATE_LIMITED, Reason.OVERLOADED, Reason.UNAVAILABLE}
 _RETRIED_ONCE = {Reason.CONNECTION, Reason.MALFORMED, Reason.EMPTY, Reason.CUT}
@@ -20,10 +20,10 @@ _NEVER_RETRIED = {Reason.BILLING, Reason.AUTH, Reason.MISSING_KEY, Reason.COOLIN
 
 
 def wait_before_retry(error: ProviderError, retries: int, random: float) -> float | None:
-    """Seconds to wait before the next try, after `retries` of them; None: there is to be none.
+    """Seconds to wait before the next try, after `retries` retries; None if there must be no retry.
 
-    `random` is a number from 0 up to 1. The wait is a full-jitter back-off (0.5 s doubled to 8 s), or what the
-    provider asks for and a tenth more at most, so that callers it sent away together come back apart.
+    `random` is a number from 0 up to 1. The wait is a full-jitter back-off (0.5 s, doubled up to 8 s). If the provider
+    asks for a wait, it is that wait plus up to a tenth, so that callers rejected together do not return together.
     """
     if error.sent_text or retries >= _max_retries(error):
         return None

@@ -1,7 +1,7 @@
-"""A provider around a provider: nothing is sent that the run's budget has no room for.
+"""A wrapper that sends a request only if the run's budget has room for it.
 
-It lives for one run. Each request is paid for by itself, so it stands within the retry loop; what a draft or an
-error says of its cost is what the call came to with all requests that were made for it.
+It lives for one run. It is inside the retry loop, because each request is paid for separately. The usage in a draft or
+an error is the total of all requests that were made for the call.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from moa_mcp.providers.wrappers.unsupported_settings import refused_field
 
 
 class BudgetLimit:
-    """Reserves before it asks and settles after. `rates` knows what a model costs per token.
+    """Reserves before each request and settles after it. `rates` returns the rates of a model.
 
-    An answer that gets less than it wanted is asked for with `max_tokens`; a model that refuses that is asked
-    without, and not with it again in this run.
+    If a call gets fewer output tokens than it wanted, it is sent with `max_tokens`. A model that refuses `max_tokens`
+    is asked without it for the rest of the run.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class BudgetLimit:
         self._uncapped: set[str] = set()
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask if there is room for it; what the provider does not count is estimated, and marked so.
+        """Ask if there is room; usage that the provider does not report is estimated, and marked so.
 
         Raises:
-            ProviderError: BUDGET, before the call or when its answer outgrows what is left; else as raised.
+            ProviderError: BUDGET, before the call or when its answer needs more than is left; or any error of the call.
         """
         if isinstance(call, CodeCall):
             return await self._inner.complete(call, on_text)
@@ -53,7 +53,7 @@ class BudgetLimit:
                     raise
 
     def wanted(self, call: Call) -> Reservation:
-        """What a call will reserve."""
+        """The reservation that a call needs."""
         return Reservation.for_call(call, self._rates(call.model))
 
     async def _ask_within_budget(self, call: Call, on_text: OnText) -> Draft:
@@ -64,7 +64,7 @@ class BudgetLimit:
         used = NOT_SENT
         try:
             if held.output_tokens < wanted and call.model not in self._uncapped:
-                draft = await self._capped(call, held.output_tokens, meter.on_text)
+                draft = await self._ask_capped(call, held.output_tokens, meter.on_text)
             else:
                 draft = await self._inner.complete(call, meter.on_text)
             used = meter.usage(draft)
@@ -72,7 +72,7 @@ class BudgetLimit:
             used = meter.used_by_failure(error)
             raise
         except BaseException:
-            # Whoever leaves a call that is under way may have to pay for it.
+            # A cancelled request may still be billed, so its estimated usage so far is settled.
             used = meter.used_so_far()
             raise
         finally:
@@ -80,8 +80,8 @@ class BudgetLimit:
             total = self._account.add(call, used)
         return draft if total is draft.usage else replace(draft, usage=total)
 
-    async def _capped(self, call: Call, output_tokens: int, on_text: OnText) -> Draft:
-        """Ask with a limit that is the run's: thoughts that nobody hears keep to no other."""
+    async def _ask_capped(self, call: Call, output_tokens: int, on_text: OnText) -> Draft:
+        """Send the reserved output as max_tokens: nothing else limits hidden thoughts."""
         try:
             return await self._inner.complete(replace(call, max_tokens=output_tokens), on_text)
         except ProviderError as error:
@@ -95,30 +95,30 @@ def _is_about_the_cap(error: ProviderError) -> bool:
 
 
 def _charge(error: ProviderError, used: Usage) -> None:
-    """Write into the error of a call what the call came to with all that was sent for it."""
+    """Write the total usage of a call, over all its requests, into its error."""
     error.attempts = used.attempts
     if used.input_tokens is not None:
         error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
 
 
 class _OutputMeter:
-    """How much of an answer has come, held against what is reserved for it."""
+    """Counts the answer as it arrives, and compares it with the reservation."""
 
     def __init__(self, held: Reservation, budget: Budget, on_text: OnText) -> None:
         self._held = held
         self._budget = budget
         self._on_text = on_text
         self._written = 0.0
-        self._heard = False
+        self._has_text = False
         self._is_sent = False
 
     def on_text(self, piece: str) -> None:
-        """Pass a piece on and count it; one without text, such as a thought, is a token at least.
+        """Pass a piece on and count it; a piece without text, such as a thought, counts as one token at least.
 
-        The first one tells that the request is being sent, and is none unless it has text.
+        The first piece only signals that the request is being sent: without text it is not counted.
 
         Raises:
-            ProviderError: BUDGET, through the provider that is reading: there is no room for more.
+            ProviderError: BUDGET, if there is no room for more; it passes through the provider that reads the answer.
         """
         self._on_text(piece)
         if not self._is_sent:
@@ -126,16 +126,16 @@ class _OutputMeter:
             if not piece:
                 return
         self._written += max(1.0, estimate_tokens(piece))
-        self._heard = self._heard or bool(piece)
+        self._has_text = self._has_text or bool(piece)
         if self._written > self._held.output_tokens and not self._budget.extend(self._held):
-            raise ProviderError(Reason.BUDGET, "the answer was cut there", sent_text=self._heard, reached=True)
+            raise ProviderError(Reason.BUDGET, "the answer was cut there", sent_text=self._has_text, reached=True)
 
     def used_so_far(self) -> Usage:
-        """What the call is booked at when nobody tells; nothing if it was still waiting for its turn."""
+        """The estimated usage of a cancelled request; NOT_SENT if it was still waiting for its turn."""
         return self._at_least(None, None) if self._is_sent else NOT_SENT
 
     def usage(self, draft: Draft) -> Usage:
-        """What the provider counted, as long as that can be; else an estimate."""
+        """The usage that the provider reported, if it is complete and plausible; else an estimate."""
         reported = draft.usage
         free = self._held.rates == FREE
         if (
@@ -148,13 +148,13 @@ class _OutputMeter:
         return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
 
     def used_by_failure(self, error: ProviderError) -> Usage:
-        """What a request that failed may have cost; nothing where no model was reached."""
+        """The possible usage of a failed request; no numbers if no model was reached."""
         if error.reached:
             return self._at_least(error.input_tokens, error.output_tokens)
         return Usage() if self._is_sent else NOT_SENT
 
     def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
-        """An estimate that is no lower than what came and what was told."""
+        """An estimate that is not lower than the received pieces and the reported counts."""
         read = max(self._held.input_tokens, input_tokens or 0)
         written = max(int(self._written), output_tokens or 0)
         return Usage(read, written, self._held.price_of(read, written), estimated=True)

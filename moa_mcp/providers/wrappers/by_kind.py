@@ -1,4 +1,4 @@
-"""A provider around two: what is to be embedded goes to one adapter of an endpoint, all else to the other."""
+"""A wrapper around two adapters of an endpoint: embedding calls go to one, all other calls to the other."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from moa_mcp.providers.base import OnText, Provider
 
 
 class KindRouter:
-    """Parts the calls of one endpoint by their kind; `embeddings` is None where its dialect has none."""
+    """Routes the calls of one endpoint by kind; `embeddings` is None if the dialect has no embeddings."""
 
     def __init__(self, chat: Provider, embeddings: Provider | None) -> None:
         self._chat = chat
         self._embeddings = embeddings
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask whoever answers such calls.
+        """Ask the adapter for this kind of call.
 
         Raises:
-            ProviderError: BAD_REQUEST, without a request, where nobody does; else what the call raises.
+            ProviderError: BAD_REQUEST, without a request, if there is no adapter; else the call's own error.
         """
         if not isinstance(call, EmbedCall):
             return await self._chat.complete(call, on_text)

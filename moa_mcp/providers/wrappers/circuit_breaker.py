@@ -1,8 +1,8 @@
-"""A provider around a provider: a model that keeps failing is left alone for a while, and then tried again.
+"""A wrapper that pauses a model that keeps failing, and tries it again after a while.
 
-What failed is remembered over runs: a model that the account has no credit for costs one call, not one call
-per draft. Nothing is disabled for good, for services have answered 401 in the midst of their own outages; and
-no model for the failure of another, for keys have rights and limits per model.
+Failures are remembered across runs: a model without credit costs one failed call, not one per draft. No model is
+disabled permanently, because services have answered 401 during their own outages. A failure of one model does not
+pause another, because keys have rights and limits per model.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _OPEN_SECONDS = {
     Reason.UNAVAILABLE: 30.0,
     Reason.CONNECTION: 30.0,
 }
-"""How long a model rests."""
+"""How long a model is paused."""
 
 _LASTING = {Reason.AUTH, Reason.BILLING, Reason.UNKNOWN_MODEL}
-"""Faults that will not pass by themselves: the first one is enough."""
+"""Failures that do not pass by themselves: the first one pauses the model."""
 
 MAX_OPEN_SECONDS = 3600.0
-"""No model rests longer, whatever its provider asks for."""
+"""The longest pause of a model, even if its provider asks for more."""
 
 FAILURES_IN_A_ROW = 3
-"""How often a model fails before a fault that may pass makes it rest; a retry is such a failure too."""
+"""The number of temporary failures in a row that pauses a model; failed retries count too."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """Until when a model is left alone, in the clock's seconds, and for what."""
+    """The end of a model's pause, in the clock's seconds, and its reason."""
 
     until: float
     reason: Reason
@@ -48,14 +48,14 @@ class OpenCircuit:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """How often a model failed in a row, and when it did last, in the clock's seconds."""
+    """The number of failures of a model in a row, and the time of the last one, in the clock's seconds."""
 
     count: int
     last: float
 
 
 class CircuitBreaker:
-    """Refuses calls to models that rest, and learns from failures which ones should."""
+    """Refuses calls to paused models, and pauses models that fail."""
 
     def __init__(self, inner: Provider, clock: Callable[[], float] = anyio.current_time) -> None:
         self._inner = inner
@@ -64,13 +64,13 @@ class CircuitBreaker:
         self._failures: dict[str, Failures] = {}
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, unless the model rests.
+        """Ask, unless the model is paused.
 
         Raises:
-            ProviderError: COOLING, without a call, while it rests; else what the call raises.
+            ProviderError: COOLING, without a call, while the model is paused; else the call's own error.
         """
         self._check(call)
-        on_text("")  # from here on it counts as sent
+        on_text("")  # from here on, the call counts as sent
         asked_at = self._clock()
         try:
             draft = await self._inner.complete(call, on_text)
@@ -81,11 +81,11 @@ class CircuitBreaker:
         return draft
 
     def _check(self, call: Call) -> None:
-        rest = self._open.get(call.model)
-        if rest is None:
+        circuit = self._open.get(call.model)
+        if circuit is None:
             return
-        if (left := rest.until - self._clock()) > 0:
-            raise ProviderError(Reason.COOLING, f"for {left:.0f} s more, because {describe_reason(rest.reason)}")
+        if (left := circuit.until - self._clock()) > 0:
+            raise ProviderError(Reason.COOLING, f"for {left:.0f} s more, because {describe_reason(circuit.reason)}")
         del self._open[call.model]
 
     def _record_failure(self, call: Call, error: ProviderError, asked_at: float) -> None:
@@ -96,7 +96,7 @@ class CircuitBreaker:
             self._open_circuit(call.model, seconds, error.reason)
 
     def _count_failures(self, model: str, asked_at: float) -> int:
-        """Failures in a row with this one; those of calls side by side are one, for it was one moment."""
+        """Failures in a row, with this one; those of concurrent calls count once, because one outage caused them."""
         before = self._failures.get(model, Failures(0, asked_at))
         if asked_at >= before.last:
             self._failures[model] = Failures(before.count + 1, self._clock())
@@ -106,5 +106,5 @@ class CircuitBreaker:
         seconds = min(seconds, MAX_OPEN_SECONDS)
         self._open[model] = OpenCircuit(self._clock() + seconds, reason)
         report(Cooled(seconds, reason))
-        # Its first call after the rest is a probe: if that fails as well, it rests again.
+        # The first call after the pause is a probe: if it fails too, the model is paused again.
         self._failures[model] = Failures(FAILURES_IN_A_ROW - 1, self._clock())

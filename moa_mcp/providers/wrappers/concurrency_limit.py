@@ -1,4 +1,4 @@
-"""A provider around a provider: at most so many calls at the same time, the others wait for their turn."""
+"""A wrapper that limits how many calls run at the same time; the others wait for their turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ConcurrencyLimit:
     def __init__(self, inner: Provider, max_concurrency: int) -> None:
         self._inner = inner
         self._max_concurrency = max_concurrency
-        self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn costs no round of the loop
+        self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn is taken without a yield
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Wait for a turn, then ask. Raises ProviderError."""

@@ -1,7 +1,7 @@
-"""A provider around a provider: the one rule for what broke off. A long enough part of an answer is a draft.
+"""A wrapper with the one rule for partial answers: a long enough part of an answer is kept as a draft.
 
-A few words of an answer mislead more than they help; some paragraphs were paid for and are of use, marked as
-what they are.
+A few words of an answer mislead more than they help. Some paragraphs are useful and already paid for; such a draft is
+marked as cut.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from moa_mcp.domain.model import Call, ChatCall, Draft, Failure
 from moa_mcp.providers.base import OnText, Provider
 
 MIN_PARTIAL_CHARS = 200
-"""Characters from which on a part is kept."""
+"""A part with at least this many characters is kept."""
 
 _BROKEN_OFF = {Reason.CUT, Reason.STALLED, Reason.TIMEOUT, Reason.DEADLINE, Reason.BUDGET}
 
 
 class KeepPartial:
-    """Makes a cut draft of the part that arrived, or a failure of a part that is too short."""
+    """Turns a partial answer into a cut draft, or into an error if it is too short."""
 
     def __init__(self, inner: Provider) -> None:
         self._inner = inner
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, and keep what there is. Raises ProviderError."""
+        """Ask, and keep a long enough part if the answer breaks off. Raises ProviderError."""
         pieces: list[str] = []
 
         def collect(piece: str) -> None:

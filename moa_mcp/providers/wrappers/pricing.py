@@ -1,4 +1,4 @@
-"""A provider around a provider: writes into each draft what it cost, by the same rates that a plan is priced at."""
+"""A wrapper that writes its cost into each draft, with the same rates that price a plan."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from moa_mcp.providers.prices import FREE, Rates
 
 
 class Pricing:
-    """Prices drafts by the model that answered, else by the one that was asked; what is free needs no counts.
+    """Prices drafts by the model that answered, or else by the requested one; a free model needs no token counts.
 
-    `provider` is the name that the model ids of the provider begin with, `rates` what a token of a model costs.
+    `provider` is the first part of the provider's model ids; `rates` returns the rates of a model.
     """
 
     def __init__(self, inner: Provider, provider: str, rates: Callable[[str], Rates | None]) -> None:
@@ -22,7 +22,7 @@ class Pricing:
         self._rates = rates
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, and price the draft; a price that is not known stays as the draft has it. Raises ProviderError."""
+        """Ask, and price the draft; if the price is unknown, the draft stays unchanged. Raises ProviderError."""
         draft = await self._inner.complete(call, on_text)
         cost = self._cost(call, draft)
         return draft if cost is None else replace(draft, usage=replace(draft.usage, cost_usd=cost))

@@ -1,8 +1,8 @@
-"""A provider around a provider: the one retry loop of the program.
+"""A wrapper with the only retry loop of the program.
 
 It lives for one run, because retries are counted per run: when a service is down for everybody, a panel must
-multiply neither its load nor the bill. The loop is written out: what to wait and whether to are one decision
-(backoff.py), which a retry library would have us take twice.
+multiply neither the load nor the bill. No retry library is used: whether to retry and how long to wait are one
+decision (backoff.py), which a library would split in two.
 """
 
 from __future__ import annotations
@@ -25,36 +25,36 @@ RETRY_SHARE = 0.2
 
 @dataclass(slots=True)
 class RetryBudget:
-    """How many retries a run has left, and how many calls beside those that were planned (inf: no end of them)."""
+    """The retries that a run has left, and its spare calls beyond the planned ones (inf: unlimited)."""
 
     left: int
     spare: float = inf
 
     @classmethod
     def for_plan(cls, planned_calls: int, max_calls: int | None = None) -> RetryBudget:
-        """A fifth of the planned calls and three at least, but none that `max_calls` has no room for.
+        """Allow a fifth of the planned calls, at least three, but no more than `max_calls` leaves beyond the plan.
 
-        So nothing that is asked again, for whatever reason, can take the call that writes the answer.
+        So no repeated request can use up the call that writes the answer.
         """
         spare = None if max_calls is None else max(0, max_calls - planned_calls)
         allowed = max(MIN_RETRIES, ceil(planned_calls * RETRY_SHARE))
         return cls(allowed) if spare is None else cls(min(allowed, spare), spare)
 
     def count_resumed(self, record: CallRecord) -> None:
-        """Count what a call took that was made before: the run was resumed."""
+        """Count the retries of a call that a resumed run made before it was interrupted."""
         retries = record.outcome.usage.retries
         self.left -= retries
         self.spare -= retries + (record.call.is_repeat and record.attempts > 0)
 
     def take(self) -> bool:
-        """Use up a retry; False if none was left."""
+        """Use up a retry; False if none is left."""
         if self.left < 1 or not self.take_spare():
             return False
         self.left -= 1
         return True
 
     def take_spare(self) -> bool:
-        """Use up a call beside those that were planned; False if there is no room for one."""
+        """Use up a call beyond the planned ones; False if there is no room for one."""
         if self.spare < 1:
             return False
         self.spare -= 1
@@ -62,7 +62,7 @@ class RetryBudget:
 
 
 class Retrying:
-    """Asks again what failed and may succeed. `random` gives numbers from 0 up to 1 for the jitter."""
+    """Retries failed calls that may succeed. `random` returns numbers from 0 up to 1 for the jitter."""
 
     def __init__(self, inner: Provider, budget: RetryBudget, random: Callable[[], float]) -> None:
         self._inner = inner
@@ -70,11 +70,11 @@ class Retrying:
         self._random = random
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask until there is a draft or no hope of one.
+        """Ask until there is a draft or no further retry is allowed.
 
         Raises:
-            ProviderError: the last one of a request; BUDGET, without one, for a second try that only a planned
-                call could make room for.
+            ProviderError: the error of the last request; BUDGET, without a request, for a repeated call if all
+                remaining calls are needed for the plan.
         """
         if call.is_repeat and not self._budget.take_spare():
             raise ProviderError(
@@ -86,7 +86,7 @@ class Retrying:
                 return await self._inner.complete(call, on_text)
             except ProviderError as error:
                 if failure and error.reason is Reason.BUDGET and not error.reached:
-                    raise failure from error  # why it failed, not that there was no room to ask again
+                    raise failure from error  # the cause of the failure, not the lack of room for a retry
                 failure = error
                 wait = wait_before_retry(error, retries, self._random())
                 if wait is None or not _leaves_time(wait) or not self._budget.take():
@@ -97,5 +97,5 @@ class Retrying:
 
 
 def _leaves_time(wait: float) -> bool:
-    """Whether the batch, which ends in time for the aggregator, goes on for longer than `wait` seconds."""
+    """Whether the batch, which ends in time for the aggregator, has more than `wait` seconds left."""
     return anyio.current_time() + wait < anyio.current_effective_deadline()

@@ -1,6 +1,6 @@
-"""A provider around a provider: no call is waited for longer than it shows life, or longer than its limit.
+"""A wrapper that ends a call that shows no sign of life for too long, or takes longer than its limit.
 
-A sign of life is data of the answer: comments and single bytes that trickle in are none.
+A sign of life is data of the answer; comments and single bytes do not count.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from moa_mcp.providers.base import OnText, Provider
 
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
-    """How many seconds a call is waited for.
+    """The time limits of a call, in seconds.
 
-    `first` is until the answer begins, or `first_thinking` where an effort is asked for; `idle` from one sign
-    of life to the next once there is text; `total` for all of it, where the call names no limit of its own.
+    `first` is the longest silence until text arrives; if the call has an effort, it is `first_thinking`. `idle` is
+    the longest silence after that. `total` is the limit of a whole call without its own limit.
     """
 
     first: float = 60.0
@@ -29,11 +29,11 @@ class TimeoutSettings:
 
 
 MARGIN = 0.25
-"""Seconds before the end of its layer at which a call is ended by itself: so what it has said by then can be kept."""
+"""Seconds by which a call ends before its layer does, so that its partial answer can be kept."""
 
 
 class Timeouts:
-    """Ends a call that is silent for too long or takes too long, from the moment it is sent."""
+    """Ends a call that is silent for too long or takes too long; time runs from when the call is sent."""
 
     def __init__(self, inner: Provider, settings: TimeoutSettings | None = None) -> None:
         self._inner = inner
@@ -43,8 +43,8 @@ class Timeouts:
         """Ask within the limits.
 
         Raises:
-            ProviderError: TIMEOUT when its time is up or nothing came, DEADLINE when that of its layer is, STALLED
-                when no more came, and what the call raises.
+            ProviderError: TIMEOUT if the call's time is up or nothing came, DEADLINE if the layer's time is up,
+                STALLED if the answer stopped coming; else the call's own error.
         """
         watch = _Watchdog(call, self._settings, on_text)
         with watch.start():
@@ -53,7 +53,7 @@ class Timeouts:
 
 
 class _Watchdog:
-    """One call's limits: a scope whose end moves with each sign of life, up to the last one."""
+    """The limits of one call: a cancel scope whose deadline moves with each sign of life, up to the final end."""
 
     def __init__(self, call: Call, settings: TimeoutSettings, on_text: OnText) -> None:
         self._on_text = on_text
@@ -65,16 +65,16 @@ class _Watchdog:
         self._alive = self._has_text = self._ends_with_layer = False
 
     def start(self) -> anyio.CancelScope:
-        """Let the time run from now on, and return the scope that is left early when it is up."""
+        """Start the time, and return the cancel scope that ends the call when the time is up."""
         started = anyio.current_time()
-        own, layers = started + self._total, anyio.current_effective_deadline() - MARGIN
-        self._ends_with_layer = started < layers < own
-        self._end = layers if self._ends_with_layer else own
+        own_end, layer_end = started + self._total, anyio.current_effective_deadline() - MARGIN
+        self._ends_with_layer = started < layer_end < own_end
+        self._end = layer_end if self._ends_with_layer else own_end
         self._scope.deadline = min(self._end, started + self._first)
         return self._scope
 
     def on_text(self, piece: str) -> None:
-        """Take a sign of life. Before the first text, silence is thinking and may last longer."""
+        """Record a sign of life. Before the first text the model may be thinking, so silence may last longer."""
         self._alive = True
         self._has_text = self._has_text or bool(piece)
         limit = self._idle if self._has_text else self._first
@@ -82,7 +82,7 @@ class _Watchdog:
         self._on_text(piece)
 
     def verdict(self) -> ProviderError:
-        """Which of the limits it was."""
+        """The error for the limit that was reached."""
         if self._scope.deadline >= self._end and self._ends_with_layer:
             reason, detail = Reason.DEADLINE, ""
         elif self._scope.deadline >= self._end:

@@ -1,7 +1,7 @@
-"""A provider around a provider: what a model refuses in a request is left out, once, and said.
+"""A wrapper that repeats a call without the setting that the model refused, and adds a note to the draft.
 
-A setting that it does not know is not sent to it again, in no run; a value that it refuses is left out of that
-call alone. Fenced drafts that do not fit its window are shortened by a fixed rule; what the caller wrote never is.
+A setting that the model does not know is not sent to it again in any run. A refused value is left out of that call
+only. Fenced drafts that do not fit the context window are shortened by a fixed rule; the caller's text never is.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _FIELDS = {
     "output_config": "effort",
     "thinking": "effort",
 }
-"""The field of a call behind each key of a request that a model may refuse."""
+"""The field of a call for each request key that a model may refuse."""
 
 SHORTENED_NOTE = "the drafts it read were shortened to fit its context"
 
 
 def refused_field(error: ProviderError) -> str | None:
-    """The field of a call that a provider objects to, if it is one that can be left out."""
+    """The field of a call that the provider refused, if the field can be left out; else None."""
     return _FIELDS.get(error.parameter or "")
 
 
 class UnsupportedSettings:
-    """The fields of a call that each model was found not to know."""
+    """The call fields that each model does not know, as learned from its errors."""
 
     def __init__(self) -> None:
         self._fields: defaultdict[str, set[str]] = defaultdict(set)
@@ -47,15 +47,15 @@ class UnsupportedSettings:
         self._fields[model].add(field)
 
     def in_call(self, call: Call) -> list[str]:
-        """The fields that are set in a call and that its model does not know."""
+        """The fields that are set in the call but that its model does not know."""
         return [name for name in sorted(self._fields.get(call.model, ())) if getattr(call, name) is not None]
 
 
 class DropUnsupportedSettings:
-    """Asks once more without what was refused. `unsupported` may be shared by all that ask the same models.
+    """Asks again without the refused setting. `unsupported` may be shared between runs.
 
-    `nonce` is that of the run, by which its drafts are known; what is asked again is one of the calls that its
-    `allowance` has to spare beside those that were planned.
+    `nonce` is the nonce of the run, which marks its drafts. Each repeated request uses up a spare call of
+    `retry_budget`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class DropUnsupportedSettings:
         self._retry_budget = retry_budget
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, if need be adapted. Raises the ProviderError of the last try."""
+        """Ask, and adapt the call if needed. Raises the ProviderError of the last try."""
         notes: list[str] = []
         while True:
             call = self._without_unknown(call, notes)
@@ -89,7 +89,7 @@ class DropUnsupportedSettings:
         return _without(call, *unknown)
 
     def _adapt(self, call: Call, error: ProviderError, notes: list[str]) -> Call | None:
-        """The call as it can be asked in another way; None if there is none."""
+        """The call in a form that the model may accept; None if there is no such form."""
         if error.reason is Reason.TOO_LONG:
             return None if SHORTENED_NOTE in notes else self._shorten(call, notes)
         field = refused_field(error)
@@ -102,7 +102,7 @@ class DropUnsupportedSettings:
         return _without(call, field)
 
     def _shorten(self, call: Call, notes: list[str]) -> Call | None:
-        messages = tuple(replace(text, text=shorten_drafts(text.text, self._nonce)) for text in call.messages)
+        messages = tuple(replace(message, text=shorten_drafts(message.text, self._nonce)) for message in call.messages)
         if messages == call.messages:
             return None
         notes.append(SHORTENED_NOTE)

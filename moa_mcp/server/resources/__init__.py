@@ -1,1 +1,1 @@
-"""The `moa://` resources: their URIs, what each reads as, and notices when one changes."""
+"""The `moa://` resources: their URIs, their contents, and notifications of changes."""

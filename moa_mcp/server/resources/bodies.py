@@ -1,4 +1,4 @@
-"""What each resource reads as: runs, drafts and presets as documents. Their URIs are in `routes.py`."""
+"""The content of each resource: runs, drafts and presets as documents. The URIs are in `routes.py`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from moa_mcp.views import run as run_view
 
 
 async def runs(service: Service, owner: str) -> str:
-    """The owner's newest runs, the newest first, and how many there are in all."""
+    """The owner's newest runs, newest first, and the total number."""
     shown = [_summary(run) for run in await service.runs(owner=owner)]
     total = await service.store.count(owner)
     return _json({"runs": shown, "total": total, **(_OLDER if total > len(shown) else {})})
 
 
 async def latest(service: Service, owner: str) -> str:
-    """The owner's latest run, or why there is none."""
+    """The owner's latest run, or an explanation if there is none."""
     run = await service.latest(owner=owner)
     return _json(_NO_RUN) if run is None else await rendered(run, lambda: _json(run_view.as_json(run)))
 
 
 async def latest_drafts(service: Service, owner: str) -> str:
-    """The drafts of the owner's latest run, or why there are none."""
+    """The drafts of the owner's latest run, or an explanation if there is no run."""
     run = await service.latest(owner=owner)
     return _json({**_NO_RUN, "drafts": []}) if run is None else await rendered(run, lambda: _json(_drafts(run)))
 
@@ -41,40 +41,40 @@ async def run(service: Service, owner: str, run_id: str) -> str:
 
 
 async def drafts(service: Service, owner: str, run_id: str) -> str:
-    """All drafts of a run that there are so far, in full. Raises UnknownRun."""
+    """All drafts of a run so far, in full. Raises UnknownRun."""
     run = await service.scheduler.get_run(owner, run_id)
     return await rendered(run, lambda: _json(_drafts(run)))
 
 
 async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str) -> str:
-    """One draft of a run. Raises UnknownRun, and InvalidRequest if there is no such draft yet."""
+    """One draft of a run. Raises UnknownRun, and InvalidRequest if matching is no such draft yet."""
     found = await service.scheduler.get_run(owner, run_id)
-    there = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
-    if there:
-        return await rendered(found, lambda: run_view.draft_markdown(there[0], found))
+    matching = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
+    if matching:
+        return await rendered(found, lambda: run_view.draft_markdown(matching[0], found))
     raise InvalidRequest(
-        f"Run {run_id} has no draft in layer {layer}, slot {slot}{_not_yet(found)}. "
+        f"Run {run_id} has no draft in layer {layer}, slot {slot}{_yet_if_running(found)}. "
         f"What there is: moa://runs/{run_id}/drafts."
     )
 
 
 async def answer(service: Service, owner: str, run_id: str) -> str:
-    """The answer of a run alone; of one that has none, why. Raises UnknownRun."""
+    """Only the answer of a run, or the reason if it has none. Raises UnknownRun."""
     found = await service.scheduler.get_run(owner, run_id)
     if (text := await rendered(found, lambda: run_view.answer_text(found))) is not None:
         return text
-    return f"*No answer{_not_yet(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
+    return f"*No answer{_yet_if_running(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
 
 
 async def presets(service: Service, owner: str) -> str:
-    """All presets in short."""
+    """All presets as a short list."""
     found = short_list(await service.catalog.entries())
     more = {"left_out": found.left_out, "more": f"moa_list_presets with {MORE}."} if found.left_out else {}
     return _json({"presets": found.rows, **more})
 
 
 async def preset(service: Service, owner: str, name: str) -> str:
-    """A preset's file as it was written. Raises UnknownPreset, and InvalidPreset for a file that is no preset."""
+    """The text of a preset's file. Raises UnknownPreset, and InvalidPreset if the file is not a preset."""
     return service.catalog.text(name)
 
 
@@ -119,7 +119,7 @@ def _draft(run: Run, record: CallRecord) -> dict[str, Any]:
     return {**run_view.draft_text(record, run), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
 
 
-def _not_yet(run: Run) -> str:
+def _yet_if_running(run: Run) -> str:
     return " yet" if run.status == "running" else ""
 
 

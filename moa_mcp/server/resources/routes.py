@@ -1,4 +1,4 @@
-"""The resources: the runs, their drafts as they finish, and the presets, each under its URI."""
+"""The resources and their URIs: runs, drafts (as they finish) and presets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ JSON, MARKDOWN, YAML = "application/json", "text/markdown", "application/yaml"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A resource, or with `{…}` in its URI a template of many. `read` gets what stands in these places."""
+    """A resource, or a template if its URI contains `{…}`. `read` gets the values of these placeholders."""
 
     uri: str
     name: str
@@ -49,11 +49,11 @@ class Page:
         return "{" in self.uri
 
     def match(self, uri: str) -> dict[str, Any] | None:
-        """What `uri` has in the places of the page's own; None if it is another page's."""
-        return _parsed(self.uri).match(uri)
+        """The values of the placeholders in `uri`. None if the URI does not belong to this page."""
+        return _parse_template(self.uri).match(uri)
 
     def described(self, changed: str | None = None) -> dict[str, Any]:
-        """What a list tells of the page besides its URI; `changed` is when it was changed last, if that is known."""
+        """The fields of the page in a list, without the URI. `changed` is the time of the last change, if known."""
         return {
             "name": self.name,
             "title": self.title,
@@ -63,7 +63,7 @@ class Page:
         }
 
 
-# Those without places come first: `latest` is no run id.
+# Pages without placeholders come first, so that `latest` is not taken for a run id.
 PAGES = (
     Page("moa://runs", "runs", "Runs", "Your runs, newest first, each with its URI.", JSON, bodies.runs),
     Page(
@@ -136,23 +136,23 @@ class Resources:
         self._service = service
 
     async def list(self, context: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
-        """The pages that are always there, and one for each preset; how large they are, and of when."""
+        """The fixed pages and one page per preset, with size and time of the last change."""
         owner = owner_of(context)
         latest = await self._service.latest(owner=owner)
         changed = None if latest is None else changed_at(latest)
-        fixed = [await self._fixed(page, owner, changed) for page in PAGES if not page.is_template]
-        return ListResourcesResult(resources=[*fixed, *map(self._preset, self._service.catalog.names())])
+        fixed = [await self._fixed_resource(page, owner, changed) for page in PAGES if not page.is_template]
+        return ListResourcesResult(resources=[*fixed, *map(self._preset_resource, self._service.catalog.names())])
 
-    async def _fixed(self, page: Page, owner: str, changed: str | None) -> Resource:
+    async def _fixed_resource(self, page: Page, owner: str, changed: str | None) -> Resource:
         text = await page.read(self._service, owner)
         described = page.described(changed if page.uri.startswith("moa://runs") else None)
         return Resource(uri=page.uri, size=_size(text), **described)
 
-    def _preset(self, name: str) -> Resource:
+    def _preset_resource(self, name: str) -> Resource:
         try:
             size = _size(self._service.catalog.text(name))
         except UserError:
-            size = None  # the file cannot be read; why is told to who tries to
+            size = None  # the file cannot be read; reading the resource returns the reason
         return Resource(
             uri=f"moa://presets/{name}",
             name=f"preset-{name}",
@@ -163,28 +163,28 @@ class Resources:
         )
 
     async def templates(self, context: Context, params: PaginatedRequestParams | None) -> ListResourceTemplatesResult:
-        """The pages of which there is one for each run, draft or preset."""
-        made = [ResourceTemplate(uri_template=page.uri, **page.described()) for page in PAGES if page.is_template]
-        return ListResourceTemplatesResult(resource_templates=made)
+        """The templates: one page for each run, draft or preset."""
+        templates = [ResourceTemplate(uri_template=page.uri, **page.described()) for page in PAGES if page.is_template]
+        return ListResourceTemplatesResult(resource_templates=templates)
 
     async def read(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        """One page. What is not there is an error of the protocol that names the URI."""
+        """One page. An unknown URI is a JSON-RPC error that contains the URI."""
         for page in PAGES:
             if (places := page.match(params.uri)) is not None:
                 return await self._read(page, context, params.uri, places)
-        raise _missing(params.uri, f"There is no resource {one_line(params.uri)!r}. Begin with moa://runs.")
+        raise _not_found_error(params.uri, f"There is no resource {one_line(params.uri)!r}. Begin with moa://runs.")
 
     async def _read(self, page: Page, context: Context, uri: str, places: dict[str, Any]) -> ReadResourceResult:
         try:
             words = await page.read(self._service, owner_of(context), **places)
         except UserError as error:
-            raise _missing(uri, str(error)) from None
+            raise _not_found_error(uri, str(error)) from None
         contents = TextResourceContents(uri=uri, mime_type=page.mime_type, text=fix_surrogates(words))
         return ReadResourceResult(contents=[contents])
 
 
 @cache
-def _parsed(template: str) -> UriTemplate:
+def _parse_template(template: str) -> UriTemplate:
     return UriTemplate.parse(template)
 
 
@@ -192,5 +192,5 @@ def _size(text: str) -> int:
     return len(fix_surrogates(text).encode())
 
 
-def _missing(uri: str, why: str) -> MCPError:
+def _not_found_error(uri: str, why: str) -> MCPError:
     return MCPError(INVALID_PARAMS, fix_surrogates(why), {"uri": fix_surrogates(uri)})

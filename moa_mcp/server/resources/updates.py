@@ -1,6 +1,6 @@
-"""Who is told that a resource changed, in both eras: each owner's clients, of that owner's runs alone.
+"""Notifies clients of changed resources, in both protocol eras. A client gets only events of its owner's runs.
 
-Runs of other servers on the same store are not heard of here: these are read when they are asked for.
+Runs of other servers on the same store cause no notifications here. Clients see them when they read the resource.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.sdk_compat import connection_of
 
 MAX_QUEUED_EVENTS = 256
-"""Notices that wait for a client; one that does not read them is told of nothing more."""
+"""The maximum of queued notifications per client. A client that does not read them is unsubscribed."""
 
 MAX_STREAMS = 1024
-"""Streams of notices that an owner's clients of 2026-07-28 can have open."""
+"""The maximum of open notification streams per owner (protocol 2026-07-28)."""
 
 MAX_URIS = 256
-"""Resources that one client can be told of."""
+"""The maximum of subscriptions per client."""
 
 
 class OwnerSubscriptions:
-    """The listeners of one owner. It is the bus of the SDK's handler, too."""
+    """The listeners of one owner. It is also the event bus of the SDK's `ListenHandler`."""
 
     def __init__(self) -> None:
         self.listen = ListenHandler(self, max_subscriptions=MAX_STREAMS)
@@ -50,11 +50,11 @@ class OwnerSubscriptions:
         self._listeners: dict[object, Callable[[ServerEvent], None]] = {}
 
     async def publish(self, event: ServerEvent) -> None:
-        """Tell everybody of `event`."""
+        """Send `event` to all listeners."""
         self.notify(event)
 
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
-        """Let `listener` hear of each event, until what this returns is called."""
+        """Call `listener` for each event. The returned function ends the subscription."""
         key = object()
         self._listeners[key] = listener
 
@@ -64,13 +64,13 @@ class OwnerSubscriptions:
         return leave
 
     def notify(self, event: ServerEvent) -> None:
-        """Tell everybody of `event`, at once and without waiting for anybody."""
+        """Send `event` to all listeners and subscribers, without waiting."""
         for listener in (*self._listeners.values(), *(one.on_event for one in self.subscribers.values())):
             listener(event)
 
 
 class Subscriber:
-    """A connected client of the older era: it is told of changed lists, and of the resources that it asked for."""
+    """A connected client of the older era. It gets events of changed lists and of its subscribed resources."""
 
     def __init__(self, connection: Connection, tasks: TaskGroup) -> None:
         self.uris: set[str] = set()
@@ -78,7 +78,7 @@ class Subscriber:
         tasks.start_soon(_forward, inbox, connection, name="notices to a client")
 
     def on_event(self, event: ServerEvent) -> None:
-        """Put a notice into the outbox, if it is one for this client."""
+        """Queue `event` if it is for this client. If the queue is full, close it: events must not delay a run."""
         if not isinstance(event, ResourceUpdated) or event.uri in self.uris:
             try:
                 self._outbox.send_nowait(event)
@@ -86,31 +86,31 @@ class Subscriber:
                 self.close()
 
     def close(self) -> None:
-        """Send what is in the outbox, and nothing more."""
+        """Accept no more events; queued ones are still sent."""
         self._outbox.close()
 
 
 class Updates:
-    """Hears what happens to runs and presets, and tells whoever asked to be told."""
+    """Receives events of runs and presets, and notifies the subscribed clients."""
 
     def __init__(self) -> None:
         self._subscriptions: dict[str, OwnerSubscriptions] = {}
 
     @asynccontextmanager
     async def lifespan(self, server: Server[Any]) -> AsyncGenerator[TaskGroup]:
-        """Where notices to clients of the older era are sent from, for as long as connections are served."""
+        """Yield the task group that sends notifications to clients of the older era, while the server runs."""
         error: Exception | None = None
         async with anyio.create_task_group() as tasks:
             try:
                 yield tasks
-            except Exception as raised:  # raised again below: leaving the group, it would come out wrapped
+            except Exception as raised:  # raised again below: the task group would wrap it in an ExceptionGroup
                 error = raised
             tasks.cancel_scope.cancel()
         if error is not None:
             raise error
 
     def on_event(self, event: Event) -> None:
-        """Tell the run's owner which resources read differently after an event."""
+        """Notify the run's owner of the resources that an event changes."""
         match event:
             case RunStarted():
                 self._subscriptions_of(event.owner).latest = event.run_id
@@ -127,11 +127,11 @@ class Updates:
     def _run_changed(self, event: Event, record: CallRecord | None = None, *, ended: bool = False) -> None:
         subscriptions = self._subscriptions_of(event.owner)
         latest = event.run_id == subscriptions.latest
-        for uri in _changed(event.run_id, record, latest=latest, ended=ended):
+        for uri in _changed_uris(event.run_id, record, latest=latest, ended=ended):
             subscriptions.notify(ResourceUpdated(uri))
 
     def _latest_changed(self, event: Event) -> None:
-        """Tell the owner of a run that it is their latest one, unless it was before."""
+        """Notify the owner that the latest run is another one, if it has changed."""
         subscriptions = self._subscriptions_of(event.owner)
         if subscriptions.latest != event.run_id:
             subscriptions.latest = event.run_id
@@ -139,25 +139,25 @@ class Updates:
             subscriptions.notify(ResourceUpdated("moa://runs/latest/drafts"))
 
     def presets_changed(self) -> None:
-        """Tell everybody: presets belong to all who use the server."""
+        """Notify all clients, because all owners share the presets."""
         self.notify_all(ResourcesListChanged())
         self.notify_all(ResourceUpdated("moa://presets"))
 
     def notify_all(self, event: ServerEvent) -> None:
-        """Tell everybody, whoever they are."""
+        """Send `event` to the clients of all owners."""
         for subscriptions in self._subscriptions.values():
             subscriptions.notify(event)
 
     async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        """Serve one stream of notices, as clients of 2026-07-28 ask for it."""
+        """Serve one notification stream of a client of 2026-07-28."""
         return await self._subscriptions_of_request(context).listen(context, params)
 
     async def connected(self, context: Context, params: NotificationParams) -> None:
-        """Tell a client of the older era of changed lists from now on."""
+        """Start to notify a client of the older era of changed lists."""
         self._subscriber(context)
 
     async def subscribe(self, context: Context, params: SubscribeRequestParams) -> EmptyResult:
-        """Tell a client of the older era of a resource from now on."""
+        """Subscribe a client of the older era to a resource. Raises InvalidRequest at `MAX_URIS` subscriptions."""
         uris = self._subscriber(context).uris
         if len(uris) >= MAX_URIS:
             raise InvalidRequest(f"{MAX_URIS} subscriptions are the most. Unsubscribe from some, then subscribe.")
@@ -165,7 +165,7 @@ class Updates:
         return EmptyResult()
 
     async def unsubscribe(self, context: Context, params: UnsubscribeRequestParams) -> EmptyResult:
-        """Tell that client of a resource no longer."""
+        """Unsubscribe a client of the older era from a resource."""
         self._subscriber(context).uris.discard(params.uri)
         return EmptyResult()
 
@@ -200,8 +200,8 @@ async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Co
                 await connection.send_resource_list_changed()
 
 
-def _changed(run_id: str, record: CallRecord | None, *, latest: bool, ended: bool) -> Iterator[str]:
-    """The URIs of what reads differently now."""
+def _changed_uris(run_id: str, record: CallRecord | None, *, latest: bool, ended: bool) -> Iterator[str]:
+    """The URIs of the resources that an event changes."""
     pages = [f"moa://runs/{run_id}", *(["moa://runs/latest"] if latest else [])]
     yield "moa://runs"
     yield from pages

@@ -1,1 +1,1 @@
-"""The three tools, what they take, and how a run becomes a tool result."""
+"""The three tools, their arguments, and the conversion of a run to a tool result."""

@@ -1,4 +1,4 @@
-"""`moa_ask`: ask a panel, collect a run that goes on, or stop it."""
+"""`moa_ask`: ask a panel, collect a run, or cancel it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class AskArguments(Arguments):
-    """What moa_ask takes: either a question with what belongs to it, or the id of a run."""
+    """The arguments of moa_ask: a question with its options, or the id of a run."""
 
     question: Annotated[
         Text | None,
@@ -113,10 +113,10 @@ class AskArguments(Arguments):
 
 
 async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
-    """Ask, collect or cancel, as the arguments say.
+    """Ask, collect or cancel, depending on the arguments.
 
     Raises:
-        MoAError: what keeps it from being done.
+        MoAError: the call cannot be done; the text gives the reason.
     """
     await _check(invocation, arguments)
     drafts = arguments.drafts == "full"
@@ -158,7 +158,7 @@ def _request(arguments: AskArguments) -> AskRequest:
 
 async def _check(invocation: Invocation, arguments: AskArguments) -> None:
     if arguments.run_id:
-        # What belongs to a question is ignored: in OpenAI's strict mode every argument has to be filled in.
+        # Ignore the other arguments of a question: OpenAI's strict mode makes the model fill in every argument.
         if arguments.question and not arguments.cancel:
             await _check_question(invocation, arguments.run_id, arguments.question)
     elif not arguments.question:
@@ -168,7 +168,7 @@ async def _check(invocation: Invocation, arguments: AskArguments) -> None:
 
 
 async def _check_question(invocation: Invocation, run_id: str, question: str) -> None:
-    """Let a question be repeated beside run_id; with another one it would get an answer that is not its own."""
+    """Allow a repeated question together with run_id, but refuse another question: it would get a wrong answer."""
     run = await invocation.service.scheduler.get_run(owner_of(invocation.context), run_id)
     if question.strip() not in run.task.question:
         raise InvalidRequest(
@@ -184,7 +184,7 @@ ASK = Tool(
     arguments=AskArguments,
     results=(RunResult,),
     hints=ToolAnnotations(
-        # It spends money, within ceilings, and changes nothing else.
+        # It spends money, within limits, and changes nothing else.
         read_only_hint=True,
         destructive_hint=False,
         idempotent_hint=False,

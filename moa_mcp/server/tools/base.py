@@ -1,4 +1,4 @@
-"""A tool as the server sees it: what is told of it, what it takes, and what it does."""
+"""The definition of a tool: its listing, its arguments, and its function."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from moa_mcp.server.tools.schema import Arguments, schema_of_arguments, schema_o
 from moa_mcp.service.service import Service
 
 Reply: TypeAlias = CallToolResult | InputRequiredResult | dict[str, Any]
-"""What a tool answers: its result, or on the newer protocol a question to the person at the client, or a task."""
+"""The reply of a tool: its result, or on the newer protocol a question to the user of the client, or a task."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
-    """One call of a tool: for whom, and what came with it besides the arguments."""
+    """One call of a tool: the service, the context and the request parameters."""
 
     service: Service
     context: Context
     params: CallToolRequestParams
 
     async def report(self, value: float, total: float | None, line: str) -> None:
-        """Tell the client how far the call is; the SDK sends nothing to a client that did not ask for it."""
+        """Send progress to the client. The SDK sends nothing if the client did not request progress."""
         await self.context.session.report_progress(value, total, line)
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool. `run` is given an invocation and its arguments; `results` are the shapes of its answers."""
+    """One tool. `run` gets an invocation and its arguments. `results` are the TypedDicts of its results."""
 
     name: str
     title: str
@@ -43,7 +43,7 @@ class Tool:
     run: Callable[[Invocation, Any], Awaitable[Reply]]
 
     def listed(self) -> ListedTool:
-        """What clients are told of the tool."""
+        """The entry of the tool in `tools/list`."""
         return ListedTool(
             name=self.name,
             title=self.title,

@@ -1,4 +1,4 @@
-"""`moa_configure`: show the settings, and change presets and the default one within what a caller may."""
+"""`moa_configure`: show the settings, and change presets and the default preset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moa_mcp.server.wire import tool_result
 from moa_mcp.service.configure.editor import SCOPE, Change, ChangeRequest, ChangeResult, CurrentSettings, ProviderFacts
 
 MAX_DIFF_CHARS = 4_000
-"""How many letters of a diff the person is shown when they are asked."""
+"""The maximum length, in characters, of the diff in the question to the user."""
 
 DESCRIPTION = """\
 Show or change which panels moa_ask can ask. Without arguments: the current settings, the ceilings, \
@@ -33,10 +33,10 @@ Result: the diff, the new revision, for whom it holds, and which files were writ
 
 
 async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Reply:
-    """Show the settings, or make a change that the person, if they can be asked, agreed to.
+    """Show the settings, or make a change. If the client supports it, the user must confirm the change first.
 
     Raises:
-        MoAError: the change cannot be made as asked, or was not agreed to.
+        MoAError: the change cannot be made, or the user did not confirm it.
     """
     service = invocation.service
     if arguments == ConfigureArguments():
@@ -45,10 +45,10 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
     request = _request(arguments)
     change = await service.propose(request)
     if request.dry_run:
-        return _changed(service.editor.preview(change))
+        return _change_result(service.editor.preview(change))
     if question := await confirm(invocation, _question(change)):
         return question
-    return _changed(await service.apply(change))
+    return _change_result(await service.apply(change))
 
 
 def _request(arguments: ConfigureArguments) -> ChangeRequest:
@@ -69,7 +69,7 @@ def _question(change: Change) -> str:
     return f"Change the settings of moa-mcp like this?\n\n{diff}\n\nIt holds for {SCOPE}. It can be undone."
 
 
-def _changed(result: ChangeResult) -> CallToolResult:
+def _change_result(result: ChangeResult) -> CallToolResult:
     head = "Done." if result["applied"] else "A dry run: nothing was written."
     where = ", ".join(result["written_to"])
     lines = [f"Revision {result['revision']}", f"For {result['scope']}", f"Files: {where}"]

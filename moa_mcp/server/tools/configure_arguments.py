@@ -1,4 +1,4 @@
-"""What `moa_configure` is called with: names of presets, and the fields of one to save."""
+"""The arguments of `moa_configure`: names of presets, and the fields of a preset to save."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Name = Annotated[str, Field(max_length=64)]
 
 
 def _parse_fields(value: Any) -> Any:
-    """Several clients send a list or a mapping as the text of one."""
+    """Parse lists and mappings that arrive as JSON text, because several clients send them so."""
     fields = _parse(value)
     if not isinstance(fields, dict):
         return fields
@@ -36,7 +36,7 @@ def _is_text(name: str) -> bool:
 
 
 class ConfigureArguments(Arguments):
-    """What moa_configure takes. The fields of a preset are checked where presets are."""
+    """The arguments of moa_configure. `compose` checks the fields of the preset."""
 
     default_preset: Annotated[Name | None, Field(description="Make this preset the default.")] = None
     save_preset: Annotated[

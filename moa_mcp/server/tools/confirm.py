@@ -1,4 +1,4 @@
-"""Asking the person at the client before something is changed, where the client can ask them."""
+"""Asks the user of the client to confirm a change, if the client supports it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.server.tools.base import Invocation
 
 FORMS_IN_RESULTS_SINCE = "2026-07-28"
-"""From this revision on a question is itself the result of a call, which the client repeats with the answer."""
+"""From this protocol revision on, the question is the result of the call; the client repeats the call to answer."""
 
 KEY = "consent"
-"""Under what name the question and its answer travel in a result and in the repeated call."""
+"""The key of the question in the result, and of the answer in the repeated call."""
 
 _NO_FIELDS: dict[str, Any] = {"type": "object", "properties": {}}
-"""Nothing is to be filled in: to accept is to agree."""
+"""A form without fields: to accept it is to agree."""
 
 
 async def confirm(invocation: Invocation, question: str) -> InputRequiredResult | None:
-    """Ask the person. None once they agreed, or if the client cannot ask them; else the result that asks.
+    """Ask the user. None if they agreed or the client cannot ask them; else the result that contains the question.
 
     Raises:
-        NotAllowed: they did not agree.
+        NotAllowed: the user did not agree, or the client failed to ask.
     """
     session, version = invocation.context.session, invocation.context.protocol_version
     if not _can_ask(invocation):
@@ -44,14 +44,14 @@ async def confirm(invocation: Invocation, question: str) -> InputRequiredResult 
 
 
 def _can_ask(invocation: Invocation) -> bool:
-    """Whether the client can put a form before a person; one that names no kind of question can put forms."""
+    """Whether the client can show a form. A client that declares elicitation without a kind supports forms."""
     capabilities = invocation.context.session.client_capabilities
     asking = capabilities.elicitation if capabilities else None
     return asking is not None and (asking.form is not None or asking.url is None)
 
 
 def _form_in_result(invocation: Invocation, form: ElicitRequestFormParams) -> InputRequiredResult | None:
-    # A mark against mix-ups: an answer counts for the question that it was given to, whatever changed meanwhile.
+    # The mark binds an answer to its question: if the change differs by now, the user is asked again.
     mark = hashlib.sha256(form.message.encode()).hexdigest()
     answer = (invocation.params.input_responses or {}).get(KEY)
     if isinstance(answer, ElicitResult) and invocation.params.request_state == mark:

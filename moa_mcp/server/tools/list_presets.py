@@ -1,4 +1,4 @@
-"""`moa_list_presets`: which panels there are, what each is made of, costs and lacks."""
+"""`moa_list_presets`: the panels, with their models, price and missing keys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, NotRequired
 
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
-from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from moa_mcp.domain.errors import InvalidPreset
 from moa_mcp.presets.library import Source
@@ -30,7 +30,7 @@ definition in YAML, a base for moa_configure. It calls no model, costs nothing a
 
 
 class ListArguments(Arguments):
-    """What moa_list_presets takes."""
+    """The arguments of moa_list_presets."""
 
     name: Annotated[
         str | None,
@@ -62,18 +62,18 @@ class PresetList(TypedDict):
 
 
 async def list_presets(invocation: Invocation, arguments: ListArguments) -> Reply:
-    """All presets in short or in full, or one with its definition. Raises UnknownPreset."""
+    """All presets, short or in full, or one preset with its definition. Raises UnknownPreset."""
     catalog = invocation.service.catalog
     if arguments.name:
         definition = None
-        with suppress(InvalidPreset):  # the entry tells what is wrong with it
+        with suppress(InvalidPreset):  # the entry contains the error
             definition = catalog.text(arguments.name)
-        return _in_full([await catalog.entry(arguments.name)], definition)
+        return _full_result([await catalog.entry(arguments.name)], definition)
     entries = await catalog.entries()
-    return _in_full(entries) if arguments.detail else _in_short(entries)
+    return _full_result(entries) if arguments.detail else _short_result(entries)
 
 
-def _in_short(entries: list[PresetEntry]) -> CallToolResult:
+def _short_result(entries: list[PresetEntry]) -> CallToolResult:
     found = short_list(entries)
     facts: dict[str, object] = {"presets": found.rows}
     lines = ["Presets (5x: five times the price of one plain call of the aggregator):", *found.lines]
@@ -84,28 +84,28 @@ def _in_short(entries: list[PresetEntry]) -> CallToolResult:
     return tool_result("\n".join(lines), facts)
 
 
-def _in_full(entries: list[PresetEntry], definition: str | None = None) -> CallToolResult:
+def _full_result(entries: list[PresetEntry], definition: str | None = None) -> CallToolResult:
     facts: dict[str, object] = {"presets": [asdict(entry) for entry in entries]}
-    words = "\n\n".join(map(_described, entries))
+    words = "\n\n".join(map(_describe, entries))
     if definition is not None:
         facts["definition"] = definition
         words = f"{words}\n\n```yaml\n{definition.rstrip()}\n```"
     return tool_result(words, facts)
 
 
-def _described(entry: PresetEntry) -> str:
-    """A preset for a reader who sees text only: all that its entry tells."""
+def _describe(entry: PresetEntry) -> str:
+    """The whole entry as text, for clients that show only text."""
     default = ", the default" if entry.default else ""
     lines = [f"**{entry.name}** ({entry.source}{default}): {entry.title}"]
     if entry.layers is not None:
-        lines += [entry.description, *_shape(entry)]
+        lines += [entry.description, *_describe_shape(entry)]
     lines.append("Usable now." if entry.usable else f"Not usable: {entry.problem}")
     if entry.missing:
         lines.append(f"Missing key variables: {', '.join(entry.missing)}.")
     return "\n".join(f"- {line}" if number else line for number, line in enumerate(filter(None, lines)))
 
 
-def _shape(entry: PresetEntry) -> list[str]:
+def _describe_shape(entry: PresetEntry) -> list[str]:
     price = format_cost(entry.estimated_cost_usd)
     if entry.times_plain_price is not None:
         price = f"{price}, {entry.times_plain_price:g} times one plain call of its aggregator"

@@ -1,8 +1,8 @@
-"""The fields of a preset as an argument: Preset's own JSON Schema, made small and plain.
+"""The JSON Schema for the fields of a preset as an argument: the schema of Preset, simplified and shortened.
 
-Converters in clients follow no references and know few keywords, and every client pays for each word: so what a
-value may be is written out in place, kinds of one key (`conclude` by vote, by pairs, …) are one object with the
-keys of all, and only the preset's own keys are described. What does not fit together is refused when it is saved.
+Schema converters in clients follow no references and know few keywords, and every client pays for each token. So
+types are inlined, the variants of a key (`conclude` by vote, by pairs, …) are merged into one object with the keys of
+all, and only top-level keys have descriptions. Invalid combinations are refused when the preset is saved.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from moa_mcp.server.tools.schema import ArgumentSchema
 from moa_mcp.service.configure.compose import SET_BY_A_PERSON, SETTABLE_FIELDS
 
 _OPEN: dict[str, Any] = {"type": "object", "additionalProperties": {}}
-"""A mapping whose keys are not shown."""
+"""A mapping with any keys."""
 
 _SHOWN = ("type", "enum")
 _SHOWN_OF_FIELDS = (*_SHOWN, "minimum", "maximum", "maxLength", "maxItems")
 
 
 class PresetFieldsSchema:
-    """Marks an argument that holds fields of a preset. Its schema is made when it is asked for, not at the start."""
+    """Annotation for an argument with fields of a preset. It builds the schema on demand, not at import."""
 
     def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> JsonSchemaValue:
         return preset_fields_schema()
@@ -38,30 +38,30 @@ def preset_fields_schema() -> dict[str, Any]:
     whole = Preset.model_json_schema(schema_generator=ArgumentSchema)
     fields = {name: whole["properties"][name] for name in SETTABLE_FIELDS}
     shown = {name: _field(name, schema, whole["$defs"]) for name, schema in fields.items()}
-    # Open: in OpenAI's strict mode all keys of a closed mapping would have to be given.
+    # Open, because OpenAI's strict mode requires all keys of a closed mapping.
     return {**_OPEN, "properties": shown}
 
 
 def _field(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    shapes = _plain(schema, definitions, _SHOWN_OF_FIELDS)
-    if NoneType in get_args(Preset.model_fields[name].annotation):  # validating clients would not send it otherwise
+    shapes = _inline(schema, definitions, _SHOWN_OF_FIELDS)
+    if NoneType in get_args(Preset.model_fields[name].annotation):  # else clients that validate would not send null
         shapes.append({"type": "null"})
-    return {"description": schema["description"], **_either(shapes)}
+    return {"description": schema["description"], **_any_of(shapes)}
 
 
-def _plain(
+def _inline(
     schema: Mapping[str, Any], definitions: Mapping[str, Any], shown: tuple[str, ...], *, is_open: bool = False
 ) -> list[dict[str, Any]]:
-    """What a value may be: any number of scalars and lists, and at most one mapping."""
+    """The allowed shapes of a value: any number of scalars and lists, and at most one mapping."""
     choices = list(_choices(schema, definitions))
     mappings = [choice for choice in choices if choice.get("type") == "object"]
     plain = [_scalar(choice, definitions, shown) for choice in choices if choice.get("type") != "object"]
     if mappings:
-        plain.append(_OPEN if is_open else _merged(mappings, definitions))
+        plain.append(_OPEN if is_open else _merge(mappings, definitions))
     return plain
 
 
-def _either(shapes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _any_of(shapes: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return shapes[0] if len(shapes) == 1 else {"anyOf": list(shapes)}
 
 
@@ -76,20 +76,20 @@ def _choices(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Itera
 
 
 def _scalar(schema: Mapping[str, Any], definitions: Mapping[str, Any], shown: tuple[str, ...]) -> dict[str, Any]:
-    items = {"items": _either(_plain(schema["items"], definitions, _SHOWN))} if "items" in schema else {}
+    items = {"items": _any_of(_inline(schema["items"], definitions, _SHOWN))} if "items" in schema else {}
     return {key: schema[key] for key in shown if key in schema} | items
 
 
-def _merged(mappings: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """One mapping with the keys of all; a key that only says which kind it is has the kinds to choose from."""
+def _merge(mappings: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """One mapping with the keys of all. The key that names the variant becomes an enum of all variants."""
     kinds: dict[str, dict[str, Any]] = {}
     found: dict[str, dict[str, Any]] = {}
-    for mapping in sorted(mappings, key=_kind):  # which was declared first must not show
+    for mapping in sorted(mappings, key=_kind):  # the schema must not depend on the order of declaration
         for name, part in mapping["properties"].items():
             if "const" in part:
                 kinds.setdefault(name, {"type": "string", "enum": []})["enum"].append(part["const"])
             elif name not in SET_BY_A_PERSON:
-                found.setdefault(name, _either(_plain(part, definitions, _SHOWN, is_open=True)))
+                found.setdefault(name, _any_of(_inline(part, definitions, _SHOWN, is_open=True)))
     return {"type": "object", "properties": kinds | found}
 
 

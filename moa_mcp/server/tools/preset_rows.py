@@ -1,4 +1,4 @@
-"""The short list of presets: a row for each, so few bytes that no client cuts it."""
+"""The short list of presets: one row each, small enough that clients do not cut it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from moa_mcp.domain.text import one_line
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import pluralize
 
 MAX_BYTES = 9_700
-"""What the rows may take, as text and as JSON together: a widely used client cuts a result at ten thousand."""
+"""The maximum size of the rows, text and JSON together: a widely used client cuts a result at 10,000."""
 
 TITLE_LENGTHS = (60, 40, 24, 14)
-"""How many letters of a title are shown, where there is room for so many."""
+"""The title lengths, in characters, to try from longest to shortest until all rows fit."""
 
 MORE = "`detail: true` lists all of them, `moa-mcp presets` does in a terminal"
 
@@ -39,7 +39,7 @@ class PresetRow(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ShortList:
-    """The rows that fit, each also as a line of text, and how many more presets there are."""
+    """The rows that fit, each also as a line of text, and the number of presets left out."""
 
     rows: Sequence[PresetRow]
     lines: Sequence[str]
@@ -47,13 +47,13 @@ class ShortList:
 
 
 def short_list(entries: Iterable[PresetEntry]) -> ShortList:
-    """The presets in short: the default one first, then the usable ones, the user's own before the packaged."""
+    """The presets as a short list: the default first, then usable ones, the user's own before the packaged ones."""
     ordered = sorted(entries, key=lambda e: (not e.default, not e.usable, e.source != "user", e.name))
-    lists = (_fitting(ordered, length) for length in TITLE_LENGTHS)
-    return next((found for found in lists if not found.left_out), _fitting(ordered, TITLE_LENGTHS[-1]))
+    lists = (_fit(ordered, length) for length in TITLE_LENGTHS)
+    return next((found for found in lists if not found.left_out), _fit(ordered, TITLE_LENGTHS[-1]))
 
 
-def _fitting(entries: Sequence[PresetEntry], title_length: int) -> ShortList:
+def _fit(entries: Sequence[PresetEntry], title_length: int) -> ShortList:
     rows: list[PresetRow] = []
     lines: list[str] = []
     room = MAX_BYTES

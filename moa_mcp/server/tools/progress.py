@@ -1,6 +1,6 @@
-"""How a run gets on, told while it is waited for: rising numbers and a line of words, never too often.
+"""Reports the progress of a run to a waiting client: rising numbers and a line of text, at a limited rate.
 
-Hearing is instant; telling is a task of its own, so that a slow client cannot hold up a run.
+The event handler only records events. A separate task sends the reports, so that a slow client cannot delay a run.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from moa_mcp.views.run import format_cost
 logger = logging.getLogger(__name__)
 
 MIN_INTERVAL_SECONDS = 0.5
-"""Seconds between two notices at least."""
+"""The minimum time between two reports, in seconds."""
 
 HEARTBEAT_SECONDS = 8.0
-"""Seconds without a notice at most: clients take ten or fifteen silent ones for a server that is gone."""
+"""The maximum time without a report, in seconds. Clients assume a dead server after 10 or 15 silent seconds."""
 
 MAX_NAMED = 3
-"""How many of the models at work a notice names."""
+"""The maximum of model names in a report."""
 
 MAX_LINE_CHARS = 200
-"""Letters of a notice; clients cut longer ones."""
+"""The maximum length of a report in characters. Clients cut longer ones."""
 
 Send = Callable[[float, float | None, str], Awaitable[None]]
-"""Tells the client how far the run is, of how much if that is known, and the same in words."""
+"""Sends a report: the position, the total (None if unknown), and a line of text."""
 
 
 @dataclass(slots=True)
 class Progress:
-    """What was heard of a run so far."""
+    """The state of a run, from its events so far."""
 
     planned: int = 0
     ended: int = 0
@@ -53,7 +53,7 @@ class Progress:
     _notices: int = 0
 
     def on_event(self, event: Event) -> None:
-        """Take an event in."""
+        """Record an event."""
         self.waits.on_event(event)
         match event:
             case RunPlanned(calls):
@@ -65,24 +65,24 @@ class Progress:
             case CallStarted(call):
                 self.working[call.id] = call
             case CallEnded(record):
-                self._take(record)
+                self._count_ended(record)
             case _:
                 pass
 
     def position(self) -> tuple[float, float | None]:
-        """How far the run is, and of how much; each time it is further than the time before.
+        """The position and the total of the run. The position rises with each call, as the protocol requires.
 
-        That is the calls that ended and a growing part of the next one. How many there will be is what was
-        planned, until the aggregator is at work: what comes before may end early.
+        It is the number of ended calls plus a growing fraction of the next one. The total is the planned number of
+        calls until the aggregator starts, and then the real number, because earlier layers may end early.
         """
-        far = self.ended + self._notices / (self._notices + 1)
+        position = self.ended + self._notices / (self._notices + 1)
         self._notices += 1
         planned = 0 if self.concluding else self.planned
-        known = max(planned, self.begun, self.ended + len(self.working), far)
-        return far, known if self.concluding or planned else None
+        total = max(planned, self.begun, self.ended + len(self.working), position)
+        return position, total if self.concluding or planned else None
 
     def line(self, seconds: float) -> str:
-        """How far the run is after `seconds`, and what it waits for, in words."""
+        """A line of text: the progress after `seconds`, and what the run waits for."""
         waits = self.waits.line(time.monotonic())
         if not self.layer:
             return f"{waits or 'waiting'} · {seconds:.0f} s"
@@ -91,7 +91,7 @@ class Progress:
         parts += [f"{seconds:.0f} s", format_cost(self.cost_usd)]
         return one_line(" · ".join(filter(None, parts)), MAX_LINE_CHARS)
 
-    def _take(self, record: CallRecord) -> None:
+    def _count_ended(self, record: CallRecord) -> None:
         self.working.pop(record.call.id, None)
         self.layer = max(self.layer, record.call.layer)
         self.ended += 1
@@ -107,24 +107,24 @@ class Progress:
 async def report_progress(
     send: Send, *, pace: float = MIN_INTERVAL_SECONDS, heartbeat: float = HEARTBEAT_SECONDS
 ) -> AsyncGenerator[EventHandler]:
-    """Tell a client of a run that is waited for in the block, with the listener that the block is given.
+    """Report the progress of a run while the block waits for it. Yields the event handler for the run.
 
-    Nothing is told once the block is left. `pace` and `heartbeat` are seconds.
+    After the block no report is sent. `pace` and `heartbeat` are in seconds.
     """
-    progress, news = Progress(), _Signal()
+    progress, signal = Progress(), _Signal()
 
     def on_event(event: Event) -> None:
         progress.on_event(event)
         if not isinstance(event, TextArrived):
-            news.set()
+            signal.set()
 
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_report, send, progress, news, pace, heartbeat)
+            tasks.start_soon(_report, send, progress, signal, pace, heartbeat)
             yield on_event
             tasks.cancel_scope.cancel()
     except ExceptionGroup as group:
-        # The task group packed the block's own error; telling raises none.
+        # The task group wraps the block's own error; `_report` itself raises none.
         raise group.exceptions[0] from None
 
 
@@ -133,16 +133,16 @@ async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, 
     try:
         while True:
             await signal.wait(heartbeat)
-            far, total = progress.position()
-            await send(far, total, progress.line(anyio.current_time() - started))
+            position, total = progress.position()
+            await send(position, total, progress.line(anyio.current_time() - started))
             await anyio.sleep(pace)
     except Exception:
-        # A client that cannot be told must not cost the run that it waits for.
+        # A client that cannot receive reports must not end the run.
         logger.exception("Progress could not be told")
 
 
 class _Signal:
-    """Whether anything happened since it was last waited for."""
+    """Whether an event happened since the last `wait`."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
@@ -151,7 +151,7 @@ class _Signal:
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Return at the next news, and after `seconds` without any."""
+        """Return at the next event, or after `seconds`."""
         with anyio.move_on_after(seconds):
             await self._event.wait()
         self._event = anyio.Event()
@@ -166,10 +166,10 @@ def _at_work(calls: list[Call]) -> str:
         return ""
     names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:MAX_NAMED]]
     more = f" and {len(calls) - MAX_NAMED} more" if len(calls) > MAX_NAMED else ""
-    return f"{', '.join(names)}{more} {_doing(calls)}"
+    return f"{', '.join(names)}{more} {_activity(calls)}"
 
 
-def _doing(calls: list[Call]) -> str:
+def _activity(calls: list[Call]) -> str:
     if any(map(_writes_the_answer, calls)):
         return "concluding"
     return "drafting" if all(call.role == PROPOSER for call in calls) else "at work"

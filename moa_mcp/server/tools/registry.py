@@ -1,4 +1,4 @@
-"""The three tools: listed, called by name, and their errors made results that a model can read."""
+"""Lists and calls the three tools, and turns their errors into results that a model can read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Tools:
         return self._listed
 
     async def call(self, context: Context, params: CallToolRequestParams) -> Reply:
-        """Call one of them. A name that none of them has is an error of the protocol."""
+        """Call a tool by its name. An unknown name is a JSON-RPC error."""
         tool = TOOLS.get(params.name)
         if tool is None:
             raise MCPError(INVALID_PARAMS, f"There is no tool {params.name!r}. Known: {', '.join(TOOLS)}.")

@@ -14,13 +14,13 @@ from moa_mcp.server.wire import tool_result
 from moa_mcp.views import run as run_view
 
 LONG = 64 * 1024
-"""Characters of a run's texts that are rendered at once; more take long enough for others to notice."""
+"""Texts of a run up to this many characters are rendered on the event loop; more would block other requests."""
 
 View = TypeVar("View")
 
 
 async def rendered(run: Run, view: Callable[[], View]) -> View:
-    """What `view` makes of `run`; of long texts in a thread, since others are served meanwhile."""
+    """Return `view()`. For a run with long texts it runs in a thread, so that other requests are served."""
     texts = [record.outcome.text for record in run.calls if isinstance(record.outcome, Draft)]
     if sum(map(len, (run.answer or "", *texts))) <= LONG:
         return view()
@@ -28,7 +28,7 @@ async def rendered(run: Run, view: Callable[[], View]) -> View:
 
 
 def run_result(run: Run, *, drafts: bool) -> CallToolResult:
-    """What is told of a run. One that failed is an error, which names each cause, and has its facts too."""
+    """The tool result of a run. A failed run is an error result that names each cause, also with all facts."""
     extent = run_view.brief(run)
     facts = run_view.result(run, drafts=drafts, extent=extent)
     links = _links(run, facts["resources"])
@@ -38,7 +38,7 @@ def run_result(run: Run, *, drafts: bool) -> CallToolResult:
 
 
 def changed_at(run: Run) -> str:
-    """When a run was changed last, as ISO 8601 has it."""
+    """The time of the last change of a run, in ISO 8601."""
     return datetime.fromtimestamp(run.created_at + run.seconds, UTC).isoformat(timespec="milliseconds")
 
 

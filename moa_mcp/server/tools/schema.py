@@ -1,4 +1,4 @@
-"""Arguments and results as JSON Schema, and arguments read: what does not fit is said in plain words."""
+"""JSON Schemas of arguments and results, and validation of arguments with readable errors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from moa_mcp.server.wire import fix_json_surrogates
 
 
 class Arguments(BaseModel):
-    """Base of what a tool is called with. An argument that it does not know is an error.
+    """Base of the arguments of a tool. An unknown argument is an error.
 
-    Null and an empty text are the same as leaving an argument out.
+    Null and an empty text mean that the argument is not given.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -28,16 +28,16 @@ Model = TypeVar("Model", bound=Arguments)
 
 
 def read(model: type[Model], given: Mapping[str, Any]) -> Model:
-    """The arguments of a call.
+    """Validate the arguments of a call.
 
     Raises:
-        InvalidRequest: one is unknown or does not fit; its value is not repeated.
+        InvalidRequest: an argument is unknown or invalid. The text does not repeat its value.
     """
     if unknown := sorted(set(given) - set(model.model_fields)):
         names = ", ".join(repr(one_line(name, 60)) for name in unknown)
         known = ", ".join(sort_by_closeness(unknown[0], model.model_fields))
         raise InvalidRequest(f"There is no argument {names}. Known, nearest first: {known}.")
-    # Several clients fill in null, or an empty text, for whatever the model left out.
+    # Several clients send null, or an empty text, for arguments that the model left out.
     given = {
         name: fix_json_surrogates(value)
         for name, value in given.items()
@@ -52,23 +52,23 @@ def read(model: type[Model], given: Mapping[str, Any]) -> Model:
 
 
 def schema_of_arguments(model: type[Arguments]) -> dict[str, Any]:
-    """The JSON Schema of a tool's arguments, of what the converters in clients can read.
+    """The JSON Schema of a tool's arguments, with only the keywords that converters in clients support.
 
-    Google's SDK fails on a boolean `additionalProperties` and on exclusive bounds. That unknown arguments are
-    refused, `read` says better than a schema could.
+    Google's SDK fails on a boolean `additionalProperties` and on exclusive bounds. `read` refuses unknown arguments
+    with a better error than a schema gives.
     """
     schema = model.model_json_schema(schema_generator=ArgumentSchema)
     return {"type": "object", "properties": schema["properties"]}
 
 
 def schema_of_result(*shapes: type[Any]) -> dict[str, Any]:
-    """The JSON Schema of a result that has one of these shapes, each a TypedDict."""
+    """The JSON Schema of a result with one of these shapes, each a TypedDict."""
     schemas = [TypeAdapter(shape).json_schema(schema_generator=_ResultSchema) for shape in shapes]
-    return schemas[0] if len(schemas) == 1 else _either(schemas)
+    return schemas[0] if len(schemas) == 1 else _merge_schemas(schemas)
 
 
-def _either(schemas: list[dict[str, Any]]) -> dict[str, Any]:
-    """One object for several shapes, for clients that know no alternatives: required is what all have."""
+def _merge_schemas(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """One object schema for several shapes, for clients without `anyOf`. Only keys of all shapes are required."""
     merged: dict[str, Any] = {"type": "object", "properties": {}, "$defs": {}}
     for schema in schemas:
         merged["properties"] |= schema["properties"]
@@ -78,20 +78,20 @@ def _either(schemas: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _ResultSchema(GenerateJsonSchema):
-    """Without the titles that only repeat the names."""
+    """Leaves out titles, because they only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
 class ArgumentSchema(_ResultSchema):
-    """What may be left out is shown by its type alone: several clients know no null."""
+    """Leaves null out of the types of optional arguments, because several clients do not support it."""
 
     def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
         return self.generate_inner(schema["schema"])
 
     def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
-        # Said to be open: OpenAI's strict mode would otherwise let nothing but an empty object through.
+        # Declared open: else OpenAI's strict mode allows only an empty object.
         return {**super().dict_schema(schema), "additionalProperties": {}}
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:

@@ -1,1 +1,1 @@
-"""How clients reach the server: stdin and stdout, Streamable HTTP, SSE. What is served is the same on each."""
+"""The transports: stdio, Streamable HTTP and SSE. All serve the same server."""

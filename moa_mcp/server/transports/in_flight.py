@@ -1,6 +1,6 @@
-"""The requests of one client that are not answered yet: an id counts for one of them at a time.
+"""Tracks the on_unanswered requests of one client, and rejects a request whose id is already in use.
 
-The SDK lets a second request of the same id replace the first, which then cannot be cancelled any more.
+The SDK lets a second request with the same id replace the first, which can then no longer be cancelled.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from moa_mcp.server.wire import fix_json_surrogates
 
 
 class UnsolicitedError(SessionMessage):
-    """An error that answers what was never passed on: it frees no id."""
+    """An error for a message that was not passed to the SDK. It frees no id, because none was taken."""
 
 
 LISTEN = "subscriptions/listen"
-"""The request that is answered only at its end; until then it brings notices."""
+"""A long-lived request: it delivers notifications, and is answered only at its end."""
 
 
 class InFlight:
-    """What was asked and not answered."""
+    """The ids of on_unanswered requests."""
 
     def __init__(self) -> None:
         self._ids: set[RequestId] = set()
-        self._lasting: set[RequestId] = set()
+        self._listen_ids: set[RequestId] = set()
         self._idle = anyio.Event()
         self._idle.set()
 
     def admit(self, item: SessionMessage) -> SessionMessage | None:
-        """Note a message that comes in. None for a request whose id is in use; else what is to be passed on."""
+        """Record an incoming message and return the message to pass on. None for a request whose id is in use."""
         request = item.message
         if not isinstance(request, JSONRPCRequest):
             return item
@@ -45,50 +45,50 @@ class InFlight:
             return None
         self._ids.add(key)
         if request.method == LISTEN:
-            self._lasting.add(key)
+            self._listen_ids.add(key)
         elif self._idle.is_set():
             self._idle = anyio.Event()
-        return SessionMessage(request, self._ending_without_an_answer(key, item.metadata))
+        return SessionMessage(request, self._free_id_if_unanswered(key, item.metadata))
 
     def answered(self, item: SessionMessage) -> None:
-        """Note a message that has gone out."""
+        """Record an outgoing message; an answer frees its id."""
         if isinstance(item, UnsolicitedError):
             return
         if isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id is not None:
-            self._forget(coerce_request_id(item.message.id))
+            self._free(coerce_request_id(item.message.id))
 
     async def until_idle(self) -> None:
-        """Wait until all is answered but requests to listen, which last as long as their client."""
-        while self._ids > self._lasting:
+        """Wait until all requests are answered, except `LISTEN`, which lasts as long as the client is connected."""
+        while self._ids > self._listen_ids:
             await self._idle.wait()
 
-    def _forget(self, key: RequestId) -> None:
+    def _free(self, key: RequestId) -> None:
         self._ids.discard(key)
-        self._lasting.discard(key)
-        if self._ids == self._lasting:
+        self._listen_ids.discard(key)
+        if self._ids == self._listen_ids:
             self._idle.set()
 
-    def _ending_without_an_answer(self, key: RequestId, metadata: Any) -> ServerMessageMetadata:
-        """A request that is cancelled gets no answer: its id is free again once the SDK says that it is done."""
-        given = metadata if isinstance(metadata, ServerMessageMetadata) else ServerMessageMetadata()
+    def _free_id_if_unanswered(self, key: RequestId, metadata: Any) -> ServerMessageMetadata:
+        """Metadata that frees the id when the SDK ends a request without an answer, as it does after a cancel."""
+        original = metadata if isinstance(metadata, ServerMessageMetadata) else ServerMessageMetadata()
 
-        async def unanswered() -> None:
-            self._forget(key)
-            if given.on_request_unanswered is not None:
-                await given.on_request_unanswered()
+        async def on_unanswered() -> None:
+            self._free(key)
+            if original.on_request_unanswered is not None:
+                await original.on_request_unanswered()
 
-        return replace(given, on_request_unanswered=unanswered)
+        return replace(original, on_request_unanswered=on_unanswered)
 
 
 def in_use(request_id: RequestId | None) -> JSONRPCError:
-    """What a request is told whose id is that of another one."""
+    """The error for a request whose id is already in use."""
     return error_response(
         request_id, INVALID_REQUEST, "Another request with this id is not answered yet; choose a new id"
     )
 
 
 class Incoming:
-    """A client's messages without the requests whose id is in use: these are answered at once."""
+    """Filters a client's messages: a request whose id is in use gets an error at once and is not passed on."""
 
     def __init__(self, messages: Any, outgoing: Outgoing, in_flight: InFlight) -> None:
         self._messages = messages
@@ -97,11 +97,11 @@ class Incoming:
 
     @property
     def last_context(self) -> Any:
-        """The context variables that the newest message was sent with."""
+        """The context variables of the newest message."""
         return self._messages.last_context
 
     async def receive(self) -> SessionMessage | Exception:
-        """The next message, or what the transport made of one that is none."""
+        """The next message, or the transport's exception for an invalid one."""
         while True:
             item: SessionMessage | Exception = await self._messages.receive()
             if isinstance(item, Exception):
@@ -132,7 +132,7 @@ class Incoming:
 
 
 class Outgoing:
-    """Messages to a client, every text of which can be written as UTF-8."""
+    """Sends messages to a client, with lone surrogates replaced so that all texts can be encoded as UTF-8."""
 
     def __init__(self, messages: Any, in_flight: InFlight) -> None:
         self._messages = messages
@@ -160,7 +160,7 @@ class Outgoing:
 
 
 def encodes(message: Any) -> bool:
-    """Whether a message can be written as it is."""
+    """Whether a message can be encoded without changes."""
     try:
         message.model_dump_json(by_alias=True, exclude_unset=True).encode()
     except ValueError:

@@ -1,7 +1,7 @@
-"""How long the server lives: until its client leaves or a signal comes, and then in an order that loses nothing.
+"""The lifetime of the server: until its client leaves or a signal arrives; then an ordered shutdown.
 
-The runs end first, while the transport still stands: they are written down as interrupted, and whoever waits
-for one is told so. Then the transport gets a moment to say what it has to say.
+The runs end first, while the transport is still open: the store records them as interrupted, and clients that wait
+for a run get that result. Then the transport has a short time to send its last answers.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from moa_mcp.service.service import Service
 logger = logging.getLogger(__name__)
 
 Finish = Callable[[], Awaitable[None]]
-"""Brings a transport to its end; it may take as long as it likes, and is cut off when it takes too long."""
+"""Ends a transport. The caller cancels it after a timeout."""
 
 
 class Lifetime:
-    """The time that runs have. `end` may be called by anybody, any number of times."""
+    """The time in which runs can execute. `end` may be called by any task, and more than once."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
         self.scope = anyio.CancelScope()
@@ -39,7 +39,7 @@ class Lifetime:
 
 
 class Transport(Protocol):
-    """Serves a service until it is cancelled; it may end a life itself, and says how it is brought to its end."""
+    """Serves a service until cancelled. It may end the lifetime itself, and reports its `Finish` via `task_status`."""
 
     async def __call__(self, service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None: ...
 
@@ -51,9 +51,9 @@ async def serve(
     grace_seconds: float,
     on_end: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until the client leaves or SIGTERM or SIGINT comes.
+    """Serve until the client leaves or SIGTERM or SIGINT arrives.
 
-    The transport is given `patience` seconds for its end. `on_end` is called when the end begins.
+    The transport has `grace_seconds` to finish. `on_end` is called when the shutdown begins.
     """
     lifetime, finish = Lifetime(on_end), None
     async with anyio.create_task_group() as tasks:
@@ -62,6 +62,7 @@ async def serve(
             async with opening as service:
                 finish = await tasks.start(transport, service, lifetime)
                 await anyio.sleep_forever()
+        # Leaving `opening` has ended the runs. The transport still runs, so it can send their last state.
         if finish is not None:
             with anyio.move_on_after(grace_seconds):
                 await finish()
@@ -70,7 +71,7 @@ async def serve(
 
 async def _handle_signals(lifetime: Lifetime, *, task_status: TaskStatus[None]) -> None:
     if sys.platform == "win32":
-        task_status.started()  # there, Python raises KeyboardInterrupt itself
+        task_status.started()  # on Windows, Python raises KeyboardInterrupt instead
         return
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         task_status.started()

@@ -1,6 +1,6 @@
-"""Messages of JSON-RPC as lines of bytes: what a line means, what is wrong with it, and how an answer is written.
+"""JSON-RPC messages as lines of bytes: parses lines, makes errors for invalid ones, and encodes answers.
 
-Pure. The SDK drops a line that it cannot read; whoever sent it would wait for an answer without end.
+It does no I/O. The SDK drops a line that it cannot parse, and the client would wait for an answer forever.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from pydantic import ValidationError
 from moa_mcp.server.wire import fix_json_surrogates
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
-"""Bytes of a message at most; a longer line is refused without being kept."""
+"""The maximum size of a message in bytes. A longer line is refused and not kept in memory."""
 
 HEAD = 4096
-"""Bytes of a line in which its id is looked for once it cannot be read."""
+"""The number of bytes of an invalid line that are searched for its id."""
 
 MAX_ID = 2**63
-"""Numbers beyond it are no ids of anybody."""
+"""Numeric ids must be smaller than this, in absolute value."""
 
 MAX_ID_CHARS = 1024
-"""Letters of an id at most."""
+"""The maximum length of a text id, in characters."""
 
 _PARTS = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 _ID = re.compile(r'\s{0,99}:\s{0,99}("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
@@ -44,37 +44,37 @@ _ID = re.compile(r'\s{0,99}:\s{0,99}("(?:[^"\\]|\\.)*"|-?\d{1,18})(?=[\s,}])')
 
 @dataclass(frozen=True, slots=True)
 class OversizedLine:
-    """A line that is longer than a message may be: only its beginning was kept."""
+    """A line that exceeds the maximum size. Only its beginning was kept."""
 
     head: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class InvalidLine:
-    """A line that holds no message, by the error that answers it."""
+    """A line that is not a valid message, with the error to answer it."""
 
     error: JSONRPCError
 
 
 def split_lines(chunks: Iterable[bytes], max_bytes: int = MAX_LINE_BYTES) -> Iterator[bytes | OversizedLine]:
-    """The lines in a stream of bytes, without their ends. No more than `most` bytes of a line are kept."""
-    line, overlong = bytearray(), False
+    """The lines in a stream of bytes, without line ends. Of a line longer than `max_bytes` only the head is kept."""
+    line, too_long = bytearray(), False
     for chunk in chunks:
-        *ended, rest = chunk.split(b"\n")
-        for part in ended:
+        *complete, rest = chunk.split(b"\n")
+        for part in complete:
             line += part
-            yield OversizedLine(bytes(line[:HEAD])) if overlong or len(line) > max_bytes else bytes(line)
-            line, overlong = bytearray(), False
+            yield OversizedLine(bytes(line[:HEAD])) if too_long or len(line) > max_bytes else bytes(line)
+            line, too_long = bytearray(), False
         line += rest
         if len(line) > max_bytes:
             del line[HEAD:]
-            overlong = True
+            too_long = True
     if line:
-        yield OversizedLine(bytes(line[:HEAD])) if overlong else bytes(line)
+        yield OversizedLine(bytes(line[:HEAD])) if too_long else bytes(line)
 
 
 def parse_line(line: bytes | OversizedLine) -> JSONRPCMessage | InvalidLine | None:
-    """The message in a line, None for a blank one, and what is to be said of any other."""
+    """The message in a line, None for a blank line, or an InvalidLine with the error to send."""
     if isinstance(line, OversizedLine):
         return _refusal(find_id(line.head), f"The line is longer than {MAX_LINE_BYTES:,} bytes")
     text = line.decode("utf-8", "replace").lstrip("\ufeff").strip()
@@ -88,7 +88,7 @@ def parse_line(line: bytes | OversizedLine) -> JSONRPCMessage | InvalidLine | No
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text, with half an emoji in it replaced. Raises ValueError or RecursionError."""
+    """The value of a JSON text, with lone surrogates replaced. Raises ValueError or RecursionError."""
     try:
         return pydantic_core.from_json(text, allow_inf_nan=False)
     except ValueError:
@@ -96,7 +96,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def fix_body(body: bytes) -> bytes:
-    """The body of a request with half an emoji in it replaced; the SDK refuses it otherwise."""
+    """Replace lone surrogates in a request body, because the SDK refuses them."""
     if b"\\ud" not in body and b"\\uD" not in body:
         return body
     try:
@@ -106,29 +106,29 @@ def fix_body(body: bytes) -> bytes:
 
 
 def encode_line(message: JSONRPCMessage) -> bytes:
-    """The line of a message, whatever texts are in it."""
+    """A message as a line of UTF-8, with lone surrogates replaced."""
     try:
         return message.model_dump_json(by_alias=True, exclude_unset=True).encode() + b"\n"
-    except ValueError:  # half an emoji: UnicodeEncodeError, or pydantic's error around it
+    except ValueError:  # a lone surrogate: UnicodeEncodeError, or pydantic's error around it
         value = fix_json_surrogates(message.model_dump(by_alias=True, exclude_unset=True))
         return json.dumps(value).encode() + b"\n"
 
 
 def error_response(request_id: RequestId | None, code: int, what: str) -> JSONRPCError:
-    """The error that answers what cannot be served."""
+    """The JSON-RPC error for a request that cannot be served."""
     return JSONRPCError(jsonrpc="2.0", id=request_id, error=ErrorData(code=code, message=f"{what}."))
 
 
 def find_id(head: bytes) -> RequestId | None:
-    """The id of the request that a broken text begins with, if it can be made out."""
+    """The id of the request at the beginning of a broken text, or None if it cannot be found."""
     text = head.decode("utf-8", "replace")
     depth = 0
-    for part in _PARTS.finditer(text):
-        if part[0] in "{[":
+    for token in _PARTS.finditer(text):
+        if token[0] in "{[":
             depth += 1
-        elif part[0] in "}]":
+        elif token[0] in "}]":
             depth -= 1
-        elif depth == 1 and part[0] == '"id"' and (found := _ID.match(text, part.end())):
+        elif depth == 1 and token[0] == '"id"' and (found := _ID.match(text, token.end())):
             return _valid_id(json.loads(found[1], strict=False))
     return None
 
@@ -139,7 +139,7 @@ def _message(value: Any) -> JSONRPCMessage | InvalidLine:
     if not isinstance(value, dict):
         return _refusal(None, "A message is a JSON object")
     fields = cast("dict[str, Any]", value)
-    # The id of an answer is one of ours, which an error would not mean.
+    # The id of a response is one of the server's own ids, so an error must not carry it.
     is_answer = "method" not in fields and not fields.keys().isdisjoint({"result", "error"})
     request_id = None if is_answer else _valid_id(fields.get("id"))
     if "id" in fields and not is_answer and request_id is None:
@@ -147,14 +147,14 @@ def _message(value: Any) -> JSONRPCMessage | InvalidLine:
     try:
         message = jsonrpc_message_adapter.validate_python(fields, by_name=False)
     except (ValidationError, RecursionError):
-        return _refusal(request_id, _fault(fields))
+        return _refusal(request_id, _describe_fault(fields))
     if "id" in fields and isinstance(message, JSONRPCNotification):
         return _refusal(request_id, "This is no request of JSON-RPC 2.0")
     return message
 
 
-def _fault(fields: Mapping[str, Any]) -> str:
-    """What is wrong with a message, and how it should be."""
+def _describe_fault(fields: Mapping[str, Any]) -> str:
+    """Describe why a message is invalid, and what is expected."""
     if fields.get("jsonrpc") != "2.0":
         return 'A message has "jsonrpc": "2.0"; this one does not'
     if "method" not in fields:

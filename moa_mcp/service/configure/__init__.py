@@ -1,1 +1,1 @@
-"""Changing presets and settings from outside: validated, locked, logged, undone when a write fails."""
+"""Changes to presets and settings by callers: validated, locked, logged, rolled back if a write fails."""

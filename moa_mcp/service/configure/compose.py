@@ -1,6 +1,6 @@
-"""A preset put together from a base and the fields to change, within what a caller may do.
+"""Builds a preset from a base and the fields to change, within the rights of a caller.
 
-Its models are of declared providers, and its limits no higher than those that hold already.
+Its models must be of declared providers, and its limits no higher than the current ones.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.library import SCHEMA_LINE, PresetLibrary, is_name, parse
 
 SETTABLE_FIELDS = tuple(name for name in Preset.model_fields if name != "name")
-"""The keys of a preset that a caller may set, in the order in which they are written."""
+"""The keys of a preset that a caller may set, in the order of the file."""
 
 SET_BY_A_PERSON = frozenset({"extra_body", "headers", "search"})
-"""Keys that reach a provider's request as they are: wherever a preset has them, a person writes them in its file."""
+"""Keys that are copied into a provider's request unchecked. Only a person may set them, in the preset's file."""
 
 
 def preset_path(name: str) -> str:
-    """What a preset's file is called, seen from the folder of the configuration."""
+    """The path of a preset's file, relative to the configuration folder."""
     return f"presets/{name}.yaml"
 
 
 def compose(library: PresetLibrary, settings: Settings, name: str, base: str | None, fields: Mapping[str, Any]) -> str:
-    """The text of preset `name`: `base` (by default the preset of that name) with `fields` set.
+    """The text of preset `name`: `base` (by default the preset with that name) with `fields` set.
 
     Raises:
-        InvalidRequest: the name, the base or a field is none that can be used.
-        UnknownPreset: there is no preset `base`, or none for a slot.
-        InvalidPreset: what comes of it is no preset; the key is named.
-        NotAllowed: it calls a provider that is not declared, or raises a limit.
+        InvalidRequest: the name, the base or a field is not usable.
+        UnknownPreset: `base`, or a preset in a slot, does not exist.
+        InvalidPreset: the result is not a valid preset; the message names the key.
+        NotAllowed: the preset calls an undeclared provider, sets a key of `SET_BY_A_PERSON`, or raises a limit.
     """
     if not is_name(name):
         raise InvalidRequest("save_preset is a name of lower-case letters, digits, - and _, at most 64 of them.")
     _check_fields(fields)
-    start = _base(library, name, base)
-    held = _limits_of(library, name).lowered_by(start.limits if start else Limits())
-    data = {**(_as_mapping(start) if start else {}), **fields, "limits": _limits(held, fields.get("limits"))}
+    origin = _base(library, name, base)
+    current = _limits_of(library, name).lowered_by(origin.limits if origin else Limits())
+    data = {**(_as_mapping(origin) if origin else {}), **fields, "limits": _limits(current, fields.get("limits"))}
     written = {key: data[key] for key in SETTABLE_FIELDS if key in data and not _is_removed(key, data[key])}
     text = f"{SCHEMA_LINE}\n{yamlfile.dump(written)}"
     preset = parse(text, preset_path(name), name)
-    assert isinstance(preset, Preset)  # the fields were checked to be those of a Preset
-    _check_limits(preset.limits, held.lowered_by(settings.limits.per_run))
+    assert isinstance(preset, Preset)  # `_check_fields` allows only the fields of a Preset
+    _check_limits(preset.limits, current.lowered_by(settings.limits.per_run))
     _check_models(preset, settings.endpoints)
     _check_panels(preset, library)
     return text
@@ -65,7 +65,7 @@ def _check_fields(fields: Mapping[str, Any]) -> None:
 
 
 def _keys_in(value: Any) -> Iterator[str]:
-    """Every key of plain data, however deep."""
+    """All keys in nested plain data."""
     if isinstance(value, Mapping):
         for key, part in cast("Mapping[str, Any]", value).items():
             yield key
@@ -76,7 +76,7 @@ def _keys_in(value: Any) -> Iterator[str]:
 
 
 def _is_removed(key: str, value: Any) -> bool:
-    """Whether a key is left out: null removes it, but where null is a value and not what holds anyway."""
+    """Whether to leave a key out of the file: null removes it, unless null is a valid value and not the default."""
     field = Preset.model_fields[key]
     is_value = field.default is not None and NoneType in get_args(field.annotation)
     return value is None and not is_value
@@ -94,7 +94,7 @@ def _base(library: PresetLibrary, name: str, base: str | None) -> Preset | None:
 
 
 def _limits_of(library: PresetLibrary, name: str) -> Limits:
-    """The limits of the preset that is saved over; none where there is none, or it is broken."""
+    """The limits of the preset that will be overwritten. Empty if there is none, or it is broken."""
     try:
         return library.get(name).limits
     except (UnknownPreset, InvalidPreset):
@@ -102,7 +102,7 @@ def _limits_of(library: PresetLibrary, name: str) -> Limits:
 
 
 def _as_mapping(preset: Preset) -> dict[str, Any]:
-    """A preset as a person would write it: nothing that holds anyway, an id where only the model is set."""
+    """A preset in its shortest form: without defaults, and a slot with only a model as that model's id."""
     data = preset.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"name"})
     data["layers"] = preset.layers
     data["proposers"] = [_shorten(slot) for slot in data.get("proposers", ())]
@@ -114,18 +114,21 @@ def _shorten(entry: dict[str, Any]) -> dict[str, Any] | str:
     return entry["model"] if set(entry) == {"model"} else entry
 
 
-def _limits(held: Limits, given: Any) -> Any:
-    """The limits to write: those that hold, with what was given in place of them; None if there are none."""
-    if not isinstance(given, Mapping | None):
-        return given
-    own = cast("Mapping[str, Any]", given or {})
-    return held.model_dump(exclude_none=True) | {key: value for key, value in own.items() if value is not None} or None
+def _limits(current: Limits, requested: Any) -> Any:
+    """The limits to write: the current ones, overridden by the requested ones. None if there are none."""
+    if not isinstance(requested, Mapping | None):
+        return requested
+    given = cast("Mapping[str, Any]", requested or {})
+    return (
+        current.model_dump(exclude_none=True) | {key: value for key, value in given.items() if value is not None}
+        or None
+    )
 
 
-def _check_limits(wanted: Limits, most: Limits) -> None:
+def _check_limits(requested: Limits, maximum: Limits) -> None:
     for key in Limits.model_fields:
-        asked, allowed = getattr(wanted, key), getattr(most, key)
-        if asked is not None and allowed is not None and asked > allowed:
+        value, allowed = getattr(requested, key), getattr(maximum, key)
+        if value is not None and allowed is not None and value > allowed:
             raise NotAllowed(
                 f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
             )
@@ -143,7 +146,7 @@ def _check_models(preset: Preset, declared: Iterable[str]) -> None:
 
 
 def _models_in(value: Any) -> Iterator[str]:
-    """Every model id anywhere in a preset."""
+    """All model ids in a preset."""
     if isinstance(value, ModelSettings):
         yield value.model
     if isinstance(value, Aggregator):

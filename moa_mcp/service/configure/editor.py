@@ -1,7 +1,7 @@
-"""Changes to presets and to the default preset that a caller may make: checked, shown as a diff, undoable.
+"""Changes that a caller may make to presets and to the default preset: checked, shown as a diff, undoable.
 
-They compose models of providers that a person declared and lower limits. Where calls go, which keys exist and
-what the ceilings are is the person's alone, in config.yaml; nothing here reaches it.
+A caller can combine models of declared providers and lower limits. Only a person sets endpoints, keys and limits,
+in config.yaml. Nothing here changes these.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
+from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, LiveSettings, Paths, with_default_preset
@@ -31,10 +31,10 @@ SCOPE = "this user on this computer: every client whose server uses the same fol
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """What is to change: the default preset, a preset to save or to delete, or the last change to undo.
+    """A requested change: set the default preset, save or delete a preset, or undo the last change.
 
-    `fields` are the keys of a preset to set, on top of `base` (by default the preset of that name, if there
-    is one). `revision` is the one the caller has seen; at any other the change is refused.
+    `fields` are the keys to set in the saved preset, on top of `base` (by default the preset with that name, if it
+    exists). `revision` is the revision that the caller has read; if it is not the current one, the change is refused.
     """
 
     default_preset: str | None = None
@@ -48,18 +48,18 @@ class ChangeRequest:
 
     @property
     def is_read_only(self) -> bool:
-        """Whether the current settings are asked for, and no change."""
+        """Whether the request only reads the current settings."""
         return not self.undo and self.names_no_preset
 
     @property
     def names_no_preset(self) -> bool:
-        """Whether no preset is named to become the default, to be saved or to be deleted."""
+        """Whether the request names no preset to set as default, to save or to delete."""
         return self.default_preset is self.save_preset is self.delete_preset is None
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change that was checked and not yet made. `revision` is the one it rests on."""
+    """A checked change that is not yet written. `revision` is the revision it is based on."""
 
     edits: tuple[Edit, ...]
     revision: int
@@ -67,7 +67,7 @@ class Change:
 
     @property
     def diff(self) -> str:
-        """Before and after, as a unified diff, with what could not be seen in it escaped."""
+        """The change as a unified diff, with invisible characters escaped."""
         return "\n".join(escaped(line) for edit in self.edits for line in _diff(edit))
 
 
@@ -108,11 +108,11 @@ class CurrentSettings(TypedDict):
 
 
 class EditedByHand(NotAllowed):
-    """What is to be undone is no longer as the last change left it."""
+    """A file of the change to undo differs from what that change wrote."""
 
 
 class ConfigEditor:
-    """Checks changes and makes them. `exclusively` keeps other writers out while one is made."""
+    """Checks changes and writes them. `lock` keeps other writers out during a write."""
 
     def __init__(
         self,
@@ -130,12 +130,12 @@ class ConfigEditor:
         self._history = ChangeLogFile(paths.config_file.parent)
 
     def current(self) -> CurrentSettings:
-        """The settings now, key variables as set or missing. Raises InvalidConfig if the record is broken."""
+        """The current settings; keys only as set or missing. Raises InvalidConfig if the change log is broken."""
         settings, ledger = self._settings(), self._history.read()
         return {
             "default_preset": settings.default_preset,
             "revision": ledger.revision,
-            "providers": [self._facts(endpoint) for endpoint in settings.endpoints.values()],
+            "providers": [self._provider_facts(endpoint) for endpoint in settings.endpoints.values()],
             "limits": settings.limits.model_dump(),
             # Of the address only its scheme: the rest may hold a password.
             "store": {**settings.store.model_dump(), "url": f"{urlsplit(settings.store.url).scheme}:"},
@@ -147,15 +147,17 @@ class ConfigEditor:
         }
 
     def propose(self, request: ChangeRequest) -> Change:
-        """Check a change and lay it out; nothing is written.
+        """Check a change and compute its edits. It writes nothing.
 
         Raises:
-            InvalidRequest, UnknownPreset, InvalidPreset, InvalidConfig, NotAllowed: as named.
+            InvalidRequest: the request is incomplete or contradictory, or would change nothing.
+            UnknownPreset, InvalidPreset, InvalidConfig: a preset does not exist, or a file is broken.
+            NotAllowed: a caller may not make this change, or the revision is outdated.
         """
         try:
             return self._validate(request)
         except EditedByHand:
-            # Or by another server, which is in the middle of a change: that is over once we have the lock.
+            # The other writer may be a server in the middle of a change. With the lock held, that change is complete.
             with self._lock():
                 return self._validate(request)
 
@@ -164,16 +166,16 @@ class ConfigEditor:
         _check_revision(request.revision, ledger)
         if request.undo:
             return self._undo_edits(request, ledger)
-        edits = [edit for edit in self._edits(request) if edit.before != edit.after]
+        edits = [edit for edit in self._change_edits(request) if edit.before != edit.after]
         if not edits:
             raise InvalidRequest("Nothing would change: it is already as asked.")
         return Change(tuple(edits), ledger.revision)
 
     def apply(self, change: Change) -> ChangeResult:
-        """Make a change that `propose` laid out.
+        """Write a change that `propose` returned.
 
         Raises:
-            NotAllowed: the files are no longer what the change rests on, or cannot be written.
+            NotAllowed: the files have changed since `propose`, or cannot be written.
         """
         with self._lock():
             return self._apply(change)
@@ -189,7 +191,7 @@ class ConfigEditor:
         return self._result(change, ledger.revision, applied=True)
 
     def preview(self, change: Change) -> ChangeResult:
-        """What `propose` laid out, for whoever only wants to see it."""
+        """The result of a dry run: the change that `propose` returned, not written."""
         return self._result(change, change.revision)
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
@@ -202,7 +204,7 @@ class ConfigEditor:
             "written_to": places,
         }
 
-    def _facts(self, endpoint: Endpoint) -> ProviderFacts:
+    def _provider_facts(self, endpoint: Endpoint) -> ProviderFacts:
         missing = self._models.missing_key(f"{endpoint.name}/any") is not None
         return {
             "name": endpoint.name,
@@ -222,10 +224,10 @@ class ConfigEditor:
         for edit in last:
             if self._text(edit.place) != edit.after:
                 raise EditedByHand(f"{edit.place} was edited by hand since the last change; undo that part by hand.")
-        back = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
-        return Change(tuple(back), ledger.revision, undoes=True)
+        reversed_edits = [Edit(place=edit.place, before=edit.after, after=edit.before) for edit in reversed(last)]
+        return Change(tuple(reversed_edits), ledger.revision, undoes=True)
 
-    def _edits(self, request: ChangeRequest) -> Iterator[Edit]:
+    def _change_edits(self, request: ChangeRequest) -> Iterator[Edit]:
         if request.save_preset is None and (request.base or request.fields):
             raise InvalidRequest("base and fields belong to save_preset: name the preset to save.")
         if request.save_preset is not None and request.save_preset == request.delete_preset:
@@ -272,26 +274,26 @@ class ConfigEditor:
         except FileNotFoundError:
             return None
         if place != CONFIG and path.is_symlink():
-            parse(text, place, path.stem)  # a link may lead anywhere: what it leads to is shown if it is a preset
+            parse(text, place, path.stem)  # a link may point to any file: show its text only if it is a preset
         return text
 
     def _write(self, change: Change, ledger: ChangeLog) -> None:
-        made: list[Edit] = []
+        written: list[Edit] = []
         try:
             for edit in change.edits:
                 self._write_file(edit.place, edit.after)
-                made.append(edit)
+                written.append(edit)
             self._history.write(ledger)
         except OSError as error:
-            self._roll_back(made)
+            self._roll_back(written)
             reason = error.strerror or type(error).__name__
             raise NotAllowed(
                 f"The change could not be written ({reason}). Make {self._paths.config_file.parent} writable."
             ) from None
 
-    def _roll_back(self, made: Sequence[Edit]) -> None:
-        for edit in reversed(made):
-            with suppress(OSError):  # told already
+    def _roll_back(self, written: Sequence[Edit]) -> None:
+        for edit in reversed(written):
+            with suppress(OSError):  # the caller already gets the error of the write
                 self._write_file(edit.place, edit.before)
 
     def _write_file(self, place: str, text: str | None) -> None:
@@ -304,7 +306,7 @@ class ConfigEditor:
             self._place_schema(path.with_name(SCHEMA_FILE))
 
     def _place_schema(self, path: Path) -> None:
-        """Put the schema that a preset names in its first line beside it. Only editors need it: it may fail."""
+        """Write the schema that a preset names in its first line. Failures are ignored: only text editors use it."""
         with suppress(OSError):
             schema = self._library.schema()
             if not path.is_file() or path.read_bytes() != schema:
@@ -312,17 +314,17 @@ class ConfigEditor:
 
 
 def _diff(edit: Edit) -> Iterator[str]:
-    old, new = _lines(edit.before), _lines(edit.after)
+    old, new = _split_lines(edit.before), _split_lines(edit.after)
     names = (
         edit.place if edit.before is not None else "(none)",
         edit.place if edit.after is not None else "(none)",
     )
-    # What else stands in config.yaml is nobody's business but the person's: no lines around the change.
+    # config.yaml may hold private lines: its diff shows no context lines, so a client sees only the changed ones.
     return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
 
 
-def _lines(text: str | None) -> list[str]:
-    # At line feeds alone: what else Python takes for the end of a line is to be seen, escaped, in it.
+def _split_lines(text: str | None) -> list[str]:
+    # Split at line feeds only: `splitlines` would hide other line-end characters, which the diff shows escaped.
     return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
 
 

@@ -1,4 +1,4 @@
-"""One writer of the configuration at a time, whatever process it is in; and what a killed one left is swept away."""
+"""A lock between processes: one writer of the configuration at a time. It also removes files of killed writers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from moa_mcp.domain.errors import NotAllowed
 LOCK = "changes.lock"
 
 LOCK_SECONDS = 5.0
-"""How long a change waits for the other servers to be done with theirs."""
+"""How long, in seconds, a change waits for the changes of other servers."""
 
 
 @contextmanager
 def config_lock(folder: Path, *swept: Path) -> Generator[None]:
-    """Hold the lock of the configuration in `folder`; `swept` are the folders in which writers may have died.
+    """Hold the lock of the configuration in `folder`. `swept` are more folders to clean of temporary files.
 
     Raises:
-        NotAllowed: the others are not done in `LOCK_SECONDS`, or the folder cannot be written.
+        NotAllowed: the lock is not free within `LOCK_SECONDS`, or the folder is not writable.
     """
     lock = FileLock(folder / LOCK, timeout=LOCK_SECONDS, mode=0o600)
     try:
@@ -40,6 +40,6 @@ def config_lock(folder: Path, *swept: Path) -> Generator[None]:
 
 
 def _remove_orphans(folder: Path) -> None:
-    """Remove the temporary files: whoever holds the lock knows that nobody is writing one."""
+    """Remove temporary files. The lock must be held: then no writer is alive, so all of them are left over."""
     for orphan in folder.glob(".*.tmp"):
         orphan.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""What was changed over time: a revision that rises with every change, and what undoing the last ones takes.
+"""The change log: a revision that rises with every change, and the data to undo the last changes.
 
-Kept in one small file beside the configuration, so that it outlives the server and is shared by all of them.
+It is one small file beside the configuration, so it survives restarts and all servers share it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_CHANGES = 10
 
 
 class Edit(StrictModel):
-    """One file before and after a change; None where it is not there.
+    """One file before and after a change. None means that the file does not exist.
 
     `place` is `config.yaml` or `presets/NAME.yaml`.
     """
@@ -30,31 +30,31 @@ class Edit(StrictModel):
 
 
 class ChangeLog(StrictModel):
-    """The revision now, and the last changes, the newest at the end."""
+    """The current revision and the last changes, newest last."""
 
     revision: int = 0
     changes: tuple[tuple[Edit, ...], ...] = ()
 
     def with_change(self, edits: Sequence[Edit]) -> ChangeLog:
-        """The ledger once `edits` are made."""
+        """The log after a change with `edits`."""
         return ChangeLog(revision=self.revision + 1, changes=(*self.changes, tuple(edits))[-MAX_CHANGES:])
 
     def without_last(self) -> ChangeLog:
-        """The ledger once the last change is undone: that is a new revision, too."""
+        """The log after an undo of the last change. An undo also makes a new revision."""
         return ChangeLog(revision=self.revision + 1, changes=self.changes[:-1])
 
 
 class ChangeLogFile:
-    """The ledger in its file."""
+    """Reads and writes the change log."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / FILE
 
     def read(self) -> ChangeLog:
-        """The ledger as it is now.
+        """The current log. Empty if there is no file.
 
         Raises:
-            InvalidConfig: the file cannot be read, or is not one that this class wrote.
+            InvalidConfig: the file cannot be read, or is not a change log.
         """
         try:
             with yamlfile.open_regular(self._file) as stream:
@@ -68,5 +68,5 @@ class ChangeLogFile:
             raise InvalidConfig(FILE, "this is no record of changes", expected=hint) from None
 
     def write(self, ledger: ChangeLog) -> None:
-        """Put `ledger` in place of what was there, whole or not at all."""
+        """Replace the file with `ledger`, atomically."""
         yamlfile.write(self._file, ledger.model_dump_json(indent=1))

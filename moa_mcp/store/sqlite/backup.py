@@ -1,6 +1,6 @@
-"""The copy of a store from before its schema was changed: `runs.db.v2.bak` is one of version 2, next to `runs.db`.
+"""Backups of a store from before a schema change: `runs.db.v2.bak`, next to `runs.db`, has schema version 2.
 
-To go back to an older moa-mcp, put it in the store's place. A run that is forgotten is forgotten in it, too.
+To go back to an older moa-mcp, replace the store with its backup. A deleted run is also deleted from the backups.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 
 
 def back_up(db: sqlite3.Connection, file: Path, version: int) -> None:
-    """Copy the open database of `file` as it is now, readable for its owner alone; older copies go.
+    """Copy the open database of `file`, readable only by its owner, and delete older backups.
 
     Raises:
-        OSError, sqlite3.Error: there is no room for it. Then there is no new copy, and the older ones stay.
+        OSError, sqlite3.Error: the copy failed, for example on a full disk. Then the older backups stay.
     """
     copy = file.with_name(f"{file.name}.v{version}.bak")
     unfinished = file.with_name(f"{copy.name}.tmp")
@@ -35,7 +35,7 @@ def back_up(db: sqlite3.Connection, file: Path, version: int) -> None:
 
 
 def forget(file: Path, run_ids: Iterable[str]) -> None:
-    """Delete runs from the copies of `file`. A copy that has none left, or in which it cannot be done, goes."""
+    """Delete runs from the backups of `file`. A backup that becomes empty or cannot be changed is deleted."""
     ids = [(run_id,) for run_id in run_ids]
     for copy in backups_of(file) if ids else ():
         try:
@@ -51,5 +51,5 @@ def forget(file: Path, run_ids: Iterable[str]) -> None:
 
 
 def backups_of(file: Path) -> Sequence[Path]:
-    """The copies that lie next to `file`."""
+    """Return the backups next to `file`."""
     return sorted(file.parent.glob(f"{file.name}.v*.bak"))

@@ -1,4 +1,4 @@
-"""The daily budget in SQLite: what is done to its two tables within one transaction each."""
+"""The daily budget in SQLite. Each function works on its two tables within the caller's transaction."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from moa_mcp.store.codec import decode_record
 from moa_mcp.store.daily_budget import LEASE_SECONDS, DayReservation, ReservationRequest, day_of, enlarged, grant
 
 IsAlive = Callable[[sqlite3.Connection, str], bool]
-"""Whether the server of that id is alive."""
+"""Returns whether the server with that id is alive."""
 
 KEEP_DAYS = 35
 
 _SWEPT = 2
-"""What `booked` says of a record that a sweep has booked, and 1 of one that is booked for good; 0 of all others."""
+"""Value of `booked` for a record that a sweep booked (see `settle_expired`). 1: booked finally. 0: not booked."""
 
 
 def reserve(
     db: sqlite3.Connection, wanted: ReservationRequest, server: str, now: float, is_alive: IsAlive
 ) -> DayReservation:
-    """Set aside what a run may come to, after the holds of the dead were booked. Raises OverBudget."""
+    """Reserve budget for a run, after settling the expired reservations of its owner. Raises OverBudget."""
     day = day_of(now)
     settle_expired(db, wanted.owner, now, server, is_alive)
-    amount = grant(wanted, spent(db, wanted.owner, day), _reserved(db, wanted.owner, day))
+    amount = grant(wanted, spent(db, wanted.owner, day), _sum_reserved(db, wanted.owner, day))
     reservation = DayReservation(uuid4().hex, wanted.owner, day, amount, wanted.cap, wanted.first)
-    # What a sweep has booked of a run that is taken over stays booked.
+    # If this run is taken over, what a sweep booked for it stays booked.
     db.execute("UPDATE records SET booked = 1 WHERE run_id = ? AND booked = ?", (wanted.run_id, _SWEPT))
     row = (reservation.id, wanted.owner, day, wanted.run_id, server, wanted.until + LEASE_SECONDS)
     db.execute("INSERT INTO holds VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)", (*row, *_numbers(reservation)))
@@ -36,9 +36,9 @@ def reserve(
 
 
 def book(db: sqlite3.Connection, reservation: DayReservation, amount: Spend) -> DayReservation:
-    """Book what a run has sent and is about to send, and let its hold grow to `amount` as far as the day has room.
+    """Book what a run has sent and is about to send, and let its reservation grow to `amount` if the day has room.
 
-    One that a sweep has booked already is taken out of the books and held again.
+    If a sweep has booked the reservation already, that booking is undone, and the amount is reserved again.
     """
     row = db.execute("SELECT live, run_id, calls, tokens, usd FROM holds WHERE hold = ?", (reservation.id,)).fetchone()
     if row is None:
@@ -49,7 +49,7 @@ def book(db: sqlite3.Connection, reservation: DayReservation, amount: Spend) -> 
         db.execute("UPDATE records SET booked = 0 WHERE run_id = ? AND booked = ?", (run_id, _SWEPT))
         _book(db, reservation.owner, reservation.day, Spend(*(-number for number in numbers)))
     if not live or not reservation.amount.covers(amount):
-        others = _reserved(db, reservation.owner, reservation.day, but=reservation.id)
+        others = _sum_reserved(db, reservation.owner, reservation.day, but=reservation.id)
         reservation = replace(
             reservation, amount=enlarged(reservation, amount, spent(db, reservation.owner, reservation.day), others)
         )
@@ -62,7 +62,7 @@ def book(db: sqlite3.Connection, reservation: DayReservation, amount: Spend) -> 
 
 
 def settle(db: sqlite3.Connection, reservation: DayReservation, actual: Spend) -> None:
-    """Book what a run came to, less what a sweep has booked for it already."""
+    """Book the actual usage of a run, minus what a sweep has already booked for it."""
     row = db.execute("SELECT live, run_id, calls, tokens, usd FROM holds WHERE hold = ?", (reservation.id,)).fetchone()
     if row is None:
         return
@@ -73,14 +73,15 @@ def settle(db: sqlite3.Connection, reservation: DayReservation, actual: Spend) -
 
 
 def spent(db: sqlite3.Connection, owner: str, day: int) -> Spend:
-    """What is booked for an owner's day."""
+    """Return what is booked for the owner and day."""
     found = db.execute("SELECT calls, tokens, usd FROM days WHERE owner = ? AND day = ?", (owner, day)).fetchone()
     return Spend(*found) if found else Spend()
 
 
 def settle_all_expired(db: sqlite3.Connection, now: float, server: str, is_alive: IsAlive) -> None:
-    """`settle_expired` for every owner, before journals go, since a hold is booked by its run's; and forget days long
-    past.
+    """Call `settle_expired` for every owner, and delete old days.
+
+    Call this before runs are deleted: a reservation is settled from the journal of its run.
     """
     for (owner,) in db.execute("SELECT DISTINCT owner FROM holds WHERE live").fetchall():
         settle_expired(db, owner, now, server, is_alive)
@@ -88,15 +89,16 @@ def settle_all_expired(db: sqlite3.Connection, now: float, server: str, is_alive
 
 
 def settle_expired(db: sqlite3.Connection, owner: str, now: float, server: str, is_alive: IsAlive) -> None:
-    """Book the owner's holds whose server is gone, or whose time is over, at what the journal says or was sent.
+    """Settle the owner's reservations whose server is gone or whose time is over (a sweep).
 
-    `server` is the one that asks: it lives, so its own holds need no look before their time is over.
+    The larger of the usage in the journal and the amount booked as sent is booked. `server` is the server that calls
+    this: it is alive, so its own reservations are not checked before their time is over.
     """
-    doubtful = (
+    query = (
         "SELECT hold, day, run_id, server, until, sent_calls, sent_tokens, sent_usd FROM holds"
         " WHERE owner = ? AND live AND (server != ? OR until <= ?)"
     )
-    for reservation, day, run_id, holder, until, *sent in db.execute(doubtful, (owner, server, now)).fetchall():
+    for reservation, day, run_id, holder, until, *sent in db.execute(query, (owner, server, now)).fetchall():
         if until > now and is_alive(db, holder):
             continue
         journal = db.execute("SELECT body FROM records WHERE run_id = ? AND NOT booked", (run_id,))
@@ -118,18 +120,18 @@ def _book(db: sqlite3.Connection, owner: str, day: int, amount: Spend) -> None:
 
 
 def _numbers(reservation: DayReservation) -> tuple[float, ...]:
-    """A hold's amount, and what is booked of it as sent, which is within that."""
+    """Return the reserved amount and the part that is booked as sent, which is limited to that amount."""
     amount, sent = reservation.amount, reservation.sent.at_most(reservation.amount)
     return amount.calls, amount.tokens, amount.usd, sent.calls, sent.tokens, sent.usd
 
 
-def _reserved(db: sqlite3.Connection, owner: str, day: int, but: str = "") -> Spend:
-    """What the live holds of an owner's day come to, without one of them."""
-    held = (
+def _sum_reserved(db: sqlite3.Connection, owner: str, day: int, but: str = "") -> Spend:
+    """Return the sum of the live reservations of an owner and day, without the reservation `but`."""
+    query = (
         "SELECT coalesce(sum(calls), 0), coalesce(sum(tokens), 0), coalesce(sum(usd), 0.0)"
         " FROM holds WHERE owner = ? AND day = ? AND live AND hold != ?"
     )
-    return Spend(*db.execute(held, (owner, day, but)).fetchone())
+    return Spend(*db.execute(query, (owner, day, but)).fetchone())
 
 
 def _delete_old_days(db: sqlite3.Connection, day: int) -> None:

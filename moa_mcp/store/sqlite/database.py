@@ -1,9 +1,10 @@
-"""The SQLite file that several servers share: opened safely, used from one worker thread at a time.
+"""The SQLite file that several servers share. It is used from one worker thread at a time.
 
-FULL and a journal that is rolled back rather than WAL: SQLite before 3.51.3 can corrupt a WAL that two
-connections write. PERSIST, because to cut the journal off and to let it grow again is a third of what a commit
-takes; an erasing one cuts it off all the same. BEGIN IMMEDIATE, because a transaction that turns from reading to
-writing is refused without a wait.
+- A rollback journal with synchronous=FULL instead of WAL: SQLite before 3.51.3 can corrupt a WAL that two connections
+  write.
+- journal_mode=PERSIST: truncating the journal and letting it grow again takes a third of the time of a commit. A
+  transaction that erases data truncates it all the same.
+- BEGIN IMMEDIATE: a transaction that changes from reading to writing is refused without a wait.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ from moa_mcp.store.sqlite.schema import VERSION, mend, migrate, version_of
 Result = TypeVar("Result")
 
 BUSY_SECONDS = 10.0
-"""How long one server waits for the others to be done with the file."""
+"""How long a server waits for other servers that use the file."""
 
 CHECKED_BYTES = 4 * 1024 * 1024
-"""A file up to this size is checked when it is opened, which takes some tens of milliseconds.
+"""A file up to this size is checked when it is opened, which takes tens of milliseconds.
 
-Damage in a larger one shows when the damaged pages are read. To check 200 MB takes seconds, in which nobody can write.
+Damage in a larger file is found when the damaged pages are read. A check of 200 MB takes seconds and blocks all writes.
 """
 
 JOURNAL_BYTES = 1024 * 1024
-"""What the journal may keep of the disk between two transactions."""
+"""The largest size of the journal file between two transactions."""
 
 
 class DamagedDatabase(Exception):
@@ -42,15 +43,15 @@ class DamagedDatabase(Exception):
 
 
 class NewerSchema(Exception):
-    """The file was written by a newer moa-mcp; it is read, never changed."""
+    """A newer moa-mcp wrote the file. It is only read, never changed."""
 
 
 class _JobFailed(Exception):
-    """The work of one of those that were to be committed together failed."""
+    """The work of one job failed, so its transaction must be rolled back."""
 
 
 class _Job(Generic[Result]):
-    """Work that waits for its turn in a transaction, and what came of it."""
+    """Work that waits for a transaction, and its result or error."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], Result], *, erases: bool) -> None:
         self.erases = erases
@@ -60,7 +61,7 @@ class _Job(Generic[Result]):
         self._error: Exception | None = None
 
     def do(self, db: sqlite3.Connection) -> None:
-        """Do the work. Raises _OneFailed if that fails: the transaction must not stay."""
+        """Do the work. Raises _JobFailed if the work fails, so that the transaction is rolled back."""
         self._error = None
         try:
             self._result = self._work(db)
@@ -78,21 +79,21 @@ class _Job(Generic[Result]):
 
 
 class Database:
-    """One connection, used by one thread at a time. Writes that wait together are committed together.
+    """One connection, used by one thread at a time. Writes that wait at the same time share one commit.
 
-    `lost_tables` names the tables that the file lacked when it was opened: it has empty ones now.
+    `lost_tables` has the names of the tables that were missing when the file was opened; they were created empty.
     """
 
     def __init__(self, file: Path) -> None:
-        """Open `file`, creating, mending or migrating it under a lock; before it is migrated it is backed up.
+        """Open `file`. Under a lock, create, repair or migrate it; back it up before a migration.
 
         Raises:
-            Damaged: it is no database, or a damaged one.
-            OSError, sqlite3.OperationalError: it cannot be created or written.
+            DamagedDatabase: the file is not a database, or it is damaged.
+            OSError, sqlite3.OperationalError: the file cannot be created or written.
         """
         self.file = file
         self._thread = anyio.CapacityLimiter(1)
-        self._commits = anyio.Lock()  # not fast: whoever else comes to write in this round is taken along
+        self._commits = anyio.Lock()  # not fast_acquire: writes of the same event loop round join
         self._waiting: list[_Job[Any]] = []
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
@@ -101,14 +102,14 @@ class Database:
         self.read_only = version_of(self._db) > VERSION
 
     async def run(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Do `work` on the connection in a worker thread; what was begun is finished even if we are cancelled."""
+        """Do `work` on the connection in a worker thread. Started work is finished even if the caller is cancelled."""
         return await anyio.to_thread.run_sync(work, self._db, limiter=self._thread)
 
     async def write(self, work: Callable[[sqlite3.Connection], Result], *, erases: bool = False) -> Result:
-        """Do `work` in a transaction; it is on the disk once this returns.
+        """Do `work` in a transaction. The result is on disk once this returns.
 
-        A commit waits for the disk, so whoever comes to commit takes all that wait along. What work that `erases`
-        deletes is not to be found in the journal either.
+        A commit waits for the disk, so the task that commits also commits the work of all waiting tasks. If `erases` is
+        set, the deleted data does not stay in the journal file either.
         """
         if self.read_only:
             raise NewerSchema(f"{self.file.name} was written by a newer moa-mcp and is only read")
@@ -119,12 +120,12 @@ class Database:
                 if not job.done:
                     await self._commit_all()
         finally:
-            if job in self._waiting:  # given up before its turn: it is not done by halves
+            if job in self._waiting:  # cancelled before its transaction started: do not do it at all
                 self._waiting.remove(job)
         return job.result()
 
     async def _commit_all(self) -> None:
-        """Commit all that wait, whatever becomes of the one whose turn it is: the others rely on it."""
+        """Commit all waiting jobs, even if the current task is cancelled, because the other tasks depend on it."""
         jobs, self._waiting = self._waiting, []
         with anyio.CancelScope(shield=True):
             await self.run(lambda db: _commit(db, jobs))
@@ -137,9 +138,9 @@ class Database:
 
 
 def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
-    """Commit all that `jobs` do at once; if one fails, each by itself, so that its neighbours' work stays.
+    """Commit all `jobs` in one transaction. If one fails, commit each job alone, so that the others succeed.
 
-    No savepoints: every statement lets another thread run first, which on a busy server costs more than the disk.
+    There are no savepoints: each statement lets another thread run, which on a busy server costs more than the disk.
     """
     try:
         with _truncated_journal(db) if any(job.erases for job in jobs) else nullcontext(), writing(db):
@@ -156,7 +157,7 @@ def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
 
 @contextmanager
 def writing(db: sqlite3.Connection) -> Generator[None]:
-    """A transaction that may write from its start."""
+    """Open a transaction that has the write lock from its start."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -169,7 +170,7 @@ def writing(db: sqlite3.Connection) -> Generator[None]:
 
 @contextmanager
 def _truncated_journal(db: sqlite3.Connection) -> Generator[None]:
-    """Let the transaction leave nothing of its journal, which has the pages as they were before."""
+    """Truncate the journal after the transaction, because the journal has the old content of the pages."""
     db.execute("PRAGMA journal_size_limit = 0")
     try:
         yield
@@ -178,12 +179,12 @@ def _truncated_journal(db: sqlite3.Connection) -> Generator[None]:
 
 
 def _create_private(file: Path) -> None:
-    """Make the file ours alone before SQLite does: its journal takes over the mode."""
+    """Create the file with mode 0600 before SQLite does. SQLite gives its journal the same mode."""
     os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _connect(file: Path) -> tuple[sqlite3.Connection, Sequence[str]]:
-    """A connection to the file, and the names of the tables that it had lost."""
+    """Return a connection to the file, and the names of the tables that were missing."""
     db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         if version_of(db) == 0:
@@ -203,7 +204,7 @@ def _connect(file: Path) -> tuple[sqlite3.Connection, Sequence[str]]:
 
 
 def _check(db: sqlite3.Connection, file: Path) -> None:
-    """Raises sqlite3.DatabaseError if SQLite finds damage; of a large file only what is needed to open it is read."""
+    """Check a small file (see `CHECKED_BYTES`) for damage. Raises sqlite3.DatabaseError."""
     if file.stat().st_size <= CHECKED_BYTES:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":

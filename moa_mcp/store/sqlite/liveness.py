@@ -1,4 +1,4 @@
-"""Which servers on this machine are alive: a process of that id, of this boot, heard of lately."""
+"""Finds out which servers on this machine are alive: by process id, boot id and last heartbeat."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 
 ALIVE_SECONDS = 30.0
-"""Seconds after its last heartbeat that a server whose process id is still in use counts as alive.
+"""Seconds after its last heartbeat for which a server counts as alive, if its process id is in use.
 
-The id alone will not do: it may be another process's by now.
+The process id alone is not enough, because another process may have it now.
 """
 
 
@@ -23,17 +23,17 @@ class Server:
 
     @classmethod
     def this(cls) -> Server:
-        """The process we are."""
+        """Return the current process."""
         return cls(os.getpid(), _boot())
 
     def is_alive(self, last_heard: float, now: float) -> bool:
-        """Whether it is alive at `now`; times are Unix seconds."""
+        """Return whether the server is alive at `now`. Times are Unix seconds."""
         return self.boot == _boot() and now - last_heard < ALIVE_SECONDS and _has_process(self.pid)
 
 
 @cache
 def _boot() -> str:
-    """What is different after every start of the machine, where the system tells it."""
+    """Return the boot id, which changes with every start of the machine; empty if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
@@ -42,7 +42,7 @@ def _boot() -> str:
 
 def _has_process(pid: int) -> bool:
     if os.name == "nt":
-        return True  # os.kill would end the process there; the heartbeat alone decides
+        return True  # on Windows, os.kill would end the process; only the heartbeat decides
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""The tables of the run store, and how an older file becomes a newer one. Only SQL, no runs."""
+"""The tables of the run store, and the migrations of older files. Only SQL, no runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _create_tables(db: sqlite3.Connection) -> None:
 
 
 def _add_daily_usage(db: sqlite3.Connection) -> None:
-    """Version 2: what each owner spent and reserved of a day, and which calls are booked there."""
+    """Version 2: what each owner spent and reserved in a day, and which calls are booked there."""
     numbers = "calls INTEGER NOT NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL"
     db.execute(f"CREATE TABLE days (owner TEXT NOT NULL, day INTEGER NOT NULL, {numbers}, PRIMARY KEY (owner, day))")
     db.execute(
@@ -36,11 +36,11 @@ def _add_daily_usage(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE records ADD COLUMN booked INTEGER NOT NULL DEFAULT 0")
 
 
-def _third(db: sqlite3.Connection) -> None:
-    """Version 3: which run each owner was given last, and indexes for stores of many runs.
+def _add_given_runs(db: sqlite3.Connection) -> None:
+    """Version 3: the run that was last given to each owner, and indexes for stores with many runs.
 
-    A run's rowid is its place in the order of beginnings. `given` holds while `newest` is the owner's highest rowid:
-    no run was begun since. Servers of version 2 that still run can go on writing to the same file.
+    Rowids are in the order in which runs were admitted. A row of `given` is valid while `newest` is the owner's highest
+    rowid, which means that no run was started since. Servers of version 2 can still write to the same file.
     """
     db.execute("CREATE TABLE given (owner TEXT PRIMARY KEY, run_id TEXT NOT NULL, newest INTEGER NOT NULL)")
     db.execute(
@@ -57,24 +57,24 @@ def _third(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX runs_ended ON runs (created_at) WHERE status != 'running'")
 
 
-def _booked_before_sent(db: sqlite3.Connection) -> None:
-    """Version 4: what of a hold is booked as sent: it stays so if the server dies."""
+def _add_sent_amounts(db: sqlite3.Connection) -> None:
+    """Version 4: the part of a reservation that is booked as sent, and stays booked if the server dies."""
     for number, kind in (("calls", "INTEGER"), ("tokens", "INTEGER"), ("usd", "REAL")):
         db.execute(f"ALTER TABLE holds ADD COLUMN sent_{number} {kind} NOT NULL DEFAULT 0")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create_tables, _add_daily_usage, _third, _booked_before_sent)
+MIGRATIONS: tuple[Migration, ...] = (_create_tables, _add_daily_usage, _add_given_runs, _add_sent_amounts)
 VERSION = len(MIGRATIONS)
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """The version of the schema that a file has; 0 for a new one."""
+    """Return the schema version of a file; 0 for a new file."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def migrate(db: sqlite3.Connection, version: int = VERSION) -> None:
-    """Bring a file up to `version`, each step in a transaction of its own."""
+    """Migrate a file to `version`, with one transaction for each step."""
     for number, step in enumerate(MIGRATIONS[version_of(db) : version], start=version_of(db) + 1):
         db.execute("BEGIN IMMEDIATE")
         try:
@@ -87,12 +87,12 @@ def migrate(db: sqlite3.Connection, version: int = VERSION) -> None:
 
 
 def mend(db: sqlite3.Connection) -> Sequence[str]:
-    """Create the tables, indexes and triggers that a file of its version should have and lacks.
+    """Create the tables, indexes and triggers that are missing from a file of its version.
 
-    Returns the names of the tables: these are empty now.
+    Returns the names of the created tables, which are empty.
 
     Raises:
-        sqlite3.DatabaseError: a table lacks a column, or the file has tables that are not ours.
+        sqlite3.DatabaseError: a table lacks a column, or the file has tables of another program.
     """
     present = _columns(db)
     if present and version_of(db) == 0:
@@ -102,16 +102,16 @@ def mend(db: sqlite3.Connection) -> Sequence[str]:
         for table, columns in _columns(model).items():
             if missing := columns - present.get(table, columns):
                 raise sqlite3.DatabaseError(f"the table {table} has no column {min(missing)}")
-        wanted = model.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
-    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
-    lost = [(name, sql) for name, sql in wanted if name not in there]
-    for _, sql in lost:
+        expected = model.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+    existing = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    missing_items = [(name, sql) for name, sql in expected if name not in existing]
+    for _, sql in missing_items:
         db.execute(sql)
-    return [name for name, sql in lost if sql.startswith("CREATE TABLE")]
+    return [name for name, sql in missing_items if sql.startswith("CREATE TABLE")]
 
 
 def _columns(db: sqlite3.Connection) -> dict[str, set[str]]:
-    """The names of the columns of each table."""
+    """Return the column names of each table."""
     tables = db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     return {
         table: {name for (name,) in db.execute("SELECT name FROM pragma_table_info(?)", (table,))}

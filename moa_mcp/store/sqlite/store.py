@@ -43,24 +43,27 @@ _AHEAD_AND_TOO_OLD = (
     "SELECT run_id FROM runs WHERE status != 'running' AND created_at > ?"
     " AND rowid < (SELECT max(rowid) FROM runs WHERE status != 'running' AND created_at < ?)"
 )
-"""Runs whose date is still to come, from a clock that was ahead, are as old as those that were begun after them."""
+"""Runs with a future date, from a wrong clock. They are too old if a run that was admitted after them is too old."""
 
 _OLDEST = "SELECT run_id FROM runs NOT INDEXED WHERE status != 'running' ORDER BY rowid LIMIT 1"
 _KEEP_SERVER_SECONDS = 86_400.0
 _VACUUM_PAGES = 256
 
 FORGETTING_SECONDS = 0.02
-"""How long a transaction goes on forgetting runs, the commit not counted."""
+"""How long one transaction deletes runs, without the commit."""
 
 PAUSE_SECONDS = 0.12
-"""Between two transactions of a clearance. Whoever waits for SQLite's lock tries again every 0.1 seconds or sooner."""
+"""Pause between two transactions of a pruning.
+
+It is longer than 0.1 seconds, the longest time after which a server that waits for SQLite's lock tries again.
+"""
 
 
 class SqliteStore:
-    """Keeps runs in `file` for `keep_days`, and as many as `max_mb` megabytes hold.
+    """Keeps runs in `file` for `keep_days`, up to `max_mb` megabytes.
 
-    Raises (from here and from every method): `DamagedDatabase`, `NewerSchema`, sqlite3.Error, OSError. `Resilient`
-    turns these into "go on without".
+    The constructor and all methods can raise `DamagedDatabase`, `NewerSchema`, sqlite3.Error and OSError.
+    `FallbackStore` catches these and uses memory instead.
     """
 
     def __init__(
@@ -94,23 +97,26 @@ class SqliteStore:
         return await self._database.write(start)
 
     async def add_records(self, run_id: str, records: Sequence[CallRecord]) -> bool:
-        return await self._database.write(self._adding(run_id, records))
+        return await self._database.write(self._make_adder(run_id, records))
 
     async def write_ahead(
         self, run_id: str, records: Sequence[CallRecord], reservation: DayReservation, amount: Spend
     ) -> DayReservation | None:
-        add = self._adding(run_id, records)
+        add = self._make_adder(run_id, records)
         return await self._database.write(lambda db: daily_usage.book(db, reservation, amount) if add(db) else None)
 
-    def _adding(self, run_id: str, records: Sequence[CallRecord]) -> Callable[[sqlite3.Connection], bool]:
-        """What adds records to the journal of a run that is ours; False, and nothing is added, if it is not."""
+    def _make_adder(self, run_id: str, records: Sequence[CallRecord]) -> Callable[[sqlite3.Connection], bool]:
+        """Return a function that adds records to the run's journal.
+
+        It returns False, and adds nothing, if the run belongs to another server.
+        """
         rows = [(record.call.id, encode_record(record), run_id, self._server) for record in records]
 
         def add(db: sqlite3.Connection) -> bool:
             if rows and db.executemany(_ADD_IF_OURS, rows).rowcount == len(rows):
                 return True
             holder = db.execute("SELECT server FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-            # Of a run that was removed, or whose file was damaged, nothing is kept.
+            # No holder: the run was deleted, or its file was damaged. Nothing is stored, and the run continues.
             return holder is None or holder == (self._server,)
 
         return add
@@ -173,15 +179,15 @@ class SqliteStore:
         return await self._database.write(delete, erases=True)
 
     async def prune(self) -> int:
-        deleted = await self._step_by_step(self._forget_some, erases=True)
+        deleted = await self._repeat(self._delete_some, erases=True)
         if deleted:
-            await self._step_by_step(_vacuum_pages, erases=False)
+            await self._repeat(_vacuum_pages, erases=False)
         return deleted
 
-    async def _step_by_step(self, work: Callable[[sqlite3.Connection], tuple[int, bool]], *, erases: bool) -> int:
-        """Repeat `work`, which returns how much it did and whether that was all; the sum of what it did.
+    async def _repeat(self, work: Callable[[sqlite3.Connection], tuple[int, bool]], *, erases: bool) -> int:
+        """Repeat `work`, which returns how much it did and whether it is finished. Return the sum of what it did.
 
-        Each time in a short transaction, with a pause before the next, so that nobody waits for long.
+        Each step is a short transaction with a pause after it, so that other writers do not wait long.
         """
         total = 0
         while True:
@@ -191,23 +197,26 @@ class SqliteStore:
                 return total
             await anyio.sleep(PAUSE_SECONDS)
 
-    def _forget_some(self, db: sqlite3.Connection) -> tuple[int, bool]:
-        """Forget what is to go for a short while; how many runs went, and whether that was all."""
+    def _delete_some(self, db: sqlite3.Connection) -> tuple[int, bool]:
+        """Delete runs for a short time. Return how many were deleted, and whether that was all."""
         self._mark_orphans_interrupted(db)
         daily_usage.settle_all_expired(db, self._clock(), self._server, self._is_alive)
         db.execute("DELETE FROM servers WHERE heard < ?", (self._clock() - _KEEP_SERVER_SECONDS,))
-        end, forgotten, is_all = time.monotonic() + FORGETTING_SECONDS, list[str](), True
-        for run_id in self._to_forget(db):
+        end, deleted_ids, is_all = time.monotonic() + FORGETTING_SECONDS, list[str](), True
+        for run_id in self._runs_to_delete(db):
             db.execute("DELETE FROM runs WHERE run_id = ?", (run_id,))
-            forgotten.append(run_id)
+            deleted_ids.append(run_id)
             if time.monotonic() >= end:
                 is_all = False
                 break
-        backup.forget(self._database.file, forgotten)
-        return len(forgotten), is_all
+        backup.forget(self._database.file, deleted_ids)
+        return len(deleted_ids), is_all
 
-    def _to_forget(self, db: sqlite3.Connection) -> Iterator[str]:
-        """The runs that are too old, then the oldest while the store is too large. Each is deleted before the next."""
+    def _runs_to_delete(self, db: sqlite3.Connection) -> Iterator[str]:
+        """Yield runs that are too old, then the oldest runs while the store is too large.
+
+        The caller must delete each run before it takes the next, because the queries are repeated.
+        """
         too_old = self._clock() - self._keep_seconds
         yield from _ids(db, _AHEAD_AND_TOO_OLD, (self._clock(), too_old))
         while run_ids := _ids(db, _TOO_OLD, (too_old,)):
@@ -252,7 +261,7 @@ class SqliteStore:
         return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
 
     def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
-        """Nothing is written if the run is the latest already: then nobody waits for the disk."""
+        """Write nothing if the run is already the latest, so that the caller does not wait for the disk."""
         if db.execute(_LATEST, (owner,)).fetchone() != (run_id,):
             db.execute(_MAKE_LATEST, (owner, fix_surrogates(run_id)))
 
@@ -268,7 +277,7 @@ class SqliteStore:
         return list(islice(readable, limit))
 
     def _run_or_none(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
-        """The run of a row, or None: one that cannot be read must not hide the others."""
+        """Return the run of a row; None if it cannot be read, so that the other runs stay readable."""
         try:
             return self._run(db, row)
         except ValueError as error:
@@ -287,7 +296,7 @@ class SqliteStore:
         return replace(run, status="interrupted", error=_SERVER_GONE)
 
     def _mark_orphans_interrupted(self, db: sqlite3.Connection) -> None:
-        """Mark the runs whose server is gone, so that they can be forgotten as the ended ones are."""
+        """Mark the runs whose server is gone as interrupted, so that they can be deleted like ended runs."""
         for (server,) in db.execute("SELECT DISTINCT server FROM runs WHERE status = 'running'").fetchall():
             if not self._is_alive(db, server):
                 db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running' AND server = ?", (server,))
@@ -300,7 +309,7 @@ class SqliteStore:
 
 
 def _size(db: sqlite3.Connection) -> int:
-    """Bytes that the rows take; pages that deletions have freed do not count."""
+    """Return the size of the used pages in bytes, without free pages."""
     (pages,), (free,), (size,) = (
         db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
     )
@@ -308,9 +317,9 @@ def _size(db: sqlite3.Connection) -> int:
 
 
 def _vacuum_pages(db: sqlite3.Connection) -> tuple[int, bool]:
-    """Shorten the file by some of its free pages; by how many, and whether it has none left."""
+    """Remove some free pages from the file. Return how many, and whether that was all."""
     before = _free_pages(db)
-    for _ in range(_VACUUM_PAGES):  # one by one: Python stops the statement after its first page
+    for _ in range(_VACUUM_PAGES):  # one by one, because Python stops the statement after its first page
         db.execute("PRAGMA incremental_vacuum(1)")
     after = _free_pages(db)
     return before - after, after in {0, before}

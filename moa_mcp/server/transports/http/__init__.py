@@ -1,1 +1,1 @@
-"""Streamable HTTP and SSE on one port: who is let in, how bodies are read, how long it serves."""
+"""Streamable HTTP and SSE on one port: access control, request bodies, limits and shutdown."""

@@ -1,7 +1,7 @@
-"""Who is let in over HTTP: the checks that a request passes before the protocol sees it.
+"""Access control over HTTP: the checks on a request before the protocol handles it.
 
-A page in a browser can send requests to any address: Host and Origin tell where it believes to send them, and
-where it comes from. Both are parsed, never compared by how they begin.
+A page in a browser can send requests to any address. Host shows which server the page addresses, Origin where the
+page comes from. Both are parsed, because a comparison by prefix can be tricked.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CHALLENGE = 'Bearer realm="moa-mcp"'
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a request is turned away: a status, words, and headers."""
+    """A refusal of a request: the status, the reason, and headers."""
 
     status: int
     why: str
@@ -32,16 +32,16 @@ class Rejection:
 
 
 class AccessControl:
-    """Decides about requests, by their headers."""
+    """Checks requests by their headers."""
 
     def __init__(self, options: HttpOptions, clock: Callable[[], float]) -> None:
         self._options = options
         self._rate_limit = RateLimit(options.requests_per_minute, clock)
 
     def refuse(self, headers: Mapping[str, str]) -> Rejection | None:
-        """Why nobody is served with such headers, with a token or without."""
+        """The refusal for headers that are not allowed with any token, or None."""
         if "content-length" in headers and "transfer-encoding" in headers:
-            # Another server on the way may take the other one for the end of the request (RFC 9112, 6.3).
+            # A proxy may use the other header to find the end of the request (RFC 9112, 6.3).
             return Rejection(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
         if not self._allows(headers.get("host", "")):
             return Rejection(421, "This server is not reached by that name; allow it with --allowed-host.", {})
@@ -53,8 +53,8 @@ class AccessControl:
         return None
 
     def owner(self, headers: Mapping[str, str]) -> str | Rejection:
-        """The owner that a request is made for, or why it is not served. The names of headers are in lower case."""
-        owner = self._named_by(headers.get("authorization", ""))
+        """The owner of a request, or the refusal. The names in `headers` must be in lower case."""
+        owner = self._token_owner(headers.get("authorization", ""))
         if owner is None:
             given = "authorization" in headers
             challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
@@ -69,19 +69,19 @@ class AccessControl:
         except ValueError:
             return False
 
-    def _named_by(self, authorization: str) -> str | None:
+    def _token_owner(self, authorization: str) -> str | None:
         if not self._options.tokens:
             return LOCAL
         scheme, _, given = authorization.partition(" ")
         if scheme.lower() != "bearer":
             return None
-        # Every token is compared, in a time that does not depend on how much of it is right.
-        fits = [name for name, token in self._options.tokens.items() if _same(given.strip(), token)]
-        return fits[0] if fits else None
+        # Compare every token in constant time, so that the duration reveals nothing about a token.
+        owners = [name for name, token in self._options.tokens.items() if _equal_in_constant_time(given.strip(), token)]
+        return owners[0] if owners else None
 
 
 class RateLimit:
-    """How many requests each owner may make: so many a minute, of which a tenth may come at once."""
+    """The rate limit of each owner: `a_minute` requests a minute, of which a tenth may come at once."""
 
     def __init__(self, a_minute: int, clock: Callable[[], float]) -> None:
         self._seconds_per_request = 60 / a_minute
@@ -90,18 +90,18 @@ class RateLimit:
         self._left: dict[str, tuple[float, float]] = {}
 
     def wait(self, owner: str) -> int:
-        """Count a request; seconds until it may be made again if it is one too many, else 0."""
+        """Count a request. 0 if it is allowed, else the seconds to wait before a retry."""
         now = self._clock()
-        left, then = self._left.get(owner, (self._at_once, now))
-        left = min(self._at_once, left + (now - then) / self._seconds_per_request)
+        left, last = self._left.get(owner, (self._at_once, now))
+        left = min(self._at_once, left + (now - last) / self._seconds_per_request)
         self._left[owner] = (left - 1 if left >= 1 else left, now)
         return 0 if left >= 1 else ceil((1 - left) * self._seconds_per_request)
 
 
 class RequestLimits:
-    """How many requests are served at once: `most` in all and fewer of each owner, so that none keeps others out.
+    """Limits concurrent requests: `most` in total and fewer per owner, so that one owner cannot block the others.
 
-    An owner has three quarters of `most`, and half of `most` for streams, since a session on a stream posts, too.
+    An owner can have three quarters of `most`, and half of `most` as streams, because a stream also needs posts.
     """
 
     def __init__(self, most: int) -> None:
@@ -111,13 +111,13 @@ class RequestLimits:
 
     @contextmanager
     def hold(self, owner: str, *, stream: bool) -> Generator[Rejection | None]:
-        """Count a request while the block lasts, or give why it is not served."""
-        turned = self._refuse(owner, stream=stream)
-        counts = [] if turned else [self._requests, self._streams] if stream else [self._requests]
+        """Count a request for the duration of the block. Yields the refusal if it exceeds a limit."""
+        rejection = self._refuse(owner, stream=stream)
+        counts = [] if rejection else [self._requests, self._streams] if stream else [self._requests]
         for count in counts:
             count[owner] += 1
         try:
-            yield turned
+            yield rejection
         finally:
             for count in counts:
                 count[owner] -= 1
@@ -135,5 +135,5 @@ class RequestLimits:
         return None
 
 
-def _same(given: str, token: str) -> bool:
+def _equal_in_constant_time(given: str, token: str) -> bool:
     return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

@@ -1,4 +1,4 @@
-"""The web application: which path leads where, past the gate, and what each request brings its handlers."""
+"""The ASGI application: access checks, routes, and the context of each request for its handlers."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from moa_mcp.service.service import Service
 MESSAGES = "/messages/"
 
 HEALTH = ("/healthz", "/readyz")
-"""Where anybody may ask whether the server is well. It listens only while it is ready, so both say the same."""
+"""Health checks without a token. The server listens only while it is ready, so both give the same answer."""
 
 MAX_HEAD_BYTES = 32 * 1024
-"""Bytes that the headers of a request have at most."""
+"""The maximum size of the headers of a request, in bytes."""
 
 NOT_OVER_HTTP = (
     "moa_configure is off over HTTP. Start the server with --allow-configure to let its clients change presets, "
@@ -46,7 +46,7 @@ NOT_OVER_HTTP = (
 
 
 class Application:
-    """Serves the faces that its options name. Use it through `opened`."""
+    """Serves the `faces` of its options. Create it with `opened`."""
 
     def __init__(self, service: Service, options: HttpOptions, limits: HttpLimits) -> None:
         self._limits = limits
@@ -54,7 +54,7 @@ class Application:
         self._server = build_server(service)
         self._server.middleware.append(_cancel_when_client_leaves)
         if not options.allow_configure:
-            self._server.middleware.append(_without_configure)
+            self._server.middleware.append(_refuse_configure)
         self._sse = SseServerTransport(MESSAGES, max_request_body_size=MAX_BODY_BYTES)
         self._manager = StreamableHTTPSessionManager(
             self._server,
@@ -72,27 +72,27 @@ class Application:
     @classmethod
     @asynccontextmanager
     async def opened(cls, service: Service, options: HttpOptions, limits: HttpLimits) -> AsyncGenerator[Application]:
-        """An application for as long as the block lasts; leaving it ends its sessions."""
+        """Yield an application. Leaving the block ends its sessions."""
         application = cls(service, options, limits)
         async with application._manager.run():
             yield application
 
     def before_body(self, scope: Scope) -> Response | None:
-        """The response to a request whose body is not read; None for others, with their owner noted in the scope."""
+        """The response if the body need not be read. Else None, and the owner is in the scope."""
         if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEAD_BYTES:
             return reject(431, f"Headers have at most {MAX_HEAD_BYTES:,} bytes.", connection="close")
         headers = Headers(scope=scope)
-        if turned := self._access.refuse(headers):
-            return reject(turned.status, turned.why, **turned.headers)
+        if rejection := self._access.refuse(headers):
+            return reject(rejection.status, rejection.why, **rejection.headers)
         if scope["path"] in HEALTH:
             return _health(scope["method"])
         if scope["path"].startswith("/.well-known/"):
-            return self._not_found()  # with 401, clients look for an authorization server that is not there
+            return self._not_found()  # not 401: clients would then look for an authorization server, and there is none
         owner = self._access.owner(headers)
         if isinstance(owner, Rejection):
             return reject(owner.status, owner.why, **owner.headers)
         scope[OWNER] = owner
-        # The SDK binds a session to the user that began it.
+        # The SDK binds a session to this user, so other owners cannot use it.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=owner, scopes=[]))
         return None
 
@@ -110,17 +110,17 @@ class Application:
         session = Headers(scope=scope).get("mcp-session-id")
         request = await receive()
         message = parse_line(request.get("body", b""))
-        asked = message if isinstance(message, JSONRPCRequest) else None
-        key = (session or "", coerce_request_id(asked.id) if asked else None)
+        rpc = message if isinstance(message, JSONRPCRequest) else None
+        key = (session or "", coerce_request_id(rpc.id) if rpc else None)
         if isinstance(message, InvalidLine):
-            await _refused(message.error)(scope, receive, send)
-        elif session is None and asked and asked.method == "initialize" and not self._has_room_for(scope[OWNER]):
+            await _error_reply(message.error)(scope, receive, send)
+        elif session is None and rpc and rpc.method == "initialize" and not self._has_room_for(scope[OWNER]):
             words = f"{self._limits.max_sessions} sessions of yours are in use, the most there may be. End one first."
             await reject(429, words)(scope, receive, send)
         elif session is None or key[1] is None:
             await self._manager.handle_request(scope, _replay(request, receive), send)
         elif key in self._in_use:
-            await _refused(in_use(key[1]))(scope, receive, send)
+            await _error_reply(in_use(key[1]))(scope, receive, send)
         else:
             self._in_use.add(key)
             try:
@@ -142,46 +142,47 @@ class Application:
             await self._server.run(incoming, outgoing, self._server.create_initialization_options())
 
     async def _post(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # What is asked here is answered on the stream: that this request is over does not end it.
+        # The answer goes out on the stream, so the end of this POST must not cancel its handler.
         del scope[EXCHANGE]
         request = await receive()
         message = parse_line(request.get("body", b""))
         if isinstance(message, InvalidLine):
-            await _refused(message.error)(scope, receive, send)
+            await _error_reply(message.error)(scope, receive, send)
         else:
             await self._sse.handle_post_message(scope, _replay(request, receive), send)
 
 
 async def _cancel_when_client_leaves(ctx: Context, call_next: CallNext) -> HandlerResult:
-    """Cancel what works for a request whose client is gone, in every mode of the SDK."""
+    """Cancel the handler of a request when its client disconnects, in every mode of the SDK."""
     exchange: Exchange | None = ctx.request.scope.get(EXCHANGE) if ctx.request else None
     if exchange is None or ctx.request_id is None:
         return await call_next(ctx)
     with exchange.handled():
         result: HandlerResult = fix_json_surrogates(await call_next(ctx))
         return result
+    # Reached only if `handled` cancelled the block: its scope absorbs the cancellation.
     raise MCPError(REQUEST_CANCELLED, "The client is gone.")
 
 
-async def _without_configure(ctx: Context, call_next: CallNext) -> HandlerResult:
-    """Answer for the tool that may change what everybody gets."""
+async def _refuse_configure(ctx: Context, call_next: CallNext) -> HandlerResult:
+    """Refuse calls of moa_configure, which changes presets for all clients."""
     if ctx.method == "tools/call" and (ctx.params or {}).get("name") == "moa_configure":
         return CallToolResult(content=[TextContent(text=NOT_OVER_HTTP)], is_error=True)
     return await call_next(ctx)
 
 
 def _replay(request: Any, receive: Receive) -> Receive:
-    """What was received, to be received again, and then what follows."""
-    received = [request]
+    """A `receive` that returns `request` replayed, and then the following messages."""
+    pending = [request]
 
-    async def again() -> Any:
-        return received.pop() if received else await receive()
+    async def replayed() -> Any:
+        return pending.pop() if pending else await receive()
 
-    return again
+    return replayed
 
 
-def _refused(error: JSONRPCError) -> Response:
-    """The response to a body that holds no message that could be served."""
+def _error_reply(error: JSONRPCError) -> Response:
+    """The response to a body that is not a valid message."""
     return Response(encode_line(error), 400, media_type="application/json")
 
 

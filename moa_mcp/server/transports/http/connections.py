@@ -1,6 +1,6 @@
-"""How many connections a port has at once, and which of them is closed when one more comes.
+"""Limits the open connections of a port, and chooses which one to close for a new one.
 
-Clients without a token can open connections, but cannot keep others out with them.
+Clients without a token can open connections, but cannot block other clients with them.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from typing import Protocol
 
 
 class Connection(Protocol):
-    """What the limit needs to know of a connection."""
+    """The interface of a connection for the limit."""
 
     @property
     def owner(self) -> str | None:
-        """Who made its last request, None if unknown."""
+        """The owner of its last request, None if unknown."""
         ...
 
     @property
     def busy(self) -> bool:
-        """Whether a known owner waits for an answer here."""
+        """Whether a known owner waits for an answer on it."""
         ...
 
     def close(self) -> None:
@@ -29,8 +29,8 @@ class Connection(Protocol):
 class ConnectionLimit:
     """Keeps at most `maximum` connections open.
 
-    One more closes the oldest of an unknown owner, else the oldest that is not busy. If all are busy the new one stays
-    open, to be closed by the next.
+    A new one closes the oldest without a known owner, else the oldest that is not busy. If all are busy, the new one
+    is still accepted, and the next one closes it.
     """
 
     def __init__(self, maximum: int) -> None:
@@ -38,20 +38,20 @@ class ConnectionLimit:
         self._open: dict[Connection, None] = {}
 
     def add(self, connection: Connection) -> None:
-        """Count a connection that was opened."""
+        """Add a new connection; close another one if the limit is reached."""
         if len(self._open) >= self._maximum and (other := self._least_needed()):
             self.discard(other)
             other.close()
         self._open[connection] = None
 
     def renew(self, connection: Connection) -> None:
-        """Count `connection` as the newest."""
+        """Move `connection` to the newest place."""
         if connection in self._open:
             del self._open[connection]
             self._open[connection] = None
 
     def discard(self, connection: Connection) -> None:
-        """Count `connection` no longer."""
+        """Remove `connection`."""
         self._open.pop(connection, None)
 
     def _least_needed(self) -> Connection | None:

@@ -1,4 +1,4 @@
-"""How the server is to be reached over HTTP, and by whom; what is not safe is refused before anything listens."""
+"""The options of the HTTP server. Unsafe options are refused before the server listens."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from moa_mcp.providers.wire.keys import placeholder_in
 from moa_mcp.service.service import LOCAL
 
 MIN_TOKEN_CHARS = 16
-"""Characters that a token has at least; shorter ones can be guessed."""
+"""The minimum length of a token in characters. Shorter tokens can be guessed."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_TOKEN = re.compile(r"[!-+\--~]+")  # what a header can carry, without the comma that ends a pair
+_TOKEN = re.compile(r"[!-+\--~]+")  # printable ASCII without the comma, which separates pairs
 _HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>\d{1,5}))?")
 
 
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
-    """What is served on which port, to whom.
+    """The address, protocols and access rules of the HTTP server.
 
-    `faces` are "mcp" (Streamable HTTP) and "sse". `tokens` are by the name of their owner; without any, everybody
-    who reaches the port is the one local owner. `allowed_hosts` are names, with or without a port, by which
-    clients may reach the server. `json_response` and `stateless` are for "mcp" alone. `max_connections` are
-    open at once; for one more, one that waits for nothing is closed.
+    `faces` are "mcp" (Streamable HTTP) and "sse". `tokens` maps the name of an owner to the token; without tokens,
+    every client is the owner `LOCAL`. `allowed_hosts` are the host names, with or without a port, that clients may
+    use for the server. `json_response` and `stateless` apply only to "mcp". `max_connections` is the maximum of
+    open connections; a further one closes an idle one.
     """
 
     faces: Sequence[str] = ("mcp", "sse")
@@ -41,7 +41,7 @@ class HttpOptions:
     max_connections: int = 512
 
     def check(self) -> None:
-        """Raise InvalidRequest if this would let strangers in, or owners at each other's runs."""
+        """Raise InvalidRequest if the options let in strangers, or give an owner access to another owner's runs."""
         if LOCAL in self.tokens:
             raise InvalidRequest(
                 f"MOA_MCP_TOKENS: the name {LOCAL} owns the runs of stdio and the command line, which its token would "
@@ -64,7 +64,7 @@ class HttpOptions:
             )
 
     def allows(self, name: str, port: int | None) -> bool:
-        """Whether clients may reach the server by this name, in lower case, and port."""
+        """Whether clients may use this host name, in lower case, and port."""
         if is_loopback(self.host) and name in {"127.0.0.1", "localhost", "[::1]", self.host.lower()}:
             return True
         return any((name, port) == (own, own_port or port) for own, own_port in map(host_and_port, self.allowed_hosts))
@@ -72,9 +72,9 @@ class HttpOptions:
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """How long clients may take, in seconds, and how many sessions are kept for each owner.
+    """Time limits of clients, in seconds, and the maximum of sessions per owner.
 
-    `head_seconds` are for a whole request head, from the opening of the connection or from the last response.
+    `head_seconds` is the time for a whole request head, from the opening of the connection or the last response.
     A session at /mcp ends when it is idle for `session_seconds`, or when its owner has more than `max_sessions`.
     """
 
@@ -85,7 +85,7 @@ class HttpLimits:
 
 
 def host_and_port(text: str) -> tuple[str, int | None]:
-    """Part `name:port`, the name in lower case. Raises ValueError for anything else."""
+    """Split `name:port`, with the name in lower case. Raises ValueError for any other text."""
     found = _HOST.fullmatch(text)
     if found is None or int(found["port"] or 0) > 65535:
         raise ValueError("no host")
@@ -93,7 +93,7 @@ def host_and_port(text: str) -> tuple[str, int | None]:
 
 
 def parse_tokens(text: str) -> dict[str, str]:
-    """The tokens in `name=token,name=token`, by name. Raises InvalidRequest, which tells no token."""
+    """The tokens in `name=token,name=token`, by name. Raises InvalidRequest, without the token in its text."""
     tokens: dict[str, str] = {}
     pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
     for number, pair in enumerate(pairs, 1):

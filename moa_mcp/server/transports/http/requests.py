@@ -1,7 +1,7 @@
-"""One HTTP request and its response: its body read whole, its client watched, its end brought about.
+"""One HTTP request and its response: reads the body, watches for a disconnect, and ends the response.
 
-The SDK notices that a client is gone in some modes and not in others. Here it is noticed in all of them, and
-told to the handlers that work for the request, which are cancelled.
+The SDK detects a disconnected client only in some modes. This module detects it in all modes, and cancels the
+handlers of the request.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from moa_mcp.server.transports.messages import fix_body
 logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
-"""Bytes that the body of a request has at most."""
+"""The maximum size of a request body, in bytes."""
 
 EXCHANGE = "moa_mcp.exchange"
-"""Under what name a request's scope has its exchange."""
+"""The key of the exchange in the scope of a request."""
 
 CUT_OFF_SECONDS = 0.5
-"""Seconds that a response which is cut off is given for its end."""
+"""Seconds in which a response that is cut off can still send its end."""
 
 
 class Exchange:
-    """What goes on for one request: `handled` by those who work for it, left when its client is gone."""
+    """One request and its response. Handlers run inside `handled`, and are cancelled when the client disconnects."""
 
     def __init__(self, send: Send) -> None:
         self.gone = anyio.Event()
         self.scope = anyio.CancelScope()
         self._send = send
         self._handlers: set[anyio.CancelScope] = set()
-        self._begun = False
+        self._started = False
         self._ended = False
 
     @contextmanager
     def handled(self) -> Generator[anyio.CancelScope]:
-        """Work for the request in the block, which is cancelled when the client leaves."""
+        """Cancel the block when the client disconnects."""
         with anyio.CancelScope() as scope:
             self._handlers.add(scope)
             try:
@@ -55,7 +55,7 @@ class Exchange:
                 self._handlers.discard(scope)
 
     async def watch(self, receive: Receive) -> None:
-        """Wait until the client is gone, and tell those who work for it."""
+        """Wait until the client disconnects, then cancel the handlers."""
         while (await receive())["type"] != "http.disconnect":
             pass
         self.gone.set()
@@ -63,9 +63,9 @@ class Exchange:
             scope.cancel()
 
     async def send(self, message: Message) -> None:
-        """Send a part of the response; nothing of it is for caches."""
+        """Send a part of the response, with a header that forbids caching."""
         if message["type"] == "http.response.start":
-            self._begun = True
+            self._started = True
             headers = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"cache-control"]
             message = {**message, "headers": [*headers, (b"cache-control", b"no-store, no-transform")]}
         elif message["type"] == "http.response.body":
@@ -73,19 +73,19 @@ class Exchange:
         await self._send(message)
 
     async def cut_off(self, scope: Scope, receive: Receive) -> None:
-        """End a response that is not going to be finished."""
+        """End an unfinished response."""
         with anyio.move_on_after(CUT_OFF_SECONDS, shield=True):
-            if not self._begun:
+            if not self._started:
                 await reject(503, "The server is ending.")(scope, receive, self._send)
             elif not self._ended:
                 await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class Exchanges:
-    """An ASGI application around another one, of which it makes and ends the exchanges.
+    """ASGI middleware that creates and ends the exchange of each request.
 
-    `before_body` gives the response to a request that needs no body or gets no further; otherwise it notes the
-    owner in the scope. A body has `body_seconds`.
+    `before_body` returns the response to a request that needs no body or is refused; else it writes the owner into
+    the scope. The client has `body_seconds` to send the body.
     """
 
     def __init__(
@@ -103,12 +103,12 @@ class Exchanges:
         self._idle = anyio.Event()
 
     async def until_idle(self) -> None:
-        """Wait until nothing goes on."""
+        """Wait until no exchange is open."""
         while self._open:
             await self._idle.wait()
 
     def end(self) -> None:
-        """Cut off all that goes on, whatever it waits for."""
+        """Cut off all open exchanges."""
         for exchange in tuple(self._open):
             exchange.scope.cancel()
 
@@ -129,7 +129,7 @@ class Exchanges:
     async def _serve(self, exchange: Exchange, scope: Scope, receive: Receive) -> None:
         if response := self._before_body(scope):
             if _has_body(scope):
-                response.headers["connection"] = "close"  # else it would have to be read to find the next request
+                response.headers["connection"] = "close"  # else the body would have to be read to find the next request
             await response(scope, receive, exchange.send)
             return
         body = await _read_body(receive, self._body_seconds)
@@ -138,9 +138,9 @@ class Exchanges:
         if isinstance(body, Response):
             await body(scope, receive, exchange.send)
             return
-        with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as turned:
-            if turned:
-                await reject(turned.status, turned.why, **turned.headers)(scope, receive, exchange.send)
+        with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as rejection:
+            if rejection:
+                await reject(rejection.status, rejection.why, **rejection.headers)(scope, receive, exchange.send)
                 return
             scope[EXCHANGE] = exchange
             async with anyio.create_task_group() as tasks:
@@ -150,7 +150,7 @@ class Exchanges:
 
 
 def reject(status: int, why: str, **headers: str) -> Response:
-    """The response to a request that is not served; the words are for a person who looks for the reason."""
+    """The response to a refused request. `why` is a text for people."""
     return Response(f"{why}\n", status, headers, media_type="text/plain")
 
 
@@ -160,7 +160,7 @@ def _has_body(scope: Scope) -> bool:
 
 
 async def _read_body(receive: Receive, seconds: float) -> bytes | Response | None:
-    """The body; what is said of one that is too large or too slow; None if the client is gone."""
+    """The body, or the response if it is too large or too slow. None if the client has disconnected."""
     body = bytearray()
     with anyio.move_on_after(seconds):
         while True:
@@ -176,7 +176,7 @@ async def _read_body(receive: Receive, seconds: float) -> bytes | Response | Non
 
 
 def _replay_body(body: bytes, client_left: anyio.Event) -> Receive:
-    """A body that was read before, to be received again, and the client's leaving after it."""
+    """A `receive` that returns `body` again, and then the disconnect once the client has left."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def receive() -> Message:

@@ -1,7 +1,7 @@
 """The server on a port: Streamable HTTP at /mcp, SSE at /sse, for many clients at once.
 
-The web server is uvicorn, with what it leaves open closed here: its signals are ours, connections that ask for
-nothing keep nobody out, and its end does not wait for anybody without limit.
+The web server is uvicorn with three changes: moa-mcp handles the signals, idle connections cannot block other clients,
+and the shutdown has a time limit.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from moa_mcp.service.service import Service
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 0.5
-"""Seconds that answers are given to be sent once the server is to end."""
+"""Seconds for sending the last answers at shutdown."""
 
 _SERVED = {"mcp": ("/mcp",), "sse": ("/sse",)}
 
 
 class HttpTransport:
-    """Listens as the options say. `announce` is told in one line where that is, once it does."""
+    """Listens at the address of the options, then calls `announce` with one line that names the address."""
 
     def __init__(
         self, options: HttpOptions, announce: Callable[[str], object], limits: HttpLimits | None = None
@@ -47,10 +47,10 @@ class HttpTransport:
         self._limits = limits or HttpLimits()
 
     async def __call__(self, service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None:
-        """Serve until cancelled or finished. Raises InvalidRequest if nothing can listen there."""
+        """Serve until cancelled or finished. Raises InvalidRequest if it cannot listen at the address."""
         options, limits = self._options, self._limits
         options.check()
-        with _listening(options.host, options.port) as listener:
+        with _open_listener(options.host, options.port) as listener:
             host, port = listener.getsockname()[:2]
             async with Application.opened(service, options, limits) as application:
                 request_limits = RequestLimits(options.max_connections)
@@ -69,10 +69,10 @@ class HttpTransport:
 
 
 class _Web(uvicorn.Server):
-    """uvicorn without signals, access log, or what it would tell of itself."""
+    """uvicorn without signal handlers, access log and server header."""
 
     def __init__(self, app: Exchanges, limit: ConnectionLimit, head_seconds: float) -> None:
-        connect: Any = partial(HttpConnection, limit=limit, head_seconds=head_seconds)  # annotated as a class
+        connect: Any = partial(HttpConnection, limit=limit, head_seconds=head_seconds)  # uvicorn's type hint is a class
         config = uvicorn.Config(
             app,
             http=connect,
@@ -82,7 +82,7 @@ class _Web(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_keep_alive=ceil(head_seconds) + 1,  # later than the limit of the connection itself
+            timeout_keep_alive=ceil(head_seconds) + 1,  # later than `HttpConnection`'s own timer, which decides
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
             timeout_graceful_shutdown=2,
         )
@@ -91,7 +91,7 @@ class _Web(uvicorn.Server):
         self._ended = anyio.Event()
 
     async def serve_until_finished(self, listener: socket.socket) -> None:
-        """Serve until `finish` is called: uvicorn leaves its connections open if it is cancelled."""
+        """Serve until `finish` is called. Shielded, because a cancelled uvicorn leaves its connections open."""
         try:
             with anyio.CancelScope(shield=True):
                 await self.serve([listener])
@@ -99,7 +99,7 @@ class _Web(uvicorn.Server):
             self._ended.set()
 
     async def finish(self) -> None:
-        """Take no more requests, let the last answers go out, and cut off what is left."""
+        """Accept no more requests, wait briefly for the last answers, and cut off the rest."""
         self.should_exit = True
         with anyio.move_on_after(DRAIN_SECONDS):
             await self._exchanges.until_idle()
@@ -108,20 +108,20 @@ class _Web(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Leave the signals to whoever runs the process."""
+        """Install no signal handlers: `lifecycle.serve` handles signals."""
         yield
 
 
 @contextmanager
-def _listening(host: str, port: int) -> Generator[socket.socket]:
-    """A socket that listens there. Raises InvalidRequest if it cannot."""
+def _open_listener(host: str, port: int) -> Generator[socket.socket]:
+    """A listening socket. Raises InvalidRequest if the address cannot be used."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, address = min(found)  # of a name with both, IPv4
+        family, *_, address = min(found)  # prefers IPv4 for a name with both
         listener = socket.create_server(address[:2], family=family, backlog=512)
     except OSError as error:
         raise InvalidRequest(f"Nothing can listen on {host}, port {port}: {error.strerror}. Choose another.") from None
-    # Connections inherit it. Without it the end of a reply waits 40 ms for the client's delayed acknowledgement.
+    # Accepted connections inherit this option. Without it, the end of a reply waits 40 ms for a delayed TCP ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
         yield listener

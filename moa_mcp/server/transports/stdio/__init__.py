@@ -1,1 +1,1 @@
-"""MCP over the standard streams of the process."""
+"""MCP over the stdin and stdout of the process."""

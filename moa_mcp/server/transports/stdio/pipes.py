@@ -1,7 +1,7 @@
-"""The process's own stdin and stdout as bytes, each moved by a thread that nothing waits for.
+"""Reads stdin and writes stdout of the process as bytes, each in a daemon thread.
 
-A thread that reads or writes a pipe cannot be interrupted. These are daemons on plain descriptors: a client that
-neither writes, reads nor leaves keeps neither the server nor the interpreter from ending.
+A thread that blocks on a pipe cannot be interrupted. With daemon threads on plain descriptors, a client that neither
+writes, reads nor disconnects cannot stop the server or the interpreter from ending.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from moa_mcp.server.transports.messages import OversizedLine, split_lines
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 CHUNK_BYTES = 64 * 1024
-"""Bytes that are read at once."""
+"""The number of bytes per read."""
 
 
 @contextmanager
 def take_over_stdio() -> Generator[tuple[int, int]]:
-    """Stdin and stdout for the protocol alone: whoever else reads finds nothing, and what others write goes to stderr.
+    """Reserve stdin and stdout for the protocol: other code reads an empty stdin, and its output goes to stderr.
 
-    The descriptors given stay open, since a thread may still be blocked on them.
+    The yielded descriptors stay open afterwards, because a thread may still be blocked on them.
     """
     stdin, stdout = os.dup(STDIN), os.dup(STDOUT)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, STDIN)
-    os.close(nothing)
+    devnull = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(devnull, STDIN)
+    os.close(devnull)
     os.dup2(STDERR, STDOUT)
     try:
         yield stdin, stdout
@@ -45,21 +45,21 @@ def take_over_stdio() -> Generator[tuple[int, int]]:
 
 
 def lines_of(descriptor: int) -> MemoryObjectReceiveStream[bytes | OversizedLine]:
-    """The lines that arrive at a descriptor; the stream ends when they do."""
+    """A stream of the lines from a descriptor. It ends at the end of the input."""
     arriving, lines = anyio.create_memory_object_stream[bytes | OversizedLine]()
     _start(partial(_read, descriptor, arriving, current_token()), "stdin")
     return lines
 
 
 class Writer:
-    """Writes to a descriptor, one piece after another."""
+    """Writes to a descriptor in order, in its own thread."""
 
     def __init__(self, descriptor: int) -> None:
         self._pieces: SimpleQueue[tuple[bytes, Callable[[OSError | None], None]]] = SimpleQueue()
         _start(partial(_write, descriptor, self._pieces, current_token()), "stdout")
 
     async def write(self, piece: bytes) -> None:
-        """Write all of `piece`. Raises BrokenResourceError once nobody reads any more."""
+        """Write all of `piece`. Raises BrokenResourceError if the reader has closed the pipe."""
         written, problems = anyio.Event(), list[OSError]()
 
         def done(problem: OSError | None) -> None:
@@ -80,7 +80,7 @@ def _start(work: Callable[[], None], name: str) -> None:
 def _read(
     descriptor: int, arriving: MemoryObjectSendStream[bytes | OversizedLine], token: anyio.lowlevel.EventLoopToken
 ) -> None:
-    # Whatever this raises once the event loop is gone, nobody is left to be told.
+    # Errors after the end of the event loop are ignored: no task is left to receive them.
     with suppress(Exception):
         for line in split_lines(_chunks(descriptor)):
             from_thread.run(arriving.send, line, token=token)
@@ -89,7 +89,7 @@ def _read(
 
 
 def _chunks(descriptor: int) -> Iterator[bytes]:
-    with suppress(OSError):  # a terminal that hung up has no more lines
+    with suppress(OSError):  # a closed terminal: treat it as the end of the input
         while chunk := os.read(descriptor, CHUNK_BYTES):
             yield chunk
 

@@ -1,7 +1,7 @@
-"""The server on this process's stdin and stdout, for one client: stdout carries JSON-RPC and nothing else.
+"""The server on stdin and stdout, for one client. Stdout carries only JSON-RPC.
 
-Lines are read, judged and written here instead of by the SDK, which leaves unreadable lines without an answer.
-Once stdin has ended, nothing more is asked of any model; what needs no further request to one is still answered.
+Lines are parsed and written here and not by the SDK, because the SDK does not answer invalid lines.
+After the end of stdin no new model calls start. Requests that need no further model call are still answered.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from moa_mcp.service.service import Service
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 3.0
-"""Seconds at most that answers which need no model are waited for once stdin has ended."""
+"""The maximum wait, in seconds, for the remaining answers after the end of stdin."""
 
 UNREAD_SECONDS = 1.0
-"""Seconds after which an error that the client does not read is dropped, so that its next line can be read."""
+"""Seconds after which an unread error is dropped, so that the client's next line can be read."""
 
 
 async def serve_stdio(service: Service, lifetime: Lifetime, *, task_status: TaskStatus[Finish]) -> None:
-    """Serve until cancelled. Life ends when stdin does, or when nobody reads stdout any more."""
+    """Serve until cancelled. The lifetime ends at the end of stdin, or when the client closes stdout."""
     server, in_flight = build_server(service), InFlight()
     arriving, incoming = anyio.create_memory_object_stream[SessionMessage | Exception]()
     outgoing, leaving = anyio.create_memory_object_stream[SessionMessage]()
     with take_over_stdio() as (stdin, stdout):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_write_lines, Writer(stdout), leaving, in_flight, lifetime)
-            tasks.start_soon(_read_to_the_end, stdin, arriving, outgoing.clone(), in_flight, service, lifetime)
+            tasks.start_soon(_read_lines, stdin, arriving, outgoing.clone(), in_flight, service, lifetime)
             task_status.started(in_flight.until_idle)
             await server.run(incoming, outgoing, server.create_initialization_options())
 
 
-async def _read_to_the_end(
+async def _read_lines(
     stdin: int,
     arriving: MemoryObjectSendStream[SessionMessage | Exception],
     outgoing: MemoryObjectSendStream[SessionMessage],
@@ -63,11 +63,11 @@ async def _read_to_the_end(
                         await arriving.send(admitted)
                     else:
                         await _refuse(outgoing, UnsolicitedError(in_use(getattr(message, "id", None))))
-        service.scheduler.gate.close()
+        service.scheduler.gate.close()  # the client is gone: start no more paid calls
         with anyio.move_on_after(DRAIN_SECONDS):
             await in_flight.until_idle()
         lifetime.end()
-        await anyio.sleep_forever()  # the stream stays open: a server that finds its end drops what it works on
+        await anyio.sleep_forever()  # keep `arriving` open: if it ends, the SDK drops all requests in work
 
 
 async def _refuse(outgoing: MemoryObjectSendStream[SessionMessage], error: UnsolicitedError) -> None:
