@@ -1,4 +1,4 @@
-"""How a preset's model becomes a call, and what the reader of the answer should know of its outcome."""
+"""Build calls from a preset's models, and describe their outcomes in notes for the reader of the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_call(
     layer: int,
     slot: int = 1,
 ) -> ChatCall:
-    """The call that asks a preset's model; `call_id` is unique in its flow."""
+    """Build the call to one model of a preset; `call_id` is unique in its flow."""
     return ChatCall(
         id=call_id,
         role=role,
@@ -34,16 +34,16 @@ def make_call(
 
 
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
-    """What the reader of the answer should know of these calls: who was left out, cut or stopped early."""
-    return [remark for pair in zip(calls, outcomes, strict=True) for remark in _notes_on(*pair)]
+    """Notes for the reader of the answer: which calls failed, were cut off or ran out of tokens."""
+    return [note for pair in zip(calls, outcomes, strict=True) for note in _outcome_notes(*pair)]
 
 
 def all_refused(outcomes: Sequence[Outcome]) -> bool:
-    """Whether nobody wrote anything because everybody refused to."""
+    """Whether every call failed because its model refused to answer."""
     return all(isinstance(outcome, Failure) and outcome.reason is Reason.REFUSED for outcome in outcomes)
 
 
-def _notes_on(call: Call, outcome: Outcome) -> list[str]:
+def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
     name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
@@ -55,5 +55,5 @@ def _notes_on(call: Call, outcome: Outcome) -> list[str]:
 
 
 def _normalize_temperature(temperature: float | None) -> float | None:
-    """The paper's reference code sends anything up to 1e-4 as 0."""
+    """Return 0 for a temperature up to 1e-4, as the paper's reference code does."""
     return 0.0 if temperature is not None and temperature <= 1e-4 else temperature

@@ -1,6 +1,7 @@
-"""Candidates as a judge sees them: lettered, in an order of the run's seed, without names.
+"""Candidates as a judge sees them: labelled with letters, shuffled by the run's seed, without model names.
 
-Position and authorship both sway judges, so both are hidden; the mapping is kept for the run's record.
+Position and authorship both bias judges, so both are hidden. The mapping is kept in the facts of the run. The order
+depends on the seed alone, so a resumed run sends the same prompts.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ Thing = TypeVar("Thing")
 _LABEL = re.compile(
     r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?([A-Z]{1,2})\W{0,20}", re.IGNORECASE
 )
-# A capital that stands alone. The article "A" and the pronoun "I" are words of a sentence: these count only
-# before what can follow a letter that is a name.
+# A single capital letter. The article "A" and the pronoun "I" are ordinary words, so these two count only
+# before a word that can follow a label.
 _MENTION = re.compile(
     r"(?<!\w)(?<!\w['\u2019])"
     r"(?:(?![AI]\s+[a-z])|(?=[AI]\s+(?:and|or|is|has|beats|wins|over|then)\b))"
@@ -33,7 +34,7 @@ _MENTION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class LabelledCandidates:
-    """Candidates in the order in which a judge is shown them: `order[0]` is the index of candidate A."""
+    """Candidates in the order in which a judge sees them: `order[0]` is the index of candidate A."""
 
     order: tuple[int, ...]
     texts: tuple[str, ...]
@@ -45,28 +46,28 @@ class LabelledCandidates:
 
     @property
     def mapping(self) -> Mapping[str, int]:
-        """From a letter to the candidate's index in the order it was given."""
+        """Map each letter to the candidate's index in the original order."""
         return dict(zip(self.letters, self.order, strict=True))
 
     def by_letter(self, things: Sequence[Thing]) -> dict[str, Thing]:
-        """From a letter to what stands at the candidate's index in `things`: for the record."""
+        """Map each letter to the item of `things` at the candidate's index, for the facts of the run."""
         return {label: things[index] for label, index in self.mapping.items()}
 
     def render(self, turned: int = 0) -> str:
-        """The candidates as a prompt holds them, each in a fence of the run; `turned` of them go to the end.
+        """The candidates as prompt text, each in a fence of the run; the first `turned` of them move to the end.
 
-        Turned differently for each of several judges, no candidate is always the first.
+        Each of several judges gets another value, so that no candidate is always the first.
         """
         blocks = [fence(self.texts[index], f"candidate {label}", self.nonce) for label, index in self.mapping.items()]
         return "\n\n".join((*blocks[turned:], *blocks[:turned]))
 
     def index(self, label: str) -> int | None:
-        """The candidate that a judge's word means: a letter, alone or as in "Candidate B."; else None."""
+        """The index of the candidate that `label` names, as "B" or "Candidate B."; else None."""
         found = _LABEL.fullmatch(label)
         return self.mapping.get(found.group(1).upper()) if found else None
 
     def indices(self, labels: Any) -> list[int] | None:
-        """The candidates that a list of labels, or one text as "C, A", means; None if any part means none."""
+        """The indices that a list of labels, or a text such as "C, A", names; None if any part names no candidate."""
         parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else labels
         if not is_list(parts):
             return None
@@ -75,12 +76,12 @@ class LabelledCandidates:
         return list(dict.fromkeys(known)) if len(known) == len(found) else None
 
     def find_mentions(self, text: str) -> list[int]:
-        """The candidates that prose speaks of by their letters, in order, each as often as it does."""
+        """The indices of all candidates that a text mentions by letter, in order, with repeats."""
         named = (self.mapping.get(found.group(1)) for found in _MENTION.finditer(text))
         return [index for index in named if index is not None]
 
     def find_choice(self, text: str) -> int | None:
-        """The one candidate that prose speaks of; where there are several, the one of its last line."""
+        """The only candidate that a text mentions; if it mentions several, the only one in its last line; else None."""
         for part in (text, text.rstrip().rpartition("\n")[2]):
             named = set(self.find_mentions(part))
             if len(named) == 1:
@@ -89,17 +90,17 @@ class LabelledCandidates:
 
 
 def label_candidates(task: Task, purpose: str, texts: Sequence[str]) -> LabelledCandidates:
-    """Letter and shuffle `texts`; the same run and `purpose` always give the same order."""
+    """Shuffle `texts` and label them with letters; the same run and `purpose` always give the same order."""
     return LabelledCandidates(shuffled_order(task.seed, purpose, len(texts)), tuple(texts), task.nonce)
 
 
 def shuffled_order(seed: int, purpose: str, count: int) -> tuple[int, ...]:
-    """A permutation of range(count) that depends on the seed and the purpose alone."""
+    """A permutation of range(count) that depends only on the seed and the purpose."""
     return tuple(sorted(range(count), key=lambda index: (draw_number(seed, f"{purpose}/{index}"), index)))
 
 
 def draw_number(seed: int, purpose: str) -> float:
-    """A number from 0 up to 1 that depends on the seed and the purpose alone."""
+    """A number from 0 (included) to 1 (excluded) that depends only on the seed and the purpose."""
     digest = hashlib.blake2b(f"{seed}/{purpose}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) / 2**64
 
@@ -110,6 +111,6 @@ def _letters(count: int) -> tuple[str, ...]:
 
 
 def letter(place: int) -> str:
-    """A, B … Z, AA, AB … for places from 0."""
+    """The label for a place, counted from 0: A, B … Z, AA, AB …"""
     first, second = divmod(place, 26)
     return ascii_uppercase[second] if first == 0 else ascii_uppercase[first - 1] + ascii_uppercase[second]

@@ -1,7 +1,7 @@
-"""Mixture-of-Agents (Wang et al. 2024, arXiv 2406.04692): the paper on one screen.
+"""Mixture-of-Agents (Wang et al. 2024, arXiv 2406.04692): the algorithm of the paper.
 
-Layers of proposers answer side by side; each reads all drafts of the layer before, in slot order; one aggregator
-writes the answer. A proposer that fails is left out and leaves no gap. `panel.py` puts the stages of a preset around
+The proposers of a layer answer in parallel. Each reads all drafts of the layer before, in slot order. One aggregator
+writes the answer. A proposer that fails is left out. `panel.py` puts the stages of a preset around
 these layers.
 """
 
@@ -24,7 +24,7 @@ from moa_mcp.prompts.panel import messages_for
 REFUSED = "Every model of the panel refused to answer:"
 
 Step: TypeAlias = Callable[[Task, Preset, State], Stage]
-"""A part of the mixture that others can be put in the place of."""
+"""A part of the mixture that a caller can replace."""
 
 
 def pass_on(task: Task, preset: Preset, state: State) -> Stage:
@@ -50,10 +50,10 @@ def mixture(
     after_layer: Step = pass_on,
     conclude: Callable[[Task, Preset, State], Conclusion] = synthesize_after,
 ) -> Flow:
-    """Take `task` through the layers of `preset`, and let the aggregator write the answer.
+    """Run `task` through the layers of `preset`; then the aggregator writes the answer.
 
     Raises:
-        RunFailed: the first layer gave fewer drafts than `min_drafts`, or nobody could write an answer.
+        RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
     """
     state = State(tuple(Participant(number, slot) for number, slot in enumerate(preset.slots, start=1)))
     state = yield from before_layers(task, preset, state)
@@ -69,9 +69,9 @@ def mixture(
 
 
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
-    """The calls of one proposer layer, one per participant that is a model."""
+    """Build the calls of one proposer layer, one for each participant that is a model."""
 
-    @cache  # those without an instruction of their own get the same messages, and the drafts are fenced once
+    @cache  # participants without an own instruction share the messages, so the drafts are fenced once
     def messages(instruction: str | None) -> tuple[Message, ...]:
         return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes)
 
@@ -101,15 +101,15 @@ def drafts_of(state: State, batch: Batch, outcomes: Sequence[Outcome]) -> tuple[
 def accept_drafts(
     preset: Preset, state: State, drafts: tuple[Reference, ...], outcomes: Sequence[Outcome], *, may_lack: bool = False
 ) -> State:
-    """The state after a layer: its drafts are the references, those it read are `previous`.
+    """The state after a layer: its drafts become `references`, and the drafts that it read become `previous`.
 
-    With too few of them, the answer rests on the layer before; where there is none, the run fails unless it
-    `may_lack` drafts.
+    If there are too few drafts, the layers stop and the drafts of the layer before are used. If no layer came before,
+    RunFailed is raised, unless the run `may_lack` drafts.
     """
     if len(drafts) >= min(preset.min_drafts, len(state.participants)):
         return replace(state, previous=state.references, references=drafts, residual=None)
     if not state.references and not may_lack:
-        few = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
-        raise RunFailed(REFUSED if all_refused(outcomes) else few, state.notes)
-    left = f"layer {state.layer} gave too few drafts and was left out"
-    return replace(state.with_notes(left), degraded=True, stop_reason=left)
+        message = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
+        raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)
+    note = f"layer {state.layer} gave too few drafts and was left out"
+    return replace(state.with_notes(note), degraded=True, stop_reason=note)

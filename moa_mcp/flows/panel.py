@@ -1,4 +1,4 @@
-"""A preset as a flow: the layers of the mixture, with the preset's stages around them and its own end."""
+"""The flow of a preset: the layers of the mixture, the preset's stages around them, and its way to conclude."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from moa_mcp.flows.state import Stage, State
 
 
 def ask_panel(task: Task, preset: Preset) -> Flow:
-    """Take `task` through the layers and stages of `preset`.
+    """Run `task` through the layers and stages of `preset`.
 
     Raises:
-        RunFailed: the first layer gave fewer drafts than `min_drafts`, or nobody could write an answer.
+        RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
     """
     return mixture(
         task, preset, before_layers=_before_layers, layer=_propose, after_layer=_after_layer, conclude=conclude
@@ -32,13 +32,13 @@ def ask_panel(task: Task, preset: Preset) -> Flow:
 
 
 def _before_layers(task: Task, preset: Preset, state: State) -> Stage:
-    for stages in (ROUTES, ROLES):  # a participant that is not asked needs no role
-        state = yield from _run(stages, task, preset, state)
+    for stages in (ROUTES, ROLES):  # the route runs first: a participant that it leaves out needs no role
+        state = yield from _run_stage(stages, task, preset, state)
     return state
 
 
 def _propose(task: Task, preset: Preset, state: State) -> Stage:
-    """Run one layer: slots may hold methods and panels, and a gate may ask more of them for near-copies."""
+    """Run one layer. Slots may hold methods and panels; a gate may ask further slots to replace near-copies."""
     batch = _layer_batch(task, preset, state)
     outcomes = yield batch
     learned = {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
@@ -52,14 +52,14 @@ def _propose(task: Task, preset: Preset, state: State) -> Stage:
 
 def _after_layer(task: Task, preset: Preset, state: State) -> Stage:
     for stages in (SCREENS, RESIDUALS):
-        state = yield from _run(stages, task, preset, state)
-    if state.layer < preset.layers - 1:  # after the last layer there is nothing to stop
-        state = yield from _run(STOPS, task, preset, state)
+        state = yield from _run_stage(stages, task, preset, state)
+    if state.layer < preset.layers - 1:  # after the last layer, no layer is left to stop
+        state = yield from _run_stage(STOPS, task, preset, state)
     return (yield from aggregate_layer(task, preset, state))
 
 
-def _run(stages: Variants[Any], task: Task, preset: Preset, state: State) -> Stage:
-    """Run the stage that the preset has of these, unless the layers have ended."""
+def _run_stage(stages: Variants[Any], task: Task, preset: Preset, state: State) -> Stage:
+    """Run the preset's stage of this kind, if it has one and the layers have not stopped."""
     spec = getattr(preset, stages.key)
     if spec is None or state.stop_reason is not None:
         return state
@@ -68,7 +68,7 @@ def _run(stages: Variants[Any], task: Task, preset: Preset, state: State) -> Sta
 
 
 def _layer_batch(task: Task, preset: Preset, state: State) -> Batch:
-    """The calls and branches of one layer, one per participant."""
+    """Build the calls and branches of one layer, one for each participant."""
     task = preset.conclude.task_for_proposers(task)
     branches = (
         branch_for(task, one.slot, one.number, state, f"{state.layer}.{one.number}", panel=ask_panel)

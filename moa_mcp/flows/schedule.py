@@ -1,13 +1,13 @@
-"""When each phase of a run has to end, as a share of the run's time: 0 is its start, 1 its deadline.
+"""When each phase of a run must end, as a share of the run's time: 0 is its start, 1 its deadline.
 
-A phase that ends early leaves its time to the next one. The shares matter when something is slow: they keep time
-for what must still follow, so that a slow phase costs its own result and not the answer.
+A phase that ends early leaves its time to the next one. The shares matter when a model is slow: they keep time for
+the phases that follow, so that a slow phase loses its own result and not the answer.
 
     0      .10  .15  .20  .25  .30             .60  .65      .75  .80              1
     |-------+----+----+----+----+---------------+----+--------+----+---------------|
     | route: difficulty, gate, one easy model,  |    |             |               |
     |        samples and their comparison       |    |             |               |
-    |             | roles: .20, or .05 behind   |    |             |               |
+    |             | roles: .20, or .05 after    |    |             |               |
     |             |        the route            |    |             |               |
     |                  | proposer layers: the   |    |             |               |
     |                  | last one ends at .60   |    |             |               |
@@ -17,7 +17,7 @@ for what must still follow, so that a slow phase costs its own result and not th
     |                                                     | writing: to 1, or .95  |
     |                                                     | if a comparison follows|
 
-    Behind a layer, in the time up to the end of the next one (behind the last: up to the judges' end):
+    After a layer, in the time up to the end of the next one (after the last: up to the end of the judges):
 
     layer ends                                                         next layer ends
     |-- replaced duplicates --|-- screen --|-- extractor --|-- stop --|-- merger --|---|
@@ -27,19 +27,19 @@ for what must still follow, so that a slow phase costs its own result and not th
 | difficulty        | .10                             | a short reply                                             |
 | gate              | .15                             | a score and an instruction for each slot                  |
 | easy model        | .25                             | a whole answer, and a panel may have to follow            |
-| samples compared  | .30                             | one call for embeddings behind the samples                |
-| roles             | .20, at least .05 behind route  | one reply; later runs know the roles                      |
-| proposer layers   | .60, .10 or less a layer        | the first has the rest: it reads the question alone       |
-| duplicates        | .10 behind the first layer      | slots are asked one after the other, each then compared   |
-| screen, stop      | .05 behind what precedes them   | one judge's reply, or one call for embeddings             |
-| extractor, merger | .80, .95 of the time behind     | the merger writes an answer that may be the last one      |
+| samples compared  | .30                             | one call for embeddings after the samples                 |
+| roles             | .20, at least .05 after route   | one reply; later runs know the roles                      |
+| proposer layers   | .60, .10 or less a layer        | the first has the rest: it reads only the question        |
+| duplicates        | .10 after the first layer       | slots are asked one after the other, each then compared   |
+| screen, stop      | .05 after the phase before      | one judge's reply, or one call for embeddings             |
+| extractor, merger | .80, .95 of the time after it   | the merger writes an answer that may be the last one      |
 | variants          | three quarters of the judges'   | they are compared in the last quarter                     |
 | judges            | .80                             | the aggregator still has to write                         |
-| writing           | 1, in equal steps by model      | the fallbacks have to have time left                      |
-| method in a slot  | .95 of the time of its slot     | what it has found must still be handed in                 |
-| a program         | .80 of the time of its slot     | its result must still be put into words                   |
+| writing           | 1, in equal steps by model      | the fallbacks need time as well                           |
+| method in a slot  | .95 of the time of its slot     | its result must still be returned                         |
+| a program         | .80 of the time of its slot     | a model must still write a reply from its result          |
 
-Of the time behind a layer no phase but the extractor and the merger takes more than half of what is left.
+After a layer, each phase takes at most half of the time that is left, except the extractor and the merger.
 """
 
 from __future__ import annotations
@@ -69,23 +69,23 @@ RUN_END = 1.0
 SLOT_PROGRAM_END = 0.80
 SLOT_END = 0.95
 
-# A route that is not listed has as long as the longest.
+# A route that is not listed has as much time as the longest one.
 _ROUTE_ENDS = {"gate": GATE_END, "difficulty": EASY_END, "agreement": SAMPLES_COMPARED_END}
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A part of the run's time, from one share of it to another."""
+    """A part of the run's time, from one share to another."""
 
     start: float
     end: float = RUN_END
 
     def step_end(self, step: int, steps: int) -> float:
-        """When step number `step`, from 1, ends if `steps` of them share the window equally."""
+        """The end of step number `step`, from 1, if `steps` steps share the window equally."""
         return self.end if step == steps else self.start + (self.end - self.start) * step / steps
 
     def part_end(self, part: float) -> float:
-        """When so much of the window, 0 to 1, is over."""
+        """The time at which this part of the window, from 0 to 1, is over."""
         return self.start + (self.end - self.start) * part
 
 
@@ -95,7 +95,7 @@ WRITING_BEFORE_COMPARISON = Window(JUDGES_END, COMPARED_ANSWER_END)
 
 @dataclass(frozen=True, slots=True)
 class AfterLayer:
-    """When each phase behind a proposer layer ends; one that the preset lacks ends with the phase before it."""
+    """The end of each phase after a proposer layer; a phase that the preset lacks ends with the phase before it."""
 
     duplicates: float
     screen: float
@@ -105,12 +105,12 @@ class AfterLayer:
 
 
 def roles_end(preset: Preset) -> float:
-    """When the roles are written: they are for the participants that a route has chosen."""
+    """The end of the roles phase, which comes after the route: only the participants that it chose get roles."""
     return max(ROLES_END, _route_end(preset) + MIN_ROLES_TIME)
 
 
 def proposer_layer_end(layer: int, preset: Preset) -> float:
-    """When proposer layer number `layer` ends. Each later layer has the same time, and the first has no less."""
+    """The end of proposer layer number `layer`. All later layers have equal time; the first has at least as much."""
     layers = preset.layers - 1
     start = _route_end(preset) if preset.roles is None else roles_end(preset)
     each = min(MAX_LATER_LAYER_TIME, (PROPOSERS_END - start) / layers)
@@ -118,30 +118,30 @@ def proposer_layer_end(layer: int, preset: Preset) -> float:
 
 
 def after_layer(layer: int, preset: Preset) -> AfterLayer:
-    """When the phases behind proposer layer number `layer` end, in the order in which they run."""
-    behind = _behind_layer(layer, preset)
-    duplicates = screen = extractor = behind.start
+    """The ends of the phases after proposer layer number `layer`, in the order in which they run."""
+    window = _window_after_layer(layer, preset)
+    duplicates = screen = extractor = window.start
     if layer == 1 and preset.route is not None and ROUTES.name(preset.route) == "gate":
-        duplicates = _end_of_next(behind.start, behind.end, MAX_DUPLICATES_TIME)
-    screen = duplicates if preset.screen is None else _end_of_next(duplicates, behind.end, MAX_SCREEN_TIME)
-    extractor = screen if preset.residual is None or layer == 1 else behind.part_end(EXTRACTOR_PART)
-    stop = extractor if preset.stop is None else _end_of_next(extractor, behind.end, MAX_STOP_TIME)
-    merger = stop if preset.residual is None else behind.part_end(MERGER_PART)
+        duplicates = _phase_end(window.start, window.end, MAX_DUPLICATES_TIME)
+    screen = duplicates if preset.screen is None else _phase_end(duplicates, window.end, MAX_SCREEN_TIME)
+    extractor = screen if preset.residual is None or layer == 1 else window.part_end(EXTRACTOR_PART)
+    stop = extractor if preset.stop is None else _phase_end(extractor, window.end, MAX_STOP_TIME)
+    merger = stop if preset.residual is None else window.part_end(MERGER_PART)
     return AfterLayer(duplicates, screen, extractor, stop, merger)
 
 
 def comparison_end(replaced: int, preset: Preset) -> float:
-    """When the first layer's drafts are compared once `replaced` of them have been replaced."""
-    return _duplicates(preset).part_end(1 - 1 / (replaced + 1.5))
+    """The end of the comparison of the first layer's drafts, after `replaced` of them have been replaced."""
+    return _duplicates_window(preset).part_end(1 - 1 / (replaced + 1.5))
 
 
 def replacement_end(number: int, preset: Preset) -> float:
-    """When the slot that is woken as number `number`, from 1, has answered; the later ones have less and less time."""
-    return _duplicates(preset).part_end(1 - 1 / (number + 1))
+    """The end of the call to the replacement slot number `number`, from 1; each later one has less time."""
+    return _duplicates_window(preset).part_end(1 - 1 / (number + 1))
 
 
 def conclusion(preset: Preset) -> Window:
-    """The time for all that is done with the drafts once the layers and what stands behind them are over."""
+    """The time for concluding, after the layers and the phases that follow the last of them."""
     if preset.layers == 1:
         return Window(_route_end(preset))
     last = after_layer(preset.layers - 1, preset)
@@ -149,7 +149,7 @@ def conclusion(preset: Preset) -> Window:
 
 
 def variants_end(preset: Preset) -> float:
-    """When the aggregations of several subsets of the drafts are made, so that they can be compared."""
+    """The end of the aggregations of several subsets of the drafts; the rest of the time is for comparing them."""
     return Window(conclusion(preset).start, JUDGES_END).part_end(VARIANTS_PART)
 
 
@@ -157,15 +157,15 @@ def _route_end(preset: Preset) -> float:
     return 0.0 if preset.route is None else _ROUTE_ENDS.get(ROUTES.name(preset.route), SAMPLES_COMPARED_END)
 
 
-def _behind_layer(layer: int, preset: Preset) -> Window:
+def _window_after_layer(layer: int, preset: Preset) -> Window:
     following = proposer_layer_end(layer + 1, preset) if layer < preset.layers - 1 else JUDGES_END
     return Window(proposer_layer_end(layer, preset), following)
 
 
-def _duplicates(preset: Preset) -> Window:
+def _duplicates_window(preset: Preset) -> Window:
     return Window(proposer_layer_end(1, preset), after_layer(1, preset).duplicates)
 
 
-def _end_of_next(start: float, end: float, most: float) -> float:
-    """When a phase ends that begins at `start` and leaves to those behind it at least half of the time up to `end`."""
+def _phase_end(start: float, end: float, most: float) -> float:
+    """The end of a phase that begins at `start` and leaves at least half of the time up to `end` to later phases."""
     return start + min(most, (end - start) / 2)

@@ -1,4 +1,4 @@
-"""What one stage of a panel hands to the next: the participants, the drafts so far, and the facts of the method."""
+"""The state that one stage of a panel passes to the next: participants, drafts so far, facts of the method."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from moa_mcp.prompts.router import weights_note
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """A slot of the panel that takes part: its number from 1, who sits there, and what it alone is told.
+    """A slot of the panel that takes part: its number from 1, its model or method, and its own instruction.
 
-    `weight` is how much the aggregator is told to make of it; None where the method has no weights.
+    `weight` is the weight of its draft in the aggregator's prompt; None if the method has no weights.
     """
 
     number: int
@@ -26,18 +26,18 @@ class Participant:
     weight: float | None = None
 
     def with_instruction(self, more: str) -> Participant:
-        """This participant with more instructions behind those it has."""
+        """This participant with `more` appended to its instruction."""
         return replace(self, instruction="\n\n".join(part for part in (self.instruction, more) if part) or None)
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A draft with the participant it came from."""
+    """A draft and the participant that wrote it."""
 
     participant: Participant
     draft: Draft
     text: str = field(init=False, repr=False, compare=False)
-    """What others read of the draft; an answer that is the draft itself is its own text."""
+    """The draft without invisible characters, as other models read it."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", strip_invisible(self.draft.text))
@@ -45,14 +45,13 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a panel is. Stages return new states; nothing is changed in place.
+    """The progress of a panel. Stages return new states; a state is never changed in place.
 
-    `participants` take part; those `reserve`, in line, do once a gate wakes them. `layer` is the last proposer layer
-    that ran (0: none yet), `references` what it passes on, `previous` what the layer before passed on. `extra` is
-    text that every later reader of references is shown behind them. `residual` is what the last layer changed, and
-    `fallback_answer` what is the answer if no later one can be written.
-    `ended` says why no further layer is to run. `answer` is set once the method has one. `learned` are texts,
-    by key, that later runs need not make again.
+    `participants` take part; a gate may add those in `reserve`, in that order. `layer` is the last proposer layer that
+    ran (0: none yet), `references` are the drafts that it passes on, `previous` those that the layer before passed on.
+    `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
+    changed. `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
+    runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can reuse.
     """
 
     participants: tuple[Participant, ...]
@@ -77,46 +76,46 @@ class State:
 
     @property
     def numbers(self) -> list[int]:
-        """The numbers of the participants that the references came from, in order."""
+        """The numbers of the participants that wrote the references, in order."""
         return [reference.participant.number for reference in self.references]
 
     @property
     def reader_notes(self) -> str | None:
-        """What readers of the references are told of them: their weights and the residual, if any, and `extra`."""
-        told = weights_note(self._percents) if has_weights([one.participant for one in self.references]) else None
-        changed = residual_note(self.residual, self.numbers) if self.residual else None
-        return "\n\n".join(part for part in (told, changed, self.extra) if part) or None
+        """Text for the readers of the references: their weights, the residual and `extra`, as far as each exists."""
+        weights = weights_note(self._percents) if has_weights([one.participant for one in self.references]) else None
+        changes = residual_note(self.residual, self.numbers) if self.residual else None
+        return "\n\n".join(part for part in (weights, changes, self.extra) if part) or None
 
     @property
     def _percents(self) -> list[int]:
-        heavy = [one.participant.weight or 0.0 for one in self.references]
-        return [round(100 * weight / (sum(heavy) or 1.0)) for weight in heavy]
+        raw_weights = [one.participant.weight or 0.0 for one in self.references]
+        return [round(100 * weight / (sum(raw_weights) or 1.0)) for weight in raw_weights]
 
     def with_notes(self, *notes: str) -> State:
         """This state with more notes."""
         return replace(self, notes=(*self.notes, *notes)) if notes else self
 
     def with_facts(self, **facts: Any) -> State:
-        """This state with more facts of the method; a fact of the same name is replaced."""
+        """This state with more facts of the method; they replace facts of the same name."""
         return replace(self, facts={**self.facts, **facts})
 
     def with_log_entry(self, name: str, entry: Any) -> State:
-        """This state with `entry` added to the list of facts `name`: for what happens in every layer."""
+        """This state with `entry` appended to the list in fact `name`, for facts that each layer adds to."""
         return self.with_facts(**{name: [*self.facts.get(name, ()), entry]})
 
 
 def has_weights(participants: Sequence[Participant]) -> bool:
-    """Whether a gate gave each of `participants` its weight."""
+    """Whether each of `participants` has a weight from a gate."""
     return bool(participants) and all(participant.weight is not None for participant in participants)
 
 
 Stage: TypeAlias = Generator[Batch, Sequence[Outcome], State]
-"""A part of a flow: it may yield batches, and returns the state it leaves."""
+"""A part of a flow: it may yield batches, and returns the new state."""
 
 Conclusion: TypeAlias = Generator[Batch, Sequence[Outcome], Answer]
 """The last part of a flow."""
 
 
 def no_calls() -> Iterator[Batch]:
-    """No batches: `yield from` it makes a generator of a stage that needs no call."""
+    """An empty iterator: `yield from no_calls()` turns a function without calls into a generator."""
     return iter(())

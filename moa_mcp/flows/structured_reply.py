@@ -1,7 +1,7 @@
-"""Asking a model for a reply of fixed form: read leniently, asked once more, then given up on, never raised.
+"""Ask a model for a reply in a fixed form: read it leniently, ask once more, then give up without an exception.
 
-Every judge, moderator, critic and router of the methods asks through here, so that a model that answers out
-of form costs one more call and then takes the documented fallback, which the result tells.
+All judges, moderators, critics and routers ask through this module. A malformed reply costs one more call; after
+that the method uses its documented fallback, and the result reports it.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from moa_mcp.prompts.judge import REPEAT_REQUEST
 Value = TypeVar("Value")
 
 MAX_BRACES = 300
-"""At how many braces, the last of a reply, an object is looked for: hostile ones must not cost seconds."""
+"""How many of the last braces in a reply are tried as the start of an object: hostile ones must not cost seconds."""
 
 MAX_REASON_CHARS = 300
-"""Characters of a judge's reason that are kept."""
+"""How many characters of a judge's reason are kept."""
 
 MAX_ECHO_CHARS = 4_000
-"""Characters of a reply out of form that its model is shown again."""
+"""How many characters of a malformed reply are sent back to its model."""
 
 _DECODER = json.JSONDecoder(strict=False)  # models put real line breaks into strings
 
 
 @dataclass(frozen=True, slots=True)
 class Form(Generic[Value]):
-    """The form that a reply has to have: how it is read, and what a dry run answers with.
+    """The required form of a reply: how it is read, and which replies a dry run uses.
 
-    `strict` reads a reply as it was asked for, `lenient` one that `strict` cannot read and that has no JSON object:
-    a verdict in prose. Each returns None if it cannot. Without `dry_run` any words will do.
+    `strict` reads a reply in the requested form. `lenient` reads a verdict in prose: a reply that `strict` cannot read
+    and that has no JSON object. Both return None if they fail. Without `dry_run`, any text is a valid reply.
     """
 
     strict: Callable[[str], Value | None]
@@ -49,10 +49,10 @@ class Form(Generic[Value]):
 
 @dataclass(frozen=True, slots=True)
 class FormReply(Generic[Value]):
-    """What came of asking: the reply as read (None: nothing usable came), and in `outcome` how it was obtained.
+    """The result of asking: the value that was read (None: nothing usable), and in `outcome` how it was obtained.
 
-    That is "first try" or "second try", with ", read loosely" behind it where `lenient` read it; "out of form"; or
-    the plain words of a failure.
+    `outcome` is "first try" or "second try", followed by ", read loosely" if `lenient` read it; or "out of form"; or
+    the text of a failure.
     """
 
     value: Value | None
@@ -72,9 +72,9 @@ def judge_call(
     slot: int = 1,
     place: str = "",
 ) -> Call:
-    """The call to a stage's own model, or else to the preset's aggregator, but not in its role as a writer.
+    """Build the call to a stage's own model, or else to the preset's aggregator without its role text.
 
-    Its id is "{layer}.{role}", with `place` behind it where a stage asks several.
+    Its id is "{layer}.{role}", followed by ".{place}" if a stage makes several such calls.
     """
     own = (Message("system", judge.role),) if judge is not None and judge.role else ()
     return make_call(
@@ -88,73 +88,73 @@ def judge_call(
 
 
 def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
-    """Ask all calls of `batch` side by side, and those that answer out of form once more.
+    """Make all calls of `batch` in parallel, and repeat those whose reply is malformed once.
 
-    Returns what was read, in the order of the calls. A failure is that of the first try, or of the second, which
-    also fails where the run has no call to spare for it.
+    Returns the values that were read, in the order of the calls. A call that failed is not repeated. The repeat also
+    fails if the run's limit leaves no call for it.
     """
     batch = replace(batch, dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
-    reply = [_form_reply(outcome, "first try", form) for outcome in outcomes]
-    again = [
+    replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
+    repeats = [
         (index, _repeat(call, outcome))
         for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
-        if reply[index].value is None and isinstance(outcome, Draft)
+        if replies[index].value is None and isinstance(outcome, Draft)
     ]
-    if again:
-        second = yield replace(batch, calls=tuple(call for _, call in again))
-        for (index, _), outcome in zip(again, second, strict=True):
-            reply[index] = _form_reply(outcome, "second try", form)
-    return reply
+    if repeats:
+        outcomes = yield replace(batch, calls=tuple(call for _, call in repeats))
+        for (index, _), outcome in zip(repeats, outcomes, strict=True):
+            replies[index] = _form_reply(outcome, "second try", form)
+    return replies
 
 
 def ask_form(
     call: Call, form: Form[Value], *, until: float = 1.0
 ) -> Generator[Batch, Sequence[Outcome], FormReply[Value]]:
-    """Ask one call; see `ask_forms`."""
+    """Make one call; see `ask_forms`."""
     (reply,) = yield from ask_forms(Batch(call.layer, (call,), until=until), form)
     return reply
 
 
 def json_object(text: str, *keys: str) -> Mapping[str, Any] | None:
-    """The last JSON object in `text` that has all of `keys`, whatever stands around it; None without one.
+    """The last JSON object in `text` that has all of `keys`, with any text around it; None if there is none.
 
-    Its own keys come in lower case, with underscores for spaces and hyphens.
+    The object's top-level keys are in lower case, with underscores for spaces and hyphens.
     """
     found: Mapping[str, Any] | None = None
     end = 0
     for brace in deque(re.finditer(r"\{", text), maxlen=MAX_BRACES):
         if brace.start() < end:
-            continue  # a part of what was found
-        value, behind = _decode_object(text, brace.start())
+            continue  # inside the object that was found
+        value, after = _decode_object(text, brace.start())
         if value and all(key in value for key in keys):
-            found, end = value, behind
+            found, end = value, after
     return found
 
 
 def is_list(value: Any) -> TypeGuard[list[Any]]:
-    """Whether what a reply has in some place is a list."""
+    """Whether a value in a reply is a list."""
     return isinstance(value, list)
 
 
 def is_object(value: Any) -> TypeGuard[dict[str, Any]]:
-    """Whether what a reply has in some place is an object."""
+    """Whether a value in a reply is an object."""
     return isinstance(value, dict)
 
 
 def reason_of(reply: Mapping[str, Any]) -> str:
-    """What a reply gives as its reason, short enough for the facts of a run; empty if it gives none."""
+    """The reason in a reply, shortened for the facts of a run; empty if there is none."""
     return one_line(str(reply.get("reason", "")), MAX_REASON_CHARS)
 
 
 def _decode_object(text: str, place: int) -> tuple[dict[str, Any], int]:
-    """The object that begins at `place`, and where it ends; an empty one if there is none."""
+    """The JSON object that begins at `place`, and where it ends; an empty object if there is none."""
     try:
         value, end = _DECODER.raw_decode(text, place)
     except (ValueError, RecursionError):
         return {}, place
-    tidy = {re.sub(r"[\s-]+", "_", key.strip().lower()): said for key, said in value.items()}
-    return tidy, end
+    normalized = {re.sub(r"[\s-]+", "_", key.strip().lower()): item for key, item in value.items()}
+    return normalized, end
 
 
 def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Value]:
@@ -163,7 +163,7 @@ def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Va
     text = strip_invisible(outcome.text)
     if (value := form.strict(text)) is not None:
         return FormReply(value, words)
-    # An object that says the wrong thing is no prose: letters in its reason are not its verdict.
+    # A reply with a JSON object is not prose: letters in the object's reason are not a verdict.
     if form.lenient is not None and json_object(text) is None:
         value = form.lenient(text)
     return FormReply(value, f"{words}, read loosely") if value is not None else FormReply(None, "out of form")
@@ -171,6 +171,6 @@ def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Va
 
 def _repeat(call: Call, outcome: Outcome) -> Call:
     value = strip_invisible(outcome.text[-MAX_ECHO_CHARS:]) if isinstance(outcome, Draft) else ""
-    # Providers refuse a turn without words: a model that said nothing is asked the same again.
+    # Providers refuse an empty turn, so after an empty reply the same messages are sent again.
     turns = (Message("assistant", value), Message("user", REPEAT_REQUEST)) if value.strip() else ()
     return replace(call, id=f"{call.id}.again", repeat_of=call.id, messages=(*call.messages, *turns))

@@ -1,1 +1,1 @@
-"""Comparing what models wrote: equal answers, similar texts, two clusters, scores."""
+"""Compare the texts of models: equal answers, similar texts, two clusters, scores."""

@@ -1,7 +1,7 @@
-"""The short final answer that a draft comes to, in a form in which equal answers are equal texts.
+"""Extract the short final answer of a draft, in a normal form: equal answers become equal texts.
 
-Looked for where answers stand, in the order of how sure one can be that it is one: what the user's own pattern
-catches, a box, a line that says so, a letter in parentheses, the last number, a text that is itself short.
+The forms are tried from the most to the least certain: the user's own pattern, a box, a line that states the answer,
+a letter in parentheses, the last number, a text that is itself short.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from fractions import Fraction
 from moa_mcp.domain.regex import Pattern
 
 MAX_ANSWER_CHARS = 200
-"""Characters of an answer; what a longer one says behind them does not count."""
+"""How many characters of an answer are used; the rest is ignored."""
 
 MAX_WHOLE_CHARS = 60
-"""Up to how many characters a text of one line is itself taken for an answer."""
+"""A text of one line with up to this many characters is itself an answer."""
 
-_END = 4_000
-"""How many characters, the last of a draft, are searched: an answer stands at the end."""
+_SEARCHED_CHARS = 4_000
+"""How many of the last characters of a draft are searched, because an answer comes at the end."""
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{")
-_SAID = re.compile(
+_STATED = re.compile(
     r"(?:^|\b)(?:the\s)?(?:final|correct)\sanswer(?:\sis)?[ \t*_:=]{1,9}(\S[^\n]{0,299})"
     r"|^[ \t*_#>-]{0,9}answer[ \t*_]{0,9}:[ \t*_]{0,9}(\S[^\n]{0,299})",
     re.IGNORECASE | re.MULTILINE,
 )
-_BEFORE = len("the correct ")
-"""How many characters before the word "answer" a line that says so can begin to say it."""
+_MAX_LEAD = len("the correct ")
+"""How many characters before the word "answer" a match of `_STATED` can begin."""
 _LETTER = re.compile(r"\((?<!\w\()([A-Z])\)(?!\w)")
 _NUMBER = re.compile(r"(?<![\w.,])-?[$€£]?\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?:\s?/\s?\d{1,30})?(?![\w])")
 _NUMERIC = re.compile(r"([-+]?)[$€£]?\s?(\d{1,30})(\.\d{1,30})?(?:\s?/\s?(\d{1,30}))?\s?%?")
@@ -41,25 +41,25 @@ _MARKUP = re.compile(r"\\(?:text|mathrm|mathbf|boxed)\b|\\[,;!()\[\] ]|[$*_`{}\"
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Drafts by what they answer: `answers` as each draft's, None where it has none."""
+    """The answer of each draft, in order; None for a draft without a short answer."""
 
     answers: tuple[str | None, ...]
 
     @property
     def is_open(self) -> bool:
-        """Whether more than half of the drafts have no short answer, so that counting them tells little."""
+        """Whether more than half of the drafts have no short answer, so that a count means little."""
         return 2 * self.answers.count(None) > len(self.answers)
 
     @property
     def votes(self) -> dict[str, int]:
-        """How many drafts have each answer, the most frequent first, of equal ones the earlier."""
+        """How many drafts have each answer, the most frequent first; among equal ones, the earliest first."""
         return dict(Counter(answer for answer in self.answers if answer is not None).most_common())
 
     @property
     def first(self) -> int:
-        """The index of the first draft with the most frequent answer; of tied answers, of the earliest.
+        """The index of the first draft with the most frequent answer; among tied answers, the earliest counts.
 
-        There has to be an answer.
+        At least one draft must have an answer.
         """
         return self.answers.index(next(iter(self.votes)))
 
@@ -77,7 +77,7 @@ def tally_answers(texts: Sequence[str], pattern: Pattern | None = None) -> Tally
 
 def extract_answer(text: str, pattern: Pattern | None = None) -> str | None:
     """The short final answer of `text` in its normal form; None if it has none."""
-    end = text[-_END:]
+    end = text[-_SEARCHED_CHARS:]
     found = (
         (pattern.find_answer(end) if pattern else None)
         or _boxed_answer(end)
@@ -89,7 +89,7 @@ def extract_answer(text: str, pattern: Pattern | None = None) -> str | None:
 
 
 def normalize_answer(answer: str) -> str:
-    """One form for answers that say the same: no markup, no closing full stop, one case, one way to write numbers.
+    """The normal form of an answer: no markup, no final full stop, lower case, one way to write numbers.
 
     "1,000.0", "$1000" and "**1000**." are all "1000"; "(B) because" is "b".
     """
@@ -116,7 +116,7 @@ def _decimal(value: Fraction, places: int) -> str:
 
 
 def _boxed_answer(text: str) -> str | None:
-    """What the last box holds, with the braces in it; None if it never closes."""
+    """The content of the last box, which may have braces itself; None if the box is not closed."""
     starts = [found.end() for found in _BOX.finditer(text)]
     depth = 1
     for place in range(starts[-1], len(text)) if starts else ():
@@ -127,9 +127,9 @@ def _boxed_answer(text: str) -> str | None:
 
 
 def _stated_answer(text: str) -> str | None:
-    # Looking for the word is much quicker; only of ASCII are small letters as many as large ones.
+    # Searching for the word first is much faster. Only in ASCII does lower() keep the length of a text.
     word = text.lower().find("answer")
-    found = _SAID.findall(text, max(0, word - _BEFORE) if text.isascii() else 0) if word >= 0 else None
+    found = _STATED.findall(text, max(0, word - _MAX_LEAD) if text.isascii() else 0) if word >= 0 else None
     return "".join(found[-1]).strip() if found else None
 
 

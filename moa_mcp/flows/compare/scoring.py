@@ -1,4 +1,4 @@
-"""A score from 0 to 10 in what a judge wrote: read strictly first, then in prose."""
+"""Read a score from 0 to 10 from a judge's reply: strictly first, then from prose."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from moa_mcp.flows.structured_reply import json_object
 
 MAX_SCORE = 10
 
-# All repeats are bounded: what is searched is whatever a model wrote.
+# All repeats are bounded, because the searched text comes from a model.
 _NUMBER = re.compile(r"\W{0,9}?(-?\d{1,9}(?:\.\d{1,20})?)\s?(?:/\s?10)?\W{0,9}")
 _SCORE = re.compile(
     r"\b(?:score|rating)\b[^\d-]{0,20}(-?\d{1,9}(?:\.\d{1,20})?)"
@@ -18,13 +18,13 @@ _SCORE = re.compile(
 
 
 def read_score(text: str) -> float | None:
-    """The score of a reply in good form; None where there is none between 0 and `MAX_SCORE`."""
+    """The score of a well-formed reply; None if it has no score from 0 to `MAX_SCORE`."""
     reply = json_object(text, "score")
     return _number(str(reply["score"])) if reply else None
 
 
 def read_score_loosely(text: str) -> float | None:
-    """The score of a reply in prose: a bare number, else the last that is called a score or is out of 10."""
+    """The score of a reply in prose: a bare number, else the last number that is called a score or is out of 10."""
     if (score := _number(text)) is not None:
         return score
     found = _SCORE.findall(text)

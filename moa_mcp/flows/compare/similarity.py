@@ -1,8 +1,8 @@
-"""How alike texts are: by a model's embeddings, or by the words they share, and which of the two it was.
+"""The similarity of texts: by a model's embeddings, or by their common words.
 
-Lexical similarity is TF-IDF cosine, written out here. Edit distance (rapidfuzz) would take the square of a long
-draft's length and punish another order of the same points; this takes one pass and weighs down what all drafts
-say. Neither sees that two fluent texts contradict each other, so the kind is always told.
+Lexical similarity is the TF-IDF cosine, implemented here. Edit distance (rapidfuzz) would take quadratic time on long
+drafts and penalise another order of the same points. TF-IDF takes one pass and gives less weight to words that all
+drafts have. Neither kind notices that two fluent texts contradict each other, so results always name the kind.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from moa_mcp.domain.model import Batch, EmbedCall, Failure, Message, Outcome, Ta
 from moa_mcp.flows.structured_reply import is_list
 
 MAX_EMBEDDED_CHARS = 20_000
-"""Characters of a text that are embedded: models read about 8,000 tokens, and refuse more."""
+"""How many characters of a text are embedded: models accept about 8,000 tokens and refuse more."""
 
 MAX_COMPARED_CHARS = 200_000
-"""Characters of a text whose words are compared: of the longest that are let in, all would take seconds."""
+"""How many characters of a text are compared by words: the longest accepted texts would take seconds."""
 
-# Scripts without spaces between words: each character is a word.
+# In scripts without spaces between words, each character counts as a word.
 _UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
-"""The same for a text of ASCII alone, in less time."""
+"""A faster equivalent of `_WORD` for ASCII texts."""
 
 Kind: TypeAlias = Literal["embeddings", "lexical"]
 Matrix: TypeAlias = Sequence[Sequence[float]]
@@ -38,9 +38,9 @@ Vector: TypeAlias = Mapping[Any, float]
 
 @dataclass(frozen=True, slots=True)
 class Similarities:
-    """How alike each two of some texts are: `matrix[a][b]` is their cosine, 1 for the same text.
+    """The similarity of each pair of texts: `matrix[a][b]` is their cosine, 1 for the same text.
 
-    `lost` says why there are no embeddings where there should be some.
+    `failure` says why there are no embeddings, if a model should have made them.
     """
 
     kind: Kind
@@ -49,12 +49,12 @@ class Similarities:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the result tells of it."""
+        """The facts of the comparison, for the result."""
         return {"similarity": self.kind, **({"embeddings_lost": self.failure} if self.failure else {})}
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the reader should know of it."""
+        """Notes for the reader of the answer."""
         return (f"drafts were compared by their words: {self.failure}",) if self.failure else ()
 
 
@@ -64,8 +64,8 @@ Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], Similarities]
 def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float, place: str = "") -> Comparing:
     """Compare `texts`: one call for embeddings if the task names a model for them, else by their words.
 
-    `place` makes the call's id unique where a layer compares more than once; `until` is the share of the run's time
-    by which it has to end. Vectors that fail or cannot be used are replaced by words, which `lost` tells.
+    `place` makes the call's id unique if a layer compares more than once. `until` is the share of the run's time by
+    which the call must end. If the embeddings fail or are unusable, words are compared, and `failure` says why.
     """
     if task.embeddings is None or len(texts) < 2:
         return Similarities("lexical", lexical_similarity(texts))
@@ -82,10 +82,10 @@ def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float,
 
 
 def lexical_similarity(texts: Sequence[str]) -> Matrix:
-    """The TF-IDF cosines of `texts`; what words are rare is told from these texts alone."""
+    """The TF-IDF cosines of `texts`; the document frequencies come only from these texts."""
     counts = [Counter(_words(text[:MAX_COMPARED_CHARS].casefold())) for text in texts]
-    spread = Counter(word for count in counts for word in count)
-    rarity = {word: 1 + math.log((1 + len(texts)) / (1 + drafts)) for word, drafts in spread.items()}
+    document_counts = Counter(word for count in counts for word in count)
+    rarity = {word: 1 + math.log((1 + len(texts)) / (1 + drafts)) for word, drafts in document_counts.items()}
     return _cosines([{word: (1 + math.log(times)) * rarity[word] for word, times in one.items()} for one in counts])
 
 
@@ -94,19 +94,19 @@ def _words(text: str) -> list[str]:
 
 
 def read_vectors(text: str, count: int) -> list[list[float]] | None:
-    """The vectors of a reply: `count` of one length, of finite numbers not all 0; None if they are not."""
+    """The vectors of a reply: `count` vectors of one length, with finite numbers, not all 0; else None."""
     try:
         value: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
     vectors = [_vector(one) for one in value] if is_list(value) else []
-    good = [vector for vector in vectors if vector]
-    alike = len({len(vector) for vector in good}) == 1
-    return good if alike and len(good) == len(vectors) == count else None
+    valid = [vector for vector in vectors if vector]
+    same_length = len({len(vector) for vector in valid}) == 1
+    return valid if same_length and len(valid) == len(vectors) == count else None
 
 
 def _vector(value: Any) -> list[float] | None:
-    """The numbers of one vector, shortened to length 1 so that none is too large to multiply."""
+    """The numbers of one vector, scaled to length 1 so that products do not overflow."""
     if not is_list(value) or not all(type(number) in (int, float) for number in value):
         return None
     try:
@@ -128,5 +128,5 @@ def _cosines(vectors: Sequence[Vector]) -> Matrix:
 
 def _dot(one: Vector, other: Vector) -> float:
     common = one.keys() & other.keys()
-    # The sum without rounding in between: a set has no order that could be relied on.
+    # fsum does not round in between, so that the result does not depend on the order of the set.
     return math.fsum(map(mul, map(one.__getitem__, common), map(other.__getitem__, common)))

@@ -1,4 +1,4 @@
-"""The ways to conclude: how the last drafts become the answer. Each file is one, or a part of several."""
+"""The ways to conclude: how the last drafts become the answer. Each file is one way, or is shared by several."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from moa_mcp.prompts.panel import guidance
 
 
 def conclude(task: Task, preset: Preset, state: State) -> Conclusion:
-    """End the panel as the preset says, or with its drafts alone where the caller wants guidance.
+    """End the panel as the preset says, or with its drafts alone if the caller asks for guidance.
 
-    Where there are no drafts there is nothing to judge or merge: the aggregator answers by itself.
+    Without drafts, the aggregator answers alone, unless the preset's way to conclude works without drafts.
     """
     if task.output == "guidance" and state.references:
         return Answer(guidance(state.texts, task.nonce))

@@ -1,4 +1,4 @@
-"""Hermes Agent's form: the drafts are private advice behind the question, and the aggregator acts on it."""
+"""Hermes Agent's form: the aggregator gets the drafts as private advice after the question."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ class Advise(ConcludeSpec):
     works_without_drafts: ClassVar[bool] = True
 
     def task_for_proposers(self, task: Task) -> Task:
-        """Advisers see no system text but their own."""
+        """Build the task for the advisers: they see only their own system text."""
         return adviser_messages(task)
 
 
 @CONCLUDES.register(Advise)
 def advise(task: Task, preset: Preset, state: State, spec: Advise) -> Conclusion:
-    """Let the aggregator answer the conversation with the advice behind it, or with none if all failed."""
-    heard = [reference.participant.number for reference in state.references]
+    """Let the aggregator answer the conversation, followed by the advice; without advice if all proposers failed."""
+    answered = [reference.participant.number for reference in state.references]
     named = [
         (one.number, f"panel {one.number}" if isinstance(one.slot, PanelSlot) else one.slot.label)
         for one in state.participants
     ]
-    # What a screen set aside was heard: it is not missing.
-    missing = [name for number, name in named if number not in heard] if preset.screen is None else []
+    # A slot whose draft a screen dropped has answered, so it is not missing. After a screen, none is listed.
+    missing = [name for number, name in named if number not in answered] if preset.screen is None else []
     messages = aggregator_messages(
         task, preset.aggregator.role, state.texts, missing if spec.unavailable == "loud" else []
     )
     answer = yield from write_answer(preset, messages, [reference.draft for reference in state.references])
-    facts = {"advise": {"heard": heard, "missing": missing, "unavailable": spec.unavailable}}
+    facts = {"advise": {"heard": answered, "missing": missing, "unavailable": spec.unavailable}}
     return replace(answer, method={**answer.method, **facts})

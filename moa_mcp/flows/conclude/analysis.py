@@ -1,4 +1,4 @@
-"""An analyst writes down where the drafts agree, clash and fall short; the aggregator reads that (fusion)."""
+"""An analyst lists where the drafts agree, conflict and have gaps; the aggregator reads this (fusion)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from moa_mcp.prompts import judge as judge_prompts
 
 MAX_STATEMENT_CHARS = 1_000
 MAX_STATEMENTS = 20
-"""Of each part; a reply may be long, the facts of a run are not."""
+"""The most statements of each part: a reply may be long, the facts of a run must be short."""
 
 Parts: TypeAlias = Mapping[str, list[str]]
 
@@ -38,7 +38,7 @@ class Analysis(ConcludeSpec):
 
 @CONCLUDES.register(Analysis)
 def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclusion:
-    """Let the analyst compare, then the aggregator write; without an analysis, from the drafts alone."""
+    """Let the analyst compare the drafts, then the aggregator write; without an analysis it uses only the drafts."""
     shown = label_candidates(task, "analysis", state.texts)
     messages = judge_prompts.analyst(task, shown.render())
     call = judge_call(preset, spec.model, messages, "analyst", layer=preset.layers)
@@ -52,15 +52,15 @@ def analysis(task: Task, preset: Preset, state: State, spec: Analysis) -> Conclu
     return (yield from answer_with_review(task, preset, state, review))
 
 
-def _read(text: str) -> Parts | None:
-    """The five parts, each a list of statements; all have to be there, and any may be empty."""
+def _read_parts(text: str) -> Parts | None:
+    """Read the parts, each a list of statements; all parts must be present, and each may be empty."""
     reply = json_object(text, *judge_prompts.PARTS)
     return {part: _statements(reply[part]) for part in judge_prompts.PARTS} if reply else None
 
 
 def _statements(value: Any) -> list[str]:
-    listed = value if is_list(value) else [value]
-    return [one_line(_statement(one), MAX_STATEMENT_CHARS) for one in listed[:MAX_STATEMENTS] if one]
+    items = value if is_list(value) else [value]
+    return [one_line(_statement(one), MAX_STATEMENT_CHARS) for one in items[:MAX_STATEMENTS] if one]
 
 
 def _statement(value: Any) -> str:
@@ -68,4 +68,4 @@ def _statement(value: Any) -> str:
 
 
 _EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})
-_FORM = Form(_read, dry_run=DryRunReplies(_EMPTY, _EMPTY))
+_FORM = Form(_read_parts, dry_run=DryRunReplies(_EMPTY, _EMPTY))

@@ -1,4 +1,4 @@
-"""LLM Council: each member ranks anonymous drafts; the aggregator, as chairman, reads drafts and votes."""
+"""LLM Council: each member ranks the anonymous drafts; the aggregator, as chairman, reads drafts and rankings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Council(ConcludeSpec):
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """All drafts as one member ranks them: their indices, the best first."""
+    """One member's ranking of all drafts: their indices, the best first."""
 
     order: tuple[int, ...]
     remarks: str = ""
@@ -40,9 +40,9 @@ class Ranking:
 
 @CONCLUDES.register(Council)
 def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusion:
-    """Let every member that has a draft rank all drafts, then the chairman write.
+    """Let every member with a draft rank all drafts; then the chairman writes the answer.
 
-    A ranking that cannot be read is left out; without any the chairman writes from the drafts alone.
+    A ranking that cannot be read is left out. Without any ranking, the chairman uses only the drafts.
     """
     if len(state.references) == 1:
         answer = yield from synthesize_after(task, preset, state)
@@ -55,13 +55,13 @@ def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusi
         grace_seconds=preset.straggler_grace_seconds,
         until=schedule.JUDGES_END,
     )
-    reply = yield from ask_forms(batch, _form(shown))
-    votes = dict(zip(members.values(), reply, strict=True))
+    replies = yield from ask_forms(batch, _form(shown))
+    votes = dict(zip(members.values(), replies, strict=True))
     return (yield from answer_with_review(task, preset, state, _review(shown, state.numbers, votes)))
 
 
 def _members(state: State) -> Mapping[ModelSettings, int]:
-    """Each distinct proposer that has a draft, with the number of its participant: samples of one are one member."""
+    """Map each distinct proposer with a draft to the number of its first participant: its samples are one member."""
     members: dict[ModelSettings, int] = {}
     for reference in state.references:
         if isinstance(reference.participant.slot, ModelSettings):
@@ -73,7 +73,7 @@ def _call(task: Task, preset: Preset, shown: LabelledCandidates, number: int, me
     return judge_call(
         preset,
         member,
-        # All see the same letters, but each another candidate first.
+        # All members see the same letters, but each sees another candidate first.
         judge_prompts.member(task, shown.render(number % len(shown.letters))),
         "ranker",
         layer=preset.layers,
@@ -83,7 +83,7 @@ def _call(task: Task, preset: Preset, shown: LabelledCandidates, number: int, me
 
 
 def _review(shown: LabelledCandidates, numbers: Sequence[int], votes: Mapping[int, FormReply[Ranking]]) -> Review:
-    """What the votes, by the number of the member's participant, come to; `numbers` are the drafts' participants."""
+    """Summarise the votes, by the member's participant number; `numbers` are the participants of the drafts."""
     rankings = {member: vote.value for member, vote in votes.items() if vote.value is not None}
     unread = {member: vote.outcome for member, vote in votes.items() if vote.value is None}
     means = {
@@ -129,6 +129,6 @@ def _read(shown: LabelledCandidates, text: str) -> Ranking | None:
 
 
 def _read_loosely(shown: LabelledCandidates, text: str) -> Ranking | None:
-    """A ranking at the end of prose: the last letters named, if they are all of them, once each."""
+    """Read a ranking at the end of prose: the last letters mentioned, if they are all letters, once each."""
     last = shown.find_mentions(text)[-len(shown.order) :]
     return Ranking(tuple(last)) if set(last) == set(shown.order) else None

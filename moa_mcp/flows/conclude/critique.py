@@ -17,7 +17,7 @@ from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts import judge as judge_prompts
 
-_ANY_WORDS: Form[str] = Form(lambda text: text.strip() or None)
+_ANY_TEXT: Form[str] = Form(lambda text: text.strip() or None)
 
 
 class Critique(ConcludeSpec):
@@ -31,11 +31,11 @@ class Critique(ConcludeSpec):
 
 @CONCLUDES.register(Critique)
 def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclusion:
-    """Let the critic review, then the aggregator write; without a review, from the drafts alone."""
+    """Let the critic review the drafts, then the aggregator write; without a review it uses only the drafts."""
     shown = label_candidates(task, "critique", state.texts)
     messages = judge_prompts.critic(task, shown.render())
     call = judge_call(preset, spec.model, messages, "critic", layer=preset.layers)
-    reply = yield from ask_form(call, _ANY_WORDS, until=schedule.JUDGES_END)
+    reply = yield from ask_form(call, _ANY_TEXT, until=schedule.JUDGES_END)
     facts = {"critique": {"how": reply.outcome, "letters": shown.by_letter(state.numbers)}}
     if reply.value is None:
         failure = f"there is no critique ({reply.outcome}); the drafts were merged without one"

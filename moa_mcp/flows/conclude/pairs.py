@@ -1,7 +1,7 @@
-"""Drafts are compared in pairs, each pair in both orders, so that a love of the first place cancels out.
+"""Compare drafts in pairs, each pair in both orders, so that a bias for the first place cancels out.
 
-After LLM-Blender (Jiang et al. 2023, arXiv 2306.02561): all pairs rank the drafts and the best are merged.
-With `bubble` only neighbours meet, in one pass, and the last one standing is the answer word for word.
+After LLM-Blender (Jiang et al. 2023, arXiv 2306.02561): the drafts are ranked by all pairs, and the best are merged.
+With `bubble`, only neighbours are compared, in one pass, and the last winner is the answer word for word.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from moa_mcp.prompts.judge import compare
 
 _TIE = re.compile(r"\b(?:tie|tied|draw|none|neither|equal|equally|both)\b", re.IGNORECASE)
 _TWO = LabelledCandidates((0, 1), ("", ""), "")
-"""For reading verdicts: A is the draft shown first, B the other."""
+"""For reading verdicts: A is the draft that is shown first, B is the other."""
 
 
 class Pairs(ConcludeSpec):
@@ -47,9 +47,9 @@ class Pairs(ConcludeSpec):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two drafts that were compared in both orders. `points` go to the first: 1, or 0, or 0.5 for a tie.
+    """Two drafts, compared in both orders. `points` is what the first gets: 1, 0, or 0.5 for a tie.
 
-    `read` is how many of the two verdicts could be read; one that could not counts as a tie.
+    `read` is how many of the two verdicts could be read; if one could not, the pair is a tie.
     """
 
     first: Reference
@@ -78,9 +78,9 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
         points[one.first.participant.number] += one.points
         points[one.second.participant.number] += 1 - one.points
     ranking = sorted(points, key=lambda number: -points[number])
-    failure = "no comparison could be read, so all drafts were merged" if _count_unread(comparisons) else None
+    failure = "no comparison could be read, so all drafts were merged" if _all_unread(comparisons) else None
     kept = ranking if failure else ranking[: spec.top]
-    # In an order that tells nothing of the rank.
+    # Shuffled, so that the order does not reveal the rank to the aggregator.
     order = [state.references[index] for index in shuffled_order(task.seed, "pairs", len(points))]
     merged = tuple(reference for reference in order if reference.participant.number in kept)
     facts = {
@@ -103,7 +103,7 @@ def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion
         until = schedule.conclusion(preset).step_end(step, len(others))
         comparisons += yield from _compare(task, preset, spec, [(best, other)], until)
         best = other if comparisons[-1].points == 0 else best
-    failure = "no comparison could be read; the first whole draft is the answer" if _count_unread(comparisons) else None
+    failure = "no comparison could be read; the first whole draft is the answer" if _all_unread(comparisons) else None
     best = first_complete(state.references) if failure else best
     facts = {
         "order": [one.participant.number for one in order],
@@ -115,28 +115,30 @@ def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion
 
 
 def _compare(
-    task: Task, preset: Preset, spec: Pairs, drawn: Sequence[tuple[Reference, Reference]], until: float
+    task: Task, preset: Preset, spec: Pairs, chosen: Sequence[tuple[Reference, Reference]], until: float
 ) -> Comparing:
-    """Compare each of the pairs in both orders, all side by side."""
-    if not drawn:
+    """Compare each pair in both orders, all in parallel."""
+    if not chosen:
         return []
     calls = tuple(
-        _call(task, preset, spec, *order) for first, second in drawn for order in ((first, second), (second, first))
+        _call(task, preset, spec, *order) for first, second in chosen for order in ((first, second), (second, first))
     )
     replies = yield from ask_forms(Batch(preset.layers, calls, until=until), _FORM)
     verdicts = [one.value for one in replies]
-    return [_comparison(*comparisons) for comparisons in zip(drawn, verdicts[::2], verdicts[1::2], strict=True)]
+    return [_combine_verdicts(*comparisons) for comparisons in zip(chosen, verdicts[::2], verdicts[1::2], strict=True)]
 
 
-def _comparison(pair: tuple[Reference, Reference], forth: float | None, back: float | None) -> Comparison:
-    """`forth` and `back` are the points of the draft that was shown first, in the one order and the other."""
-    known = [verdict for verdict in (forth, back) if verdict is not None]
+def _combine_verdicts(
+    pair: tuple[Reference, Reference], original: float | None, reversed_order: float | None
+) -> Comparison:
+    """Combine two verdicts: each is the points of the draft shown first, in the original and the reversed order."""
+    known = [verdict for verdict in (original, reversed_order) if verdict is not None]
     agreed = len(known) == 2 and sum(known) == 1
     return Comparison(*pair, known[0] if agreed else 0.5, len(known))
 
 
 def _call(task: Task, preset: Preset, spec: Pairs, first: Reference, second: Reference) -> Call:
-    """The call that shows `first` as candidate A and `second` as B; its id has both numbers so."""
+    """Build the call that shows `first` as candidate A and `second` as B; its id has both numbers in this order."""
     messages = compare(task, LabelledCandidates((0, 1), (first.text, second.text), task.nonce).render())
     return judge_call(
         preset,
@@ -162,13 +164,13 @@ def _read_loosely(text: str) -> float | None:
 
 
 def _points(better: int | None, choice: str) -> float | None:
-    """The points of candidate A where a verdict finds `better` the better one; `said` may call it a tie."""
+    """The points of candidate A if `better` is the index of the better one; else `choice` may be the word for a tie."""
     if better is not None:
         return 1.0 - better
     return 0.5 if _TIE.search(choice) else None
 
 
-def _count_unread(comparisons: Sequence[Comparison]) -> bool:
+def _all_unread(comparisons: Sequence[Comparison]) -> bool:
     return bool(comparisons) and not any(one.read for one in comparisons)
 
 

@@ -1,4 +1,4 @@
-"""Best of N: a judge rates each draft alone, in a conversation of its own; the best rated is the answer."""
+"""Best of N: a judge rates each draft in a separate call; the draft with the best rating is the answer."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class Rate(ConcludeSpec):
 
 @CONCLUDES.register(Rate)
 def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
-    """Answer with the draft of the highest rating, of equal ones the first.
+    """Answer with the draft that has the highest rating, or the first of several such drafts.
 
-    A rating that cannot be read leaves its draft out; without any, the first whole draft is the answer.
+    A draft whose rating cannot be read is left out. Without any rating, the first complete draft is the answer.
     """
     calls = tuple(_call(task, preset, spec, reference) for reference in state.references)
-    reply = yield from ask_forms(Batch(preset.layers, calls, until=schedule.RUN_END), _FORM)
-    rated = dict(zip(state.numbers, reply, strict=True))
+    replies = yield from ask_forms(Batch(preset.layers, calls, until=schedule.RUN_END), _FORM)
+    ratings = dict(zip(state.numbers, replies, strict=True))
     facts: dict[str, Any] = {
-        "scores": {str(number): one.value for number, one in rated.items()},
-        "unread": {str(number): one.outcome for number, one in rated.items() if one.value is None},
+        "scores": {str(number): one.value for number, one in ratings.items()},
+        "unread": {str(number): one.outcome for number, one in ratings.items() if one.value is None},
     }
-    scores = {number: one.value for number, one in rated.items() if one.value is not None}
+    scores = {number: one.value for number, one in ratings.items() if one.value is not None}
     if scores:
         best = max(scores, key=lambda number: scores[number])
         chosen = next(reference for reference in state.references if reference.participant.number == best)

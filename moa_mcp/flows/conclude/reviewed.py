@@ -1,4 +1,4 @@
-"""The aggregator reads, beside the drafts, what judges said of them: as in critique, council, analysis."""
+"""The aggregator reads the judges' review beside the drafts; critique, council and analysis use this."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from moa_mcp.flows.state import Conclusion, State
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What judges who saw `shown` have to say to the aggregator; `remarks` is None if nothing usable came.
+    """The judges' review of the candidates `shown`; `remarks` is None if there is nothing usable.
 
-    `method` are the facts of it, `notes` what the reader should know.
+    `method` holds the facts of the review, `notes` are for the reader of the answer.
     """
 
     shown: LabelledCandidates
@@ -28,9 +28,9 @@ class Review:
 
 
 def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
-    """Let the aggregator write the answer from the drafts in the judges' order and the review of them.
+    """Let the aggregator write the answer from the drafts, in the judges' order, and the review.
 
-    Without remarks it writes from the drafts alone, and the answer is marked as degraded.
+    Without remarks, the aggregator uses only the drafts, and the answer is marked as degraded.
     """
     extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
     references = tuple(state.references[index] for index in review.shown.order)

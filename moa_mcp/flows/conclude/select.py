@@ -1,4 +1,4 @@
-"""A judge names one draft, and that is the answer: the paper's LLM-ranker, and universal self-consistency."""
+"""A judge names one draft, which is the answer: the paper's LLM ranker, and universal self-consistency."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Select(ConcludeSpec):
 
 @CONCLUDES.register(Select)
 def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion:
-    """Answer with the draft that the judge names; if it names none, with the first whole one, and say so."""
+    """Answer with the draft that the judge names; if it names none, with the first complete draft and a note."""
     if len(state.references) == 1:
         return draft_as_answer(state.references[0], {"select": {"chosen": state.numbers[0], "how": "the only draft"}})
     shown = label_candidates(task, "select", state.texts)

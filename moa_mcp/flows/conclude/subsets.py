@@ -1,8 +1,8 @@
-"""Aggregations of several subsets of the drafts, compared: does the answer hang on one draft?
+"""Aggregate several subsets of the drafts and compare the outputs: does the answer depend on one draft?
 
-After Wolf et al. 2025 (arXiv 2503.05856): Dropout & Vote answers with what most subsets come to, Dropout &
-Cluster sets the outputs of a minority of subsets aside and aggregates the others. Leaving one out at a time
-changes nothing of the answer, and tells which draft it hangs on.
+After Wolf et al. 2025 (arXiv 2503.05856): Dropout & Vote gives the answer of most subsets; Dropout & Cluster drops the
+outputs of a minority of subsets and aggregates the others. `leave-one-out` does not change the answer, but reports
+the drafts that it depends on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Subsets(ConcludeSpec):
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What the aggregator made of one subset."""
+    """The aggregator's output for one subset."""
 
     subset: Subset
     draft: Draft
@@ -55,7 +55,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """The aggregations that came, which subsets' did not, and what the reader should know of them."""
+    """The aggregations that succeeded, the subsets whose aggregation failed, and notes for the reader of the answer."""
 
     made: tuple[Variant, ...] = ()
     failed: tuple[Subset, ...] = ()
@@ -68,13 +68,15 @@ class Variants:
 
 @CONCLUDES.register(Subsets)
 def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusion:
-    """Aggregate the subsets and end as `mode` says; with one draft, or no subset's output, as without them."""
+    """Aggregate the subsets and conclude as `mode` says; with one draft, or without any output, merge all drafts."""
     alone = spec.mode == "leave-one-out"
     count = len(state.references)
     chosen = leave_one_out(count, spec.most, task.seed) if alone else draw_subsets(count, spec.most, task.seed)
     made = yield from _aggregate_each(task, preset, state, chosen if count > 1 else ())
     if not made.made:
-        return (yield from _plain(task, preset, state, made, "no subset could be aggregated" if count > 1 else None))
+        return (
+            yield from _merge_all(task, preset, state, made, "no subset could be aggregated" if count > 1 else None)
+        )
     end = {"leave-one-out": _leave_one_out, "vote": _vote, "cluster": _cluster}[spec.mode]
     answer = yield from end(task, preset, state, made)
     failed = [[state.numbers[index] for index in subset] for subset in made.failed]
@@ -83,7 +85,7 @@ def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusi
 
 
 def draw_subsets(count: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:
-    """All non-empty subsets of `count` drafts, or `most` different ones of them that the seed draws."""
+    """All non-empty subsets of `count` drafts, or `max_subsets` different ones that the seed draws."""
     possible = 2**count - 1
     chosen = range(1, possible + 1) if possible <= max_subsets else sorted(_draw(possible, max_subsets, seed))
     return tuple(tuple(index for index in range(count) if number >> index & 1) for number in chosen)
@@ -99,7 +101,7 @@ def _draw(possible: int, max_subsets: int, seed: int) -> set[int]:
 
 
 def leave_one_out(count: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:
-    """Each set of `count` drafts that lacks one of them; where there are more than `most`, the seed draws which."""
+    """Each set of `count` drafts without one of them; if there are more than `max_subsets`, the seed draws them."""
     without = sorted(shuffled_order(seed, "left out", count)[:max_subsets])
     return tuple(tuple(index for index in range(count) if index != left_out) for left_out in without)
 
@@ -126,58 +128,58 @@ def _call(task: Task, preset: Preset, state: State, subset: Subset, number: int)
     return make_call(preset.aggregator, messages, identity, "variant", layer=preset.layers, slot=number)
 
 
-def _plain(task: Task, preset: Preset, state: State, made: Variants, failed: str | None) -> Conclusion:
+def _merge_all(task: Task, preset: Preset, state: State, made: Variants, failed: str | None) -> Conclusion:
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     notes = (*made.notes, *((f"{failed}: the drafts were merged without",) if failed else ()), *answer.notes)
     return replace(answer, degraded=answer.degraded or failed is not None, notes=notes)
 
 
 def _leave_one_out(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
-    """Aggregate all drafts, and tell without which of them the answer would be another."""
+    """Aggregate all drafts, and report the drafts without which the answer would differ."""
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_BEFORE_COMPARISON)
-    other, facts = yield from _others(task, preset, answer.text, made)
-    left_out = [_left_out(state, made.made[index].subset) for index in other]
+    other, facts = yield from _differing_variants(task, preset, answer.text, made)
+    left_out = [_missing_slot(state, made.made[index].subset) for index in other]
     notes = [f"without the draft of slot {number} the answer would be another" for number in left_out]
     method = {**answer.method, "subsets": {"flips": left_out, **facts}}
     return replace(answer, notes=(*answer.notes, *notes), method=method)
 
 
-def _others(
+def _differing_variants(
     task: Task, preset: Preset, answer: str, made: Variants
 ) -> Generator[Batch, Sequence[Outcome], tuple[list[int], Mapping[str, Any]]]:
-    """The variants that say another thing than the answer: by short answers if most share one, else by likeness."""
+    """The variants that differ from the answer: by short answers if most texts share one, else by similarity."""
     texts = [answer, *made.texts]
-    counted = tally_answers(texts)
-    # Open texts hold stray numbers too: answers are told apart only where most texts have the same one.
-    if 2 * max(counted.votes.values(), default=0) > len(texts):
-        own, *others = counted.answers
+    tally = tally_answers(texts)
+    # Open texts also have stray numbers, so answers are compared only if most texts have the same one.
+    if 2 * max(tally.votes.values(), default=0) > len(texts):
+        own, *others = tally.answers
         return [index for index, one in enumerate(others) if one != own], {"by": "answer"}
     found = yield from compare_texts(task, texts, layer=preset.layers, place="flips", until=schedule.RUN_END)
     groups = split_in_two(found)
-    mine = groups.larger if 0 in groups.larger else groups.smaller
-    alike = {"by": "similarity", "least_alike": round(min(found.matrix[0]), 4), **found.facts}
-    return [index for index in range(len(made.made)) if groups.are_apart and index + 1 not in mine], alike
+    own_group = groups.larger if 0 in groups.larger else groups.smaller
+    facts = {"by": "similarity", "least_alike": round(min(found.matrix[0]), 4), **found.facts}
+    return [index for index in range(len(made.made)) if groups.are_apart and index + 1 not in own_group], facts
 
 
-def _left_out(state: State, subset: Subset) -> int:
+def _missing_slot(state: State, subset: Subset) -> int:
     return next(number for index, number in enumerate(state.numbers) if index not in subset)
 
 
 def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
-    """Answer with what most subsets come to; ties are drawn by the seed. Open texts vote by likeness."""
-    counted = tally_answers(made.texts)
-    if counted.is_open:
+    """Answer with the answer of most subsets; the seed decides ties. Open texts vote by similarity."""
+    tally = tally_answers(made.texts)
+    if tally.is_open:
         found = yield from compare_texts(task, made.texts, layer=preset.layers, place="vote", until=schedule.RUN_END)
         scores = [round(sum(row), 9) for row in found.matrix]
         note = "most subsets come to no short answer: the output that is most like the others is the answer"
         return _vote_result(
             state, made.made[scores.index(max(scores))], {"by": "similarity", **found.facts}, note, *found.notes
         )
-    winners = [one for one, votes in counted.votes.items() if votes == max(counted.votes.values())]
+    winners = [one for one, votes in tally.votes.items() if votes == max(tally.votes.values())]
     winner = winners[shuffled_order(task.seed, "subset vote", len(winners))[0]]
-    votes = [{"answer": one_line(one), "votes": votes} for one, votes in counted.votes.items()]
+    votes = [{"answer": one_line(one), "votes": votes} for one, votes in tally.votes.items()]
     facts = {"by": "answer", "votes": votes, "tie": len(winners) > 1}
-    return _vote_result(state, made.made[counted.answers.index(winner)], facts)
+    return _vote_result(state, made.made[tally.answers.index(winner)], facts)
 
 
 def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
@@ -186,7 +188,7 @@ def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes
 
 
 def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
-    """Aggregate the outputs of the subsets, without those of a minority that stands apart."""
+    """Aggregate the outputs of the subsets, without those of a minority that differs clearly."""
     clusters = yield from cluster_drafts(
         task, made.texts, layer=preset.layers, place="cluster", until=schedule.JUDGES_END
     )
@@ -201,12 +203,12 @@ def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclu
     texts = [strip_invisible(draft.text) for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
     answer = yield from write_answer(preset, messages, drafts, schedule.WRITING_AFTER_JUDGES)
-    notes = (*clusters.notes, *_notes_on(groups), *answer.notes)
+    notes = (*clusters.notes, *_group_notes(groups), *answer.notes)
     return replace(answer, notes=notes, method={**answer.method, "subsets": facts})
 
 
-def _notes_on(groups: TwoClusters) -> list[str]:
-    """What the reader should know of two groups of aggregations."""
+def _group_notes(groups: TwoClusters) -> list[str]:
+    """Notes for the reader of the answer about two groups of aggregations."""
     every = len(groups.larger) + len(groups.smaller)
     if groups.tied:
         return [f"the {every} aggregations fall into two groups of one size: all were kept"]

@@ -25,18 +25,18 @@ class Synthesize(ConcludeSpec):
 
     @property
     def details(self) -> str:
-        """Nothing: what the aggregator does needs no word of its own."""
+        """Empty: this way to conclude needs no details."""
         return ""
 
 
 @CONCLUDES.register(Synthesize)
 def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Conclusion:
-    """Let the aggregator write the answer from the references and what the method has to say of them."""
+    """Let the aggregator write the answer from the references and the notes for their readers."""
     return (yield from synthesize_after(task, preset, state))
 
 
 def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Window | None = None) -> Conclusion:
-    """`synthesize` for ends that do something else too, which leaves it `time`."""
+    """`synthesize` as one step of another way to conclude, in the window `time`."""
     messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.reader_notes)
     drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
     return (yield from write_answer(preset, messages, drafts, time))
@@ -48,19 +48,18 @@ def write_answer(
     drafts: Sequence[Draft],
     time: schedule.Window | None = None,
 ) -> Conclusion:
-    """The answer to `messages` of the aggregator, or its fallbacks; failing these, the best of `drafts`.
+    """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 
-    A cut answer is only taken once nobody else could write a whole one.
-
-    `time` is the part of the run's time for writing, by default all that the drafts leave. The models share it.
+    A cut answer is used only if no model could write a whole one. `time` is the part of the run's time for writing, by
+    default all that is left after the drafts; the models share it equally.
 
     Raises:
-        RunFailed: nobody could write one and there is no draft to fall back on.
+        RunFailed: no model could write an answer, and there is no draft.
     """
     aggregator = preset.aggregator
     call_id = f"{preset.layers}.1"
     causes: list[str] = []
-    parts: list[Draft] = []
+    cut_answers: list[Draft] = []
     models = (aggregator.model, *aggregator.fallbacks)
     time = time or schedule.conclusion(preset)
     for attempt, model in enumerate(models):
@@ -76,10 +75,10 @@ def write_answer(
         causes.extend(call_notes((call,), (outcome,)))
         if isinstance(outcome, Draft) and not outcome.cut:
             return Answer(outcome.text, notes=tuple(causes))
-        parts += [outcome] if isinstance(outcome, Draft) else []
-    if parts:
+        cut_answers += [outcome] if isinstance(outcome, Draft) else []
+    if cut_answers:
         return Answer(
-            best_draft(parts).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
+            best_draft(cut_answers).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
         )
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
@@ -87,5 +86,5 @@ def write_answer(
 
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:
-    """The draft that stands in for an answer: a whole one before a truncated one, then the longest."""
+    """The draft to use as the answer: the longest complete one, or else the longest."""
     return max(drafts, key=lambda draft: (not draft.truncated, len(strip_invisible(draft.text))))

@@ -21,17 +21,17 @@ class Take(ConcludeSpec):
     by: Literal["take"]
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """Of several drafts it could not choose one."""
+        """`take` needs exactly one slot, because it cannot choose among drafts."""
         if (slots := len(preset.slots)) != 1:
             yield constraint_error(f"conclude by take needs exactly one slot, not {slots}", "one proposer", "conclude")
 
 
 @CONCLUDES.register(Take)
 def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
-    """Answer with the first reference; makes no call.
+    """Answer with the first reference, without a call.
 
     Raises:
-        RunFailed: there is none.
+        RunFailed: there is no reference.
     """
     yield from no_calls()
     if not state.references:

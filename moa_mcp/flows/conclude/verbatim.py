@@ -1,4 +1,4 @@
-"""One of the drafts is the answer, word for word: the end of the methods that choose instead of merging."""
+"""Use one of the drafts as the answer, word for word, for the methods that choose instead of merging."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from moa_mcp.flows.state import Reference
 
 
 def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
-    """The draft of `chosen` as the answer; `lost` says why it could not be chosen as the method would."""
+    """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
     notes = () if failure is None else (failure,)
     return Answer(chosen.draft.text, chosen.draft.cut or failure is not None, notes, method)
 
 
 def first_complete(references: Sequence[Reference]) -> Reference:
-    """What stands in where nothing could be chosen: the first draft that is whole, or else the first."""
+    """The draft to use if none could be chosen: the first complete one, or else the first."""
     return next((one for one in references if not one.draft.truncated), references[0])

@@ -1,6 +1,6 @@
-"""The answer that most drafts come to (self-consistency); open texts vote by how alike they are (More Agents).
+"""Choose the answer of most drafts (self-consistency); open texts vote by similarity (More Agents).
 
-Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). No model is asked who is right.
+Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). No model is asked to judge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from moa_mcp.flows.state import Conclusion, State
 
 
 def _check_pattern(pattern: str) -> str:
-    """`pattern` itself, if it is one that can be searched for without ever hanging."""
+    """Return `pattern` if it compiles to a search in linear time; else raise an error."""
     compile_linear(pattern)
     return pattern
 
@@ -42,27 +42,27 @@ class Vote(ConcludeSpec):
 
 @CONCLUDES.register(Vote)
 def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
-    """Answer with the first draft of the most frequent answer; tied ones are told, and the earliest wins.
+    """Answer with the first draft that has the most frequent answer; the facts show a tie, and the earliest wins.
 
-    Where more than half of the drafts have no short answer, the draft that is most like the others wins.
+    If more than half of the drafts have no short answer, the draft that is most similar to the others wins.
     """
-    counted = tally_answers(state.texts, compile_linear(spec.pattern) if spec.pattern else None)
-    if counted.is_open:
-        return (yield from _by_similarity(task, preset, state, counted))
-    return draft_as_answer(state.references[counted.first], {"vote": _by_answers(state, counted)})
+    tally = tally_answers(state.texts, compile_linear(spec.pattern) if spec.pattern else None)
+    if tally.is_open:
+        return (yield from _vote_by_similarity(task, preset, state, tally))
+    return draft_as_answer(state.references[tally.first], {"vote": _answer_facts(state, tally)})
 
 
-def _by_answers(state: State, counted: Tally) -> dict[str, Any]:
+def _answer_facts(state: State, tally: Tally) -> dict[str, Any]:
     answers = {
         str(number): one_line(answer) if answer else None
-        for number, answer in zip(state.numbers, counted.answers, strict=True)
+        for number, answer in zip(state.numbers, tally.answers, strict=True)
     }
-    votes = [{"answer": one_line(answer), "votes": votes} for answer, votes in counted.votes.items()]
-    chosen = state.numbers[counted.first]
-    return {"by": "answer", "chosen": chosen, "tie": counted.tied, "votes": votes, "answers": answers}
+    votes = [{"answer": one_line(answer), "votes": votes} for answer, votes in tally.votes.items()]
+    chosen = state.numbers[tally.first]
+    return {"by": "answer", "chosen": chosen, "tie": tally.tied, "votes": votes, "answers": answers}
 
 
-def _by_similarity(task: Task, preset: Preset, state: State, counted: Tally) -> Conclusion:
+def _vote_by_similarity(task: Task, preset: Preset, state: State, tally: Tally) -> Conclusion:
     found = yield from compare_texts(task, state.texts, layer=preset.layers, until=schedule.RUN_END)
     scores = [sum(row) - row[index] for index, row in enumerate(found.matrix)]
     best = max(scores)
@@ -72,8 +72,8 @@ def _by_similarity(task: Task, preset: Preset, state: State, counted: Tally) -> 
         "chosen": state.numbers[scores.index(best)],
         "tie": len(scores) > 1 and scores.count(best) > 1,
         "scores": {str(number): round(score, 4) for number, score in zip(state.numbers, scores, strict=True)},
-        "unread": counted.answers.count(None),
+        "unread": tally.answers.count(None),
     }
-    text = "most drafts have no short answer to count: the one that is most like the others is the answer"
+    note = "most drafts have no short answer to count: the one that is most like the others is the answer"
     answer = draft_as_answer(state.references[scores.index(best)], {"vote": facts})
-    return replace(answer, notes=(*answer.notes, text, *found.notes))
+    return replace(answer, notes=(*answer.notes, note, *found.notes))

@@ -1,7 +1,7 @@
-"""Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): more drafts than one prompt should hold, a window at a time.
+"""Self-MoA-Seq (Li et al. 2025, arXiv 2502.00674): aggregate many drafts window by window, if one prompt is too small.
 
-Each draft stands in exactly one window; from the second window on the best so far fills the reserved places,
-so that it weighs as much as several drafts. Where a gate gave weights, the heaviest drafts come first.
+Each draft is in exactly one window. From the second window on, the best text so far fills the reserved places, so that
+it counts as much as several drafts. If a gate gave weights, the heaviest drafts come first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Windows(ConcludeSpec):
     )
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """A window holds the drafts of one layer."""
+        """Windows aggregate the drafts of one layer, so `layers` must be 2."""
         if preset.layers != 2:
             yield constraint_error("conclude by windows works on the drafts of one layer", "layers to be 2", "conclude")
 
@@ -50,44 +50,44 @@ class Windows(ConcludeSpec):
 def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusion:
     """Aggregate the drafts window by window; the last aggregation is the answer.
 
-    A window that cannot be aggregated leaves the best so far as it is (of the first, its best draft), and the
+    If a window cannot be aggregated, the best text so far is kept (for the first window, its best draft), and the
     answer is marked as degraded.
     """
     *earlier, last = window_slices(len(state.references), spec.window, spec.reserved)
-    folded = _Progress()
+    progress = _Progress()
     time = schedule.conclusion(preset)
     until = time.start
-    for number, fresh in enumerate(earlier, start=1):
-        drafts = [one.draft for one in state.references[fresh]]
+    for number, new_drafts in enumerate(earlier, start=1):
+        drafts = [one.draft for one in state.references[new_drafts]]
         until = time.step_end(number, len(earlier) + 1)
-        messages = _window_messages(task, preset, _window(state, fresh, folded.best, spec.reserved))
-        folded = yield from _aggregate_window(preset, folded, messages, drafts, number, until)
+        messages = _window_messages(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
+        progress = yield from _aggregate_window(preset, progress, messages, drafts, number, until)
     drafts = [one.draft for one in state.references[last]]
-    messages = _window_messages(task, preset, _window(state, last, folded.best, spec.reserved))
-    fallback = [folded.best] if folded.best else drafts
+    messages = _window_messages(task, preset, _window_state(state, last, progress.best, spec.reserved))
+    fallback = [progress.best] if progress.best else drafts
     answer = yield from write_answer(preset, messages, fallback, schedule.Window(until))
     facts = {
-        "sizes": [len(state.references[fresh]) for fresh in (*earlier, last)],
-        "lost": list(folded.lost),
+        "sizes": [len(state.references[new_drafts]) for new_drafts in (*earlier, last)],
+        "lost": list(progress.lost),
         "duplicates": len(state.references) - len(set(state.texts)),
     }
     return replace(
         answer,
-        degraded=answer.degraded or bool(folded.lost),
-        notes=(*folded.notes, *answer.notes),
+        degraded=answer.degraded or bool(progress.lost),
+        notes=(*progress.notes, *answer.notes),
         method={**answer.method, "windows": facts},
     )
 
 
 def window_slices(count: int, window: int, reserved: int) -> list[slice]:
-    """The windows of `count` drafts, each as the slice of those that are new in it; no draft is in two."""
+    """The windows of `count` drafts, each as the slice of its new drafts; no draft is in two slices."""
     starts = [0, *range(window, count, window - reserved)]
     return [slice(start, end) for start, end in zip(starts, [*starts[1:], count], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What the windows so far came to: the best text, the numbers of windows that were lost, and why."""
+    """The result of the windows so far: the best text, the numbers of the windows that failed, and notes."""
 
     best: Draft | None = None
     lost: tuple[int, ...] = ()
@@ -99,34 +99,34 @@ _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 def _aggregate_window(
     preset: Preset,
-    folded: _Progress,
+    progress: _Progress,
     messages: Sequence[Message],
     drafts: Sequence[Draft],
     number: int,
     until: float,
 ) -> _Aggregating:
-    """Aggregate one window but the last. Its writer is no "aggregator": that role writes the run's answer."""
+    """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
     call = make_call(preset.aggregator, messages, identity, "windower", layer=preset.layers, slot=number)
     (outcome,) = yield Batch(preset.layers, (call,), until=until)
-    noted = call_notes((call,), (outcome,))
+    call_remarks = call_notes((call,), (outcome,))
     if isinstance(outcome, Draft) and not outcome.cut:
-        return replace(folded, best=outcome, notes=(*folded.notes, *noted))
-    notes = (*folded.notes, *noted, f"window {number} could not be aggregated; the best so far was kept")
-    return _Progress(folded.best or best_draft(drafts), (*folded.lost, number), notes)
+        return replace(progress, best=outcome, notes=(*progress.notes, *call_remarks))
+    notes = (*progress.notes, *call_remarks, f"window {number} could not be aggregated; the best so far was kept")
+    return _Progress(progress.best or best_draft(drafts), (*progress.lost, number), notes)
 
 
-def _window(state: State, fresh: slice, best: Draft | None, reserved: int) -> State:
-    """The state as one window shows it: the best so far in the reserved places, then what is new.
+def _window_state(state: State, new_drafts: slice, best: Draft | None, reserved: int) -> State:
+    """The state for one window: the best text so far in the reserved places, then the new drafts.
 
-    What the best so far was made from has its weight there, an equal part in each place.
+    The reserved places share the total weight of the drafts that the best text was made from.
     """
     if best is None:
-        return replace(state, references=state.references[fresh])
-    made_from = [reference.participant for reference in state.references[: fresh.start]]
+        return replace(state, references=state.references[new_drafts])
+    made_from = [reference.participant for reference in state.references[: new_drafts.start]]
     weight = sum(participant.weight or 0.0 for participant in made_from) / reserved if has_weights(made_from) else None
     carried = Reference(replace(made_from[0], weight=weight), best)
-    return replace(state, references=(*(carried,) * reserved, *state.references[fresh]))
+    return replace(state, references=(*(carried,) * reserved, *state.references[new_drafts]))
 
 
 def _window_messages(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:

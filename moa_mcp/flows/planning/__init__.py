@@ -1,1 +1,1 @@
-"""What a run will call, found out by playing its flow with made-up drafts."""
+"""Which calls a run will make, found by playing its flow with made-up drafts."""

@@ -1,9 +1,9 @@
-"""A flow played through with made-up drafts: how many calls it makes, in how many rounds, of what length.
+"""Play a flow with made-up drafts, to count its calls, its rounds and their tokens. Nothing is sent.
 
-Nothing is sent. How the models behave is a world: in `shortest_run` and its like all goes so well that a run ends
-soonest, in `planned` nothing fails and it goes on longest, and in `malformed_once` judges answer out of form at first
-and whoever would end it alone fails. The bounds on a run's calls come from playing it in all of them, never
-from a formula.
+A scenario decides how the models behave. In `shortest_run` and similar ones, the run ends as soon as possible. In
+`longest_run`, nothing fails and the run goes on as long as possible. In `malformed_once`, the first reply of each judge
+is malformed, and the models that could end the run alone fail. The bounds on a run's calls come from playing all
+scenarios, never from a formula.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from moa_mcp.domain.model import (
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
 
 DRAFT_TOKENS = 700
-"""How long a made-up draft is."""
+"""The tokens of a made-up draft."""
 
 CHARS_PER_TOKEN = 4
 MAX_CALLS = 2_000
@@ -42,7 +42,7 @@ _DRAFT_CHARS = DRAFT_TOKENS * CHARS_PER_TOKEN
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """A call that a run would make, with about how many tokens it would read and write."""
+    """A call that a run would make, with estimates of its input and output tokens."""
 
     model: str
     input_tokens: int
@@ -51,7 +51,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The calls of a whole flow, and how many times it waits for some of them. `first` are those it begins with."""
+    """The calls of a whole flow and the number of rounds it waits for; `first` are the calls of its first round."""
 
     planned_calls: tuple[PlannedCall, ...] = ()
     rounds: int = 0
@@ -70,7 +70,7 @@ class DryRun:
         return sum(call.output_tokens for call in self.planned_calls)
 
     def with_batch(self, batch: Sequence[PlannedCall], rounds: int) -> DryRun:
-        """This dry run with more calls behind it.
+        """This dry run with more calls and rounds.
 
         Raises:
             PlanRefused: there would be more than `MAX_CALLS`; such a plan is a mistake or an attack.
@@ -84,7 +84,7 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A call in its batch: its place there, from 1, and what is well-formed where it asks for a fixed form."""
+    """A call of a batch, with its place there, from 1, and well-formed replies if it asks for a fixed form."""
 
     call: Call
     place: int = 1
@@ -92,17 +92,17 @@ class Asked:
 
     @property
     def is_free_text(self) -> bool:
-        """Whether it asks for words of no fixed form: for a draft, say."""
+        """Whether the call asks for text without a fixed form, such as a draft."""
         return isinstance(self.call, ChatCall) and self.form is None
 
 
 Scenario: TypeAlias = Callable[[Asked], Outcome]
-"""What every call comes to."""
+"""Decides the outcome of each call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The least and the most calls, and rounds of them, that a run can come to."""
+    """The least and the most calls and rounds that a run can have."""
 
     least_calls: int
     most_calls: int
@@ -111,10 +111,9 @@ class Bounds:
 
 
 def longest_run(asked: Asked) -> Outcome:
-    """Nothing fails, and every reply lets the flow go on longest.
+    """Nothing fails, and every reply makes the flow go on as long as possible.
 
-    No two drafts are alike, since a consensus might end the flow; each sets `answer`, for a flow that runs
-    programs.
+    All drafts differ, because a consensus might end the flow. Each draft sets `answer`, for a flow that runs programs.
     """
     if asked.form is not None:
         return Draft(asked.form.most, finish_reason="stop")
@@ -126,13 +125,13 @@ def longest_run(asked: Asked) -> Outcome:
 
 @lru_cache(maxsize=256)
 def _unique_draft(identity: str) -> Draft:
-    """A draft of words that no other call writes; kept, because every ask is planned by a dry run."""
+    """A draft that no other call writes. It is cached, because a dry run precedes every run."""
     words = [hashlib.sha256(f"{identity}/{part}".encode()).hexdigest() for part in range(_DRAFT_CHARS // 64)]
     return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
 
 
 def shortest_run(asked: Asked) -> Outcome:
-    """Nothing fails, all drafts agree, and every reply lets the flow end soonest."""
+    """Nothing fails, all drafts agree, and every reply makes the flow end as soon as possible."""
     if asked.form is not None:
         return Draft(asked.form.least, finish_reason="stop")
     if isinstance(asked.call, EmbedCall):
@@ -141,29 +140,27 @@ def shortest_run(asked: Asked) -> Outcome:
 
 
 def short_drafts(asked: Asked) -> Outcome:
-    """As in `shortest_run`, but with drafts too short for one to be taken for a copy of another."""
+    """As in `shortest_run`, but the drafts are too short to count as copies of each other."""
     return Draft("The answer is 42.", finish_reason="stop") if asked.is_free_text else shortest_run(asked)
 
 
 def split_odd(asked: Asked) -> Outcome:
-    """As in `short_drafts`, but every second draft differs: of an odd number, the largest minority that stands
-    apart.
-    """
+    """As in `short_drafts`, but every second draft differs: the largest minority of an odd number of drafts."""
     return _split(asked, 2)
 
 
 def split_even(asked: Asked) -> Outcome:
-    """As in `split_odd`, but the second draft differs not: the largest minority of an even number."""
+    """As in `split_odd`, but the second draft does not differ: the largest minority of an even number of drafts."""
     return _split(asked, 4)
 
 
 def _split(asked: Asked, first: int) -> Outcome:
-    place = asked.place if asked.is_free_text else 1  # not the slot: all calls of a branch are of one
+    place = asked.place if asked.is_free_text else 1  # not the slot, because all calls of a branch have the same slot
     return short_drafts(asked) if place < first or place % 2 else Draft("The answer is 7.", finish_reason="stop")
 
 
 def malformed_once(asked: Asked) -> Outcome:
-    """Who is to reply in a fixed form does so only when asked again, and nobody answers who would end the run."""
+    """Replies in a fixed form are malformed at the first try, and calls that could end the run alone fail."""
     if asked.call.role in (AGGREGATOR, SOLO):
         return Failure(Reason.OVERLOADED)
     if asked.form is not None and isinstance(asked.call, ChatCall) and not asked.call.is_repeat:
@@ -172,7 +169,7 @@ def malformed_once(asked: Asked) -> Outcome:
 
 
 def always_malformed(asked: Asked) -> Outcome:
-    """Nobody ever replies in the form that was asked for, and nobody answers who would end the run, nor samples."""
+    """All replies in a fixed form are malformed; calls that could end the run alone fail, and so do samples."""
     if asked.call.role == SAMPLER:
         return Failure(Reason.OVERLOADED)
     return (
@@ -183,7 +180,7 @@ def always_malformed(asked: Asked) -> Outcome:
 
 
 def no_drafts(asked: Asked) -> Outcome:
-    """Nobody drafts either. Most flows fail of it at once, but an end that can do without drafts goes on."""
+    """As in `always_malformed`, and all drafts fail. Most flows fail at once; some ways to conclude need no drafts."""
     return Failure(Reason.OVERLOADED) if asked.is_free_text else always_malformed(asked)
 
 
@@ -199,66 +196,66 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 
 def bounds(flow: Callable[[], Flow]) -> Bounds:
-    """The bounds of what `flow` makes, from playing it in every scenario.
+    """The bounds of `flow`, found by playing it in every scenario.
 
     Raises:
-        PlanRefused: in one of them it makes more than `MAX_CALLS` calls.
+        PlanRefused: in one scenario it makes more than `MAX_CALLS` calls.
     """
     dry_runs = [dry_run(flow(), scenario) for scenario in SCENARIOS]
-    worst = dry_run(flow(), no_drafts)  # it bounds from above alone: what fails at once is no short run
-    calls = [rehearsal.calls for rehearsal in dry_runs]
-    rounds = [rehearsal.rounds for rehearsal in dry_runs]
+    worst = dry_run(flow(), no_drafts)  # an upper bound only: a flow that fails at once is not a short run
+    calls = [one.calls for one in dry_runs]
+    rounds = [one.rounds for one in dry_runs]
     return Bounds(min(calls), max(*calls, worst.calls), min(rounds), max(*rounds, worst.rounds))
 
 
 def dry_run(flow: Flow, scenario: Scenario = longest_run) -> DryRun:
-    """Play `flow` to its end, or to where it fails for want of real drafts.
+    """Play `flow` to its end, or until it fails because its drafts are not real.
 
     Raises:
-        PlanRefused: it makes more than `MAX_CALLS` calls.
+        PlanRefused: the flow makes more than `MAX_CALLS` calls.
     """
     return _play(flow, scenario)[0]
 
 
 def _play(flow: Flow, scenario: Scenario) -> tuple[DryRun, Draft | None]:
-    """What a flow came to, and its answer as the draft that it is to an outer one; None if it failed."""
-    rehearsal: DryRun | None = None
+    """The dry run of a flow, and its answer as a draft for the outer flow; None if the flow failed."""
+    so_far: DryRun | None = None
     try:
         batch = next(flow)
         while True:
             inner = [_play(branch.flow(), scenario) for branch in batch.branches]
-            played = [one for one, _ in inner]
-            rehearsal = _with_batch(rehearsal or _beginning(batch, played), batch, played)
-            # What fails here, for want of real drafts, may answer at the last moment in a run: the outer goes on.
+            inner_runs = [one for one, _ in inner]
+            so_far = _with_batch(so_far or _start(batch, inner_runs), batch, inner_runs)
+            # A branch that fails on made-up drafts may succeed in a real run, so the outer flow gets a draft.
             drafts = (
                 draft or longest_run(Asked(branch.call))
                 for branch, (_, draft) in zip(batch.branches, inner, strict=True)
             )
-            batch = flow.send([*map(scenario, _asked_in(batch)), *drafts])
+            batch = flow.send([*map(scenario, _asked_calls(batch)), *drafts])
     except StopIteration as stop:
-        return rehearsal or DryRun(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
+        return so_far or DryRun(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
     except RunFailed:
-        return rehearsal or DryRun(), None
+        return so_far or DryRun(), None
 
 
-def _asked_in(batch: Batch) -> list[Asked]:
+def _asked_calls(batch: Batch) -> list[Asked]:
     return [Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1)]
 
 
-def _beginning(batch: Batch, inner: Sequence[DryRun]) -> DryRun:
-    """What begins with `batch`: its calls are sent at once, and those that its branches begin with."""
+def _start(batch: Batch, inner: Sequence[DryRun]) -> DryRun:
+    """A dry run that begins with `batch`: the first calls are those of the batch and the first ones of its branches."""
     return DryRun(first=(*batch.calls, *(call for one in inner for call in one.first)))
 
 
-def _with_batch(rehearsal: DryRun, batch: Batch, inner: Sequence[DryRun]) -> DryRun:
-    """Code that is run here is no call, and no round."""
+def _with_batch(so_far: DryRun, batch: Batch, inner: Sequence[DryRun]) -> DryRun:
+    """Add `batch` and its branches. Code that runs on this machine counts neither as a call nor as a round."""
     calls = [_planned_call(call) for call in batch.calls if not isinstance(call, CodeCall)]
     own_round = int(bool(calls))
     calls.extend(call for one in inner for call in one.planned_calls)
-    return rehearsal.with_batch(calls, max((own_round, *(one.rounds for one in inner))))
+    return so_far.with_batch(calls, max((own_round, *(one.rounds for one in inner))))
 
 
 def _planned_call(call: Call) -> PlannedCall:
-    letters = sum(len(message.text) for message in call.messages)
-    written = 0 if not isinstance(call, ChatCall) else min(DRAFT_TOKENS, call.max_tokens or DRAFT_TOKENS)
-    return PlannedCall(call.model, -(-letters // CHARS_PER_TOKEN), written)
+    chars = sum(len(message.text) for message in call.messages)
+    output_tokens = 0 if not isinstance(call, ChatCall) else min(DRAFT_TOKENS, call.max_tokens or DRAFT_TOKENS)
+    return PlannedCall(call.model, -(-chars // CHARS_PER_TOKEN), output_tokens)

@@ -1,1 +1,1 @@
-"""Who is asked: chosen before the first layer. Each file is a way to choose, or a part of several."""
+"""Choose which models are asked, before the first layer. Each file is one way to choose, or is shared by several."""

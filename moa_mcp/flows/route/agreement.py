@@ -1,6 +1,6 @@
-"""A cascade: samples of a small model answer first, and only where they differ is the panel asked.
+"""A cascade: samples of a small model answer first, and the panel is asked only if they differ.
 
-That samples agree is the sign of confidence, as in Pyramid MoA (arXiv 2602.19509) and FrugalGPT.
+Agreement among samples is the sign of confidence, as in Pyramid MoA (arXiv 2602.19509) and FrugalGPT.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ class Agreement(RouteSpec):
 
 @ROUTES.register(Agreement)
 def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stage:
-    """Answer with a sample if they agree; else the panel does, its first layer reading the best sample.
+    """Answer with one of the samples if they agree; else the panel answers, and its first layer reads the best sample.
 
-    Samples agree by the share of them that has the most frequent short answer, or, where most have none, by
-    how alike two of them are on average. A sample that failed agrees with nobody.
+    Agreement is the share of the samples with the most frequent short answer, or, if most have none, the mean
+    similarity of two samples. A sample that failed agrees with no other.
     """
     calls = tuple(_call(task, preset, spec, number) for number in range(1, spec.samples + 1))
     outcomes = yield Batch(1, calls, until=schedule.EASY_END)
     state = state.with_notes(*call_notes(calls, outcomes))
     drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.truncated]
     if not drafts:
-        told = {"by": "agreement", "samples": 0, "to": "panel"}
-        return state.with_notes("no sample of the small model is whole: the panel answers").with_facts(route=told)
-    opinion = yield from _opinion(task, [strip_invisible(draft.text) for draft in drafts], spec)
-    best = reference_without_slot(spec.easy, drafts[opinion.index])
-    agreed = opinion.share >= spec.agree - 1e-9
-    facts = {"by": "agreement", "samples": len(drafts), "agreement": round(opinion.share, 4), **opinion.facts}
-    state = state.with_notes(*opinion.notes).with_facts(route={**facts, "to": spec.easy.model if agreed else "panel"})
+        route = {"by": "agreement", "samples": 0, "to": "panel"}
+        return state.with_notes("no sample of the small model is whole: the panel answers").with_facts(route=route)
+    consensus = yield from _find_consensus(task, [strip_invisible(draft.text) for draft in drafts], spec)
+    best = reference_without_slot(spec.easy, drafts[consensus.index])
+    agreed = consensus.share >= spec.agree - 1e-9
+    facts = {"by": "agreement", "samples": len(drafts), "agreement": round(consensus.share, 4), **consensus.facts}
+    state = state.with_notes(*consensus.notes).with_facts(route={**facts, "to": spec.easy.model if agreed else "panel"})
     if agreed:
         return answer_directly(task, state, best, "the samples of the small model agree")
     return replace(state, references=(best,))
 
 
 @dataclass(frozen=True, slots=True)
-class _Opinion:
-    """What samples come to: the index of the one that speaks for them, and how far they agree (0 to 1)."""
+class _Consensus:
+    """The consensus of the samples: the index of the most typical one, and how far they agree (0 to 1)."""
 
     index: int
     share: float
@@ -76,19 +76,19 @@ class _Opinion:
     notes: tuple[str, ...] = ()
 
 
-_Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], _Opinion]
+_Comparing: TypeAlias = Generator[Batch, Sequence[Outcome], _Consensus]
 
 
-def _opinion(task: Task, texts: Sequence[str], spec: Agreement) -> _Comparing:
-    counted = tally_answers(texts)
-    if not counted.is_open:
-        return _Opinion(counted.first, max(counted.votes.values()) / spec.samples, {"of": "answers"})
+def _find_consensus(task: Task, texts: Sequence[str], spec: Agreement) -> _Comparing:
+    tally = tally_answers(texts)
+    if not tally.is_open:
+        return _Consensus(tally.first, max(tally.votes.values()) / spec.samples, {"of": "answers"})
     found = yield from compare_texts(task, texts, layer=1, place="samples", until=schedule.SAMPLES_COMPARED_END)
-    alike = [found.matrix[a][b] for a, b in combinations(range(len(texts)), 2)]
-    # A lost sample is like nobody: its pairs count as 0.
+    similarities = [found.matrix[a][b] for a, b in combinations(range(len(texts)), 2)]
+    # A sample that failed is similar to no other: its pairs count as 0.
     pairs = spec.samples * (spec.samples - 1) // 2
     scores = [sum(row) for row in found.matrix]
-    return _Opinion(scores.index(max(scores)), sum(alike) / pairs, {"of": "texts", **found.facts}, found.notes)
+    return _Consensus(scores.index(max(scores)), sum(similarities) / pairs, {"of": "texts", **found.facts}, found.notes)
 
 
 def _call(task: Task, preset: Preset, spec: Agreement, number: int) -> Call:

@@ -1,6 +1,6 @@
-"""Easy questions are answered by one model and hard ones by the panel (as RouteLLM and FrugalGPT do).
+"""One model answers easy questions, the panel answers hard ones (as in RouteLLM and FrugalGPT).
 
-A question whose difficulty cannot be told is hard: a panel too many costs money, one too few the answer.
+A question of unknown difficulty counts as hard: an unneeded panel costs money, a missing one costs the answer.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moa_mcp.flows.route.short_circuit import (
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
 from moa_mcp.prompts.panel import user_turn
-from moa_mcp.prompts.router import difficulty as told
+from moa_mcp.prompts.router import difficulty as difficulty_prompt
 
 MAX_DIFFICULTY = 5
 
@@ -37,7 +37,7 @@ _LEVEL = re.compile(
 
 _LONG, _VERY_LONG = 250, 1_000
 _ITEM = r"^[ \t]{0,9}(?:[-*•]|\(?\d{1,2}[.)]|\(?[a-d]\))[ \t]"
-# Each of these makes a question a step harder. All repeats are bounded.
+# Each match raises the difficulty by 1. All repeats are bounded, because the text is untrusted.
 _SIGNS = {
     "code": re.compile(
         r"```|\b(?:def|class|function|import|SELECT|traceback|stack trace|regex|compile[rs]?)\b"
@@ -77,8 +77,8 @@ class Difficulty(RouteSpec):
 
 @ROUTES.register(Difficulty)
 def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> Stage:
-    """Answer with the easy model below `hard_from`; else, or if that one fails, leave it to the panel."""
-    level, facts = yield from _level(task, preset, spec)
+    """Answer with the easy model if the rating is below `hard_from`; else, or if it fails, the panel answers."""
+    level, facts = yield from _rate(task, preset, spec)
     state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
         return state.with_notes(f"the difficulty could not be told ({facts['how']}): the panel answers")
@@ -96,34 +96,34 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
 
 
 def signs_of_difficulty(question: str) -> list[str]:
-    """What about the length and form of a question makes it harder; empty for the easiest."""
+    """The names of the signs in a question's length and form that make it harder; empty for the easiest."""
     length = [name for name, letters in (("long", _LONG), ("very long", _VERY_LONG)) if len(question) > letters]
     return [*length, *(name for name, sign in _SIGNS.items() if sign.search(question))]
 
 
-def _level(
+def _rate(
     task: Task, preset: Preset, spec: Difficulty
 ) -> Generator[Batch, Sequence[Outcome], tuple[int | None, dict[str, object]]]:
     if spec.model is None:
         signs = signs_of_difficulty(user_turn(task)[:20_000])
         level = min(MAX_DIFFICULTY, 1 + len(signs))
         return level, {"difficulty": level, "how": "by length and form", "signs": signs}
-    call = judge_call(preset, spec.model, told(task), "router", layer=1)
+    call = judge_call(preset, spec.model, difficulty_prompt(task), "router", layer=1)
     reply = yield from ask_form(call, _FORM, until=schedule.DIFFICULTY_END)
     return reply.value, {"difficulty": reply.value, "how": reply.outcome}
 
 
 def _read(text: str) -> int | None:
     reply = json_object(text, "difficulty")
-    return _whole(str(reply["difficulty"]).strip()) if reply else None
+    return _read_rating(str(reply["difficulty"]).strip()) if reply else None
 
 
 def _read_loosely(text: str) -> int | None:
     found = _LEVEL.findall(text.strip())
-    return _whole("".join(found[-1])) if found else None
+    return _read_rating("".join(found[-1])) if found else None
 
 
-def _whole(text: str) -> int | None:
+def _read_rating(text: str) -> int | None:
     found = re.fullmatch(r"([1-5])(?:\.0)?(?:\s?/\s?5)?", text)
     return int(found[1]) if found else None
 

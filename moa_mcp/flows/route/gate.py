@@ -1,8 +1,8 @@
-"""The question chooses its proposers, what each is told, and what weight its draft has.
+"""Choose the proposers for each question, with an instruction for each and a weight for its draft.
 
-An analogue of dynamic mixtures of experts (DMoE), not DMoE itself: that is a trained network whose gate mixes
-layers of numbers. Here a gate gives each slot a probability, and the shortest prefix of slots that reaches a
-share is asked; near-copies among their drafts are seen to in `replace_duplicates.py`.
+This is an analogue of dynamic mixtures of experts (DMoE), not DMoE itself, which is a trained network whose gate mixes
+layers of numbers. Here a gate gives each slot a probability, and asks the fewest slots that together reach a share.
+`replace_duplicates.py` handles near-copies among their drafts.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.state import Participant, Stage, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, is_list, is_object, json_object, judge_call
 from moa_mcp.prompts.panel import user_turn
-from moa_mcp.prompts.router import gate as told
+from moa_mcp.prompts.router import gate as gate_prompt
 
 MAX_SCORE = 10.0
 
 PER_SKILL = 3.0
-"""What a slot scores for each of its skills that the question speaks of."""
+"""The score of a slot for each of its skills that the question mentions."""
 
 MAX_INSTRUCTION_CHARS = 600
 ANALOGUE = "an analogue of DMoE at the level of whole models, not DMoE, which is a trained network"
@@ -67,7 +67,7 @@ class Gate(RouteSpec):
         return self.model is None
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """It chooses among the slots of a layer, so there have to be as many as it may choose."""
+        """A gate needs a layer of proposers, with at least as many slots as it may choose."""
         if preset.layers == 1:
             yield constraint_error("route by gate chooses among proposers", "layers to be 2 or more", "route")
         most = max(self.at_least, self.at_most or 1)
@@ -86,7 +86,7 @@ class Gate(RouteSpec):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a gate gives each slot, in their order: a score from 0 to 10, and an instruction or nothing."""
+    """For each slot, in order: a score from 0 to 10, and an instruction, which may be empty."""
 
     scores: tuple[float, ...]
     instructions: tuple[str, ...]
@@ -94,29 +94,29 @@ class Scores:
 
 @ROUTES.register(Gate)
 def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
-    """Participant the slots that the question chooses, the heaviest first; the others that may be woken wait in line.
+    """Choose the participants for the question, the heaviest first; slots that may still be asked become the reserve.
 
-    If the gate says nothing usable, all slots take part, as without a gate.
+    If the gate gives no usable reply, all slots take part, as without a gate.
     """
     scored = yield from _ask_gate(task, preset, state, spec)
     facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.outcome}
     if scored.value is None:
-        everyone = state.with_facts(
+        all_slots = state.with_facts(
             route={**facts, "chosen": [participant.number for participant in state.participants]}
         )
-        return everyone.with_notes(f"the gate chose nobody ({scored.outcome}): all slots take part")
+        return all_slots.with_notes(f"the gate chose nobody ({scored.outcome}): all slots take part")
     return _select_participants(state, spec, scored.value, facts)
 
 
 def probabilities(scores: Sequence[float], sharpness: float) -> list[float]:
-    """Softmax: positive numbers that add up to 1, the more unequal the higher `sharpness`."""
+    """Softmax: positive numbers that add up to 1; a higher `sharpness` makes them more unequal."""
     highest = max(scores)
     powers = [math.exp(sharpness * (score - highest)) for score in scores]
     return [power / sum(powers) for power in powers]
 
 
 def count_to_share(shares: Sequence[float], spec: Gate) -> int:
-    """How many of `shares`, which fall, it takes to reach `spec.share`, within what the gate allows."""
+    """How many of `shares`, in descending order, reach `spec.share` together, within the gate's limits."""
     reached = 0.0
     count = 0
     while count < len(shares) and reached < spec.share - 1e-9:
@@ -128,9 +128,11 @@ def count_to_share(shares: Sequence[float], spec: Gate) -> int:
 def _select_participants(state: State, spec: Gate, scored: Scores, facts: Mapping[str, Any]) -> State:
     weights = probabilities(scored.scores, spec.sharpness)
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
-    line = [_with_instruction(state.participants[index], scored.instructions[index], weights[index]) for index in order]
+    ranked = [
+        _with_instruction(state.participants[index], scored.instructions[index], weights[index]) for index in order
+    ]
     count = count_to_share([weights[index] for index in order], spec)
-    chosen, reserve = line[:count], line[count : _max_participants(spec, len(line))]
+    chosen, reserve = ranked[:count], ranked[count : _max_participants(spec, len(ranked))]
     by_slot = {
         str(participant.number): one_line(participant.instruction) for participant in chosen if participant.instruction
     }
@@ -138,7 +140,7 @@ def _select_participants(state: State, spec: Gate, scored: Scores, facts: Mappin
         **facts,
         "chosen": [participant.number for participant in chosen],
         "waiting": [participant.number for participant in reserve],
-        "weights": {str(participant.number): round(participant.weight or 0.0, 4) for participant in line},
+        "weights": {str(participant.number): round(participant.weight or 0.0, 4) for participant in ranked},
         "instructions": by_slot,
     }
     return replace(state, participants=tuple(chosen), reserve=tuple(reserve)).with_facts(route=facts)
@@ -158,17 +160,19 @@ def _ask_gate(
     if spec.model is None:
         return _score_by_skills(task, state)
     shown = label_candidates(task, "gate", [_description(participant) for participant in state.participants])
-    call = judge_call(preset, spec.model, told(task, shown.render()), "router", layer=1)
+    call = judge_call(preset, spec.model, gate_prompt(task, shown.render()), "router", layer=1)
     form = Form(lambda text: _read(shown, text), dry_run=_dry_run_replies(shown))
     return (yield from ask_form(call, form, until=schedule.GATE_END))
 
 
 def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:
-    spoken = _words(user_turn(task))
-    fitting = [sum(_mentions(spoken, skill) for skill in participant.slot.skills) for participant in state.participants]
-    if not any(fitting):
+    question_words = _words(user_turn(task))
+    matches = [
+        sum(_mentions(question_words, skill) for skill in participant.slot.skills) for participant in state.participants
+    ]
+    if not any(matches):
         return FormReply(None, "no slot has a skill that the question speaks of")
-    scores = tuple(min(MAX_SCORE, PER_SKILL * count) for count in fitting)
+    scores = tuple(min(MAX_SCORE, PER_SKILL * count) for count in matches)
     return FormReply(Scores(scores, ("",) * len(scores)), "by skills")
 
 
@@ -176,10 +180,10 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(re.findall(r"\w+", text.casefold()))
 
 
-def _mentions(spoken: frozenset[str], skill: str) -> bool:
-    """Whether all words of a skill are among the spoken ones, endings aside: "proofs" is in "a proof"."""
+def _mentions(question_words: frozenset[str], skill: str) -> bool:
+    """Whether the question has all words of a skill, apart from endings: "proofs" matches "a proof"."""
     words = _words(skill)
-    return bool(words) and all(any(_same_stem(word, other) for other in spoken) for word in words)
+    return bool(words) and all(any(_same_stem(word, other) for other in question_words) for word in words)
 
 
 def _same_stem(word: str, other: str) -> bool:
@@ -188,17 +192,22 @@ def _same_stem(word: str, other: str) -> bool:
 
 
 def _description(participant: Participant) -> str:
-    """What a gate is told of a slot: its model, and what the preset says it is for."""
+    """The description of a slot in the gate's prompt: its model, method, role and skills."""
     slot = participant.slot
     if isinstance(slot, PanelSlot):
         return f"model: the panel {slot.preset}"
     method = SLOT_METHODS.name(slot) if isinstance(slot, SlotMethod) else ""
-    told = {"model": slot.model, "method": method, "role": one_line(slot.role or ""), "skills": ", ".join(slot.skills)}
-    return "\n".join(f"{key}: {value}" for key, value in told.items() if value)
+    fields = {
+        "model": slot.model,
+        "method": method,
+        "role": one_line(slot.role or ""),
+        "skills": ", ".join(slot.skills),
+    }
+    return "\n".join(f"{key}: {value}" for key, value in fields.items() if value)
 
 
 def _read(shown: LabelledCandidates, text: str) -> Scores | None:
-    """Letters that are not scored have 0; a reply that scores none, or something unknown, is none."""
+    """Read the scores: a letter without one gets 0; None if there is no score, or one for an unknown letter."""
     reply = json_object(text, "slots")
     entries = _entries(reply["slots"]) if reply else {}
     scores, instructions = [0.0] * len(shown.order), [""] * len(shown.order)
@@ -212,7 +221,7 @@ def _read(shown: LabelledCandidates, text: str) -> Scores | None:
 
 
 def _entries(value: Any) -> dict[str, dict[str, Any]]:
-    """What is said of each letter, whether as {"A": {…}}, {"A": 7} or [{"slot": "A", …}]."""
+    """The entry for each letter, from any of the forms {"A": {…}}, {"A": 7} and [{"slot": "A", …}]."""
     if is_list(value):
         listed = [one for one in value if is_object(one)]
         return {str(one.get("slot") or one.get("letter") or ""): one for one in listed}
@@ -222,13 +231,13 @@ def _entries(value: Any) -> dict[str, dict[str, Any]]:
 
 
 def _score(value: Any) -> float | None:
-    """A score within its bounds; a truth value or what is no number is none."""
+    """A score, limited to 0 to 10; None for a boolean or any other value that is not a number."""
     found = re.fullmatch(r"(-?\d{1,9}(?:\.\d{1,20})?)(?:\s?/\s?10)?", str(value).strip())
     return min(MAX_SCORE, max(0.0, float(found[1]))) if found else None
 
 
 def _dry_run_replies(shown: LabelledCandidates) -> DryRunReplies:
-    """Of two gates, the one that is sure of the first slot, and the one that makes no difference."""
+    """The two extreme replies: all weight on the first slot, and equal weights for all."""
     sure = {label: {"score": 0 if index else MAX_SCORE} for label, index in shown.mapping.items()}
-    alike = {label: {"score": 5} for label in shown.letters}
-    return DryRunReplies(least=json.dumps({"slots": sure}), most=json.dumps({"slots": alike}))
+    equal = {label: {"score": 5} for label in shown.letters}
+    return DryRunReplies(least=json.dumps({"slots": sure}), most=json.dumps({"slots": equal}))

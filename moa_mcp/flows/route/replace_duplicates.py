@@ -1,4 +1,4 @@
-"""What a gate still does once its slots have drafted: near-copies are left out, and the next in line is woken."""
+"""The gate's work after the first layer: leave out near-copies, and ask the next slot of the reserve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from moa_mcp.flows.stages.draft_warnings import MIN_COMPARED_CHARS
 from moa_mcp.flows.state import Reference, State, has_weights
 
 Proposals: TypeAlias = Callable[[Task, Preset, State], Batch]
-"""Makes the batch of one layer; handed down by the panel, which imports this."""
+"""Makes the batch of one layer. It is a parameter, because `panel.py` imports this module."""
 
 Replacing: TypeAlias = Generator[Batch, Sequence[Outcome], tuple[State, tuple[Reference, ...]]]
 
@@ -25,18 +25,18 @@ Replacing: TypeAlias = Generator[Batch, Sequence[Outcome], tuple[State, tuple[Re
 def replace_duplicates(
     task: Task, preset: Preset, state: State, drafts: tuple[Reference, ...], proposals: Proposals
 ) -> Replacing:
-    """Of the first layer's drafts, leave out each that is nearly a heavier one, and wake another slot for it.
+    """Leave out each draft of the first layer that nearly equals a heavier one, and ask a reserve slot instead.
 
-    One slot is woken at a time, and also where nobody wrote a draft. The only draft of a gate that chose one
-    slot alone is the answer. Without a gate, or behind the first layer, nothing happens.
+    Reserve slots are asked one at a time, also if there are too few drafts. If the gate chose a single slot, its draft
+    is the answer. Without a gate, or after later layers, nothing changes.
     """
     if not isinstance(preset.route, Gate) or state.layer != 1 or not has_weights(state.participants):
         return state, drafts
     replaced = 0
     while True:
-        similarities = yield from _similarities(task, preset, drafts, replaced)
-        copies = _duplicates(drafts, similarities, preset.route.near_copy)
-        state, drafts = _remove_duplicates(_comparing(state, similarities), drafts, copies)
+        similarities = yield from _compare_drafts(task, preset, drafts, replaced)
+        copies = _find_duplicates(drafts, similarities, preset.route.near_copy)
+        state, drafts = _remove_duplicates(_record_comparison(state, similarities), drafts, copies)
         enough = len(drafts) >= min(preset.min_drafts, len(state.participants))
         if not state.reserve or (enough and not copies):
             break
@@ -49,7 +49,7 @@ def replace_duplicates(
 
 
 def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, replaced: int) -> Replacing:
-    """Ask the first that waits in line."""
+    """Ask the first slot of the reserve."""
     participant, *reserve = state.reserve
     batch = replace(
         proposals(task, preset, replace(state, participants=(participant,))),
@@ -62,28 +62,28 @@ def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, re
     return state, (Reference(participant, outcome),) if isinstance(outcome, Draft) else ()
 
 
-def _similarities(task: Task, preset: Preset, drafted: Sequence[Reference], replaced: int) -> Comparing:
-    texts = [one.text for one in drafted]
+def _compare_drafts(task: Task, preset: Preset, drafts: Sequence[Reference], replaced: int) -> Comparing:
+    texts = [one.text for one in drafts]
     until = schedule.comparison_end(replaced, preset)
     return (yield from compare_texts(task, texts, layer=1, place=f"copies.{replaced}", until=until))
 
 
-def _comparing(state: State, similarities: Similarities) -> State:
-    """Tell by what drafts were compared, once however often they were."""
+def _record_comparison(state: State, similarities: Similarities) -> State:
+    """Record how the drafts were compared; a repeated note is added only once."""
     noted = state.with_facts(route={**state.facts["route"], **similarities.facts})
     return noted.with_notes(*(note for note in similarities.notes if note not in state.notes))
 
 
-def _duplicates(drafted: Sequence[Reference], similarities: Similarities, near_copy: float) -> dict[int, int]:
-    """The numbers of the participants whose drafts are nearly those of heavier ones, and the numbers of these.
+def _find_duplicates(drafts: Sequence[Reference], similarities: Similarities, near_copy: float) -> dict[int, int]:
+    """Map each participant whose draft is a near-copy to the heavier participant whose draft it resembles.
 
-    Short drafts are no copies: that several write "42" is not repetition but agreement.
+    Short drafts are never copies: several drafts of "42" are agreement, not repetition.
     """
     copies: dict[int, int] = {}
-    for index, one in enumerate(drafted):
+    for index, one in enumerate(drafts):
         heavier = (
             other.participant.number
-            for place, other in enumerate(drafted[:index])
+            for place, other in enumerate(drafts[:index])
             if other.participant.number not in copies
             and min(len(one.text), len(other.text)) >= MIN_COMPARED_CHARS
             and similarities.matrix[index][place] >= near_copy
@@ -94,17 +94,17 @@ def _duplicates(drafted: Sequence[Reference], similarities: Similarities, near_c
 
 
 def _remove_duplicates(
-    state: State, drafted: tuple[Reference, ...], copies: Mapping[int, int]
+    state: State, drafts: tuple[Reference, ...], copies: Mapping[int, int]
 ) -> tuple[State, tuple[Reference, ...]]:
-    """Take the participants of near-copies out of the panel; their drafts are told of and not passed on."""
+    """Remove the participants of near-copies from the panel; their drafts appear in notes and facts only."""
     if not copies:
-        return state, drafted
+        return state, drafts
     route = state.facts["route"]
-    copied = {str(number): original for number, original in copies.items()}
-    state = state.with_facts(route={**route, "copies": {**route.get("copies", {}), **copied}})
+    originals = {str(number): original for number, original in copies.items()}
+    state = state.with_facts(route={**route, "copies": {**route.get("copies", {}), **originals}})
     for number, original in copies.items():
         state = state.with_notes(f"the draft of slot {number} is nearly that of slot {original} and was left out")
     participants = tuple(participant for participant in state.participants if participant.number not in copies)
     return replace(state, participants=participants), tuple(
-        one for one in drafted if one.participant.number not in copies
+        one for one in drafts if one.participant.number not in copies
     )

@@ -1,4 +1,4 @@
-"""One draft makes the panel unnecessary: the end of the ways that may answer before it is asked."""
+"""Helpers for routes in which one draft makes the panel unnecessary."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from moa_mcp.flows.state import Participant, Reference, State
 from moa_mcp.prompts.panel import messages_for
 
 SOLO = "solo"
-"""The role of the one model that may make a panel unnecessary, where the caller wants guidance and no answer."""
+"""The role of a model whose reply may replace the panel, if the caller asks for guidance instead of an answer."""
 
 SAMPLER = "sampler"
-"""The role of each of several that together may make a panel unnecessary."""
+"""The role of each sample of a model whose samples together may replace the panel."""
 
 
 def answer_directly(task: Task, state: State, alone: Reference, why: str) -> State:
-    """The state in which `alone` is the answer, or for a caller who wants guidance the only draft."""
+    """The state in which `alone` is the answer, or, if the caller asks for guidance, the only draft."""
     ended = replace(state, references=(alone,), stop_reason=why)
     if task.output == "guidance":
         return ended
@@ -27,15 +27,15 @@ def answer_directly(task: Task, state: State, alone: Reference, why: str) -> Sta
 
 
 def solo_role(task: Task) -> str:
-    """The role of the one call that may be the whole answer; guidance has no writer."""
+    """The role of a call whose reply may be the whole answer; guidance is not written by an aggregator."""
     return AGGREGATOR if task.output == "answer" else SOLO
 
 
 def reference_without_slot(easy: ModelSettings, draft: Draft) -> Reference:
-    """The draft of a model that has no slot in the panel: its participant is number 0."""
+    """A reference for the draft of a model without a slot in the panel: its participant has number 0."""
     return Reference(Participant(0, Proposer(model=easy.model)), draft)
 
 
 def messages_for_solo(task: Task, preset: Preset, easy: ModelSettings) -> Sequence[Message]:
-    """The caller's conversation, as a model that answers alone gets it."""
+    """The caller's conversation, as messages for a model that answers alone."""
     return messages_for(task, (), preset.prompt_style, easy.role)

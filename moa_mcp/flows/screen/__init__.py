@@ -1,1 +1,1 @@
-"""Which drafts of a layer are passed on. Each file is a way to choose, or a part of several."""
+"""Choose which drafts of a layer are passed on. Each file is one way to choose, or is shared by several."""

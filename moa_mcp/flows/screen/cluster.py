@@ -1,7 +1,7 @@
-"""Cluster & Filter (Wolf et al. 2025, arXiv 2503.05856): a minority that stands apart from the rest is set aside.
+"""Cluster & Filter (Wolf et al. 2025, arXiv 2503.05856): drop a minority of drafts that differs from the rest.
 
-It assumes an honest majority. Short answers are told apart by what they are; all else by wording, where a draft
-that differs in one number alone stands with the rest.
+This assumes an honest majority. Drafts with short answers are compared by these answers, other drafts by their wording:
+there, a draft that differs in only one number counts as similar.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class ClusterScreen(ScreenSpec):
 
 @SCREENS.register(ClusterScreen)
 def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
-    """Keep the larger of two groups of drafts if they stand apart; what is set aside is named in the notes."""
+    """Keep the larger of two groups of drafts if the groups are far enough apart; the notes name the dropped slots."""
     if len(state.references) < MIN_TEXTS:
         return state.with_log_entry(
             "screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
@@ -46,10 +46,10 @@ def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterS
         until=schedule.after_layer(state.layer, preset).screen,
         margin=spec.margin,
     )
-    return _keep(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
+    return _keep_group(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
 
 
-def _keep(state: State, groups: TwoClusters, how: Mapping[str, str]) -> State:
+def _keep_group(state: State, groups: TwoClusters, how: Mapping[str, str]) -> State:
     entry = {
         "layer": state.layer,
         "kept": [state.numbers[index] for index in groups.kept],

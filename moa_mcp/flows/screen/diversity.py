@@ -1,4 +1,4 @@
-"""The drafts that differ most are passed on: greedy max-min selection (RMoA, Xie et al. 2025, arXiv 2505.24442)."""
+"""Pass on the drafts that differ most: greedy max-min selection (RMoA, Xie et al. 2025, arXiv 2505.24442)."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class DiverseScreen(ScreenSpec):
     keep: Count = Field(default=3, description="How many drafts the next layer reads.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """It cannot keep more drafts than a layer has."""
+        """This screen cannot keep more drafts than a layer has."""
         return too_many_kept(self.keep, preset)
 
 
 @SCREENS.register(DiverseScreen)
 def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScreen) -> Stage:
-    """Keep the `keep` drafts that differ most, in the order of their slots; with no more than that, all."""
+    """Keep the `keep` drafts that differ most, in slot order; if there are no more than that, keep all."""
     if spec.keep >= len(state.references):
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
     found = yield from compare_texts(
@@ -55,9 +55,9 @@ def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScr
 
 
 def select_diverse(matrix: Matrix, keep: int) -> list[int]:
-    """The indices of `keep` texts, in order: first the one least like all, then always the least like any chosen.
+    """The sorted indices of `keep` texts: first the one least similar to all, then the farthest from those chosen.
 
-    Of equal ones the lowest index is taken. `keep` is at least 1; more than there are texts keeps all.
+    Among equal ones, the lowest index is chosen. `keep` is at least 1; if it exceeds the number of texts, all are kept.
     """
     rest = list(range(len(matrix)))
     chosen = [min(rest, key=lambda index: fmean(matrix[index]))]

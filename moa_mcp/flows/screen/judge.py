@@ -33,13 +33,13 @@ class JudgedScreen(ScreenSpec):
     may_stop: bool = Field(default=True, description="Whether the judge may end the layers when the drafts agree.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """It cannot keep more drafts than a layer has."""
+        """This screen cannot keep more drafts than a layer has."""
         return too_many_kept(self.keep, preset)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Which drafts go on, by their indices, and whether the layers end here."""
+    """The indices of the drafts to keep, and whether the layers end here."""
 
     kept: frozenset[int]
     ends: bool = False
@@ -48,9 +48,9 @@ class Verdict:
 
 @SCREENS.register(JudgedScreen)
 def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) -> Stage:
-    """Keep the drafts that the moderator names, end the layers if it says so; an unusable verdict keeps all.
+    """Keep the drafts that the moderator names, and stop the layers if it decides so; an unusable verdict keeps all.
 
-    It is not asked where nothing depends on it: all are kept anyway, and there is no later layer to spare.
+    The moderator is not asked if nothing depends on it: all drafts are kept anyway, and it cannot stop the layers.
     """
     keep = min(spec.keep, len(state.references))
     may_stop = spec.may_stop and state.layer < preset.layers - 1
@@ -94,7 +94,7 @@ def _apply_verdict(state: State, shown: LabelledCandidates, reply: FormReply[Ver
 
 
 def _read(shown: LabelledCandidates, keep: int, text: str) -> Verdict | None:
-    """Of too many letters the first count; too few, or one that means no draft, are no verdict."""
+    """Read a verdict: extra letters are ignored; with too few letters, or an unknown one, it is None."""
     reply = json_object(text, "keep")
     kept = shown.indices(reply["keep"]) if reply else None
     if reply is None or kept is None or len(kept) < keep:

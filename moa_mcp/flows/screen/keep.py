@@ -1,4 +1,4 @@
-"""What the screens that keep a fixed number of drafts have in common."""
+"""The check that is shared by the screens that keep a fixed number of drafts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from moa_mcp.domain.preset import Preset
 
 
 def too_many_kept(keep: int, preset: Preset) -> Iterator[PydanticCustomError]:
-    """Why a screen cannot keep that many drafts of a layer, if it cannot."""
+    """Yield a problem if a screen is set to keep more drafts than a layer has."""
     if keep > len(preset.slots):
         problem = f"screen keeps {keep}, but {preset.slots_in_words}"
         yield constraint_error(problem, f"at most {len(preset.slots)}", "screen", "keep")

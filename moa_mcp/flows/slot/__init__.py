@@ -1,4 +1,4 @@
-"""What can fill a slot besides a model: a method, each a file here, or another preset."""
+"""The slots that hold no model: a method (each is a file in this folder) or another preset."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from moa_mcp.flows.slot.nesting import branch_in_slot
 from moa_mcp.flows.state import State
 
 Panel: TypeAlias = Callable[[Task, Preset], Flow]
-"""Makes the flow of a whole preset; handed down, because a panel may hold panels."""
+"""Makes the flow of a whole preset. It is a parameter, because importing it here would be circular."""
 
 
 def branch_for(
     task: Task, slot: PanelSlot | SlotMethod, number: int, state: State, branch_id: str, *, panel: Panel
 ) -> Branch:
-    """The branch that runs what fills the slot of that number: a method, or another preset."""
+    """Build the branch that runs the method or the preset in slot `number`."""
     if isinstance(slot, NestedPreset):
         return branch_in_slot(branch_id, state.layer, number, slot.preset, lambda: panel(task, slot.plan))
     if isinstance(slot, PanelSlot):

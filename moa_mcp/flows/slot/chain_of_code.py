@@ -1,8 +1,8 @@
-"""Chain of Code (Li et al. 2023): the model thinks in a program; what a sandbox cannot run, the model emulates.
+"""Chain of Code (Li et al. 2023): the model writes a program, and emulates what a sandbox cannot run.
 
-`interweave` runs it statement by statement: an undefined function or a statement that fails is given to the
-model, and the program goes on with what it says; without a sandbox the model is given every statement. `whole`
-runs it at once and has it repaired twice.
+`interweave` runs the program statement by statement. The model emulates undefined functions and statements that fail,
+and the program goes on with the result; without a sandbox, the model emulates every statement. `whole` runs the
+program at once, and the model may repair it twice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from moa_mcp.prompts import solver as solver_prompts
 
 REPAIRS = 2
 MAX_PROGRAM_CHARS = 20_000
-"""Characters; a longer one is no short program, and is emulated instead of run."""
+"""Characters; a longer program is emulated instead of run."""
 MAX_VALUE_CHARS = 2_000
 
 _FENCED = re.compile(
@@ -38,7 +38,7 @@ _FENCED = re.compile(
 )
 _BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
 
-_Found = Generator[Batch, Sequence[Outcome], str | None]
+_Result = Generator[Batch, Sequence[Outcome], str | None]
 
 
 class ChainOfCode(SlotMethod):
@@ -58,7 +58,7 @@ class ChainOfCode(SlotMethod):
 
 @dataclass(slots=True)
 class _Chain:
-    """One chain: what it was asked, its program, and what was emulated of it. `left` counts emulations."""
+    """One chain: its task, its program and what was emulated. `left` is the number of emulations that are left."""
 
     task: Task
     spec: ChainOfCode
@@ -68,12 +68,12 @@ class _Chain:
     emulated: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
     repairs: int = 0
-    made_up: bool = False
+    fully_emulated: bool = False
     source: str = "computed by a program that was run"
 
-    def make_up(self, how: str, source: str) -> None:
-        """Tell that nothing was computed: `how` it was worked out, and in the answer's words from what `source`."""
-        self.made_up, self.how, self.source = True, how, source
+    def mark_emulated(self, how: str, source: str) -> None:
+        """Record that a model emulated everything: `how` for facts and notes, `source` for the answer's text."""
+        self.fully_emulated, self.how, self.source = True, how, source
         self.notes.append(how)
 
     def facts(self) -> dict[str, Any]:
@@ -87,10 +87,10 @@ class _Chain:
 
 @SLOT_METHODS.register(ChainOfCode)
 def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
-    """Have a program written, run it, and put what it comes to into words.
+    """Ask the model for a program, run it, and ask the model for a reply from its result.
 
     Raises:
-        RunFailed: there is no program, or nobody could say what it comes to.
+        RunFailed: the call for the program failed, or the program has no result.
     """
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
@@ -109,14 +109,14 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
 
 
 def extract_program(text: str) -> str | None:
-    """The program in a reply: its last fenced block, or all of it if it sets `answer`; None without one."""
+    """The program in a reply: its last fenced block, or the whole reply if it sets `answer`; else None."""
     blocks: list[str] = [block.strip() for block in _FENCED.findall(text)]
     if any(blocks):
         return next(block for block in reversed(blocks) if block)
     return text.strip() if _BARE.search(text) else None
 
 
-def _run_with_emulation(chain: _Chain) -> _Found:
+def _run_with_emulation(chain: _Chain) -> _Result:
     session = SandboxSession(chain.spec.steps, pauses=True, until=schedule.SLOT_PROGRAM_END)
     ran = Execution(error="the program is too long to be run")
     if len(chain.program) <= MAX_PROGRAM_CHARS:
@@ -125,7 +125,7 @@ def _run_with_emulation(chain: _Chain) -> _Found:
         return (yield from _emulate_each_statement(chain, ran))
     while ran.status in ("paused", "error") and chain.left > 1 and session.steps > 0:
         if ran.status == "error" and not ran.statement:
-            break  # not a statement failed, but the program as such, or its end
+            break  # no single statement failed: the whole program is invalid, or it ended without a result
         emulate = _emulate_call if ran.status == "paused" else _emulate_statement
         value = yield from emulate(chain, ran)
         if value is None:
@@ -135,26 +135,26 @@ def _run_with_emulation(chain: _Chain) -> _Found:
     return ran.answer if ran.status == "done" else (yield from _emulate_program(chain, ran))
 
 
-def _emulate_each_statement(chain: _Chain, failed: Execution) -> _Found:
-    """Let the model emulate one statement after the other, where nothing can be run; plain values need no model."""
+def _emulate_each_statement(chain: _Chain, failed: Execution) -> _Result:
+    """Let the model emulate each statement in turn, if no sandbox is there; constant values need no model."""
     variables: dict[str, Any] = {}
     for statement in _program_statements(chain):
         sets = constant_values(statement)
         if sets is None:
-            noted = replace(failed, statement=statement, variables=_format_variables(variables))
-            value = (yield from _emulate_statement(chain, noted)) if chain.left > 1 else None
+            execution = replace(failed, statement=statement, variables=_format_variables(variables))
+            value = (yield from _emulate_statement(chain, execution)) if chain.left > 1 else None
             if value is None:
                 return (yield from _emulate_program(chain, failed))
             sets = value["value"]
         variables |= sets
     if "answer" not in variables:
         return (yield from _emulate_program(chain, failed))
-    chain.make_up(f"the model emulated every statement: {failed.error}", "worked out by a model, line by line")
-    return _plain(variables["answer"])
+    chain.mark_emulated(f"the model emulated every statement: {failed.error}", "worked out by a model, line by line")
+    return _format_value(variables["answer"])
 
 
 def _program_statements(chain: _Chain) -> list[str]:
-    """The statements of the program; none if it is no program, or has more than it may have steps."""
+    """The statements of the program; none if it cannot be parsed or has more statements than `steps` allows."""
     try:
         parts = split_statements(chain.program)
     except ValueError:
@@ -163,18 +163,18 @@ def _program_statements(chain: _Chain) -> list[str]:
 
 
 def _format_variables(variables: Mapping[str, Any]) -> str:
-    """Variables as an emulator is shown them, one per line."""
+    """Variables as text for an emulator's prompt, one per line."""
     return "\n".join(f"{name} = {repr(value)[:MAX_VALUE_CHARS]}" for name, value in variables.items())
 
 
-def _run_or_emulate(chain: _Chain) -> _Found:
+def _run_or_emulate(chain: _Chain) -> _Result:
     session = SandboxSession(chain.spec.steps, pauses=False, until=schedule.SLOT_PROGRAM_END)
     ran = yield from session.start(chain.program)
     while ran.status == "error" and chain.repairs < REPAIRS:
         chain.repairs += 1
         identity = f"repair.{chain.repairs}"
         messages = solver_prompts.repair_program(chain.task, chain.program, ran.error)
-        call = make_call(_exact(chain.spec), messages, identity, "repairer", layer=1)
+        call = make_call(_interpreter_settings(chain.spec), messages, identity, "repairer", layer=1)
         (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
         code = extract_program(strip_invisible(outcome.text)) if isinstance(outcome, Draft) else None
         if code is None:
@@ -185,28 +185,28 @@ def _run_or_emulate(chain: _Chain) -> _Found:
     return ran.answer if ran.status == "done" else (yield from _emulate_program(chain, ran))
 
 
-_Said = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
+_Emulation = Generator[Batch, Sequence[Outcome], dict[str, Any] | None]
 
 
-def _emulate_call(chain: _Chain, ran: Execution) -> _Said:
-    """What the model says an undefined function or name gives."""
+def _emulate_call(chain: _Chain, ran: Execution) -> _Emulation:
+    """Ask the model for the value of an undefined function or name."""
     messages = solver_prompts.emulate_call(chain.task, chain.program, ran.wanted, ran.variables)
     return (yield from _ask_emulator(chain, messages, ran.wanted, _VALUE))
 
 
-def _emulate_statement(chain: _Chain, ran: Execution) -> _Said:
-    """Which variables the model says a failed statement would have set."""
+def _emulate_statement(chain: _Chain, ran: Execution) -> _Emulation:
+    """Ask the model which variables the failed statement would have set."""
     messages = solver_prompts.emulate_statement(chain.task, chain.program, ran.statement, ran.error, ran.variables)
     return (yield from _ask_emulator(chain, messages, ran.statement, _SETS))
 
 
-def _emulate_program(chain: _Chain, ran: Execution) -> _Found:
-    """What the model says the whole program comes to: the last resort."""
+def _emulate_program(chain: _Chain, ran: Execution) -> _Result:
+    """Ask the model for the result of the whole program, as the last resort."""
     why = ran.error or "it did not come to its end in the sandbox"
-    chain.make_up(f"the model emulated the whole program: {why}", "worked out by a model")
+    chain.mark_emulated(f"the model emulated the whole program: {why}", "worked out by a model")
     messages = solver_prompts.emulate_program(chain.task, chain.program)
     value = yield from _ask_emulator(chain, messages, "the whole program", _VALUE)
-    return None if value is None else _plain(value["value"])
+    return None if value is None else _format_value(value["value"])
 
 
 def _ask_emulator(
@@ -214,11 +214,11 @@ def _ask_emulator(
     messages: Sequence[Message],
     what: str,
     form: Form[dict[str, Any]],
-) -> _Said:
+) -> _Emulation:
     chain.left -= 1
     chain.emulated.append(what.splitlines()[0][:80] if what else "")
     identity = f"emulate.{len(chain.emulated)}"
-    call = make_call(_exact(chain.spec), messages, identity, "emulator", layer=1)
+    call = make_call(_interpreter_settings(chain.spec), messages, identity, "emulator", layer=1)
     reply = yield from ask_form(call, form, until=schedule.SLOT_PROGRAM_END)
     if reply.value is None:
         chain.notes.append(f"emulation {len(chain.emulated)} gave nothing: {reply.outcome}")
@@ -226,25 +226,25 @@ def _ask_emulator(
 
 
 def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
-    """The reply that rests on the result, marked with where that came from."""
-    noted = solver_prompts.write_reply(chain.task, messages, chain.program, result)
-    call = make_call(chain.spec, noted, "words", "writer", layer=1)
+    """Ask the model for a reply from the result, and append the result with its source."""
+    reply_messages = solver_prompts.write_reply(chain.task, messages, chain.program, result)
+    call = make_call(chain.spec, reply_messages, "words", "writer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_END)
     source = chain.source
-    if chain.emulated and not chain.made_up:
+    if chain.emulated and not chain.fully_emulated:
         source += ", with steps that a model emulated"
     text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
     chain.notes.extend(call_notes((call,), (outcome,)))
     return Answer(
         f"{text}Result: {result} ({source}).",
-        chain.made_up,
+        chain.fully_emulated,
         tuple(chain.notes),
         {"chain_of_code": chain.facts()},
     )
 
 
-def _exact(spec: ChainOfCode) -> ModelSettings:
-    """The model as an interpreter: without a role, and without chance."""
+def _interpreter_settings(spec: ChainOfCode) -> ModelSettings:
+    """The model's settings for use as an interpreter: no role, temperature 0."""
     return ModelSettings(
         model=spec.model,
         temperature=0.0,
@@ -271,8 +271,8 @@ def _is_name(text: str) -> bool:
     return text.isidentifier() and not keyword.iskeyword(text)
 
 
-def _plain(value: Any) -> str:
-    """A value as the sandbox would have told it."""
+def _format_value(value: Any) -> str:
+    """A value as text, in the form in which the sandbox returns it."""
     return value if isinstance(value, str) else repr(value)
 
 

@@ -1,7 +1,7 @@
-"""What a flow asks of the sandbox, and what it is told: JSON in a `CodeCall`, JSON in its draft.
+"""A flow's requests to the sandbox, and its replies: JSON in a `CodeCall`, JSON in its draft.
 
-The sandbox keeps nothing between calls: where a program stands is a snapshot in the reply, which the next
-call hands back. So a run can be taken up again from its journal.
+The sandbox keeps no state between calls. The reply holds a snapshot of the program, and the next call sends it back,
+so that the runner can resume a run from its journal.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _PAUSED = '{"status": "paused", "wanted": "step()", "state": "", "snapshot": ""}
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How far a program came.
+    """How far a program ran.
 
-    `done`: its `answer` is there. `paused`: it waits for the value of `wanted`; `snapshot` is where. `error`:
-    its statement number `at` failed, before which its variables were `state`. `lost`: there is no sandbox, or
-    it broke. Values are shown as text.
+    `done`: `answer` is set. `paused`: the program waits for the value of `wanted`, at `snapshot`. `error`: statement
+    number `at` failed, and `state` holds the variables before it. `lost`: there is no sandbox, or it broke. Values are
+    given as text.
     """
 
     status: Literal["done", "paused", "error", "lost"] = "lost"
@@ -42,7 +42,7 @@ class Execution:
 
     @classmethod
     def read(cls, outcome: Outcome) -> Execution:
-        """What a code call came to; one that failed is lost."""
+        """Read the outcome of a code call; a call that failed is `lost`."""
         if not isinstance(outcome, Draft):
             return cls(error=str(outcome))
         report = json_object(outcome.text, "status") or {"error": "the sandbox told nothing"}
@@ -55,9 +55,9 @@ Running = Generator[Batch, Sequence[Outcome], Execution]
 
 @dataclass(slots=True)
 class SandboxSession:
-    """The sandbox as one flow uses it: numbers its calls and bounds the steps of the whole program.
+    """One flow's use of the sandbox: numbers the calls and limits the steps of the whole program.
 
-    `pauses`: an undefined function or name is asked for instead of being an error.
+    `pauses`: the program pauses at an undefined function or name instead of failing.
     """
 
     steps: int
@@ -70,12 +70,12 @@ class SandboxSession:
         return (yield from self._run({"program": program}))
 
     def resume(self, program: str, ran: Execution, value: Any) -> Running:
-        """Go on where `ran` paused, with the value that it waits for."""
-        noted = {"at": ran.at, "state": ran.state, "snapshot": ran.snapshot, "value": value}
-        return (yield from self._run({"program": program, **noted}))
+        """Continue where `ran` paused, with the value that it waits for."""
+        position = {"at": ran.at, "state": ran.state, "snapshot": ran.snapshot, "value": value}
+        return (yield from self._run({"program": program, **position}))
 
     def skip(self, program: str, ran: Execution, variables: Mapping[str, Any]) -> Running:
-        """Go on behind the statement that failed, with the variables that it would have set."""
+        """Continue after the statement that failed, with the variables that it would have set."""
         return (yield from self._run({"program": program, "at": ran.at + 1, "state": ran.state, "set": variables}))
 
     def _run(self, extra: Mapping[str, Any]) -> Running:

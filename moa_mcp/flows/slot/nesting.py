@@ -1,4 +1,7 @@
-"""A flow in a call's place: its calls know the branches they run in and have ids of their own in the whole run."""
+"""Run a flow in place of a call: its calls name the branches they run in, and their ids are unique in the whole run.
+
+The journal is keyed by call id, so that unique and stable ids let a resume find each outcome.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ AnyCall = TypeVar("AnyCall", bound=Call)
 
 
 def branch_in_slot(branch_id: str, layer: int, slot: int, name: str, flow: Callable[[], Flow]) -> Branch:
-    """The branch that runs `flow` in a proposer's slot; `name` is how records call it."""
+    """Build the branch that runs `flow` in a proposer's slot; `name` is its model name in the call records."""
     stand_in = PanelCall(branch_id, PROPOSER, layer, slot, f"panel/{name}", ())
     return Branch(stand_in, lambda: prefix_ids(flow(), stand_in))
 
 
 def prefix_ids(flow: Flow, place: PanelCall) -> Flow:
-    """`flow` with all it yields moved to `place`: its layer and slot, and ids that no other call of the run has."""
+    """Run `flow` with all its batches moved to `place`: with the layer and slot of `place`, and its id as a prefix."""
     batch = next(flow)
     while True:
         outcomes = yield _prefix_batch(batch, place)
@@ -30,26 +33,26 @@ def prefix_ids(flow: Flow, place: PanelCall) -> Flow:
 
 
 def _prefix_batch(batch: Batch, place: PanelCall) -> Batch:
-    def prefixed(inner_id: str) -> str:
+    def add_prefix(inner_id: str) -> str:
         return f"{place.id}/{inner_id}"
 
-    def moved(inner: AnyCall) -> AnyCall:
+    def move_call(inner: AnyCall) -> AnyCall:
         return replace(
             inner,
-            id=prefixed(inner.id),
-            branches=(place.id, *map(prefixed, inner.branches)),
-            repeat_of=inner.repeat_of and prefixed(inner.repeat_of),
+            id=add_prefix(inner.id),
+            branches=(place.id, *map(add_prefix, inner.branches)),
+            repeat_of=inner.repeat_of and add_prefix(inner.repeat_of),
             layer=place.layer,
             slot=place.slot,
         )
 
-    def deeper(inner: Branch) -> Branch:
-        stand_in = moved(inner.call)
+    def move_branch(inner: Branch) -> Branch:
+        stand_in = move_call(inner.call)
         return Branch(stand_in, lambda: prefix_ids(inner.flow(), place))
 
     return replace(
         batch,
         layer=place.layer,
-        calls=tuple(moved(inner) for inner in batch.calls),
-        branches=tuple(deeper(inner) for inner in batch.branches),
+        calls=tuple(move_call(inner) for inner in batch.calls),
+        branches=tuple(move_branch(inner) for inner in batch.branches),
     )

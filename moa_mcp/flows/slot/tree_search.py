@@ -1,7 +1,7 @@
-"""Tree search over whole answers: each is refined from another, and a judge's values say where to go on.
+"""Tree search over whole answers: each answer refines another, and a judge's values guide the search.
 
-Every simulation descends from the root to where there is room, by upper confidence bounds; the answer is the
-node of the highest value, not the one most visited, so that few simulations still heed the judge.
+Each simulation goes down from the root, by upper confidence bounds, to a node that has room for a child. The answer is
+the node with the highest value, not the most visited one, so that the judge counts even with few simulations.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.prompts import solver as solver_prompts
 
 UNREAD = 0.5
-"""What an answer whose judgement cannot be read is worth to the search; it is never the best."""
+"""The value, in the search, of an answer whose judgement cannot be read. It is the result only if all are unread."""
 
 GOOD_ENOUGH = 0.95
-"""Two answers of this value end the search."""
+"""Two answers of at least this value end the search."""
 
 
 class TreeSearch(SlotMethod):
@@ -52,7 +52,7 @@ class TreeSearch(SlotMethod):
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """An answer in the tree, the judge's value of it (None: not read) and what came of the search below it."""
+    """An answer in the tree, the judge's value (None: not read) and the totals of the search below it."""
 
     answer: Draft
     depth: int
@@ -64,7 +64,7 @@ class _Node:
     total: float = 0.0
 
     def credit(self) -> None:
-        """Carry the value of this node up to the root."""
+        """Add the value of this node to all nodes up to the root."""
         worth = UNREAD if self.value is None else self.value
         node: _Node | None = self
         while node is not None:
@@ -75,7 +75,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Search:
-    """One search: the nodes in the order in which they were made, the root first, and why it ended early."""
+    """One search: its nodes in order of creation, the root first, and the reason if it ended early."""
 
     task: Task
     spec: TreeSearch
@@ -85,13 +85,13 @@ class _Search:
     ended: str | None = None
 
     def room(self, node: _Node) -> bool:
-        """Whether a new answer can stand somewhere below `node`."""
+        """Whether the tree has room for a new answer below `node`."""
         if node.depth >= self.spec.depth:
             return False
         return len(node.below) < self.spec.width or any(map(self.room, node.below))
 
     def select_node(self) -> _Node:
-        """The node to refine next: down from the root, by upper confidence bounds, to where there is room."""
+        """The node to refine next: go down from the root, by upper confidence bounds, to a node with room."""
         node = self.nodes[0]
         while len(node.below) >= self.spec.width:
             node = max(filter(self.room, node.below), key=self._bound)
@@ -102,15 +102,15 @@ class _Search:
         return node.total / node.visits + self.spec.exploration * math.sqrt(math.log(trials) / node.visits)
 
     def best(self) -> _Node:
-        """The node of the highest value that was read; of equals the more visited, then the earlier."""
+        """The node with the highest value that was read; among equals the most visited, then the earliest."""
         return max(self.nodes, key=lambda node: (-1 if node.value is None else node.value, node.visits))
 
     @property
-    def is_good_enough(self) -> int:
+    def good_answers(self) -> int:
         return sum(node.value is not None and node.value >= GOOD_ENOUGH for node in self.nodes)
 
     def facts(self) -> dict[str, Any]:
-        """What the run tells of the search; answers are told by their number, the root being 0."""
+        """The facts of the search; answers are given by number, with 0 for the root."""
         parents = [None if node.above is None else self.nodes.index(node.above) for node in self.nodes]
         return {
             "values": [node.value for node in self.nodes],
@@ -121,15 +121,15 @@ class _Search:
         }
 
 
-_Asking = Generator[Batch, Sequence[Outcome], None]
+_Step = Generator[Batch, Sequence[Outcome], None]
 
 
 @SLOT_METHODS.register(TreeSearch)
 def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
-    """Write a reply, refine and judge replies along the tree, and answer with the best by value.
+    """Write a first reply, refine and judge replies along the tree, and answer with the one of the highest value.
 
     Raises:
-        RunFailed: there is not even a first reply.
+        RunFailed: the call for the first reply failed.
     """
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     search = _Search(task, spec, messages)
@@ -139,17 +139,17 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
         raise RunFailed("The tree search has no first reply:", call_notes((root,), (outcome,)))
     yield from _add_node(search, outcome, None)
     for number in range(1, spec.simulations + 1):
-        if search.ended is None and search.is_good_enough >= 2:
+        if search.ended is None and search.good_answers >= 2:
             search.ended = "two replies were good enough"
         if search.ended is None and not search.room(search.nodes[0]):
             search.ended = "the tree is full"
         if search.ended is not None:
             break
         yield from _simulate(search, number)
-    return _found(search)
+    return _best_answer(search)
 
 
-def _simulate(search: _Search, number: int) -> _Asking:
+def _simulate(search: _Search, number: int) -> _Step:
     parent = search.select_node()
     messages = solver_prompts.refine(search.task, search.messages, parent.answer.text, parent.remarks)
     call = make_call(search.spec, messages, f"refine.{number}", "refiner", layer=1)
@@ -165,8 +165,8 @@ def _simulate(search: _Search, number: int) -> _Asking:
         search.ended = "its time was up"
 
 
-def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
-    """Judge an answer and put it into the tree below `parent`."""
+def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Step:
+    """Judge an answer and add it to the tree below `parent`."""
     reply = yield from _judge_answer(search, answer.text)
     value, why = reply.value or (None, "")
     if reply.value is None:
@@ -181,31 +181,33 @@ def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Asking:
 def _judge_answer(search: _Search, text: str) -> Generator[Batch, Sequence[Outcome], FormReply[tuple[float, str]]]:
     messages = judge_prompts.rate(search.task, label_candidates(search.task, "tree-search", [text]).render())
     identity = f"judge.{len(search.nodes)}"
-    call = make_call(_judge(search.spec), messages, identity, "judge", layer=1)
+    call = make_call(_judge_settings(search.spec), messages, identity, "judge", layer=1)
     return (yield from ask_form(call, _FORM, until=schedule.SLOT_END))
 
 
-def _judge(spec: TreeSearch) -> ModelSettings:
-    """Who judges: the one that is named, else the model itself; at temperature 0 unless told otherwise."""
+def _judge_settings(spec: TreeSearch) -> ModelSettings:
+    """The settings of the judge: `spec.judge`, else the model itself; temperature 0 unless the judge sets one."""
     judge = spec.judge or ModelSettings(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
     return judge if judge.temperature is not None else judge.model_copy(update={"temperature": 0.0})
 
 
-def _read(text: str) -> tuple[float, str] | None:
+def _read_judgement(text: str) -> tuple[float, str] | None:
     score = read_score(text)
     return None if score is None else (score / MAX_SCORE, reason_of(json_object(text, "score") or {}))
 
 
-def _read_loosely(text: str) -> tuple[float, str] | None:
+def _read_judgement_loosely(text: str) -> tuple[float, str] | None:
     score = read_score_loosely(text)
     return None if score is None else (score / MAX_SCORE, "")
 
 
-def _found(search: _Search) -> Answer:
+def _best_answer(search: _Search) -> Answer:
     best = search.best()
     failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
     degraded = bool(failure) or best.answer.cut
     return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
 
 
-_FORM = Form(_read, _read_loosely, DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}'))
+_FORM = Form(
+    _read_judgement, _read_judgement_loosely, DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')
+)

@@ -1,6 +1,6 @@
-"""What is odd about the drafts of a layer: the reader is told, and judges. Nothing is dropped for it.
+"""Warnings about the drafts of a layer, as notes for the reader of the answer. No draft is dropped for them.
 
-Patterns are conservative: a remark that is often wrong is soon read by nobody.
+The patterns are conservative: readers soon ignore a warning that is often wrong.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from moa_mcp.domain.text import strip_invisible
 from moa_mcp.prompts.panel import user_turn
 
 MIN_COMPARED_CHARS = 200
-"""Characters from which on two drafts that are alike are worth a word: everybody writes "42" the same."""
+"""Characters that a draft needs to be compared: short answers such as "42" are always the same."""
 
 NEAR_DUPLICATE_SHARE = 0.95
-"""Share of the words of two drafts that both use, from which on they are nearly the same."""
+"""The share of common words from which two drafts count as near duplicates."""
 
 MAX_CACHED_CHARS = 4096
-"""Characters of a text up to which what was found in it is remembered."""
+"""Results for texts up to this many characters are cached."""
 
-_ORDERS = re.compile(
+_INSTRUCTIONS = re.compile(
     r"\b(?:ignore|disregard|forget|override)\b(?: \w+){0,3} "
     r"\b(?:instructions?|prompts?|drafts?|answers?|responses?|references?|messages?|candidates?)\b"
     r"|\b(?:to|as|dear|attention|note to) (?:the )?aggregator\b"
@@ -36,61 +36,60 @@ _ORDERS = re.compile(
     r"|<\|im_(?:start|end)\|>|\[/?inst\]|<</?sys>>"
     r"|[<\u2039\xab\uff1c]{2} ?(?:end of )?draft \d"
 )
-"""How a text (in small letters) speaks that wants to steer its reader instead of answering the question."""
+"""Matches text, in lower case, that instructs its reader instead of answering the question."""
 
 _HINTS = ("ignore", "disregard", "forget", "override", "aggregator", "only", "exactly", "nothing but", "instruction")
 _MARKS = ("<|im_", "inst]", "<<", "\u2039", "\xab", "\uff1c")
 _SIGNS = (*_HINTS, *_MARKS)
-"""One of these stands in every text that speaks so, and looking for them is much quicker."""
+"""Every text that matches contains one of these, and searching for them is much faster."""
 
 _Pair = tuple[Call, Draft]
 Found = TypeVar("Found")
 
 
 def draft_warnings(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
-    """Remarks on the drafts of one layer."""
+    """Warnings about the drafts of one layer."""
     answered = zip(calls, outcomes, strict=True)
     pairs = [(call, replace(one, text=strip_invisible(one.text))) for call, one in answered if isinstance(one, Draft)]
     return [*_instructions_to_reader(task, pairs), *_near_duplicates(pairs), *_same_served_model(pairs)]
 
 
 def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
-    """Drafts that try to instruct their reader, in words that are not the question's own."""
+    """Warn about drafts that instruct their reader, unless the question has the same words."""
     for call, draft in pairs:
-        order = _instruction(draft.text)
-        if order and order not in user_turn(task).lower():
+        instruction = _instruction(draft.text)
+        if instruction and instruction not in user_turn(task).lower():
             yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
 
 
 def _cache_short(find: Callable[[str], Found]) -> Callable[[str], Found]:
-    """`find`, with what it found in short texts remembered.
+    """`find` with a cache for short texts.
 
-    Every ask is planned by a dry run with the same made-up drafts before it is run: that is half of what is looked
-    through.
+    A dry run with the same made-up drafts precedes every run: they are half of the texts that are searched.
     """
-    kept = lru_cache(maxsize=128)(find)
-    return lambda text: kept(text) if len(text) <= MAX_CACHED_CHARS else find(text)
+    cached = lru_cache(maxsize=128)(find)
+    return lambda text: cached(text) if len(text) <= MAX_CACHED_CHARS else find(text)
 
 
 @_cache_short
 def _instruction(text: str) -> str:
-    """The first words of `text` that want to steer its reader, in small letters; none of them: nothing."""
+    """The first words of `text` that instruct its reader, in lower case; empty if there are none."""
     text = text.lower()
-    found = _ORDERS.search(text) if any(sign in text for sign in _SIGNS) else None
+    found = _INSTRUCTIONS.search(text) if any(sign in text for sign in _SIGNS) else None
     return found[0] if found else ""
 
 
 def _near_duplicates(pairs: Sequence[_Pair]) -> Iterator[str]:
-    """Drafts that say the same in nearly the same words: together they count for little more than one."""
+    """Warn about drafts with nearly the same words: they are weak confirmation of each other."""
     long = [(call, _words(draft.text)) for call, draft in pairs if len(draft.text) >= MIN_COMPARED_CHARS]
-    twins = [
+    near_duplicates = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)
         if words.is_near_duplicate(others)
     ]
-    if twins:
-        named = ", ".join(twins[:_MAX_NAMED])
-        more = f", and {len(twins) - _MAX_NAMED} pairs more" if len(twins) > _MAX_NAMED else ""
+    if near_duplicates:
+        named = ", ".join(near_duplicates[:_MAX_NAMED])
+        more = f", and {len(near_duplicates) - _MAX_NAMED} pairs more" if len(near_duplicates) > _MAX_NAMED else ""
         yield f"drafts are nearly the same, so that they confirm one another little: {named}{more}"
 
 
@@ -99,7 +98,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class _Words:
-    """The words of a text, made once to be compared with those of many others."""
+    """The words of a text, split once for comparison with many others."""
 
     length: int
     words: frozenset[str]
@@ -117,7 +116,7 @@ def _words(text: str) -> _Words:
 
 
 def _same_served_model(pairs: Sequence[_Pair]) -> Iterator[str]:
-    """Slots that asked for different models and were answered by one."""
+    """Warn about slots that asked for different models and were answered by the same one."""
     asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
     for call, draft in pairs:
         if draft.served_model is not None and isinstance(call, ChatCall):

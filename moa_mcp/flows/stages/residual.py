@@ -1,8 +1,8 @@
-"""What changed between two layers, extracted and passed on (RMoA, Xie et al. 2025, arXiv 2505.24442).
+"""Extract what changed between two layers and pass it on (RMoA, Xie et al. 2025, arXiv 2505.24442).
 
-As in a residual network, readers get what was and what changed: the next layer its drafts and the residual, an
-aggregator the drafts of the layer before and the residual. Each layer is aggregated, so that a good answer
-stands when a later one fails.
+As in a residual network, readers get an earlier state and the changes: the next layer gets the new drafts and the
+residual, an aggregator gets the drafts of the layer before and the residual. Each layer is aggregated, so that a good
+answer is kept if a later layer fails.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from moa_mcp.prompts.panel import messages_for
 from moa_mcp.prompts.residual import extractor
 
 MAX_RESIDUAL_CHARS = 12_000
-"""Characters of a residual that are passed on."""
+"""How many characters of a residual are passed on."""
 
 _DRY_RUN_REPLIES = DryRunReplies("Residuals Detected: No", "Residuals Detected: Yes\nModel 1: another detail")
 _DETECTED = re.compile(r"\bresiduals?\W{1,4}detected[*_`\s]{0,5}:[*_`\s]{0,5}(yes|no)\b[^\w\n]{0,9}", re.IGNORECASE)
@@ -50,27 +50,27 @@ class ResidualReply:
 
 @RESIDUALS.register(Residual)
 def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
-    """Extract what the layer that just ran changed; after layer 1, nothing.
+    """Extract what the last layer changed; do nothing after layer 1.
 
-    A reply out of form counts as a change, with its raw text as the residual: in doubt the layers go on. Without
-    any reply the layer is a plain one.
+    A malformed reply counts as a change, with its raw text as the residual, so that in doubt the layers go on. Without
+    any reply, the layer has no residual.
     """
     if state.layer < 2:
         return state
-    parts: list[str] = []
+    raw_texts: list[str] = []
 
     def read(text: str) -> ResidualReply | None:
-        parts.append(text.strip()[:MAX_RESIDUAL_CHARS])
+        raw_texts.append(text.strip()[:MAX_RESIDUAL_CHARS])
         return read_residual(text)
 
-    messages = extractor(task, _by_slot(state.previous), _by_slot(state.references))
+    messages = extractor(task, _texts_by_slot(state.previous), _texts_by_slot(state.references))
     call = judge_call(preset, spec.model, messages, "extractor", layer=state.layer)
     form = Form(read, dry_run=_DRY_RUN_REPLIES)
     reply = yield from ask_form(call, form, until=schedule.after_layer(state.layer, preset).extractor)
-    raw = next((text for text in reversed(parts) if text), None)
+    raw = next((text for text in reversed(raw_texts) if text), None)
     found = reply.value or (ResidualReply(detected=True, details=raw) if raw else None)
     entry = {"layer": state.layer, "detected": found.detected if found else None, "how": reply.outcome}
-    state = state.with_log_entry("residual", {**entry, "models": _changed(found.details) if found else []})
+    state = state.with_log_entry("residual", {**entry, "models": _changed_models(found.details) if found else []})
     if found is None:
         failure = f"nobody extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
         return replace(state.with_notes(failure), residual=None, degraded=True)
@@ -82,19 +82,19 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
 
 
 def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
-    """Aggregate the layer, where another follows; where none does, leave to the end what it has to aggregate.
+    """Aggregate the layer if another follows; else set the references that the conclusion aggregates.
 
-    That is what the layer before passed on, beside the residual, unless the latter could not be had. Ends that
-    choose among drafts, and callers that want them, get the drafts of the last layer.
+    Both use the references of the layer before, beside the residual, or those of this layer if there is no residual.
+    Conclusions that choose among drafts, and guidance for the caller, use the drafts of the last layer.
     """
     if preset.residual is None or task.output == "guidance" or not preset.conclude.merges_layers:
         return state
-    merging = replace(state, references=state.previous) if _extraction(state) else state
+    merging = replace(state, references=state.previous) if _is_extracted(state) else state
     if state.stop_reason is not None or state.layer == preset.layers - 1:
         return merging
     aggregator = preset.aggregator
     messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
-    # Not an "aggregator": that role writes the run's answer, and this is one only if no later layer has any.
+    # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
     call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
     (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
     state = state.with_notes(*call_notes((call,), (outcome,)))
@@ -102,14 +102,14 @@ def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
 
 
 def unchanged_layers(state: State) -> int:
-    """How many layers in a row, up to the last, brought no residual."""
+    """How many of the last layers in a row had no residual."""
     entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
-    loud = (place for place, entry in enumerate(reversed(entries)) if entry["detected"] is not False)
-    return next(loud, len(entries))
+    changed_places = (place for place, entry in enumerate(reversed(entries)) if entry["detected"] is not False)
+    return next(changed_places, len(entries))
 
 
 def read_residual(text: str) -> ResidualReply | None:
-    """The status line and what stands behind it; None without one, or if it says both."""
+    """The status line and the text after it; None if there is no such line, or if lines contradict each other."""
     found = list(_DETECTED.finditer(text))
     if len({one[1].lower() for one in found}) != 1:
         return None
@@ -118,15 +118,15 @@ def read_residual(text: str) -> ResidualReply | None:
     return ResidualReply(detected=detected, details=details if detected else "")
 
 
-def _by_slot(references: Sequence[Reference]) -> dict[int, str]:
+def _texts_by_slot(references: Sequence[Reference]) -> dict[int, str]:
     return {one.participant.number: one.text for one in references}
 
 
-def _changed(details: str) -> list[str]:
-    """The models that the lines of a residual speak of, for the facts: numbers, no texts."""
+def _changed_models(details: str) -> list[str]:
+    """The numbers of the models that the lines of a residual mention, for the facts."""
     return sorted(set(re.findall(r"^\W{0,9}model (\d{1,3})\b", details, re.IGNORECASE | re.MULTILINE)), key=int)
 
 
-def _extraction(state: State) -> bool:
+def _is_extracted(state: State) -> bool:
     entries: Sequence[Mapping[str, Any]] = state.facts.get("residual", ())
     return bool(entries) and entries[-1]["layer"] == state.layer and entries[-1]["detected"] is not None

@@ -1,6 +1,6 @@
 """A persona per slot, written once per task (SMoA, Li et al. 2024, arXiv 2411.03284).
 
-The task is a kind of question, which the preset names; so the roles of one run serve the next one as well.
+The task is a kind of question that the preset names, so that later runs can reuse the roles of one run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Roles(RolesSpec):
 
 @ROLES.register(Roles)
 def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
-    """Give each participant its role, as known from an earlier run or else written now; failing that, none."""
+    """Give each participant its role, from an earlier run or else from a model; if that fails, no roles are used."""
     if preset.layers == 1:
         return state
     count = len(state.participants) + len(state.reserve)
@@ -61,20 +61,20 @@ def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
     )
     reply = yield from ask_form(call, form, until=schedule.roles_end(preset))
     if reply.value is None:
-        without = state.with_notes(f"the panel works without roles: {reply.outcome}")
-        return without.with_facts(roles={"how": reply.outcome})
+        unchanged = state.with_notes(f"the panel works without roles: {reply.outcome}")
+        return unchanged.with_facts(roles={"how": reply.outcome})
     learned = {**state.learned, key: json.dumps({"roles": reply.value}, ensure_ascii=False)}
     return _assign_roles(replace(state, learned=learned), reply.value, reply.outcome)
 
 
 def roles_key(spec: Roles, count: int) -> str:
-    """What roles for `count` slots are remembered by; the same for every question of the task."""
+    """The key under which roles for `count` slots are stored; it is the same for every question of the task."""
     text = json.dumps([spec.task, count])
     return f"roles/{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 
-def _assign_roles(state: State, cast: Sequence[str], how: str) -> State:
-    pairs = list(zip((*state.participants, *state.reserve), cast, strict=True))
+def _assign_roles(state: State, texts: Sequence[str], how: str) -> State:
+    pairs = list(zip((*state.participants, *state.reserve), texts, strict=True))
     assigned = tuple(participant.with_instruction(role) for participant, role in pairs)
     by_slot = {str(participant.number): one_line(role) for participant, role in pairs}
     count = len(state.participants)
@@ -90,17 +90,17 @@ def _read(text: str, count: int) -> list[str] | None:
 
 
 def _read_loosely(text: str, count: int) -> list[str] | None:
-    """A numbered list, a role a line."""
+    """Read a numbered list with one role per line."""
     return _distinct(_LISTED.findall(text), count)
 
 
 def _distinct(roles: Sequence[str], count: int) -> list[str] | None:
-    """`count` roles, no two alike; None if there are fewer."""
+    """The first `count` different roles; None if there are fewer."""
     distinct = dict.fromkeys(one_line(role, MAX_ROLE_CHARS) for role in roles)
     found = [role for role in distinct if role][:count]
     return found if len(found) == count else None
 
 
 def _role_text(role: Any) -> str:
-    """A role as text; models like to take one apart into occupation, temper and group."""
+    """A role as text; models often split one into fields such as occupation, temper and group."""
     return "; ".join(str(part) for part in role.values()) if is_object(role) else str(role)

@@ -1,4 +1,4 @@
-"""Whether samples of one model differ: copies of one another cost as much as drafts and add nothing."""
+"""Check whether samples of one model differ: a copy costs as much as another draft and adds nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from moa_mcp.flows.state import Reference, State
 
 
 def count_distinct_samples(state: State) -> State:
-    """Count the different texts among the samples of each model; where some are copies, say so in a note."""
+    """Count the different texts among the samples of each model; if some are copies, add a note."""
     groups: defaultdict[Proposer, list[Reference]] = defaultdict(list)
     for reference in state.references:
         slot = reference.participant.slot

@@ -1,4 +1,4 @@
-"""Whether the layers have done their work: nothing changes any more, or all say the same."""
+"""Stop the layers early, when nothing changes any more or all drafts agree."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NoChangeStop(StopSpec):
     layers: Count = Field(default=1, description="After how many layers in a row without a change the layers end.")
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
-        """It counts residuals, so there has to be a residual stage."""
+        """This stop counts residuals, so it needs a residual stage."""
         if preset.residual is None:
             yield constraint_error("stop by residual needs a residual stage", "a key residual beside it", "stop")
 
@@ -41,7 +41,7 @@ class AgreementStop(StopSpec):
 
 @STOPS.register(NoChangeStop)
 def stop_without_change(task: Task, preset: Preset, state: State, spec: NoChangeStop) -> Stage:
-    """End the layers after as many without a residual as the rule wants."""
+    """Stop the layers after `spec.layers` layers in a row without a residual."""
     yield from no_calls()
     count = unchanged_layers(state)
     return _stop(state, f"{count} in a row brought no residual") if count >= spec.layers else state
@@ -49,7 +49,7 @@ def stop_without_change(task: Task, preset: Preset, state: State, spec: NoChange
 
 @STOPS.register(AgreementStop)
 def stop_on_agreement(task: Task, preset: Preset, state: State, spec: AgreementStop) -> Stage:
-    """End the layers once even the two drafts least alike agree; one draft alone agrees with nobody."""
+    """Stop the layers when even the two least similar drafts agree; a single draft never stops them."""
     if len(state.references) < 2:
         return state
     found = yield from compare_texts(
@@ -62,5 +62,5 @@ def stop_on_agreement(task: Task, preset: Preset, state: State, spec: AgreementS
 
 
 def _stop(state: State, why: str) -> State:
-    ended = f"the layers ended with layer {state.layer}: {why}"
-    return replace(state.with_facts(stopped={"layer": state.layer, "why": why}), stop_reason=ended)
+    reason = f"the layers ended with layer {state.layer}: {why}"
+    return replace(state.with_facts(stopped={"layer": state.layer, "why": why}), stop_reason=reason)
