@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
 from mcp.types import (
     INVALID_PARAMS,
     ClientCapabilities,
@@ -73,7 +74,9 @@ ENUMS = {
 
 async def _samples(server: MoAServer, context: Context, params: Any) -> Any:
     request = question(params.arguments["prompt"], 100)
-    answer = await context.session.send_request(request, CreateMessageResult)
+    # On the stream of the call: the client may not have opened the one for everything else yet.
+    related = ServerMessageMetadata(related_request_id=context.request_id)
+    answer = await context.session.send_request(request, CreateMessageResult, metadata=related)
     return text_result(f"LLM response: {getattr(answer.content, 'text', '')}")
 
 
