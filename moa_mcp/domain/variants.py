@@ -47,6 +47,12 @@ class Registry(Generic[Variant]):
             raise ValueError(f"There is already a {self.kind} {name!r}, and it cannot be replaced. Use another name.")
         self._variants[name] = variant
 
+    @property
+    def is_extended(self) -> bool:
+        """Whether a module outside the package has registered a variant."""
+        package = self._home.partition(".")[0]
+        return any(variant.__module__.partition(".")[0] != package for variant in self._variants.values())
+
     def load_home(self) -> None:
         """Import every module of the package with the built-in variants, once."""
         if not self._is_home_loaded:

@@ -1,4 +1,4 @@
-"""The private parts of mcp and uvicorn are what sdk_compat.py takes them for."""
+"""The private parts of mcp and uvicorn are what sdk_compat takes them for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from moa_mcp.server.context import OWNER
-from moa_mcp.server.sdk_compat import HttpConnection
+from moa_mcp.server.sdk_compat.connections import HttpConnection
 from moa_mcp.server.transports.http.connections import ConnectionLimit
 from tests import clock
 

@@ -28,7 +28,7 @@ from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import PROPOSER, CallRecord
 from moa_mcp.runs.events import BranchEnded, CallEnded, Event, RunEnded, RunHandedOver, RunStarted
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.sdk_compat import connection_of
+from moa_mcp.server.sdk_compat.sessions import connection_of
 
 MAX_QUEUED_EVENTS = 256
 """The maximum of queued notifications per client. A client that does not read them is unsubscribed."""

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moa_mcp.server.build import build_server
 from moa_mcp.server.context import OWNER, Context
-from moa_mcp.server.sdk_compat import end_idle_sessions
+from moa_mcp.server.sdk_compat.sessions import end_idle_sessions
 from moa_mcp.server.transports.http.access import AccessControl, Rejection
 from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
 from moa_mcp.server.transports.http.requests import EXCHANGE, MAX_BODY_BYTES, Exchange, reject
