@@ -274,7 +274,9 @@ class _Line:
 
 def fence(text: str, label: str, nonce: str) -> str:
     """Clean untrusted `text` and enclose it in markers. It cannot forge them: each `nonce` in it is broken up."""
-    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
+    inert = strip_invisible(text)
+    if nonce.lower() in inert.lower():
+        inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", inert, flags=re.IGNORECASE)
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
