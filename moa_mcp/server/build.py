@@ -11,7 +11,6 @@ from mcp.server.models import InitializationOptions
 from mcp.types import CallToolRequestParams, NotificationParams, ServerCapabilities
 
 import moa_mcp
-from moa_mcp.server.completions import Completions
 from moa_mcp.server.errors import with_readable_errors
 from moa_mcp.server.prompts import Prompts
 from moa_mcp.server.resources.routes import Resources
@@ -77,8 +76,7 @@ class MoAServer(Server[Any]):
 def build_server(service: Service) -> MoAServer:
     """Build a server for any transport. The caller owns `service`, which must live longer than the server."""
     tools, resources = Tools(service), Resources(service)
-    prompts, completions = Prompts(service), Completions(service)
-    updates = Updates()
+    prompts, updates = Prompts(service), Updates()
     service.scheduler.subscribe(updates.on_event)
     service.add_preset_handler(updates.presets_changed)
     server = MoAServer(
@@ -102,7 +100,7 @@ def build_server(service: Service) -> MoAServer:
         on_subscriptions_listen=updates.listen,
         on_list_prompts=prompts.list,
         on_get_prompt=with_readable_errors(prompts.get),
-        on_completion=with_readable_errors(completions.complete),
+        on_completion=with_readable_errors(prompts.complete),
     )
     # Not `on_call_tool`, which does not accept a task as a result.
     server.add_request_handler("tools/call", CallToolRequestParams, with_readable_errors(tools.call))

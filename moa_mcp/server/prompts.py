@@ -1,11 +1,14 @@
-"""The prompts that a person picks in a client: ask a panel, and compare its drafts."""
+"""The prompts that a person picks in a client, and the completion of names while the person types."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mcp.types import (
+    CompleteRequestParams,
+    CompleteResult,
+    Completion,
     GetPromptRequestParams,
     GetPromptResult,
     ListPromptsResult,
@@ -23,6 +26,9 @@ from moa_mcp.server.tools.results import rendered
 from moa_mcp.server.wire import text
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view
+
+MAX_VALUES = 100
+"""The maximum number of values in a completion, set by the protocol."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ TEMPLATES = {
 
 
 class Prompts:
-    """Serves the prompts over one service."""
+    """Serves the prompts and completions over one service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -114,3 +120,22 @@ class Prompts:
         return GetPromptResult(
             description=template.description, messages=[PromptMessage(role="user", content=text(words))]
         )
+
+    async def complete(self, context: Context, params: CompleteRequestParams) -> CompleteResult:
+        """The values that begin with the typed text. An argument has the same values in every prompt and resource."""
+        known, unknown = await self._known_values(params.argument.name, owner_of(context))
+        matching = [value for value in known if value.startswith(params.argument.value)]
+        total = None if unknown and params.argument.value else len(matching) + unknown
+        more = bool(unknown) or len(matching) > MAX_VALUES
+        return CompleteResult(completion=Completion(values=matching[:MAX_VALUES], total=total, has_more=more))
+
+    async def _known_values(self, argument: str, owner: str) -> tuple[Sequence[str], int]:
+        """The known values of an argument, and the number of further values that were not read."""
+        match argument:
+            case "preset" | "name":
+                return self._service.catalog.names(), 0
+            case "run_id":
+                newest = [run.run_id for run in await self._service.runs(owner=owner)]
+                return newest, max(0, await self._service.store.count(owner) - len(newest))
+            case _:
+                return (), 0
