@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import click
 
@@ -14,20 +14,22 @@ from moa_mcp.runs.events import CallEnded, Event, TextArrived
 from moa_mcp.views.run import draft_markdown, draft_text, result
 
 
-class AnswerWriter(Protocol):
-    """Writes the answer of one run to stdout."""
+class AnswerWriter(ABC):
+    """Writes the answer of one run to stdout, and with `drafts` its drafts. By default it writes when the run ends."""
+
+    def __init__(self, drafts: bool) -> None:
+        self._drafts = drafts
 
     def writes(self, event: Event) -> bool:
         """Whether `on_event(event)` writes to stdout."""
-        ...
+        return False
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:  # noqa: B027 - only a writer that streams has something to do here
         """Write the part of the answer that `event` carries, if this writer streams."""
-        ...
 
+    @abstractmethod
     def finish(self, run: Run) -> None:
         """Write the rest of the output. Called once, when the run has ended, with or without an answer."""
-        ...
 
 
 def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
@@ -37,11 +39,11 @@ def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
     return StreamingWriter(drafts) if sys.stdout.isatty() else PlainWriter(drafts)
 
 
-class StreamingWriter:
+class StreamingWriter(AnswerWriter):
     """Writes the answer piece by piece to a terminal, without control sequences that the terminal would execute."""
 
     def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
+        super().__init__(drafts)
         self._writer: str | None = None
         self._written: list[str] = []
         self._cleaner = Cleaner()
@@ -52,7 +54,9 @@ class StreamingWriter:
     def on_event(self, event: Event) -> None:
         match event:
             case TextArrived(call, piece) if _writes_the_answer(call):
-                self._turn_to(call)
+                if self._writer not in (None, call.id):
+                    self._revoke(f"{call.model} writes anew.")
+                self._writer = call.id
                 self._written.append(piece)
                 click.echo(self._cleaner.feed(piece), nl=False)
             case CallEnded(record) if record.call.id == self._writer and isinstance(record.outcome, Failure):
@@ -72,11 +76,6 @@ class StreamingWriter:
         if answer and self._drafts:
             click.echo(strip_invisible(f"\n{_drafts(run)}"))
 
-    def _turn_to(self, call: Call) -> None:
-        if self._writer not in (None, call.id):
-            self._revoke(f"{call.model} writes anew.")
-        self._writer = call.id
-
     def _revoke(self, why: str) -> None:
         if self._written:
             click.echo(self._cleaner.close())
@@ -84,34 +83,16 @@ class StreamingWriter:
         self._written.clear()
 
 
-class PlainWriter:
+class PlainWriter(AnswerWriter):
     """Writes the answer to a pipe when it is complete, without control sequences: a terminal or a model may read it."""
-
-    def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
-
-    def writes(self, event: Event) -> bool:
-        return False
-
-    def on_event(self, event: Event) -> None:
-        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
             write(strip_invisible(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
 
 
-class JsonWriter:
+class JsonWriter(AnswerWriter):
     """Writes the structured result as JSON, with the answer or the error."""
-
-    def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
-
-    def writes(self, event: Event) -> bool:
-        return False
-
-    def on_event(self, event: Event) -> None:
-        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         facts = result(run)

@@ -42,7 +42,8 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
     if arguments == ConfigureArguments():
         settings = service.editor.current()
         return tool_result(_settings_in_words(settings), settings)
-    request = ChangeRequest(**{**dict(arguments), "fields": arguments.fields or {}})
+    given: dict[str, Any] = {**dict(arguments), "fields": arguments.fields or {}}
+    request = ChangeRequest(**given)
     change = await service.propose(request)
     if request.dry_run:
         return _change_result(service.editor.preview(change))
