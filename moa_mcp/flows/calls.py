@@ -10,13 +10,7 @@ from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
 
 
 def make_call(
-    settings: ModelSettings,
-    messages: Sequence[Message],
-    call_id: str,
-    role: str,
-    *,
-    layer: int,
-    slot: int = 1,
+    settings: ModelSettings, messages: Sequence[Message], call_id: str, role: str, *, layer: int, slot: int = 1
 ) -> ChatCall:
     """Build the call to one model of a preset; `call_id` is unique in its flow."""
     return ChatCall(

@@ -69,12 +69,7 @@ class RunScheduler:
     """
 
     def __init__(
-        self,
-        tasks: TaskGroup,
-        provider_for: ProviderFor,
-        store: RunStore,
-        max_concurrent_runs: int,
-        gate: UpstreamGate,
+        self, tasks: TaskGroup, provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int, gate: UpstreamGate
     ) -> None:
         self.gate = gate
         self._tasks = tasks
@@ -333,10 +328,7 @@ def _cut_off_calls(run: Run) -> list[CallRecord]:
 
 @asynccontextmanager
 async def open_scheduler(
-    provider_for: ProviderFor,
-    store: RunStore,
-    max_concurrent_runs: int = 4,
-    is_sent: IsSent = lambda call: True,
+    provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int = 4, is_sent: IsSent = lambda call: True
 ) -> AsyncGenerator[RunScheduler]:
     """Open a scheduler for the block. At the end of the block, live runs are stopped.
 

@@ -86,11 +86,7 @@ def build_server(service: Service) -> MoAServer:
         version=_version(),
         description=DESCRIPTION,
         instructions=INSTRUCTIONS,
-        cache_hints={
-            "tools/list": UNCHANGING,
-            "prompts/list": UNCHANGING,
-            "resources/templates/list": UNCHANGING,
-        },
+        cache_hints={"tools/list": UNCHANGING, "prompts/list": UNCHANGING, "resources/templates/list": UNCHANGING},
         on_list_tools=tools.list,
         on_list_resources=resources.list,
         on_list_resource_templates=resources.templates,

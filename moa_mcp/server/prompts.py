@@ -43,12 +43,7 @@ class Template:
 
     def listed(self) -> Prompt:
         """The entry of the prompt in `prompts/list`."""
-        return Prompt(
-            name=self.name,
-            title=self.title,
-            description=self.description,
-            arguments=list(self.arguments),
-        )
+        return Prompt(name=self.name, title=self.title, description=self.description, arguments=list(self.arguments))
 
 
 async def _ask(service: Service, owner: str, given: Mapping[str, str]) -> str:

@@ -175,13 +175,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
     """Return one draft of a run in full, with inert links."""
     text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
     call = record.call
-    return {
-        "layer": call.layer,
-        "slot": call.slot,
-        "model": call.model,
-        "status": record.status,
-        "text": text,
-    }
+    return {"layer": call.layer, "slot": call.slot, "model": call.model, "status": record.status, "text": text}
 
 
 def calls_in_order(run: Run) -> list[CallRecord]:

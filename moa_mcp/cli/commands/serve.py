@@ -100,9 +100,7 @@ def option(flag: str, **settings: Any) -> Callable[[Any], Any]:
 )
 @option("--allow-configure", is_flag=True, help="Let clients change presets and the default one with moa_configure.")
 @option(
-    "--json-response",
-    is_flag=True,
-    help="Answer at /mcp with JSON instead of streams, without reports of progress.",
+    "--json-response", is_flag=True, help="Answer at /mcp with JSON instead of streams, without reports of progress."
 )
 @option("--stateless", is_flag=True, help="Keep no sessions at /mcp for clients of 2025.")
 @option(

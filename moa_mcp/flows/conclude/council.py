@@ -114,9 +114,7 @@ def _in_letters(shown: LabelledCandidates, ranking: Ranking) -> str:
 def _form(shown: LabelledCandidates) -> Form[Ranking]:
     example = json.dumps({"ranking": shown.letters})
     return Form(
-        lambda text: _read(shown, text),
-        lambda text: _read_loosely(shown, text),
-        DryRunReplies(example, example),
+        lambda text: _read(shown, text), lambda text: _read_loosely(shown, text), DryRunReplies(example, example)
     )
 
 

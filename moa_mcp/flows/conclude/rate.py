@@ -57,12 +57,4 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
 def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
     number = reference.participant.number
     messages = judge_prompts.rate(task, label_candidates(task, "rate", [reference.text]).render())
-    return judge_call(
-        preset,
-        spec.model,
-        messages,
-        "judge",
-        layer=preset.layers,
-        slot=number,
-        place=str(number),
-    )
+    return judge_call(preset, spec.model, messages, "judge", layer=preset.layers, slot=number, place=str(number))

@@ -43,10 +43,7 @@ def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Wi
 
 
 def write_answer(
-    preset: Preset,
-    messages: Sequence[Message],
-    drafts: Sequence[Draft],
-    time: schedule.Window | None = None,
+    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], time: schedule.Window | None = None
 ) -> Conclusion:
     """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 

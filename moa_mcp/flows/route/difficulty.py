@@ -17,12 +17,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
-from moa_mcp.flows.route.short_circuit import (
-    answer_directly,
-    messages_for_solo,
-    reference_without_slot,
-    solo_role,
-)
+from moa_mcp.flows.route.short_circuit import answer_directly, messages_for_solo, reference_without_slot, solo_role
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
 from moa_mcp.prompts.panel import user_turn

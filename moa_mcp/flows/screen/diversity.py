@@ -37,11 +37,7 @@ def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScr
     if spec.keep >= len(state.references):
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
     found = yield from compare_texts(
-        task,
-        state.texts,
-        layer=state.layer,
-        place="screen",
-        until=schedule.after_layer(state.layer, preset).screen,
+        task, state.texts, layer=state.layer, place="screen", until=schedule.after_layer(state.layer, preset).screen
     )
     kept = select_diverse(found.matrix, spec.keep)
     entry = {

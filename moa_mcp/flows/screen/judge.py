@@ -58,18 +58,8 @@ def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) ->
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
     shown = label_candidates(task, f"screen/{state.layer}", state.texts)
     messages = moderator(task, shown.render(), keep, may_stop=may_stop)
-    call = judge_call(
-        preset,
-        spec.model,
-        messages,
-        "moderator",
-        layer=state.layer,
-    )
-    reply = yield from ask_form(
-        call,
-        _form(shown, keep),
-        until=schedule.after_layer(state.layer, preset).screen,
-    )
+    call = judge_call(preset, spec.model, messages, "moderator", layer=state.layer)
+    reply = yield from ask_form(call, _form(shown, keep), until=schedule.after_layer(state.layer, preset).screen)
     return _apply_verdict(state, shown, reply, may_stop=may_stop)
 
 

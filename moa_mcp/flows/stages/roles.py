@@ -52,13 +52,7 @@ def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
     form = Form(
         lambda text: _read(text, count), lambda text: _read_loosely(text, count), DryRunReplies(example, example)
     )
-    call = judge_call(
-        preset,
-        spec.model,
-        role_writer(spec.task, count),
-        "roles",
-        layer=1,
-    )
+    call = judge_call(preset, spec.model, role_writer(spec.task, count), "roles", layer=1)
     reply = yield from ask_form(call, form, until=schedule.roles_end(preset))
     if reply.value is None:
         unchanged = state.with_notes(f"the panel works without roles: {reply.outcome}")

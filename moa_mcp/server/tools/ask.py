@@ -59,8 +59,7 @@ class AskArguments(Arguments):
     preset: Annotated[
         str | None,
         Field(
-            max_length=64,
-            description="The panel to ask, by its name in moa_list_presets; by default the default one.",
+            max_length=64, description="The panel to ask, by its name in moa_list_presets; by default the default one."
         ),
     ] = None
     continue_from: Annotated[

@@ -86,8 +86,7 @@ class ConfigureArguments(Arguments):
         ),
     ] = None
     delete_preset: Annotated[
-        Name | None,
-        Field(description="Delete this preset of the user; a built-in one of that name comes back."),
+        Name | None, Field(description="Delete this preset of the user; a built-in one of that name comes back.")
     ] = None
     undo: Annotated[bool, Field(description="Take the last change back. Goes with dry_run and revision alone.")] = False
     dry_run: Annotated[bool, Field(description="Check the change and show its diff; write nothing.")] = False

@@ -196,13 +196,7 @@ class ConfigEditor:
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
         places = [str(self._path(edit.place)) for edit in change.edits]
-        return {
-            "applied": applied,
-            "diff": change.diff,
-            "revision": revision,
-            "scope": SCOPE,
-            "written_to": places,
-        }
+        return {"applied": applied, "diff": change.diff, "revision": revision, "scope": SCOPE, "written_to": places}
 
     def _provider_facts(self, endpoint: Endpoint) -> ProviderFacts:
         missing = self._models.missing_key(f"{endpoint.name}/any") is not None
@@ -315,10 +309,7 @@ class ConfigEditor:
 
 def _diff(edit: Edit) -> Iterator[str]:
     old, new = _split_lines(edit.before), _split_lines(edit.after)
-    names = (
-        edit.place if edit.before is not None else "(none)",
-        edit.place if edit.after is not None else "(none)",
-    )
+    names = (edit.place if edit.before is not None else "(none)", edit.place if edit.after is not None else "(none)")
     # config.yaml may hold private lines: its diff shows no context lines, so a client sees only the changed ones.
     return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
 

@@ -67,12 +67,7 @@ class SqliteStore:
     """
 
     def __init__(
-        self,
-        file: Path,
-        *,
-        keep_days: float = 30,
-        max_mb: float = 200,
-        clock: Callable[[], float] = time.time,
+        self, file: Path, *, keep_days: float = 30, max_mb: float = 200, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = Database(file)
         self._keep_seconds = keep_days * 86_400
