@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, NotRequired
+from typing import NotRequired
 
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
@@ -32,11 +32,10 @@ definition in YAML, a base for moa_configure. It calls no model, costs nothing a
 class ListArguments(Arguments):
     """The arguments of moa_list_presets."""
 
-    name: Annotated[
-        str | None,
-        Field(max_length=64, description="One preset, in full, with its definition. By default: all, in short."),
-    ] = None
-    detail: Annotated[bool, Field(description="All presets in full: long, so better ask for one by name.")] = False
+    name: str | None = Field(
+        default=None, max_length=64, description="One preset, in full, with its definition. By default: all, in short."
+    )
+    detail: bool = Field(default=False, description="All presets in full: long, so better ask for one by name.")
 
 
 class PresetFacts(PresetRow):
