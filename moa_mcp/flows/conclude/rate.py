@@ -13,7 +13,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
-from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
+from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
 from moa_mcp.flows.structured_reply import Form, ask_forms, judge_call
 from moa_mcp.prompts import judge as judge_prompts

@@ -12,7 +12,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
+from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import pick_best, pick_consistent

@@ -16,7 +16,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.screen.keep import too_many_kept
+from moa_mcp.flows.screen import too_many_kept
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import moderator

@@ -33,7 +33,7 @@ from moa_mcp.flows.planning.dry_run import (
     malformed_once,
     shortest_run,
 )
-from moa_mcp.flows.slot.nesting import branch_in_slot
+from moa_mcp.flows.slot import branch_in_slot
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object
 
 TASK = Task("Why is the sky blue?")
