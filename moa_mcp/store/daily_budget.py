@@ -7,7 +7,6 @@ servers together cannot exceed the ceiling. A day is a day in UTC.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from moa_mcp.domain.errors import PlanRefused
 from moa_mcp.domain.spend import Spend
@@ -53,21 +52,6 @@ class DayReservation:
     amount: Spend
     cap: Spend | None = None
     sent: Spend = Spend()
-
-
-class DailyBudget(Protocol):
-    """Stores what each owner has spent and reserved in a day.
-
-    A reservation is made when the run is admitted, and grows with its journal (base.py).
-    """
-
-    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
-        """Book the actual usage of a run, and release its reservation. A second call changes nothing."""
-        ...
-
-    async def spent(self, owner: str) -> Spend:
-        """Return what the owner has spent today, without reservations."""
-        ...
 
 
 def day_of(now: float) -> int:

@@ -12,8 +12,7 @@ from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
-from moa_mcp.runs.endings import DROP, SERVER_END
-from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.live_run import DROP, SERVER_END, LiveRun
 from moa_mcp.runs.scheduler import HEARTBEAT_SECONDS, MAX_QUEUED_RUNS, RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore

@@ -14,6 +14,7 @@ from rich.text import Text
 from moa_mcp.cli.view.progress_table import ProgressTable, Row, State, drafts
 from moa_mcp.domain.model import PROPOSER
 from moa_mcp.domain.text import one_line
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import Event
 
 REDRAW_SECONDS = 0.1
@@ -74,10 +75,9 @@ async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGene
     """Show a view on stderr while the block runs, until `yields_to` returns true for an event."""
     view = LiveView(title, Console(stderr=True), yields_to)
     try:
-        async with anyio.create_task_group() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(view.run, name="live view")
             yield view
-            tasks.cancel_scope.cancel()
     finally:
         view.freeze()
 

@@ -26,6 +26,7 @@ from mcp.types import (
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import PROPOSER, CallRecord
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BranchEnded, CallEnded, Event, RunEnded, RunHandedOver, RunStarted
 from moa_mcp.server.context import Context, owner_of
 from moa_mcp.server.sdk_compat import connection_of
@@ -99,15 +100,8 @@ class Updates:
     @asynccontextmanager
     async def lifespan(self, server: Server[Any]) -> AsyncGenerator[TaskGroup]:
         """Yield the task group that sends notifications to clients of the older era, while the server runs."""
-        error: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            try:
-                yield tasks
-            except Exception as raised:  # raised again below: the task group would wrap it in an ExceptionGroup
-                error = raised
-            tasks.cancel_scope.cancel()
-        if error is not None:
-            raise error
+        async with background_tasks() as tasks:
+            yield tasks
 
     def on_event(self, event: Event) -> None:
         """Notify the run's owner of the resources that an event changes."""
