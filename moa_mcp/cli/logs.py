@@ -70,10 +70,6 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def _configure(ctx: click.Context, parameter: click.Parameter, level: str) -> None:
-    configure(level)
-
-
 def log_level(command: Any) -> Any:
     """Add the option `--log-level` to a command. It takes effect before the command begins."""
     return click.option(
@@ -85,6 +81,6 @@ def log_level(command: Any) -> Any:
         show_envvar=True,
         expose_value=False,
         is_eager=True,
-        callback=_configure,
+        callback=lambda ctx, parameter, level: configure(level),
         help="How much is logged, to stderr.",
     )(command)

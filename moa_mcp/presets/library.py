@@ -39,6 +39,12 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def misnamed_file(file: str) -> InvalidPreset:
+    """The error for a file whose name is not the name of a preset."""
+    expected = "lower-case letters, digits, - and _, then .yaml"
+    return InvalidPreset(file, "the name of this file is not the name of a preset", expected=expected)
+
+
 def parse(text: str, file: str, name: str) -> Parsed:
     """Parse a preset from YAML. `file` is the name of its file in errors.
 
@@ -156,11 +162,7 @@ class PresetLibrary:
     def _misnamed(self) -> Iterator[InvalidPreset]:
         for path in _entries(self._user_folder) if self._user_folder else ():
             if path.suffix in {".yaml", ".yml"} and not _names_a_preset(path):
-                yield InvalidPreset(
-                    _display_name(path),
-                    "the name of this file is not the name of a preset",
-                    expected="lower-case letters, digits, - and _, then .yaml",
-                )
+                yield misnamed_file(_display_name(path))
 
 
 def _read(file: _File, name: str, fingerprint: Fingerprint) -> _CachedFile:

@@ -260,7 +260,7 @@ async def test_of_runs_that_come_together_the_first_go_on_before_the_last_begin(
     assert events.index("run0 is answered") < events.index("run7 begins")
 
 
-async def test_a_full_waiting_room_is_told_at_once() -> None:
+async def test_a_full_queue_is_an_error_at_once() -> None:
     async with held_scheduler(concurrent=1) as (scheduler, _):
         for number in range(1 + MAX_QUEUED_RUNS):
             await started(scheduler, a_run(number))

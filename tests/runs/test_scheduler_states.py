@@ -369,5 +369,5 @@ class AtTheDesk(Machine):
         super().teardown()
 
 
-def test_whatever_happens_at_the_desk_each_run_has_one_end_of_which_everybody_hears_the_same() -> None:
+def test_each_run_has_one_end_and_every_subscriber_gets_the_same_one() -> None:
     run_state_machine_as_test(AtTheDesk, settings=settings(stateful_step_count=25))

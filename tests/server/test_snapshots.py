@@ -28,7 +28,7 @@ def plain(item: BaseModel) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ["tools", "resources", "resource_templates", "prompts"])
-async def test_what_clients_are_told_is_what_it_was(serve: Serve, name: str) -> None:
+async def test_texts_for_clients_equal_their_snapshots(serve: Serve, name: str) -> None:
     async with serve(ScriptedProvider(str)) as served:
         listed = await getattr(served.client, f"list_{name}")()
     result = [plain(item) for item in getattr(listed, name)]

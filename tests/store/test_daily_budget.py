@@ -362,5 +362,5 @@ class Days(Machine):
         super().teardown()
 
 
-def test_what_was_spent_is_booked_once_and_the_ceiling_holds_whoever_dies_or_is_late() -> None:
+def test_spending_is_booked_once_and_the_ceiling_holds_even_if_servers_die_or_are_late() -> None:
     run_state_machine_as_test(Days, settings=settings(stateful_step_count=20))

@@ -37,7 +37,7 @@ def resilient(file: Path) -> FallbackStore:
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
-async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
+async def test_a_damaged_file_is_set_aside_and_reported_once(file: Path, damage: bytes) -> None:
     file.parent.mkdir(mode=0o700)
     file.write_bytes(damage)
 

@@ -41,14 +41,14 @@ def test_a_call_that_was_never_billed_does_not_make_the_price_unknown() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH))))["cost_usd"] == 0.001
 
 
-def test_the_model_that_answered_is_told_beside_the_one_that_was_asked() -> None:
+def test_the_model_that_answered_is_shown_beside_the_one_that_was_asked() -> None:
     facts = result(a_run(record("1.1", PRICED)))["calls"][0]
 
     assert (facts["model"], facts["served_model"]) == ("lab/m", "m-2026")
     assert "lab/m (answered by m-2026)" in format_calls(a_run(record("1.1", PRICED)))
 
 
-def test_a_failure_is_told_in_plain_words() -> None:
+def test_a_failure_is_described_in_plain_words() -> None:
     facts = result(a_run(record("1.1", Failure(Reason.RATE_LIMITED, "slow down"))))["calls"][0]
 
     assert facts["status"] == "failed"

@@ -24,7 +24,7 @@ from moa_mcp.domain.errors import InvalidPreset, MissingKey, sort_by_closeness
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.domain.validation import KeyPath
-from moa_mcp.presets.library import is_name, parse
+from moa_mcp.presets.library import is_name, misnamed_file, parse
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import pluralize
 
@@ -68,8 +68,7 @@ async def show(name: str) -> None:
 def validate(file: Path) -> None:
     """Check the file of a preset; mistakes come with line and key."""
     if file.suffix != ".yaml" or not is_name(file.stem):
-        expected = "lower-case letters, digits, - and _, then .yaml"
-        raise InvalidPreset(file.name, "the name of this file is not the name of a preset", expected=expected)
+        raise misnamed_file(file.name)
     text = yamlfile.read(file, file.name, InvalidPreset)
     preset = parse(text, file.name, file.stem)
     if isinstance(preset, Preset):

@@ -51,7 +51,9 @@ class LiveView:
 
     def redraw(self) -> None:
         if self._live.is_started:
-            self._live.update(self._drawing(), refresh=True)
+            now, room = anyio.current_time(), self._console.height - 1
+            picture = drawing(self._table, self._title, now - self._started, now, room)
+            self._live.update(picture, refresh=True)
 
     def freeze(self) -> None:
         """Draw once more and release the screen. A second call does nothing."""
@@ -64,10 +66,6 @@ class LiveView:
         while True:
             self.redraw()
             await anyio.sleep(REDRAW_SECONDS)
-
-    def _drawing(self) -> RenderableType:
-        now = anyio.current_time()
-        return drawing(self._table, self._title, now - self._started, now, room=self._console.height - 1)
 
 
 @asynccontextmanager

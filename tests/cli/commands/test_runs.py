@@ -69,7 +69,7 @@ async def test_a_run_that_is_not_there_is_a_wrong_use(command: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("runs", "show", "none"), ("runs", "prune")])
-async def test_a_store_that_cannot_be_used_is_told_of_once(arguments: tuple[str, ...]) -> None:
+async def test_a_store_that_cannot_be_used_is_reported_once(arguments: tuple[str, ...]) -> None:
     Path(os.environ["MOA_MCP_HOME"], "runs.db").mkdir(parents=True)
     done = await moa(*arguments)
 

@@ -57,7 +57,7 @@ def test_an_answer_that_never_came_in_pieces_is_written_whole(capsys: Capture) -
     assert capsys.readouterr() == ("A draft.\n", "")
 
 
-def test_a_fallback_starts_anew_and_the_reader_is_told(capsys: Capture) -> None:
+def test_when_a_fallback_starts_again_a_line_on_stderr_says_so(capsys: Capture) -> None:
     broken = CallEnded(CallRecord(AGGREGATION, Failure(Reason.STALLED), 1.0))
     streamed([*pieces(AGGREGATION, "It is 4"), broken, *pieces(FALLBACK, "It is 42.")], a_run("It is 42."))
 

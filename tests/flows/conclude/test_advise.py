@@ -87,7 +87,7 @@ def test_loud_names_who_gave_no_advice_and_silent_does_not() -> None:
     assert "lab/p2" not in str(the_last(advised(2, unavailable="silent")).messages)
 
 
-def test_if_all_fail_the_aggregator_is_told_to_use_its_own_judgement() -> None:
+def test_if_all_fail_the_aggregator_is_asked_to_use_its_own_judgement() -> None:
     played = advised(1, 2, 3)
 
     assert "own judgement" in the_last(played).messages[-1].text
@@ -112,7 +112,7 @@ def test_advice_cannot_leave_its_fence() -> None:
     assert the_last(played).messages[-1].text.count(f"<<end of advice 1 {TASK.nonce}>>") == 1
 
 
-def test_the_facts_tell_who_was_heard() -> None:
+def test_the_facts_list_the_proposers_whose_advice_was_used() -> None:
     facts = advised(2).answer.method
 
     assert is_plain(facts)

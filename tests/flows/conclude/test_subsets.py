@@ -122,7 +122,7 @@ def test_every_subset_is_aggregated_once_and_most_of_them_win() -> None:
     assert played.answer.method["subsets"]["votes"] == [{"answer": "a", "votes": 13}, {"answer": "b", "votes": 2}]
 
 
-def test_a_tie_is_drawn_by_the_seed_and_told() -> None:
+def test_a_tie_is_decided_by_the_seed_and_noted() -> None:
     def split(call: Call) -> FakeReply:
         return (
             "(A)" if 1 in seen(call) and len(seen(call)) < 2 else "(B)" if seen(call) == {2} else Failure(Reason.AUTH)
@@ -160,7 +160,7 @@ def test_the_outputs_of_the_subsets_are_aggregated_and_not_the_drafts() -> None:
     assert len(played.calls) == 3 + 7 + 1
 
 
-def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None:
+def test_a_minority_of_outputs_that_differs_is_set_aside_with_a_note() -> None:
     played = concluded("cluster", lambda call: OTHER if seen(call) <= {2, 3} and 2 in seen(call) else PROSE, slots=3)
 
     assert OTHER not in played.calls[-1].messages[-1].text
@@ -168,7 +168,7 @@ def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None
     assert any(note.startswith("2 of 7 aggregations stand apart") for note in played.answer.notes)
 
 
-def test_outputs_that_differ_in_nothing_but_their_closing_answer_are_told_apart_by_it() -> None:
+def test_outputs_that_differ_only_in_their_closing_answer_count_as_different() -> None:
     def aggregate(call: Call) -> FakeReply:
         return f"{PROSE}\n\nFinal answer: {6 if seen(call) == {1} else 4}"
 
@@ -190,7 +190,7 @@ def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None
 
 
 @pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
-def test_a_subset_that_fails_is_left_out_and_told(mode: str) -> None:
+def test_a_subset_that_fails_is_left_out_with_a_note(mode: str) -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.id == "2.variant.1" else "Final answer: 4"
 

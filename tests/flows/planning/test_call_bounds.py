@@ -74,7 +74,7 @@ def test_calls_for_embeddings_count_where_texts_are_compared_by_them() -> None:
     assert call_bounds(preset, replace(TASK, embeddings="lab/embedder")).most_calls == 5
 
 
-def test_who_may_come_to_more_calls_than_the_limit_is_told_so_before() -> None:
+def test_a_preset_that_may_exceed_the_limit_of_calls_gets_a_note_before_the_run() -> None:
     found = call_bounds(packaged("forge"))
 
     assert early_end_note(found, None) == early_end_note(found, found.most_calls) == ()

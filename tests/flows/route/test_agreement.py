@@ -104,7 +104,7 @@ def test_without_any_sample_the_panel_answers_from_nothing() -> None:
     assert any("no sample of the small model" in note for note in played.answer.notes)
 
 
-def test_where_the_panel_fails_the_small_answer_stands_in() -> None:
+def test_if_the_panel_fails_the_answer_of_the_small_model_is_used() -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.role in {"proposer", "aggregator"} else sampling("1", "2", "3")(call)
 

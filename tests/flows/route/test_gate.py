@@ -91,7 +91,7 @@ def test_sharpness_makes_the_best_weigh_more() -> None:
     assert abs(sum(sharp) - 1) < 1e-9
 
 
-def test_an_instruction_stands_in_its_own_slots_prompt_only_behind_the_presets_own_role() -> None:
+def test_an_instruction_is_only_in_the_prompt_of_its_slot_after_the_role_of_the_preset() -> None:
     proposers = [{"model": "lab/p1", "role": "You check units."}, "lab/p2", "lab/p3"]
     preset = a_panel(proposers=proposers, route={"by": "gate", "model": "lab/gate", "share": 1})
     plain = scoring(5, 5, 5)
@@ -124,7 +124,7 @@ def test_roles_and_instructions_stand_together_and_roles_are_only_for_who_is_ask
     assert [call.role for call in played.calls] == ["router", "roles", "proposer"]
 
 
-def test_the_aggregator_reads_the_heaviest_first_and_is_told_the_weights() -> None:
+def test_the_aggregator_reads_the_heaviest_draft_first_with_all_weights() -> None:
     played = run(gated(share=1, at_most=3, sharpness=0.2), scoring(2, 6, 4, 0))
 
     (call,) = with_role(played.calls, "aggregator")

@@ -129,7 +129,7 @@ def closing_with(*answers: str) -> list[str]:
     return [f"Six by seven, one row at a time.\n\nThe final answer is {answer}" for answer in answers]
 
 
-def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words() -> None:
+def test_short_answers_are_compared_by_value_however_similar_the_texts() -> None:
     drafts = closing_with("42", "42", "43", "**42.0**")
 
     played = drive(

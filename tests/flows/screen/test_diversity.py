@@ -76,7 +76,7 @@ def test_a_failed_slot_is_no_candidate() -> None:
     assert kept_by(drive(ask_panel(TASK, preset), reply)) == [1, 2, 3]
 
 
-def test_without_embeddings_the_words_decide_and_the_reader_is_told() -> None:
+def test_without_embeddings_words_are_compared_and_a_note_says_so() -> None:
     played = screened(2, Failure(Reason.TIMEOUT))
 
     assert len(kept_by(played)) == 2

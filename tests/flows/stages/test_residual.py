@@ -176,7 +176,7 @@ def test_without_an_extractor_the_layers_are_plain_ones_and_that_is_flagged() ->
     assert any("nobody extracted the residual of layer 2" in note for note in played.answer.notes)
 
 
-def test_the_aggregation_of_an_earlier_layer_stands_if_no_later_one_comes() -> None:
+def test_the_aggregation_of_an_earlier_layer_is_the_answer_if_no_later_one_succeeds() -> None:
     played = played_with(lambda _: YES, rmoa(3), aggregator=Failure(Reason.TIMEOUT))
 
     assert played.answer.text == "written in 2.merger"
@@ -229,7 +229,7 @@ def test_calls_of_later_stages_have_time_left(layers: int) -> None:
         ("Residual detected: yes", True, ""),
     ],
 )
-def test_a_status_line_is_read_with_whatever_stands_around_it(text: str, detected: bool, details: str) -> None:
+def test_a_status_line_is_read_with_any_text_around_it(text: str, detected: bool, details: str) -> None:
     found = read_residual(text)
 
     assert found is not None

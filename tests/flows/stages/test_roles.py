@@ -47,7 +47,7 @@ def test_the_roles_are_written_in_one_call_that_sees_the_task_and_not_the_questi
     assert TASK.question not in message.text
 
 
-def test_a_role_stands_behind_what_the_preset_tells_the_proposer() -> None:
+def test_a_role_follows_the_own_role_text_of_the_proposer() -> None:
     proposers = [{"model": "lab/p1", "role": "You check units."}, "lab/p2", "lab/p3"]
     preset = a_panel(proposers=proposers, roles={"task": "School mathematics"})
 

@@ -39,7 +39,7 @@ def test_drafts_that_never_agree_take_all_layers() -> None:
     assert [entry["layer"] for entry in played.answer.method["agreement"]] == [1, 2]
 
 
-def test_one_that_stands_alone_keeps_the_layers_going() -> None:
+def test_one_draft_that_differs_keeps_the_layers_going() -> None:
     played = drive(ask_panel(TASK, PANEL), lambda call: "something else" if call.slot == 3 else "the same words")
 
     assert len(with_role(played.calls, "proposer")) == 9

@@ -121,7 +121,7 @@ def test_until_then_as_many_are_counted_as_were_planned() -> None:
     assert totals == [13, 13, 13, 2]
 
 
-async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(serve: Serve) -> None:
+async def test_a_client_gets_a_report_of_every_stage_and_none_after_the_result(serve: Serve) -> None:
     gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     notices: list[Notice] = []
 
@@ -141,7 +141,7 @@ async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(s
     assert notices == heard
 
 
-async def test_a_client_that_joins_a_run_is_told_of_what_was_before(serve: Serve) -> None:
+async def test_a_client_that_joins_a_run_gets_a_report_of_the_earlier_calls(serve: Serve) -> None:
     gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     lines: list[str] = []
 
@@ -157,7 +157,7 @@ async def test_a_client_that_joins_a_run_is_told_of_what_was_before(serve: Serve
     assert lines[0].startswith("layer 1 · 2 calls done")
 
 
-async def test_a_silent_run_is_told_of_again_and_again() -> None:
+async def test_a_silent_run_is_reported_again_and_again() -> None:
     notices: list[Notice] = []
     enough = anyio.Event()
 

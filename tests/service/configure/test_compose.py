@@ -182,7 +182,7 @@ def test_a_limit_is_not_removed_by_leaving_it_out(library: PresetLibrary, limits
     assert composed(library, "own", "moa", limits=limits).limits.max_cost_usd == 0.2
 
 
-def test_a_lowered_limit_stands_beside_those_that_held(library: PresetLibrary) -> None:
+def test_a_lowered_limit_is_written_beside_the_current_ones(library: PresetLibrary) -> None:
     limits = composed(library, "own", limits={"max_calls": 5}).limits
 
     assert (limits.max_calls, limits.max_cost_usd, limits.deadline_seconds) == (5, 0.2, None)
