@@ -57,7 +57,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS:
             known = ", ".join(sort_by_closeness(args[0], _COMMANDS))
-            question = " Questions are put with `moa-mcp ask`." if " " in args[0] else ""
+            question = " To ask a question: `moa-mcp ask QUESTION`." if " " in args[0] else ""
             ctx.fail(f"There is no command {one_line(args[0], 60)!r}. Known, nearest first: {known}.{question}")
         return super().resolve_command(ctx, args)
 

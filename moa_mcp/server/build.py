@@ -31,8 +31,8 @@ tools and files.
 
 How: moa_list_presets shows the panels, their models, calls and estimated cost; a preset that is not \
 usable lacks a key. moa_ask with a question that is complete in itself (the panel sees neither this \
-conversation nor files; pass what it needs as context). The call waits 45 seconds unless told \
-otherwise. If its status is running, the run goes on: call moa_ask with that run_id alone until it \
+conversation nor files; pass what it needs as context). The call waits 45 seconds by \
+default. If its status is running, the run goes on: call moa_ask with that run_id alone until it \
 is done; never repeat the question to poll. cancel with run_id stops it. continue_from asks a \
 follow-up.
 

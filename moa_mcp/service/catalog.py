@@ -237,7 +237,7 @@ class _Lookup:
             return self._found[name]
         trail = (*above, name)
         if name in above or len(above) >= MAX_NESTING:
-            raise _NestedTooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
+            raise _NestedTooDeep(f"presets are nested too deep: {' > '.join(trail)}")
         preset = await self._read(name)
         self._found[name] = await self.within(preset, trail, lambda: self._library.document(name))
         return self._found[name]

@@ -104,9 +104,9 @@ class _Day:
     def refuse_without_price(self, ceiling: float) -> OverBudget:
         """Make the error for a run with a model of unknown price: why it cannot start, and what to do."""
         return OverBudget(
-            f"What the run will cost is not known, because the price of a model is not; so up to its ceiling of "
-            f"${ceiling:g} is set aside for it. {self._state()} {self._advise(0.0)} A lower max_cost_usd lets each "
-            "such run set less aside."
+            f"The cost of the run is unknown, because the price of a model is unknown; so its ceiling of "
+            f"${ceiling:g} is reserved for it. {self._state()} {self._advise(0.0)} With a lower max_cost_usd, each "
+            "such run reserves less."
         )
 
     def _state(self) -> str:

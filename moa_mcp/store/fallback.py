@@ -210,11 +210,11 @@ class FallbackStore:
         try:
             aside = _set_aside(self._file)
             self._add_warning(
-                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
+                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one was created."
             )
             return self._open()
         except _BROKEN as error:
-            return self._use_memory("no new store could be begun", error)
+            return self._use_memory("no new store could be created", error)
 
     def _use_memory(self, why: str, error: Exception, *, for_everybody: bool = True) -> MemoryStore:
         self._add_warning(f"Runs are kept in memory only: {why} ({_error_text(error)}).", for_everybody=for_everybody)

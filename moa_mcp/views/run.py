@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 class CallFacts(TypedDict):
-    """What is told of one call; `seconds` of wall time, tokens as counted by the provider, price in USD."""
+    """The facts of one call: `seconds` of wall time, tokens as counted by the provider, price in USD."""
 
     role: str
     layer: int

@@ -53,7 +53,7 @@ async def doctor() -> int:
 
 
 def _files(at: Paths, problem: InvalidConfig | None) -> Rows:
-    state = "valid" if at.config_file.exists() else "not there; the defaults hold"
+    state = "valid" if at.config_file.exists() else "not there; the defaults are used"
     yield "configuration", f"{at.config_file} ({f'not valid: {problem}' if problem else state})"
     for name, folder in (("presets folder", at.presets_folder), ("data folder", at.data_folder)):
         yield name, f"{folder}{'' if folder.is_dir() else ' (not there)'}"
@@ -136,6 +136,5 @@ def _verdict(fault: str | None, settings: Settings, entries: Sequence[PresetEntr
     default = next(entry for entry in entries if entry.default)
     if all_demo((*default.proposers, str(default.aggregator)), settings.endpoints):
         return "Asks work, but only the demo panel answers, which calls no model. Set one of the keys above."
-    return (
-        "Asks can work: what the default preset needs is set. No key was checked: the first ask shows if it is taken."
-    )
+    set_up = "Asks can work: what the default preset needs is set."
+    return f"{set_up} No key was checked: the first question shows whether it is accepted."

@@ -77,7 +77,7 @@ async def _service() -> AsyncGenerator[Service]:
         try:
             yield service
         except UnknownRun as error:
-            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists those that are.") from None
+            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists the stored runs.") from None
 
 
 async def _list(limit: int) -> None:

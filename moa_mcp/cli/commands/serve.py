@@ -168,7 +168,7 @@ async def _log_config_problem(opening: AbstractAsyncContextManager[Service]) -> 
     """Open the service, and log what is wrong with its configuration, if anything."""
     async with opening as service:
         if problem := service.settings.problem:
-            logger.warning("%s Until it is corrected, the defaults hold.", problem)
+            logger.warning("%s Until it is corrected, the defaults are used.", problem)
         yield service
 
 

@@ -75,7 +75,9 @@ def write_answer(
         cut_answers += [outcome] if isinstance(outcome, Draft) else []
     if cut_answers:
         return Answer(
-            best_draft(cut_answers).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
+            best_draft(cut_answers).text,
+            degraded=True,
+            notes=(*causes, "the answer is incomplete: no model finished one"),
         )
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)

@@ -76,7 +76,7 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     level, facts = yield from _rate(task, preset, spec)
     state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
-        return state.with_notes(f"the difficulty could not be told ({facts['how']}): the panel answers")
+        return state.with_notes(f"the difficulty could not be determined ({facts['how']}): the panel answers")
     if level >= spec.hard_from:
         return state
     call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)

@@ -102,7 +102,7 @@ def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
     facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.outcome}
     if scored.value is None:
         all_slots = state.with_facts(route={**facts, "chosen": [one.number for one in state.participants]})
-        return all_slots.with_notes(f"the gate chose nobody ({scored.outcome}): all slots take part")
+        return all_slots.with_notes(f"the gate chose no slot ({scored.outcome}): all slots take part")
     return _select_participants(state, spec, scored.value, facts)
 
 

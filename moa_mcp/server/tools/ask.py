@@ -27,12 +27,12 @@ Use it for what is worth several models: hard reasoning, a design or research de
 proof or of code, a claim to cross-check. Not for quick facts, small edits, or work with tools: the \
 panel sees only `question` and `context`.
 
-Cost: about 3 to 40 paid model calls on the keys of whoever runs this server; moa_list_presets tells \
-the number per preset. Time: 20 to 180 seconds.
+Cost: about 3 to 40 paid model calls on the keys of the person who runs this server; moa_list_presets \
+shows the number per preset. Time: 20 to 180 seconds.
 
-Result: the answer, and the facts of every call; `degraded` and `notes` tell what is less than was \
-asked for. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
-moa_ask again with its `run_id` until it is done, and do not ask the question anew; with `cancel` \
+Result: the answer, and the facts of every call; `degraded` and `notes` say what is missing \
+from it. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
+moa_ask again with its `run_id` until it is done, and do not repeat the question; with `cancel` \
 it is stopped. An interrupted run goes on when it is collected; only what was not finished \
 is paid for. The drafts are in moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
 
@@ -76,7 +76,7 @@ class AskArguments(Arguments):
         description="The most seconds this run may take. Can only lower what holds anyway; 0: no limit of yours.",
     )
     fresh: bool = Field(
-        default=False, description="Ask anew, even if the same question was answered a few minutes ago."
+        default=False, description="Ask again, even if the same question was answered a few minutes ago."
     )
     run_id: RunId | None = Field(
         default=None,
@@ -153,7 +153,7 @@ async def _check_question(invocation: Invocation, run_id: str, question: str) ->
     run = await invocation.service.scheduler.get_run(owner_of(invocation.context), run_id)
     if question.strip() not in run.task.question:
         raise InvalidRequest(
-            f"Run {run_id} answers another question. Leave the question out to collect that run; to ask anew, leave "
+            f"Run {run_id} answers another question. Leave the question out to collect that run; to ask again, leave "
             "run_id out, and for a follow-up give the id as continue_from."
         )
 

@@ -25,7 +25,7 @@ many times the price of one plain call of its aggregator that is, about how many
 and whether it can be used now.
 
 Use it before the first moa_ask, to choose a panel, or after an error about a preset or a key. With \
-`name` it tells all of one preset: its models, layers, price, which key variable is missing, and its \
+`name` it shows all of one preset: its models, layers, price, which key variable is missing, and its \
 definition in YAML, a base for moa_configure. It calls no model, costs nothing and answers at once."""
 
 
@@ -79,7 +79,7 @@ def _short_result(entries: list[PresetEntry]) -> CallToolResult:
     if found.left_out:
         facts["left_out"] = found.left_out
         lines.append(f"{pluralize(found.left_out, 'more preset')}: {MORE}.")
-    lines.append("All of one, with its models and why it is not usable: give its name.")
+    lines.append("One in full, with its models and why it is not usable: give its name.")
     return tool_result("\n".join(lines), facts)
 
 

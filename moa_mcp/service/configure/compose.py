@@ -88,7 +88,7 @@ def _base(library: PresetLibrary, name: str, base: str | None) -> Preset | None:
     found = library.get(base or name)
     if isinstance(found, AutoPreset):
         raise InvalidRequest(
-            f"{found.name!r} is chosen anew for every run and is no base. Name another base or preset."
+            f"{found.name!r} is chosen again for every run and cannot be a base. Name another base or preset."
         )
     return found
 
@@ -130,7 +130,7 @@ def _check_limits(requested: Limits, maximum: Limits) -> None:
         value, allowed = getattr(requested, key), getattr(maximum, key)
         if value is not None and allowed is not None and value > allowed:
             raise NotAllowed(
-                f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
+                f"limits.{key} can only be lowered from here; it is {allowed:g} now. A person can raise it in the file."
             )
 
 
@@ -165,5 +165,5 @@ def _check_panels(preset: Preset, library: PresetLibrary) -> None:
     for slot in preset.proposers:
         if isinstance(slot, PanelSlot):
             if slot.preset == preset.name:
-                raise NotAllowed(f"{preset.name!r} cannot stand in a slot of its own.")
+                raise NotAllowed(f"{preset.name!r} cannot contain itself.")
             library.source(slot.preset)

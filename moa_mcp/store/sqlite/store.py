@@ -233,7 +233,7 @@ class SqliteStore:
 
     def warnings(self, owner: str | None = None) -> Sequence[str]:
         lost, name = self._database.lost_tables, self._database.file.name
-        return (f"The store {name} has lost what was in {', '.join(lost)}, and goes on without.",) if lost else ()
+        return (f"The store {name} has lost the content of {', '.join(lost)}, and goes on without it.",) if lost else ()
 
     def _heartbeat(self, db: sqlite3.Connection) -> None:
         this = Server.this()

@@ -64,7 +64,7 @@ async def test_a_run_that_is_not_there_is_a_wrong_use(command: str) -> None:
     done = await moa("runs", command, "none")
 
     assert done.returncode == 2
-    assert done.stderr == b"moa-mcp: There is no run 'none'. `moa-mcp runs` lists those that are.\n"
+    assert done.stderr == b"moa-mcp: There is no run 'none'. `moa-mcp runs` lists the stored runs.\n"
     assert done.stdout == b""
 
 

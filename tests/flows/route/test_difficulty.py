@@ -70,7 +70,7 @@ def test_a_difficulty_that_cannot_be_read_is_asked_for_again_and_then_takes_the_
     assert panel_answered(played)
     assert len(with_role(played.calls, "router")) == 2
     assert played.answer.method["route"]["difficulty"] is None
-    assert any("difficulty could not be told" in note for note in played.answer.notes)
+    assert any("difficulty could not be determined" in note for note in played.answer.notes)
 
 
 def test_without_its_router_the_panel_answers() -> None:

@@ -173,7 +173,7 @@ def test_without_an_extractor_the_layers_are_plain_ones_and_that_is_flagged() ->
     assert drafts_in(played.calls[-1]) == [f"draft 2 of {slot}" for slot in (1, 2, 3)]
     assert "What the last round changed" not in played.calls[-1].messages[-1].text
     assert played.answer.degraded
-    assert any("nobody extracted the residual of layer 2" in note for note in played.answer.notes)
+    assert any("no model extracted the residual of layer 2" in note for note in played.answer.notes)
 
 
 def test_the_aggregation_of_an_earlier_layer_is_the_answer_if_no_later_one_succeeds() -> None:

@@ -123,7 +123,7 @@ def test_a_proposer_may_be_given_in_full(library: PresetLibrary) -> None:
         ("own", None, {"limits": {"max_cost_usd": float("nan")}}, InvalidPreset, "max_cost_usd: this value"),
         ("own", None, {"aggregator": None}, InvalidPreset, "aggregator: this key is missing"),
         ("own", None, {"aggregator": {"model": "lab/a", "headers": {}}}, NotAllowed, "headers cannot be set from here"),
-        ("own", None, {"proposers": [{"preset": "own"}]}, NotAllowed, "cannot stand in a slot of its own"),
+        ("own", None, {"proposers": [{"preset": "own"}]}, NotAllowed, "cannot contain itself"),
         ("own", None, {"proposers": [{"preset": "none"}]}, UnknownPreset, "no preset 'none'"),
     ],
 )

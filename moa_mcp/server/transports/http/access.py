@@ -42,7 +42,7 @@ class AccessControl:
             # A proxy may use the other header to find the end of the request (RFC 9112, 6.3).
             return reject(400, "A request has a Content-Length or a Transfer-Encoding, not both.")
         if not self._allows(headers.get("host", "")):
-            return reject(421, "This server is not reached by that name; allow it with --allowed-host.")
+            return reject(421, "This server does not accept that host name; allow it with --allowed-host.")
         origin = headers.get("origin")
         if origin is not None and not ((found := _ORIGIN.fullmatch(origin)) and self._allows(found["host"])):
             return reject(403, "Pages of that origin may not use this server.")
@@ -126,9 +126,9 @@ class RequestLimits:
             why = f"All {self._most} connections are in use. Try again shortly."
             return reject(503, why, retry_after="1")
         if stream and self._streams[owner] >= (most := max(1, self._most // 2)):
-            why = f"{most} streams of yours are open, the most there may be. Close one first."
+            why = f"{most} of your streams are open, which is the maximum. Close one first."
             return reject(429, why, retry_after="1")
         if self._requests[owner] >= (most := max(1, self._most * 3 // 4)):
-            why = f"{most} requests of yours go on, the most there may be. Wait for one to end."
+            why = f"{most} of your requests are in progress, which is the maximum. Wait for one to end."
             return reject(429, why, retry_after="1")
         return None

@@ -115,7 +115,7 @@ class Application:
         if isinstance(message, InvalidLine):
             await _error_reply(message.error)(scope, receive, send)
         elif session is None and rpc and rpc.method == "initialize" and not self._can_open_session(scope[OWNER]):
-            words = f"{self._limits.max_sessions} sessions of yours are in use, the most there may be. End one first."
+            words = f"{self._limits.max_sessions} of your sessions are in use, which is the maximum. End one first."
             await reject(429, words)(scope, receive, send)
         elif session is None or key[1] is None:
             await self._manager.handle_request(scope, _replay(request, receive), send)
@@ -189,4 +189,4 @@ def _error_reply(error: JSONRPCError) -> Response:
 def _health(method: str) -> Response:
     if method in {"GET", "HEAD"}:
         return Response("ok\n", media_type="text/plain")
-    return reject(405, "Whether the server is well is asked with GET or HEAD.", allow="GET, HEAD")
+    return reject(405, "A health check uses GET or HEAD.", allow="GET, HEAD")
