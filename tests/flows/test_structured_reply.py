@@ -109,7 +109,7 @@ def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() 
     assert [one.value for one in stop.value.value] == [0, 1, None, None]
 
 
-def test_asking_nobody_takes_no_batch() -> None:
+def test_no_calls_make_no_batch() -> None:
     asking = ask_forms(Batch(2, ()), Form(number))
 
     with pytest.raises(StopIteration) as stop:
@@ -155,7 +155,7 @@ def test_keys_are_read_without_case_spaces_and_hyphens() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "none", "{", "[1]", '{"kept": 1}', '{"keep": ["A"', "{'keep': ['A']}"])
-def test_without_such_an_object_there_is_none(text: str) -> None:
+def test_without_a_matching_object_nothing_is_read(text: str) -> None:
     assert json_object(text, "keep") is None
 
 

@@ -179,7 +179,7 @@ def test_the_error_for_an_unknown_preset_lists_the_nearest_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["../moa", "/etc/passwd", "C:x", "moa\x00", "", "MOA", "moa.yaml", "a" * 65])
-def test_a_name_that_is_none_is_unknown_and_never_a_path(name: str) -> None:
+def test_an_invalid_name_is_unknown_and_never_a_path(name: str) -> None:
     assert not is_name(name)
     with pytest.raises(UnknownPreset):
         PACKAGED.get(name)

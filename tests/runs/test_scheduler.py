@@ -90,9 +90,7 @@ async def drop(scheduler: RunScheduler, live: LiveRun, gate: HoldingProvider) ->
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_and_books_each_once(
-    tmp_path: Path, kind: str
-) -> None:
+async def test_a_resumed_run_lists_every_request_that_was_sent_and_books_each_once(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
     gate = HoldingProvider(ScriptedProvider(priced), lambda call: call.id == "1.2")
     async with open_scheduler(lambda run: Counting(gate), store) as scheduler:
@@ -116,7 +114,7 @@ async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_a
 
 
 @jumping
-async def test_a_run_that_goes_on_has_its_deadline_anew() -> None:
+async def test_a_resumed_run_gets_a_new_deadline() -> None:
     class Slow(ScriptedProvider):
         async def complete(self, call: Call, on_text: OnText) -> Draft:
             await anyio.sleep(7)
@@ -269,7 +267,7 @@ async def test_a_full_queue_is_an_error_at_once() -> None:
             await started(scheduler, a_run(99))
 
 
-async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
+async def test_closing_the_scheduler_interrupts_running_runs() -> None:
     store = MemoryStore()
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(5):
@@ -300,7 +298,7 @@ async def test_an_ended_run_can_be_collected_later() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_run_that_was_stopped_tells_the_same_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
+async def test_a_stopped_run_has_the_same_facts_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with open_scheduler(lambda run: gate, store) as scheduler:
@@ -345,7 +343,7 @@ async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Pa
 
 
 @jumping
-async def test_a_server_tells_the_others_that_it_lives_while_it_clears_the_store() -> None:
+async def test_a_server_sends_heartbeats_while_it_prunes_the_store() -> None:
     class Slow(MemoryStore):
         def __init__(self) -> None:
             super().__init__()

@@ -118,7 +118,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
 
 
 @pytest.mark.parametrize("lost", ["INDEX runs_of_key", "TRIGGER run_deleted"])
-async def test_a_file_that_lacks_an_index_gets_it_and_nothing_is_said(file: Path, lost: str) -> None:
+async def test_a_missing_index_is_created_without_a_warning(file: Path, lost: str) -> None:
     store = await broken(file, f"DROP {lost}")
     assert len(await store.list("ann")) == 1
     assert not store.warnings()

@@ -317,9 +317,9 @@ class OwnersInMemory(OwnersOnDisk):
 CHECKS = settings(stateful_step_count=25)
 
 
-def test_on_disk_everyone_has_their_own_runs_whatever_the_others_and_their_servers_do() -> None:
+def test_on_disk_each_owner_sees_only_their_own_runs_on_all_servers() -> None:
     run_state_machine_as_test(OwnersOnDisk, settings=CHECKS)
 
 
-def test_in_memory_everyone_has_their_own_runs_whatever_the_others_do() -> None:
+def test_in_memory_each_owner_sees_only_their_own_runs() -> None:
     run_state_machine_as_test(OwnersInMemory, settings=CHECKS)

@@ -12,7 +12,7 @@ from tests.cli.fixtures import write_home
 Capture = pytest.CaptureFixture[str]
 
 
-def test_the_table_tells_of_each_preset_what_it_is_and_which_key_it_lacks(capsys: Capture) -> None:
+def test_the_table_shows_the_shape_of_each_preset_and_its_missing_key(capsys: Capture) -> None:
     write_home("http://127.0.0.1:9/v1")
 
     assert run(["presets"]) == 0
@@ -67,7 +67,7 @@ def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) 
         ),
     ],
 )
-def test_a_name_that_nobody_declared_brings_the_known_ones_nearest_first(
+def test_the_error_for_an_undeclared_name_lists_the_known_ones_nearest_first(
     text: str, message: str, tmp_path: Path, capsys: Capture
 ) -> None:
     write_home("http://127.0.0.1:9/v1")

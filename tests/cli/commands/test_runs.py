@@ -76,7 +76,7 @@ async def test_a_store_that_cannot_be_used_is_reported_once(arguments: tuple[str
     assert done.stderr.count(b"Runs are kept in memory only") == 1
 
 
-async def test_pruning_tells_how_much_went() -> None:
+async def test_pruning_prints_how_many_runs_were_deleted() -> None:
     done = await moa("runs", "prune")
 
     assert done.returncode == 0

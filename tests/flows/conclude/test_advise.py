@@ -48,7 +48,7 @@ def test_advisers_see_the_conversation_without_any_system_text_but_their_own() -
         assert "heron" not in str(call.messages)
 
 
-def test_the_aggregator_has_the_conversation_untouched_and_the_advice_behind_the_question() -> None:
+def test_the_aggregator_reads_the_conversation_unchanged_and_the_advice_after_the_question() -> None:
     *before, last = the_last(advised()).messages
     question, _, advice = last.text.partition("\n\n")
 
@@ -59,7 +59,7 @@ def test_the_aggregator_has_the_conversation_untouched_and_the_advice_behind_the
     assert "lab/p" not in advice
 
 
-def test_the_prefix_is_the_same_whatever_was_advised() -> None:
+def test_the_messages_before_the_advice_do_not_depend_on_it() -> None:
     one, other = the_last(advised()).messages, the_last(advised(2)).messages
 
     assert one[:-1] == other[:-1]

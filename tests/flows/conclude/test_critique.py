@@ -65,7 +65,7 @@ def test_in_the_papers_style_the_review_follows_the_numbered_drafts() -> None:
     assert system.text.endswith(REVIEW)
 
 
-def test_the_facts_tell_the_letters_and_how_it_went() -> None:
+def test_the_facts_have_the_letters_and_the_outcome() -> None:
     played = reviewed(REVIEW)
 
     facts = played.answer.method["critique"]

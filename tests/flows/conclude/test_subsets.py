@@ -135,7 +135,7 @@ def test_a_tie_is_decided_by_the_seed_and_noted() -> None:
     assert won[3] == concluded("vote", split, slots=2, seed=3).answer
 
 
-def test_open_texts_vote_by_likeness_and_that_is_said() -> None:
+def test_open_texts_vote_by_similarity_with_a_note() -> None:
     played = concluded("vote", lambda call: OTHER if seen(call) == {2} else PROSE)
 
     assert played.answer.text == PROSE
@@ -212,7 +212,7 @@ def test_where_no_subset_comes_the_drafts_are_merged_and_the_answer_is_degraded(
 
 @pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
 @given(failing=st.sets(st.integers(1, 40)))
-def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
+def test_every_failure_leads_to_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
     count = 0
 
     def reply(call: Call) -> FakeReply:

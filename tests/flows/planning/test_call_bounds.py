@@ -41,7 +41,7 @@ def test_a_minority_that_is_set_aside_makes_fewer_calls() -> None:
     assert calls(packaged("robust"))[0] == 4 + 3 + 1
 
 
-def test_drafts_too_short_to_be_copies_wake_nobody() -> None:
+def test_drafts_too_short_to_be_copies_are_not_replaced() -> None:
     proposers = [{"model": f"lab/{number}", "skills": ["code"][: number - 1]} for number in (1, 2, 3)]
     route = {"by": "gate"}
     stop = {"by": "agreement"}

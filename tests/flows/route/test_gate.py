@@ -135,7 +135,7 @@ def test_the_aggregator_reads_the_heaviest_draft_first_with_all_weights() -> Non
     assert 99 <= sum(percents) <= 101
 
 
-def test_the_facts_tell_who_was_chosen_and_why_and_that_this_is_an_analogue() -> None:
+def test_the_facts_have_the_chosen_slots_and_the_reason_and_call_this_an_analogue() -> None:
     facts = facts_of(run(gated(share=0.9, at_most=3), scoring(0, 6, 6, 5)))
 
     assert (facts["by"], facts["chosen"], facts["waiting"]) == ("gate", [2, 3, 4], [])
@@ -170,14 +170,14 @@ def test_copies_are_compared_again_by_calls_of_their_own_after_each_waking() -> 
     assert asked_slots(played) == [1, 2, 3]
 
 
-def test_short_drafts_that_are_the_same_agree_and_wake_nobody() -> None:
+def test_equal_short_drafts_agree_and_are_not_replaced() -> None:
     played = run(gated(share=0.6), drafting({1: "42", 2: "42"}, scoring(6, 6, 5, 4)))
 
     assert asked_slots(played) == [1, 2]
     assert "copies" not in facts_of(played)
 
 
-def test_a_woken_slot_that_copies_too_wakes_the_next_until_nobody_waits() -> None:
+def test_a_reserve_slot_that_copies_too_is_replaced_by_the_next_until_none_is_left() -> None:
     copies: dict[int, FakeReply] = dict.fromkeys((1, 2, 3, 4), LONG)
     played = run(gated(share=0.6), drafting(copies, scoring(6, 6, 5, 4)))
 
@@ -185,7 +185,7 @@ def test_a_woken_slot_that_copies_too_wakes_the_next_until_nobody_waits() -> Non
     assert facts_of(played)["copies"] == {"2": 1, "3": 1, "4": 1}
 
 
-def test_nobody_is_woken_beyond_at_most() -> None:
+def test_no_reserve_slot_is_asked_beyond_at_most() -> None:
     played = run(gated(share=0.6, at_most=2), drafting({1: LONG, 2: LONG}, scoring(6, 6, 5, 4)))
 
     assert asked_slots(played) == [1, 2]

@@ -139,7 +139,7 @@ def test_when_its_time_is_up_it_answers_with_the_best_so_far() -> None:
     assert played.answer.method["tree_search"]["ended"] == "its time was up"
 
 
-def test_without_a_first_reply_there_is_none() -> None:
+def test_without_a_first_reply_the_search_fails() -> None:
     with pytest.raises(RunFailed, match="no first reply"):
         a_search(lambda _: Failure(Reason.AUTH))
 

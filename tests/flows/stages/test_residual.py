@@ -239,11 +239,11 @@ def test_a_status_line_is_read_with_any_text_around_it(text: str, detected: bool
 @pytest.mark.parametrize(
     "text", ["", "Status: yes", "Residuals Detected: maybe", f"{YES}\n{NO}", "Residuals Detected: Nope"]
 )
-def test_no_status_or_both_is_none(text: str) -> None:
+def test_without_a_status_or_with_both_nothing_is_read(text: str) -> None:
     assert read_residual(text) is None
 
 
-def test_facts_tell_what_changed_without_the_texts() -> None:
+def test_the_facts_name_what_changed_without_the_texts() -> None:
     method = played_with(lambda _: YES, rmoa(2)).answer.method
 
     assert method["residual"] == [{"layer": 2, "detected": True, "how": "first try", "models": ["1", "3"]}]

@@ -72,7 +72,7 @@ def test_roles_of_another_task_or_number_of_slots_are_others() -> None:
     assert list(cast(in_good_form()).answer.learned) == [roles_key(SPEC, 3)]
 
 
-def test_what_is_remembered_wrongly_is_written_anew() -> None:
+def test_invalid_learned_roles_are_written_again() -> None:
     task = replace(TASK, known={roles_key(SPEC, 3): "no roles at all"})
 
     played = drive(ask_panel(task, PANEL), with_judge(in_good_form))
@@ -80,7 +80,7 @@ def test_what_is_remembered_wrongly_is_written_anew() -> None:
     assert system_texts(played, 1) == list(ROLES)
 
 
-def test_the_facts_tell_the_roles_by_slot() -> None:
+def test_the_facts_have_the_roles_by_slot() -> None:
     facts = cast(in_good_form()).answer.method["roles"]
 
     assert is_plain(facts)

@@ -52,7 +52,7 @@ def test_after_the_last_proposer_layer_there_is_nothing_to_stop() -> None:
     assert "agreement" not in played.answer.method
 
 
-def test_one_draft_alone_agrees_with_nobody() -> None:
+def test_a_single_draft_does_not_stop_the_layers() -> None:
     preset = a_panel(slots=1, layers=3, stop={"by": "agreement"})
 
     assert len(with_role(agreeing_in(1, preset).calls, "proposer")) == 2

@@ -197,7 +197,7 @@ async def test_a_run_of_another_owner_is_as_unknown_as_none(serve: Serve) -> Non
     assert result.text.startswith("There is no run")
 
 
-async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
         async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
             raise RuntimeError("sk-canary in a traceback")

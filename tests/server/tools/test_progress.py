@@ -47,7 +47,7 @@ EVENTS: list[Event] = [
 
 
 @given(st.lists(st.sampled_from([*EVENTS, PLANNED, None])))
-def test_the_number_rises_whatever_happens_between_two_notices(events: list[Event | None]) -> None:
+def test_the_position_rises_with_every_report(events: list[Event | None]) -> None:
     """None stands for a notice."""
     progress = Progress()
     values: list[float] = []
@@ -92,7 +92,7 @@ def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
     assert progress.line(20) == "layer 2 · 2 calls done · chief concluding · 20 s · price unknown"
 
 
-def test_the_line_is_short_however_many_models_are_at_work() -> None:
+def test_the_line_is_short_with_many_models_at_work() -> None:
     progress = Progress()
     progress.on_event(EVENTS[0])
     for number in range(64):

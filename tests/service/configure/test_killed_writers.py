@@ -84,7 +84,7 @@ def killed(writer: Child, changes: int, seconds: float) -> Death:
     return Death(message.count("begun"), message.count("done"))
 
 
-def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_one_writes_on(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_whole_files_and_the_next_one_can_write(tmp_path: Path) -> None:
     dice, home, version = random.Random(3), Paths.in_folder(tmp_path), 0
     write_panel(tmp_path, "http://127.0.0.1:9/v1", BY_HAND)
     made_in(tmp_path, version)

@@ -105,7 +105,9 @@ BODY = b"host: localhost\r\ncontent-length: 4000000\r\n\r\n"
     ("line", "status"),
     [(b"POST /healthz", b"405"), (b"GET /healthz", b"200"), (b"POST /mcp", b"401"), (b"POST /.well-known/x", b"404")],
 )
-async def test_a_body_of_nobody_known_is_not_waited_for(line: bytes, status: bytes, tmp_path: Path) -> None:
+async def test_the_body_of_a_request_without_a_known_owner_is_not_read(
+    line: bytes, status: bytes, tmp_path: Path
+) -> None:
     async with (
         on_a_port(tmp_path, tokens=TOKENS) as port,
         connected(port, line + b" HTTP/1.1\r\n" + BODY) as stream,

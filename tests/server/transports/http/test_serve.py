@@ -70,7 +70,7 @@ async def test_a_token_is_needed_everywhere_once_there_is_one(path: str, tmp_pat
             assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_who_looks_for_an_authorization_server_learns_that_there_is_none(tmp_path: Path) -> None:
+async def test_a_look_up_of_an_authorization_server_is_answered_with_404(tmp_path: Path) -> None:
     async with on_a_port(tmp_path, tokens=TOKENS) as port, httpx.AsyncClient(base_url=port.address) as web:
         for path in ("oauth-protected-resource", "oauth-protected-resource/mcp", "oauth-authorization-server"):
             assert (await web.get(f"/.well-known/{path}")).status_code == 404
