@@ -81,14 +81,13 @@ class _CachedFile:
 
 
 class PresetLibrary:
-    """The presets by name. A file is read again when it has changed.
+    """The presets by name. A file is read again when it has changed. `user_folder` need not exist."""
 
-    `user_folder` need not exist. The default of `packaged_folder` is the folder of the built-in presets.
-    """
-
-    def __init__(self, user_folder: Path | None, packaged_folder: Path | None = None) -> None:
+    def __init__(self, user_folder: Path | None) -> None:
+        package = Path(__file__).parents[1]
+        inside = package / "_presets"  # in an installed package; in a checkout, they are beside the package
+        self._packaged_folder = inside if inside.is_dir() else package.parent / "presets"
         self._user_folder = user_folder
-        self._packaged_folder = packaged_folder or _packaged_folder()
         self._cache: dict[Path, _CachedFile] = {}
 
     def names(self) -> list[str]:
@@ -191,10 +190,3 @@ def _names_a_preset(path: Path) -> bool:
 
 def _display_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _packaged_folder() -> Path:
-    """Return the folder of built-in presets: inside an installed package, beside the package in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "_presets"
-    return inside if inside.is_dir() else package.parent / "presets"

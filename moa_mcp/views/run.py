@@ -235,6 +235,11 @@ def draft_markdown(record: CallRecord, run: Run) -> str:
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
+def drafts_markdown(run: Run) -> str:
+    """Format all drafts of a run, one document after the other."""
+    return "\n".join(draft_markdown(record, run) for record in run.drafts)
+
+
 def pluralize(count: int | None, noun: str) -> str:
     """Format a number of things: `1 call`, `2 calls`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -11,7 +11,7 @@ import click
 from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
 from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
-from moa_mcp.views.run import draft_markdown, draft_text, result
+from moa_mcp.views.run import draft_text, drafts_markdown, result
 
 
 class AnswerWriter(ABC):
@@ -74,7 +74,7 @@ class StreamingWriter(AnswerWriter):
             self._revoke("What is above was revised.")
             click.echo(strip_invisible(answer))
         if answer and self._drafts:
-            click.echo(strip_invisible(f"\n{_drafts(run)}"))
+            click.echo(strip_invisible(f"\n{drafts_markdown(run)}"))
 
     def _revoke(self, why: str) -> None:
         if self._written:
@@ -88,7 +88,7 @@ class PlainWriter(AnswerWriter):
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
-            write(strip_invisible(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
+            write(strip_invisible(f"{run.answer}\n\n{drafts_markdown(run)}" if self._drafts else run.answer))
 
 
 class JsonWriter(AnswerWriter):
@@ -105,10 +105,6 @@ def write(text: str) -> None:
     """Write `text` and exactly one newline to stdout, as UTF-8 in every locale."""
     sys.stdout.buffer.write(text.rstrip("\n").encode("utf-8", "replace") + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _drafts(run: Run) -> str:
-    return "\n".join(draft_markdown(record, run) for record in run.drafts)
 
 
 def _writes_the_answer(call: Call) -> bool:

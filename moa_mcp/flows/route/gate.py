@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -153,7 +154,7 @@ def _ask_gate(
         return _score_by_skills(task, state)
     shown = label_candidates(task, "gate", [_description(participant) for participant in state.participants])
     call = judge_call(preset, spec.model, gate_prompt(task, shown.render()), "router", layer=1)
-    form = Form(lambda text: _read(shown, text), dry_run=_dry_run_replies(shown))
+    form = Form(partial(_read, shown), dry_run=_dry_run_replies(shown))
     return (yield from ask_form(call, form, until=schedule.GATE_END))
 
 

@@ -162,10 +162,5 @@ def _at_work(calls: list[Call]) -> str:
         return ""
     names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:MAX_NAMED]]
     more = f" and {len(calls) - MAX_NAMED} more" if len(calls) > MAX_NAMED else ""
-    return f"{', '.join(names)}{more} {_activity(calls)}"
-
-
-def _activity(calls: list[Call]) -> str:
-    if any(map(_writes_the_answer, calls)):
-        return "concluding"
-    return "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    activity = "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    return f"{', '.join(names)}{more} {'concluding' if any(map(_writes_the_answer, calls)) else activity}"

@@ -119,10 +119,8 @@ def _limits(current: Limits, requested: Any) -> Any:
     if not isinstance(requested, Mapping | None):
         return requested
     given = cast("Mapping[str, Any]", requested or {})
-    return (
-        current.model_dump(exclude_none=True) | {key: value for key, value in given.items() if value is not None}
-        or None
-    )
+    kept = {key: value for key, value in given.items() if value is not None}
+    return current.model_dump(exclude_none=True) | kept or None
 
 
 def _check_limits(requested: Limits, maximum: Limits) -> None:
@@ -151,14 +149,10 @@ def _models_in(value: Any) -> Iterator[str]:
         yield value.model
     if isinstance(value, Aggregator):
         yield from value.fallbacks
-    for part in _parts(value):
-        yield from _models_in(part)
-
-
-def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, StrictModel):
-        return [part for _, part in value]
-    return cast("Iterable[Any]", value) if isinstance(value, tuple) else ()
+        value = tuple(part for _, part in value)
+    for part in cast("Sequence[Any]", value) if isinstance(value, tuple) else ():
+        yield from _models_in(part)
 
 
 def _check_panels(preset: Preset, library: PresetLibrary) -> None:
