@@ -110,7 +110,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
     await store.aclose()
 
     assert runs == [("now", None, 1), ("before", "yes", 0)]
-    assert message == f"The store runs.db has lost what was in {table}, and goes on without."
+    assert message == f"The store runs.db has lost the content of {table}, and goes on without it."
     again = resilient(file)
     assert len(await again.list("ann")) == 2
     assert not again.warnings()

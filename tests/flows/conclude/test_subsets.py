@@ -165,7 +165,7 @@ def test_a_minority_of_outputs_that_differs_is_set_aside_with_a_note() -> None:
 
     assert OTHER not in played.calls[-1].messages[-1].text
     assert played.answer.method["subsets"]["dropped"] == [[2], [2, 3]]
-    assert any(note.startswith("2 of 7 aggregations stand apart") for note in played.answer.notes)
+    assert any(note.startswith("2 of 7 aggregations differ from the others") for note in played.answer.notes)
 
 
 def test_outputs_that_differ_only_in_their_closing_answer_count_as_different() -> None:

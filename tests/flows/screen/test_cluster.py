@@ -1,4 +1,4 @@
-"""Cluster & Filter: a minority that stands apart is set aside, and an honest panel is left alone."""
+"""Cluster & Filter: a minority that differs is set aside, and an honest panel is left alone."""
 
 import json
 from collections.abc import Sequence

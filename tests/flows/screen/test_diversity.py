@@ -14,7 +14,7 @@ from tests.flows.judge import FakeReply, judged
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
-# Slots 1 and 2 are nearly one, 3 stands between, 4 stands alone.
+# Slots 1 and 2 are nearly one, 3 is between them and 4, which is like none.
 VECTORS = "[[1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1]]"
 
 
