@@ -16,8 +16,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
-from moa_mcp.flows.conclude.synthesize import synthesize_after
+from moa_mcp.flows.conclude.synthesize import Review, answer_with_review, synthesize_after
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_forms, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts

@@ -12,7 +12,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
-from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
+from moa_mcp.flows.conclude.synthesize import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts.judge import critic, review_note

@@ -26,7 +26,7 @@ from moa_mcp.domain.errors import InvalidRequest, UserError
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.text import cleaned, fix_surrogates, one_line
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.tools.preset_rows import MORE, short_list
+from moa_mcp.server.tools.list_presets import MORE, short_list
 from moa_mcp.server.tools.results import changed_at, rendered
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view

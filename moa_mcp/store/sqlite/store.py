@@ -150,7 +150,10 @@ class SqliteStore:
         return await self._database.run(lambda db: self._find(db, owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
-        return await self._database.run(lambda db: self._latest(db, owner))
+        given = f"owner = ?1 AND run_id = ({_GIVEN})"
+        return await self._database.run(
+            lambda db: self._read(db, given, (owner,)) or self._read(db, "owner = ?", (owner,))
+        )
 
     async def make_latest(self, owner: str, run_id: str) -> None:
         await self._database.write(lambda db: self._make_latest(db, owner, run_id))
@@ -251,9 +254,6 @@ class SqliteStore:
         dates = dates_since(since, self._clock())
         run = self._read(db, "owner = ? AND key = ? AND created_at BETWEEN ? AND ?", (owner, key, *dates))
         return run if run and run.status in REUSABLE else None
-
-    def _latest(self, db: sqlite3.Connection, owner: str) -> Run | None:
-        return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
 
     def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
         """Write nothing if the run is already the latest, so that the caller does not wait for the disk."""
