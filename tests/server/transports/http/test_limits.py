@@ -153,7 +153,7 @@ async def test_the_streams_of_one_owner_leave_room_for_the_others(tmp_path: Path
         opened = [await stack.enter_async_context(web.stream("GET", "/sse", headers=ANNE)) for _ in range(3)]
 
         assert [stream.status_code for stream in opened] == [200, 200, 429]
-        assert "2 streams of yours are open" in (await opened[2].aread()).decode()
+        assert "2 of your streams are open" in (await opened[2].aread()).decode()
         assert (await web.post("/mcp", headers={**MODERN, **ANNE}, json=LIST)).status_code == 200
         beside = [await stack.enter_async_context(web.stream("GET", "/sse", headers=BEN)) for _ in range(2)]
         assert [stream.status_code for stream in beside] == [200, 200]
@@ -193,7 +193,7 @@ async def test_a_session_in_use_is_not_ended_for_another(tmp_path: Path) -> None
         session = await begun(web)
         async with web.stream("GET", "/mcp", headers=session):
             refused = await web.post("/mcp", headers=ACCEPT, json=HELLO)
-            assert (refused.status_code, "1 sessions of yours are in use" in refused.text) == (429, True)
+            assert (refused.status_code, "1 of your sessions are in use" in refused.text) == (429, True)
             assert (await web.post("/mcp", headers=session, json=PING)).status_code == 200
 
 
