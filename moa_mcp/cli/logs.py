@@ -70,6 +70,10 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
+def _configure(ctx: click.Context, parameter: click.Parameter, level: str) -> None:
+    configure(level)
+
+
 def log_level(command: Any) -> Any:
     """Add the option `--log-level` to a command. It takes effect before the command begins."""
     return click.option(
@@ -81,6 +85,6 @@ def log_level(command: Any) -> Any:
         show_envvar=True,
         expose_value=False,
         is_eager=True,
-        callback=lambda ctx, parameter, level: configure(level),
+        callback=_configure,
         help="How much is logged, to stderr.",
     )(command)
