@@ -211,7 +211,7 @@ def _entry(stage: type[StrictModel], table: Stages, slots: int) -> st.SearchStra
 
 
 def _named(stage: type[StrictModel]) -> Keys:
-    """The key by which a stage is told from its kind, with its one value."""
+    """The key that names the variant of a stage, with its one value."""
     words = {key: get_args(field.annotation) for key, field in _fields(stage).items() if key in ("by", "method")}
     return {key: st.just(word) for key, (word,) in words.items()}
 

@@ -1,4 +1,4 @@
-"""What flows have learned is there for the owner's next run, and for nobody else's."""
+"""Texts that flows learned are available to the owner's next run, and to no other owner."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The desk: a run belongs to the server, not to the call that started it."""
+"""The scheduler: a run belongs to the server, not to the call that started it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -47,7 +47,7 @@ def a_run(number: int = 1, owner: str = "local") -> Run:
 
 @asynccontextmanager
 async def held_scheduler(concurrent: int = 4) -> AsyncGenerator[tuple[RunScheduler, HoldingProvider]]:
-    """A desk whose calls all wait at a gate."""
+    """A scheduler whose calls all wait until the test lets them go on."""
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(10):
         async with open_scheduler(lambda run: gate, MemoryStore(), concurrent) as scheduler:

@@ -1,4 +1,4 @@
-"""What a client is told of the server before it asks anything."""
+"""What a client learns about the server before its first call."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Line:
 
 
 class Web:
-    """An application that knows the owner `anne` where told so, and answers when it may."""
+    """An application that sets the owner `anne` if asked to, and answers when the test lets it."""
 
     def __init__(self, *, known: bool) -> None:
         self.known = known

@@ -1,4 +1,4 @@
-"""A file that is damaged, or of another version, or lacks a part: mended, read only or set aside, and told of."""
+"""A file that is damaged, of another version or incomplete is repaired, only read or set aside, with a warning."""
 
 import sqlite3
 from contextlib import closing

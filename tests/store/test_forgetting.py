@@ -1,4 +1,4 @@
-"""What the store on disk forgets: what is old, what is too much, and what it is told to, without a trace."""
+"""The store on disk deletes old runs, runs that are too many, and runs that a user deletes, without a trace."""
 
 import sqlite3
 from contextlib import closing

@@ -27,7 +27,7 @@ def test_where_the_words_of_a_question_choose_the_slots_each_slot_s_own_are_trie
     skilled = [{"model": f"lab/{skill}", "skills": [skill]} for skill in ("code", "law", "music")]
     preset = Preset.model_validate({"proposers": skilled, "aggregator": "lab/agg", "route": {"by": "gate"}})
 
-    # A question of one skill is one draft, which is the answer; one of none asks everybody.
+    # A question of one skill is one draft, which is the answer; one of none asks all slots.
     assert calls(preset) == (1, 3 + 1)
 
 

@@ -1,4 +1,4 @@
-"""Chain of Code: a program is run, and the model stands in for what cannot be run.
+"""Chain of Code: a program is run, and the model emulates what cannot be run.
 
 Where a test needs the sandbox, it is the real one, asked without an event loop.
 """

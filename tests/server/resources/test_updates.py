@@ -27,7 +27,7 @@ LATEST = ["moa://runs", "moa://runs/latest", "moa://runs/latest/drafts"]
 
 
 class Notices:
-    """What one client was told, in order; `until` waits for it to be told something."""
+    """The notices that one client received, in order; `until` waits for one of them."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
@@ -50,7 +50,7 @@ def notices() -> Notices:
 
 @pytest.fixture
 def serve_with_notices(serve: Serve, notices: Notices) -> Serve:
-    """`serve`, whose client of the older era passes on to `heard` what it is told."""
+    """`serve`, with a client of the older era that records its notices in `heard`."""
 
     async def handle(message: Any) -> None:
         if isinstance(message, ResourceUpdatedNotification):
@@ -66,7 +66,7 @@ def serve_with_notices(serve: Serve, notices: Notices) -> Serve:
 
 @asynccontextmanager
 async def subscribed(client: Client, notices: Notices, mode: str, uris: list[str]) -> AsyncGenerator[None]:
-    """Have `heard` told of changes of `uris`, in the way of the client's era."""
+    """Record notices of changes of `uris` in `heard`, in the way of the client's era."""
     if mode == "legacy":
         for uri in uris:
             await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]: in this era it is the way

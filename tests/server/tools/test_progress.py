@@ -1,4 +1,4 @@
-"""What a client is told of a run while it waits."""
+"""The reports of progress that a client gets while it waits for a run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EVENTS: list[Event] = [
 
 @given(st.lists(st.sampled_from([*EVENTS, PLANNED, None])))
 def test_the_position_rises_with_every_report(events: list[Event | None]) -> None:
-    """None stands for a notice."""
+    """None means a report."""
     progress = Progress()
     values: list[float] = []
     for event in events:

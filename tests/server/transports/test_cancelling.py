@@ -1,4 +1,4 @@
-"""A call that nobody waits for any more costs nothing more: in each mode of HTTP its requests to models are closed."""
+"""A call whose client has left costs nothing more: in each mode of HTTP its requests to models are closed."""
 
 from __future__ import annotations
 

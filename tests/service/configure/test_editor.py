@@ -363,7 +363,7 @@ def test_a_broken_configuration_is_not_touched(editing: Editing) -> None:
 
 
 def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
-    (tmp_path / "presets").symlink_to("/proc/none")  # where nobody, not even root, makes a folder
+    (tmp_path / "presets").symlink_to("/proc/none")  # where no user, not even root, can make a folder
     editing = Editing(tmp_path)
 
     with pytest.raises(NotAllowed, match="could not be written"):

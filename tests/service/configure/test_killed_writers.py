@@ -69,14 +69,14 @@ def default_of(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How far a writer came: the changes that it had begun to write, and those that it had acknowledged."""
+    """How far a writer came: the changes that it had started to write, and those that it had acknowledged."""
 
     begun: int
     done: int
 
 
 def killed(writer: Child, changes: int, seconds: float) -> Death:
-    """Kill a writer that has acknowledged so many changes, at most so long after it has begun the next one."""
+    """Kill a writer that has acknowledged so many changes, at most so long after it has started the next one."""
     message = [writer.receive() for _ in range(2 * changes + 1)]
     writer.pipe.poll(seconds)
     writer.process.kill()
