@@ -10,13 +10,7 @@ from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
 
 
 def make_call(
-    settings: ModelSettings,
-    messages: Sequence[Message],
-    call_id: str,
-    role: str,
-    *,
-    layer: int,
-    slot: int = 1,
+    settings: ModelSettings, messages: Sequence[Message], call_id: str, role: str, *, layer: int, slot: int = 1
 ) -> ChatCall:
     """Build the call to one model of a preset; `call_id` is unique in its flow."""
     return ChatCall(
@@ -43,8 +37,13 @@ def all_refused(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(outcome, Failure) and outcome.reason is Reason.REFUSED for outcome in outcomes)
 
 
+def call_name(call: Call) -> str:
+    """A call as notes name it: its role, layer, slot and model."""
+    return f"{call.role} {call.layer}.{call.slot} ({call.model})"
+
+
 def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
-    name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
+    name = call_name(call)
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
     if outcome.cut:

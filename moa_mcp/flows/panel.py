@@ -14,9 +14,8 @@ from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.mixture import accept_drafts, drafts_of, layer_batch, mixture
 from moa_mcp.flows.route.replace_duplicates import replace_duplicates
 from moa_mcp.flows.slot import branch_for
-from moa_mcp.flows.stages.draft_warnings import draft_warnings
+from moa_mcp.flows.stages.draft_warnings import count_distinct_samples, draft_warnings
 from moa_mcp.flows.stages.residual import aggregate_layer
-from moa_mcp.flows.stages.samples import count_distinct_samples
 from moa_mcp.flows.state import Stage, State
 
 

@@ -19,7 +19,7 @@ from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_r
 from moa_mcp.domain.model import Answer, CallRecord, Failure, PanelCall, Run
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
-from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import (
     BranchEnded,
     CallEnded,
@@ -34,7 +34,7 @@ from moa_mcp.runs.events import (
 )
 from moa_mcp.runs.journal import StoredJournal
 from moa_mcp.runs.learned import LearnedTexts
-from moa_mcp.runs.live_run import LiveRun
+from moa_mcp.runs.live_run import CANCEL, DROP, SERVER_END, LiveRun, completed, stopped
 from moa_mcp.runs.runner import Runner
 from moa_mcp.runs.upstream_gate import IsSent, UpstreamGate
 from moa_mcp.store.base import AdmittedRun, RunStore
@@ -69,12 +69,7 @@ class RunScheduler:
     """
 
     def __init__(
-        self,
-        tasks: TaskGroup,
-        provider_for: ProviderFor,
-        store: RunStore,
-        max_concurrent_runs: int,
-        gate: UpstreamGate,
+        self, tasks: TaskGroup, provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int, gate: UpstreamGate
     ) -> None:
         self.gate = gate
         self._tasks = tasks
@@ -96,7 +91,8 @@ class RunScheduler:
         """Return the run to its owner. A completed run becomes the owner's latest run."""
         if run.status == "completed":
             await self._store.make_latest(run.owner, run.run_id)
-            self._publish(RunHandedOver(run), run)
+            for handler in self._watchers:
+                handler(stamped(RunHandedOver(run), run))
         return run
 
     async def start(self, run: Run, request: ReservationRequest, since: float | None = None) -> LiveRun | Run:
@@ -164,7 +160,7 @@ class RunScheduler:
             try:
                 await work()
             except Exception:
-                logger.exception("What a run wants of its owner's day could not be written down")
+                logger.exception("The reservation of a run in its owner's day could not be stored")
 
         self._tasks.start_soon(do_and_log)
 
@@ -234,10 +230,6 @@ class RunScheduler:
     def _has_room(self) -> bool:
         return len(self._live) + self._arriving < self._turns.total_tokens + MAX_QUEUED_RUNS
 
-    def _publish(self, event: Event, run: Run) -> None:
-        for handler in self._watchers:
-            handler(stamped(event, run))
-
     def _on_event(self, live: LiveRun, event: Event) -> None:
         replayed = isinstance(event, CallEnded | BranchEnded) and event.record.call.id in live.journal.known
         if not replayed:  # a replayed record has been in the run since the resume
@@ -280,7 +272,7 @@ class RunScheduler:
                     writes.start_soon(self.hand_over, final)
         except Exception:
             # The caller still gets the answer, and the other runs continue.
-            logger.exception("How run %s ended could not be written down", live.initial.run_id)
+            logger.exception("The end of run %s could not be stored", live.initial.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
@@ -333,25 +325,13 @@ def _cut_off_calls(run: Run) -> list[CallRecord]:
 
 @asynccontextmanager
 async def open_scheduler(
-    provider_for: ProviderFor,
-    store: RunStore,
-    max_concurrent_runs: int = 4,
-    is_sent: IsSent = lambda call: True,
+    provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int = 4, is_sent: IsSent = lambda call: True
 ) -> AsyncGenerator[RunScheduler]:
     """Open a scheduler for the block. At the end of the block, live runs are stopped.
 
     The heartbeats stop after the runs, so that no other server takes over a run that is still being stored.
     """
-    error: Exception | None = None
-    async with anyio.create_task_group() as housekeeping:
-        async with anyio.create_task_group() as tasks:
-            scheduler = RunScheduler(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
-            housekeeping.start_soon(scheduler.maintain)
-            try:
-                yield scheduler
-            except Exception as raised:  # raised again below; task groups would wrap it in an ExceptionGroup
-                error = raised
-            tasks.cancel_scope.cancel()
-        housekeeping.cancel_scope.cancel()
-    if error is not None:
-        raise error
+    async with background_tasks() as housekeeping, background_tasks() as tasks:
+        scheduler = RunScheduler(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
+        housekeeping.start_soon(scheduler.maintain)
+        yield scheduler

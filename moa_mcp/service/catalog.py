@@ -216,10 +216,6 @@ class _NestedTooDeep(Exception):
     """Presets are nested too deep or in a circle. The message names the chain."""
 
 
-def _file_error(document: Document, place: int, problem: str, expected: str) -> UserError:
-    return document.error(problem, ("proposers", place, "preset"), expected)
-
-
 Choose: TypeAlias = Callable[[AutoPreset], Awaitable[tuple[Preset, str]]]
 
 
@@ -241,7 +237,7 @@ class _Lookup:
             return self._found[name]
         trail = (*above, name)
         if name in above or len(above) >= MAX_NESTING:
-            raise _NestedTooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
+            raise _NestedTooDeep(f"presets are nested too deep: {' > '.join(trail)}")
         preset = await self._read(name)
         self._found[name] = await self.within(preset, trail, lambda: self._library.document(name))
         return self._found[name]
@@ -253,17 +249,16 @@ class _Lookup:
         """
         slots: list[Slot] = []
         for place, slot in enumerate(preset.proposers):
+            path = ("proposers", place, "preset")
             try:
                 slots.append(await self._slot(slot, trail))
             except UnknownPreset as error:
                 expected = f"one of, nearest first, {', '.join(error.known)}"
-                raise _file_error(document(), place, f"there is no preset {error.name!r}", expected) from None
+                raise document().error(f"there is no preset {error.name!r}", path, expected) from None
             except _NestedTooDeep as error:
                 if len(trail) > 1:  # report it at the first preset of the trail: the user asked for that one
                     raise
-                raise _file_error(
-                    document(), place, str(error), f"at most {MAX_NESTING} levels and no circle"
-                ) from None
+                raise document().error(str(error), path, f"at most {MAX_NESTING} levels and no circle") from None
         return preset.model_copy(update={"proposers": tuple(slots)})
 
     async def _read(self, name: str) -> Preset:

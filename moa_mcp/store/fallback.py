@@ -69,11 +69,7 @@ class FallbackStore:
         except DamagedDatabase as error:
             return self._open_new(error)
         except _BROKEN as error:
-            name = self._file.name
-            self._add_warning(
-                f"Runs are kept in memory only: the store {name} cannot be opened ({_error_text(error)})."
-            )
-            return self._memory
+            return self._use_memory(f"the store {self._file.name} cannot be opened", error)
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         found = await self._on_disk(lambda store: store.admit(run, wanted, since))
@@ -198,11 +194,7 @@ class FallbackStore:
             if _is_damage(error):
                 await self._replace(store, error)
             else:
-                name = self._file.name
-                self._add_warning(
-                    f"Runs are kept in memory only: the store {name} cannot be used ({_error_text(error)}).",
-                    for_everybody=False,
-                )
+                self._use_memory(f"the store {self._file.name} cannot be used", error, for_everybody=False)
             return None
 
     async def _replace(self, damaged: RunStore, error: Exception) -> None:
@@ -218,12 +210,15 @@ class FallbackStore:
         try:
             aside = _set_aside(self._file)
             self._add_warning(
-                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
+                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one was created."
             )
             return self._open()
         except _BROKEN as error:
-            self._add_warning(f"Runs are kept in memory only: no new store could be begun ({_error_text(error)}).")
-            return self._memory
+            return self._use_memory("no new store could be created", error)
+
+    def _use_memory(self, why: str, error: Exception, *, for_everybody: bool = True) -> MemoryStore:
+        self._add_warning(f"Runs are kept in memory only: {why} ({_error_text(error)}).", for_everybody=for_everybody)
+        return self._memory
 
     def _add_warning(self, warning: str, *, for_everybody: bool = True) -> None:
         if warning not in self._warnings:

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 
 class CallFacts(TypedDict):
-    """What is told of one call; `seconds` of wall time, tokens as counted by the provider, price in USD."""
+    """The facts of one call: `seconds` of wall time, tokens as counted by the provider, price in USD."""
 
     role: str
     layer: int
@@ -175,13 +175,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
     """Return one draft of a run in full, with inert links."""
     text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
     call = record.call
-    return {
-        "layer": call.layer,
-        "slot": call.slot,
-        "model": call.model,
-        "status": record.status,
-        "text": text,
-    }
+    return {"layer": call.layer, "slot": call.slot, "model": call.model, "status": record.status, "text": text}
 
 
 def calls_in_order(run: Run) -> list[CallRecord]:
@@ -239,6 +233,11 @@ def draft_markdown(record: CallRecord, run: Run) -> str:
     """Format one draft of a run as a separate document."""
     body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
+
+
+def drafts_markdown(run: Run) -> str:
+    """Format all drafts of a run, one document after the other."""
+    return "\n".join(draft_markdown(record, run) for record in run.drafts)
 
 
 def pluralize(count: int | None, noun: str) -> str:

@@ -122,7 +122,9 @@ async def test_a_plug_in_that_is_not_named_is_not_imported(home: Path) -> None:
         (PLUGIN.replace('"parrot"', '"openai"'), "There is already a dialect 'openai', and it cannot be replaced."),
     ],
 )
-async def test_a_plug_in_that_cannot_be_loaded_stops_nothing_else_and_is_told(home: Path, code: str, why: str) -> None:
+async def test_a_plug_in_that_cannot_be_loaded_is_reported_and_stops_nothing_else(
+    home: Path, code: str, why: str
+) -> None:
     (home / "site" / "parrots.py").write_text(code, encoding="utf-8")
     (home / "config.yaml").write_text("plugins: [parrots]\ndefault_preset: demo\n", encoding="utf-8")
 
@@ -139,7 +141,7 @@ async def test_a_plug_in_that_cannot_be_loaded_stops_nothing_else_and_is_told(ho
     assert b"the plug-in parrots was not loaded" in used.stderr
 
 
-async def test_a_plug_in_that_is_named_but_not_installed_is_told(home: Path) -> None:
+async def test_a_plug_in_that_is_named_but_not_installed_is_reported(home: Path) -> None:
     (home / "config.yaml").write_text(CONFIG.replace("moa-parrot", "moa-parot"), encoding="utf-8")
 
     checked, asked = await moa(home, "doctor"), await moa(home, "ask", "Who is it?")

@@ -23,7 +23,7 @@ def judged(judge: Judge, preset: Preset, task: Task = TASK) -> Played:
 
 
 def with_judge(judge: Judge) -> Reply:
-    """Proposers and aggregator say the known words; whoever else is asked says what `judge` says."""
+    """Proposers and aggregator say the known words; every other model replies with the text of `judge`."""
 
     def reply(call: Call) -> FakeReply:
         if call.role == "proposer":

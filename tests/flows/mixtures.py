@@ -141,7 +141,7 @@ tasks = st.builds(
 
 @st.composite
 def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
-    """A preset as a file may have it; up to `nesting` panels stand inside one another."""
+    """A preset as a file may have it; up to `nesting` panels are nested."""
     end = draw(st.sampled_from(list(ENDS)))
     layers = 2 if end is Windows else draw(st.integers(1, 4))
     proposers = [draw(_slot(nesting, alone=end is Take)) for _ in range(1 if end is Take else draw(_few))]
@@ -211,7 +211,7 @@ def _entry(stage: type[StrictModel], table: Stages, slots: int) -> st.SearchStra
 
 
 def _named(stage: type[StrictModel]) -> Keys:
-    """The key by which a stage is told from its kind, with its one value."""
+    """The key that names the variant of a stage, with its one value."""
     words = {key: get_args(field.annotation) for key, field in _fields(stage).items() if key in ("by", "method")}
     return {key: st.just(word) for key, (word,) in words.items()}
 

@@ -202,7 +202,7 @@ def test_the_same_task_asks_for_the_same_calls_every_time() -> None:
     assert drive(ask_panel(TASK, PANEL), reply_to) == drive(ask_panel(TASK, PANEL), reply_to)
 
 
-def test_an_answer_that_ran_out_of_tokens_is_said_to_stop_early() -> None:
+def test_a_note_says_that_an_answer_ran_out_of_tokens() -> None:
     played = drive(
         ask_panel(TASK, PANEL), lambda c: Draft(reply_to(c), finish_reason="length") if c.id == "3.1" else reply_to(c)
     )

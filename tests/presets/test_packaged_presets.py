@@ -72,7 +72,7 @@ def test_a_packaged_preset_says_what_it_is_and_when_it_pays(name: str) -> None:
     assert name in {"auto", "demo", "local"} or "pays" in preset.description
 
 
-async def test_forge_hears_all_three_strategies_and_its_program_is_run() -> None:
+async def test_forge_uses_all_three_strategies_and_its_program_is_run() -> None:
     async with served() as (service, upstream):
         run = await asked(service, "forge")
 

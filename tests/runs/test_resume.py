@@ -147,7 +147,7 @@ def a_run(preset: Preset) -> Run:
         (PANEL_IS_SLOW, ("1.3/1.1", "2.3/1.1"), {"1.2": "1.3/1.2", "2.2": "2.3/1.2"}, ("3.1",)),
     ],
 )
-async def test_who_was_left_behind_stays_behind_and_every_later_prompt_is_the_same(
+async def test_a_straggler_stays_left_out_after_a_resume_and_every_later_prompt_is_the_same(
     tmp_path: Path, preset: Preset, slow: tuple[str, ...], after: Mapping[str, str], cut_off: tuple[str, ...]
 ) -> None:
     whole, first, second = Asked(slow, after), Asked(slow + cut_off, after), Asked((), {})

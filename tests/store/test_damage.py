@@ -1,4 +1,4 @@
-"""A file that is damaged, or of another version, or lacks a part: mended, read only or set aside, and told of."""
+"""A file that is damaged, of another version or incomplete is repaired, only read or set aside, with a warning."""
 
 import sqlite3
 from contextlib import closing
@@ -37,7 +37,7 @@ def resilient(file: Path) -> FallbackStore:
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
-async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
+async def test_a_damaged_file_is_set_aside_and_reported_once(file: Path, damage: bytes) -> None:
     file.parent.mkdir(mode=0o700)
     file.write_bytes(damage)
 
@@ -110,7 +110,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
     await store.aclose()
 
     assert runs == [("now", None, 1), ("before", "yes", 0)]
-    assert message == f"The store runs.db has lost what was in {table}, and goes on without."
+    assert message == f"The store runs.db has lost the content of {table}, and goes on without it."
     again = resilient(file)
     assert len(await again.list("ann")) == 2
     assert not again.warnings()
@@ -118,7 +118,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
 
 
 @pytest.mark.parametrize("lost", ["INDEX runs_of_key", "TRIGGER run_deleted"])
-async def test_a_file_that_lacks_an_index_gets_it_and_nothing_is_said(file: Path, lost: str) -> None:
+async def test_a_missing_index_is_created_without_a_warning(file: Path, lost: str) -> None:
     store = await broken(file, f"DROP {lost}")
     assert len(await store.list("ann")) == 1
     assert not store.warnings()

@@ -21,7 +21,7 @@ PRICED = Draft("one", "m-2026", "stop", Usage(10, 20, 0.001))
 UNPRICED = Draft("two", "m", "stop", Usage(10, 20))
 
 
-def test_calls_are_listed_by_layer_and_slot_whatever_order_they_ended_in() -> None:
+def test_calls_are_listed_by_layer_and_slot_and_not_by_their_ends() -> None:
     facts = result(a_run(record("2.1", PRICED, "aggregator"), record("1.2", PRICED), record("1.1", PRICED)))
 
     assert [(call["layer"], call["slot"]) for call in facts["calls"]] == [(1, 1), (1, 2), (2, 1)]
@@ -41,14 +41,14 @@ def test_a_call_that_was_never_billed_does_not_make_the_price_unknown() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH))))["cost_usd"] == 0.001
 
 
-def test_the_model_that_answered_is_told_beside_the_one_that_was_asked() -> None:
+def test_the_model_that_answered_is_shown_beside_the_one_that_was_asked() -> None:
     facts = result(a_run(record("1.1", PRICED)))["calls"][0]
 
     assert (facts["model"], facts["served_model"]) == ("lab/m", "m-2026")
     assert "lab/m (answered by m-2026)" in format_calls(a_run(record("1.1", PRICED)))
 
 
-def test_a_failure_is_told_in_plain_words() -> None:
+def test_a_failure_is_described_in_plain_words() -> None:
     facts = result(a_run(record("1.1", Failure(Reason.RATE_LIMITED, "slow down"))))["calls"][0]
 
     assert facts["status"] == "failed"
@@ -70,7 +70,7 @@ def test_drafts_that_are_too_long_are_cut_and_say_where_the_rest_is() -> None:
     assert sum(len(draft["text"] or "") for draft in shown) < MAX_DRAFTS_BYTES + 200
 
 
-def test_text_and_structure_tell_the_same_facts() -> None:
+def test_text_and_structured_content_have_the_same_facts() -> None:
     run = a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH)))
     text, facts = as_markdown(run), result(run)
 

@@ -35,7 +35,7 @@ def report(run: Run, endpoints: Mapping[str, Endpoint]) -> None:
 
 def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
     if run.cached:
-        yield "This was asked just before; it is the stored answer. --fresh asks anew."
+        yield "The same question was answered just before; this is the stored answer. --fresh asks again."
     if all_demo((record.call.model for record in run.calls), endpoints):
         yield NO_MODEL
     else:

@@ -213,4 +213,4 @@ def _group_notes(groups: TwoClusters) -> list[str]:
     if groups.tied:
         return [f"the {every} aggregations fall into two groups of one size: all were kept"]
     count = len(groups.dropped)
-    return [f"{count} of {every} aggregations stand apart and were set aside"] if count else []
+    return [f"{count} of {every} aggregations differ from the others and were set aside"] if count else []

@@ -1,9 +1,10 @@
-"""The aggregator writes the answer from the drafts: Aggregate-and-Synthesize."""
+"""The aggregator writes the answer from the drafts (Aggregate-and-Synthesize), or from the drafts and a review."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
@@ -12,6 +13,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.candidates import LabelledCandidates
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
@@ -42,11 +44,39 @@ def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Wi
     return (yield from write_answer(preset, messages, drafts, time))
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The judges' review of the candidates `shown`; `remarks` is None if there is nothing usable.
+
+    `method` holds the facts of the review, `notes` are for the reader of the answer.
+    """
+
+    shown: LabelledCandidates
+    remarks: str | None
+    method: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
+    """Let the aggregator write the answer from the drafts, in the judges' order, and the review.
+
+    Without remarks, the aggregator uses only the drafts, and the answer is marked as degraded.
+    """
+    extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
+    references = tuple(state.references[index] for index in review.shown.order)
+    if review.remarks is not None:
+        state = replace(state, references=references, extra=extra)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
+    return replace(
+        answer,
+        degraded=answer.degraded or review.remarks is None,
+        notes=(*review.notes, *answer.notes),
+        method={**answer.method, **review.method},
+    )
+
+
 def write_answer(
-    preset: Preset,
-    messages: Sequence[Message],
-    drafts: Sequence[Draft],
-    time: schedule.Window | None = None,
+    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], time: schedule.Window | None = None
 ) -> Conclusion:
     """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 
@@ -78,7 +108,9 @@ def write_answer(
         cut_answers += [outcome] if isinstance(outcome, Draft) else []
     if cut_answers:
         return Answer(
-            best_draft(cut_answers).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
+            best_draft(cut_answers).text,
+            degraded=True,
+            notes=(*causes, "the answer is incomplete: no model finished one"),
         )
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)

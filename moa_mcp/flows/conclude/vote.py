@@ -19,7 +19,7 @@ from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.answers import Tally, tally_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.conclude.verbatim import draft_as_answer
+from moa_mcp.flows.conclude.take import draft_as_answer
 from moa_mcp.flows.state import Conclusion, State
 
 

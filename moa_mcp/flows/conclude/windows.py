@@ -98,12 +98,7 @@ _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
 def _aggregate_window(
-    preset: Preset,
-    progress: _Progress,
-    messages: Sequence[Message],
-    drafts: Sequence[Draft],
-    number: int,
-    until: float,
+    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, until: float
 ) -> _Aggregating:
     """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"

@@ -172,11 +172,9 @@ def always_malformed(asked: Asked) -> Outcome:
     """All replies in a fixed form are malformed; calls that could end the run alone fail, and so do samples."""
     if asked.call.role == SAMPLER:
         return Failure(Reason.OVERLOADED)
-    return (
-        Draft("", finish_reason="stop")
-        if asked.form is not None and isinstance(asked.call, ChatCall)
-        else malformed_once(asked)
-    )
+    if asked.form is not None and isinstance(asked.call, ChatCall):
+        return Draft("", finish_reason="stop")
+    return malformed_once(asked)
 
 
 def no_drafts(asked: Asked) -> Outcome:
@@ -225,26 +223,20 @@ def _play(flow: Flow, scenario: Scenario) -> tuple[DryRun, Draft | None]:
         while True:
             inner = [_play(branch.flow(), scenario) for branch in batch.branches]
             inner_runs = [one for one, _ in inner]
-            so_far = _with_batch(so_far or _start(batch, inner_runs), batch, inner_runs)
+            if so_far is None:
+                so_far = DryRun(first=(*batch.calls, *(call for one in inner_runs for call in one.first)))
+            so_far = _with_batch(so_far, batch, inner_runs)
             # A branch that fails on made-up drafts may succeed in a real run, so the outer flow gets a draft.
             drafts = (
                 draft or longest_run(Asked(branch.call))
                 for branch, (_, draft) in zip(batch.branches, inner, strict=True)
             )
-            batch = flow.send([*map(scenario, _asked_calls(batch)), *drafts])
+            asked = (Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1))
+            batch = flow.send([*map(scenario, asked), *drafts])
     except StopIteration as stop:
         return so_far or DryRun(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
     except RunFailed:
         return so_far or DryRun(), None
-
-
-def _asked_calls(batch: Batch) -> list[Asked]:
-    return [Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1)]
-
-
-def _start(batch: Batch, inner: Sequence[DryRun]) -> DryRun:
-    """A dry run that begins with `batch`: the first calls are those of the batch and the first ones of its branches."""
-    return DryRun(first=(*batch.calls, *(call for one in inner for call in one.first)))
 
 
 def _with_batch(so_far: DryRun, batch: Batch, inner: Sequence[DryRun]) -> DryRun:

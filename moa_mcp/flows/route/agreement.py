@@ -21,12 +21,7 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.route.short_circuit import (
-    SAMPLER,
-    answer_directly,
-    messages_for_solo,
-    reference_without_slot,
-)
+from moa_mcp.flows.route.short_circuit import SAMPLER, answer_directly, messages_for_solo, reference_without_slot
 from moa_mcp.flows.state import Stage, State
 
 

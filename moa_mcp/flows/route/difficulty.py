@@ -17,12 +17,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
-from moa_mcp.flows.route.short_circuit import (
-    answer_directly,
-    messages_for_solo,
-    reference_without_slot,
-    solo_role,
-)
+from moa_mcp.flows.route.short_circuit import answer_directly, messages_for_solo, reference_without_slot, solo_role
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
 from moa_mcp.prompts.panel import user_turn
@@ -81,7 +76,7 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     level, facts = yield from _rate(task, preset, spec)
     state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
-        return state.with_notes(f"the difficulty could not be told ({facts['how']}): the panel answers")
+        return state.with_notes(f"the difficulty could not be determined ({facts['how']}): the panel answers")
     if level >= spec.hard_from:
         return state
     call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)

@@ -35,16 +35,11 @@ class ClusterScreen(ScreenSpec):
 def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
     """Keep the larger of two groups of drafts if the groups are far enough apart; the notes name the dropped slots."""
     if len(state.references) < MIN_TEXTS:
-        return state.with_log_entry(
-            "screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
-        )
+        entry = {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
+        return state.with_log_entry("screen", entry)
+    until = schedule.after_layer(state.layer, preset).screen
     clusters = yield from cluster_drafts(
-        task,
-        state.texts,
-        layer=state.layer,
-        place="screen",
-        until=schedule.after_layer(state.layer, preset).screen,
-        margin=spec.margin,
+        task, state.texts, layer=state.layer, place="screen", until=until, margin=spec.margin
     )
     return _keep_group(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
 
@@ -71,4 +66,4 @@ def _notes(state: State, groups: TwoClusters) -> list[str]:
     if not groups.are_apart:
         return []
     slots = f"slots {names[1]} were" if len(groups.smaller) > 1 else f"slot {names[1]} was"
-    return [f"in layer {state.layer} {slots} set aside: what is said there stands apart from the others"]
+    return [f"in layer {state.layer} {slots} set aside: what is said there differs from the others"]

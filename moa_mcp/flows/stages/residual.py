@@ -72,7 +72,7 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     entry = {"layer": state.layer, "detected": found.detected if found else None, "how": reply.outcome}
     state = state.with_log_entry("residual", {**entry, "models": _changed_models(found.details) if found else []})
     if found is None:
-        failure = f"nobody extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
+        failure = f"no model extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
         return replace(state.with_notes(failure), residual=None, degraded=True)
     if reply.value is None:
         state = state.with_notes(

@@ -16,6 +16,7 @@ import anyio
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
 from moa_mcp.domain.text import one_line
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
 from moa_mcp.runs.waits import Waits
 from moa_mcp.views.run import format_cost
@@ -118,14 +119,9 @@ async def report_progress(
         if not isinstance(event, TextArrived):
             signal.set()
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_report, send, progress, signal, pace, heartbeat)
-            yield on_event
-            tasks.cancel_scope.cancel()
-    except ExceptionGroup as group:
-        # The task group wraps the block's own error; `_report` itself raises none.
-        raise group.exceptions[0] from None
+    async with background_tasks() as tasks:
+        tasks.start_soon(_report, send, progress, signal, pace, heartbeat)
+        yield on_event
 
 
 async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, heartbeat: float) -> None:
@@ -138,7 +134,7 @@ async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, 
             await anyio.sleep(pace)
     except Exception:
         # A client that cannot receive reports must not end the run.
-        logger.exception("Progress could not be told")
+        logger.exception("Progress could not be reported")
 
 
 class _Signal:
@@ -166,10 +162,5 @@ def _at_work(calls: list[Call]) -> str:
         return ""
     names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:MAX_NAMED]]
     more = f" and {len(calls) - MAX_NAMED} more" if len(calls) > MAX_NAMED else ""
-    return f"{', '.join(names)}{more} {_activity(calls)}"
-
-
-def _activity(calls: list[Call]) -> str:
-    if any(map(_writes_the_answer, calls)):
-        return "concluding"
-    return "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    activity = "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    return f"{', '.join(names)}{more} {'concluding' if any(map(_writes_the_answer, calls)) else activity}"

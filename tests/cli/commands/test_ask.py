@@ -125,7 +125,7 @@ async def test_a_dry_run_shows_the_plan_and_sends_nothing() -> None:
     assert upstream.requests == []
 
 
-async def test_a_left_out_proposer_is_told_on_stderr() -> None:
+async def test_a_left_out_proposer_is_named_on_stderr() -> None:
     script = by_model({"chief": Reply(ANSWER), "p3": Fault.status(401)}, otherwise=Reply("A draft."))
     async with lab(script):
         done = await moa("ask", "What is the answer?")
@@ -254,7 +254,7 @@ async def test_with_no_key_anywhere_the_demo_answers_and_says_how_to_add_one() -
     assert b"OPENROUTER_API_KEY" in done.stderr
 
 
-async def test_a_question_without_quotes_is_told_to_have_them() -> None:
+async def test_the_error_for_a_question_without_quotes_asks_for_them() -> None:
     done = await moa("ask", "What", "is", "it?")
 
     assert (done.returncode, done.stdout) == (2, b"")

@@ -42,7 +42,7 @@ def test_however_much_stands_before_it_what_says_so_is_found(before: str, reply:
     assert extract_answer(before + reply) == "oslo"
 
 
-def test_the_users_own_pattern_comes_first_and_the_usual_places_behind_it() -> None:
+def test_the_pattern_of_the_user_is_tried_first_and_the_usual_places_after_it() -> None:
     own = compile_linear(r"verdict: (\w+)")
 
     assert extract_answer(r"verdict: Guilty \boxed{7}", own) == "guilty"

@@ -46,7 +46,7 @@ def test_it_costs_one_call_and_one_round_more() -> None:
     ]
 
 
-def test_the_aggregator_is_told_which_draft_a_letter_is() -> None:
+def test_the_aggregator_reads_which_draft_a_letter_names() -> None:
     played = reviewed(REVIEW)
 
     shown = candidates(with_role(played.calls, "critic")[0])
@@ -56,7 +56,7 @@ def test_the_aggregator_is_told_which_draft_a_letter_is() -> None:
         assert f"<<draft {number} {TASK.nonce}>>\n{shown[letter]}\n" in text
 
 
-def test_in_the_papers_style_the_review_stands_behind_the_numbered_drafts() -> None:
+def test_in_the_papers_style_the_review_follows_the_numbered_drafts() -> None:
     played = reviewed(REVIEW, PANEL.model_copy(update={"prompt_style": "paper"}))
 
     shown = candidates(with_role(played.calls, "critic")[0])
@@ -65,7 +65,7 @@ def test_in_the_papers_style_the_review_stands_behind_the_numbered_drafts() -> N
     assert system.text.endswith(REVIEW)
 
 
-def test_the_facts_tell_the_letters_and_how_it_went() -> None:
+def test_the_facts_have_the_letters_and_the_outcome() -> None:
     played = reviewed(REVIEW)
 
     facts = played.answer.method["critique"]

@@ -37,7 +37,7 @@ def test_it_costs_one_call_and_no_aggregator_writes() -> None:
     assert played.calls[-1].id == "2.judge"
 
 
-def test_the_facts_tell_what_was_chosen_and_which_letter_was_whose() -> None:
+def test_the_facts_have_the_choice_and_the_letters_of_the_drafts() -> None:
     played = selected(naming(3))
 
     facts = played.answer.method["select"]

@@ -43,7 +43,7 @@ def test_no_model_is_asked_for_the_vote() -> None:
     assert [call.role for call in voted("7", "8", "8").calls] == ["proposer"] * 3
 
 
-def test_of_tied_answers_the_smallest_slot_wins_and_the_tie_is_told() -> None:
+def test_of_tied_answers_the_smallest_slot_wins_and_the_facts_show_the_tie() -> None:
     facts = voted("b", "a", "a", "b").answer.method["vote"]
 
     assert (facts["chosen"], facts["tie"]) == (1, True)
@@ -113,7 +113,7 @@ def test_the_facts_hold_no_long_texts() -> None:
     assert len(str(facts)) < 2_000
 
 
-def test_a_cut_winner_is_said_to_be_one() -> None:
+def test_a_cut_winner_is_marked_as_degraded() -> None:
     answer = voted(replace(Draft("7"), cut=True), "7").answer
 
     assert answer.degraded

@@ -70,7 +70,7 @@ def test_every_draft_is_new_in_exactly_one_window_and_no_window_is_too_large(
                for number, fresh in enumerate(windows))  # fmt: skip
 
 
-def test_each_sample_stands_in_one_prompt_and_the_best_so_far_in_the_reserved_places() -> None:
+def test_each_sample_is_in_one_prompt_and_the_best_so_far_in_the_reserved_places() -> None:
     calls = aggregations(played(30))
 
     assert len(calls) == 9

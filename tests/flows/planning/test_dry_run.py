@@ -33,7 +33,7 @@ from moa_mcp.flows.planning.dry_run import (
     malformed_once,
     shortest_run,
 )
-from moa_mcp.flows.slot.nesting import branch_in_slot
+from moa_mcp.flows.slot import branch_in_slot
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object
 
 TASK = Task("Why is the sky blue?")
@@ -189,7 +189,7 @@ def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     assert (dry_run(flow()).calls, dry_run(flow()).rounds) == (1, 1)
 
 
-def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_stands_in_goes_on() -> None:
+def test_a_branch_that_fails_in_a_dry_run_may_answer_in_a_run_so_the_outer_flow_goes_on() -> None:
     def failing() -> Flow:
         yield Batch(1, (a_call("inner"),))
         raise RunFailed("No.")

@@ -84,14 +84,14 @@ def test_open_texts_agree_by_their_likeness() -> None:
     "failure", [Failure(Reason.TIMEOUT), Draft("42", cut=True), Draft("42", finish_reason="length")]
 )
 @pytest.mark.parametrize("reply", ["42", PROSE])
-def test_a_lost_sample_agrees_with_nobody(reply: str, failure: FakeReply) -> None:
+def test_a_failed_sample_agrees_with_no_other(reply: str, failure: FakeReply) -> None:
     played = run(reply, reply, failure)
 
     assert played.answer.text == MERGED
     assert played.answer.method["route"]["samples"] == 2
 
 
-def test_one_sample_alone_agrees_with_nobody() -> None:
+def test_a_single_sample_is_no_agreement() -> None:
     gone = Failure(Reason.TIMEOUT)
 
     assert run("42", gone, gone).answer.text == MERGED
@@ -104,7 +104,7 @@ def test_without_any_sample_the_panel_answers_from_nothing() -> None:
     assert any("no sample of the small model" in note for note in played.answer.notes)
 
 
-def test_where_the_panel_fails_the_small_answer_stands_in() -> None:
+def test_if_the_panel_fails_the_answer_of_the_small_model_is_used() -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.role in {"proposer", "aggregator"} else sampling("1", "2", "3")(call)
 

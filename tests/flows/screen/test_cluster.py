@@ -1,4 +1,4 @@
-"""Cluster & Filter: a minority that stands apart is set aside, and an honest panel is left alone."""
+"""Cluster & Filter: a minority that differs is set aside, and an honest panel is left alone."""
 
 import json
 from collections.abc import Sequence
@@ -91,7 +91,7 @@ def test_a_distance_of_exactly_the_margin_does_not_set_aside() -> None:
 
 
 @given(st.integers(3, 16), st.data())
-def test_a_parting_holds_every_text_once_and_the_larger_group_first(count: int, data: st.DataObject) -> None:
+def test_two_clusters_hold_every_text_once_with_the_larger_one_first(count: int, data: st.DataObject) -> None:
     words = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=4).map(" ".join)
     texts = data.draw(st.lists(words, min_size=count, max_size=count))
 
@@ -129,7 +129,7 @@ def closing_with(*answers: str) -> list[str]:
     return [f"Six by seven, one row at a time.\n\nThe final answer is {answer}" for answer in answers]
 
 
-def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words() -> None:
+def test_short_answers_are_compared_by_value_even_in_similar_texts() -> None:
     drafts = closing_with("42", "42", "43", "**42.0**")
 
     played = drive(

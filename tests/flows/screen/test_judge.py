@@ -74,7 +74,7 @@ def test_the_last_layer_cannot_be_ended_as_nothing_follows_it() -> None:
     assert screened(played)[0]["ended"] is False
 
 
-def test_the_facts_tell_what_was_kept_and_dropped_and_why() -> None:
+def test_the_facts_have_the_kept_and_dropped_drafts_and_the_reason() -> None:
     played = moderated(keeping(4, 1))
 
     (first, _) = screened(played)

@@ -1,4 +1,4 @@
-"""Chain of Code: a program is run, and the model stands in for what cannot be run.
+"""Chain of Code: a program is run, and the model emulates what cannot be run.
 
 Where a test needs the sandbox, it is the real one, asked without an event loop.
 """
@@ -251,7 +251,7 @@ def test_without_a_writer_the_result_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("reply", [Failure(Reason.AUTH), "nothing in form"])
-def test_a_program_that_nobody_can_bring_to_a_result_fails(reply: FakeReply) -> None:
+def test_a_program_without_a_result_fails(reply: FakeReply) -> None:
     with pytest.raises(RunFailed, match="no result"):
         a_chain(FRUIT, lambda _: reply)
 

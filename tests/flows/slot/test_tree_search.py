@@ -39,7 +39,7 @@ def judging(value: Callable[[int], FakeReply]) -> Reply:
 
 
 @pytest.mark.parametrize("favourite", range(7))
-def test_the_judges_favourite_is_the_answer_wherever_it_stands(favourite: int) -> None:
+def test_the_judges_favourite_is_the_answer_at_any_place_in_the_tree(favourite: int) -> None:
     played = a_search(judging(lambda number: as_json(score=9 if number == favourite else 0)))
 
     assert played.answer.text == f"reply {favourite}"
@@ -88,7 +88,7 @@ def test_the_search_goes_on_from_the_better_reply() -> None:
     assert played.answer.method["tree_search"]["refined_from"] == [None, 0, 0, 2, 2]
 
 
-def test_the_refiner_reads_the_reply_and_what_the_judge_said_of_it_and_the_judge_sees_no_marker() -> None:
+def test_the_refiner_reads_the_reply_and_the_judges_remarks_and_the_judge_sees_no_marker() -> None:
     played = a_search(judging(lambda number: as_json(reason=f"flaw {number}", score=5)))
 
     first = with_role(played.calls, "refiner")[0].messages[-1].text
@@ -139,7 +139,7 @@ def test_when_its_time_is_up_it_answers_with_the_best_so_far() -> None:
     assert played.answer.method["tree_search"]["ended"] == "its time was up"
 
 
-def test_without_a_first_reply_there_is_none() -> None:
+def test_without_a_first_reply_the_search_fails() -> None:
     with pytest.raises(RunFailed, match="no first reply"):
         a_search(lambda _: Failure(Reason.AUTH))
 

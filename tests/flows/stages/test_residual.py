@@ -173,10 +173,10 @@ def test_without_an_extractor_the_layers_are_plain_ones_and_that_is_flagged() ->
     assert drafts_in(played.calls[-1]) == [f"draft 2 of {slot}" for slot in (1, 2, 3)]
     assert "What the last round changed" not in played.calls[-1].messages[-1].text
     assert played.answer.degraded
-    assert any("nobody extracted the residual of layer 2" in note for note in played.answer.notes)
+    assert any("no model extracted the residual of layer 2" in note for note in played.answer.notes)
 
 
-def test_the_aggregation_of_an_earlier_layer_stands_if_no_later_one_comes() -> None:
+def test_the_aggregation_of_an_earlier_layer_is_the_answer_if_no_later_one_succeeds() -> None:
     played = played_with(lambda _: YES, rmoa(3), aggregator=Failure(Reason.TIMEOUT))
 
     assert played.answer.text == "written in 2.merger"
@@ -229,7 +229,7 @@ def test_calls_of_later_stages_have_time_left(layers: int) -> None:
         ("Residual detected: yes", True, ""),
     ],
 )
-def test_a_status_line_is_read_with_whatever_stands_around_it(text: str, detected: bool, details: str) -> None:
+def test_a_status_line_is_read_with_any_text_around_it(text: str, detected: bool, details: str) -> None:
     found = read_residual(text)
 
     assert found is not None
@@ -239,11 +239,11 @@ def test_a_status_line_is_read_with_whatever_stands_around_it(text: str, detecte
 @pytest.mark.parametrize(
     "text", ["", "Status: yes", "Residuals Detected: maybe", f"{YES}\n{NO}", "Residuals Detected: Nope"]
 )
-def test_no_status_or_both_is_none(text: str) -> None:
+def test_without_a_status_or_with_both_nothing_is_read(text: str) -> None:
     assert read_residual(text) is None
 
 
-def test_facts_tell_what_changed_without_the_texts() -> None:
+def test_the_facts_name_what_changed_without_the_texts() -> None:
     method = played_with(lambda _: YES, rmoa(2)).answer.method
 
     assert method["residual"] == [{"layer": 2, "detected": True, "how": "first try", "models": ["1", "3"]}]

@@ -47,7 +47,7 @@ def test_the_roles_are_written_in_one_call_that_sees_the_task_and_not_the_questi
     assert TASK.question not in message.text
 
 
-def test_a_role_stands_behind_what_the_preset_tells_the_proposer() -> None:
+def test_a_role_follows_the_own_role_text_of_the_proposer() -> None:
     proposers = [{"model": "lab/p1", "role": "You check units."}, "lab/p2", "lab/p3"]
     preset = a_panel(proposers=proposers, roles={"task": "School mathematics"})
 
@@ -72,7 +72,7 @@ def test_roles_of_another_task_or_number_of_slots_are_others() -> None:
     assert list(cast(in_good_form()).answer.learned) == [roles_key(SPEC, 3)]
 
 
-def test_what_is_remembered_wrongly_is_written_anew() -> None:
+def test_invalid_learned_roles_are_written_again() -> None:
     task = replace(TASK, known={roles_key(SPEC, 3): "no roles at all"})
 
     played = drive(ask_panel(task, PANEL), with_judge(in_good_form))
@@ -80,7 +80,7 @@ def test_what_is_remembered_wrongly_is_written_anew() -> None:
     assert system_texts(played, 1) == list(ROLES)
 
 
-def test_the_facts_tell_the_roles_by_slot() -> None:
+def test_the_facts_have_the_roles_by_slot() -> None:
     facts = cast(in_good_form()).answer.method["roles"]
 
     assert is_plain(facts)

@@ -39,7 +39,7 @@ def test_drafts_that_never_agree_take_all_layers() -> None:
     assert [entry["layer"] for entry in played.answer.method["agreement"]] == [1, 2]
 
 
-def test_one_that_stands_alone_keeps_the_layers_going() -> None:
+def test_one_draft_that_differs_keeps_the_layers_going() -> None:
     played = drive(ask_panel(TASK, PANEL), lambda call: "something else" if call.slot == 3 else "the same words")
 
     assert len(with_role(played.calls, "proposer")) == 9
@@ -52,7 +52,7 @@ def test_after_the_last_proposer_layer_there_is_nothing_to_stop() -> None:
     assert "agreement" not in played.answer.method
 
 
-def test_one_draft_alone_agrees_with_nobody() -> None:
+def test_a_single_draft_does_not_stop_the_layers() -> None:
     preset = a_panel(slots=1, layers=3, stop={"by": "agreement"})
 
     assert len(with_role(agreeing_in(1, preset).calls, "proposer")) == 2
