@@ -37,4 +37,4 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
     if not state.references:
         raise RunFailed("There is no draft to answer with:", state.notes)
     draft = state.references[0].draft
-    return Answer(draft.text, draft.cut, method=draft.method)
+    return Answer(draft.text, bool(draft.unfinished), method=draft.method)
