@@ -114,7 +114,7 @@ class Http:
             try:
                 await _check(response)
                 answered = True
-                await _read_reply(response, reader, on_text)
+                await read_reply(response, reader, on_text)
             finally:
                 await _close(response)
             return reader.reply.draft()
@@ -196,7 +196,7 @@ def _may_have_been_sent(error: Exception) -> bool:
     return not isinstance(error, NEVER_SENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
-async def _read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
+async def read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
     """Read a reply into `reader`. Its first bytes, not its content type, say whether it is a stream or JSON."""
     chunks = aiter(_content(response))
     opening = await _opening(chunks)
@@ -242,11 +242,12 @@ async def _read_events(opening: bytes, chunks: AsyncIterator[bytes], reader: Rep
     leave the connection open.
     """
     reply, splitter = reader.reply, EventSplitter()
-    chunk, size, until, text = opening, 0, inf, ""
+    chunk, size, until = opening, 0, inf
     while chunk:
         size += len(chunk)
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
+        text = ""
         if events := splitter.feed(chunk):
             on_text(text := read_events(reader, events))  # an empty text is a sign of life
         if reply.ended:
