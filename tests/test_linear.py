@@ -47,6 +47,8 @@ QUICK = 0.1
 
 FORMS = {
     "tags": ("", "<a <kx<think></b "),
+    "messages": ("<|channel|>analysis<|message|>", "<|start|>a<|channel|>final<|message|>b <think><|end|>"),
+    "header": ("<|channel|>", "a<|constrain|>"),
     "brackets": ("", "[\\[\\[…]("),
     "addresses": ("", "://aa.@a.(mailto:"),
     "backticks": ("", "`` ` ```\\` |"),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
+from moa_mcp.domain.finish import UNFINISHED
 from moa_mcp.domain.preset import Limits, Preset
 
 Speaker = Literal["system", "user", "assistant"]
@@ -153,8 +154,7 @@ class Usage:
 class Draft:
     """The text that a model wrote. `served_model` is the model that answered, as the provider named it.
 
-    `cut` marks a stream that ended before its end marker: the text is incomplete and is shown as incomplete.
-    If a flow wrote the draft, not one call, `method` and `learned` come from the answer of that flow.
+    `cut`: its stream broke off. A draft that a flow wrote has the `method` and the `learned` texts of its answer.
     """
 
     text: str
@@ -168,9 +168,9 @@ class Draft:
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
-    def truncated(self) -> bool:
-        """Whether the text is incomplete: the model ran out of tokens, or the stream was cut off."""
-        return self.cut or self.finish_reason == "length"
+    def unfinished(self) -> str:
+        """Why the text is incomplete, as the end of a sentence about the call; empty if it is whole."""
+        return "was cut off before its end" if self.cut else UNFINISHED.get(self.finish_reason or "", "")
 
 
 @dataclass(frozen=True, slots=True)

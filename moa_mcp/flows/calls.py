@@ -28,7 +28,7 @@ def make_call(
 
 
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
-    """Notes for the reader of the answer: which calls failed, were cut off or ran out of tokens."""
+    """Notes for the reader of the answer: which calls failed or did not finish their text."""
     return [note for pair in zip(calls, outcomes, strict=True) for note in _outcome_notes(*pair)]
 
 
@@ -47,9 +47,8 @@ def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
     if outcome.cut:
-        why = "; ".join(("", *outcome.notes))
-        return [f"{name} was cut off before its end{why}"]
-    early = [f"{name} ran out of tokens and stops early"] if outcome.truncated else []
+        return ["; ".join((f"{name} {outcome.unfinished}", *outcome.notes))]
+    early = [f"{name} {outcome.unfinished}"] if outcome.unfinished else []
     return [*early, *(f"{name}: {note}" for note in outcome.notes)]
 
 

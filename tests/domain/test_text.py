@@ -72,6 +72,58 @@ def test_thoughts_are_taken_out_though_they_speak_of_tags(reply: str, message: s
     assert split_thinking(reply) == (message, thought)
 
 
+ANALYSIS, FINAL = "<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>final<|message|>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "message", "thought"),
+    [
+        (f"{ANALYSIS}hm<|end|>{FINAL}Yes.", "Yes.", "hm"),
+        (f"\n<|start|>assistant{ANALYSIS}hm<|end|>\n{FINAL}Yes.<|return|>", "Yes.", "hm"),
+        (f"{ANALYSIS}hm<|start|>assistant<|channel|>final<|constrain|>json<|message|>{{}}", "{}", "hm"),
+        (
+            f"{ANALYSIS}a<|end|><|channel|>commentary to=f <|constrain|>json<|message|>b<|call|>{FINAL}Yes.",
+            "Yes.",
+            "a\n\nb",
+        ),
+        (f"{ANALYSIS}hm<|end|>Yes.", "Yes.", "hm"),
+        (f"{ANALYSIS}never ended", "", "never ended"),
+        (f"{ANALYSIS}It ends with `<|end|>` soon.<|end|>{FINAL}Yes.", "Yes.", "It ends with `<|end|>` soon."),
+        (f"{ANALYSIS}a <think> b\n</think> c<|end|>{FINAL}Yes.", "Yes.", "a <think> b\n</think> c"),
+        ("<|channel|>final<|message|>Yes.", "Yes.", ""),
+        (
+            f"{ANALYSIS}hm<|end|>{FINAL}Its form: `{ANALYSIS}`, and <|end|> ends it.",
+            f"Its form: `{ANALYSIS}`, and <|end|> ends it.",
+            "hm",
+        ),
+        (f"{ANALYSIS}hm<|end|>{FINAL}```\n{ANALYSIS}a<|end|>\n```\nYes.", f"```\n{ANALYSIS}a<|end|>\n```\nYes.", "hm"),
+        ("<thought>\nhm\n</thought>\nYes.", "Yes.", "hm"),
+        ("<think>a <thought> b\n<thought>c</think>Yes.", "Yes.", "a <thought> b\n<thought>c"),
+        ("hm</thought>Yes.", "Yes.", "hm"),
+    ],
+)
+def test_thoughts_of_other_formats_are_taken_out(reply: str, message: str, thought: str) -> None:
+    assert split_thinking(reply) == (message, thought)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"A thought begins with {ANALYSIS} and ends with <|end|>.",
+        f"The form is:\n\n```\n{ANALYSIS}hm<|end|>{FINAL}Yes.\n```",
+        f"`{ANALYSIS}`",
+        "<|channel|> and <|message|> are tokens.",
+        f"<|channel|>{'x' * 300}<|message|>Yes.",
+        "<|start|> begins a message, and <|message|> its text.",
+        "The sky is blue.<|end|>",
+        "Its tag is <thought>, and it ends with </thought>.",
+        "```xml\n<thought>hm</thought>\n```",
+    ],
+)
+def test_a_text_about_other_formats_loses_nothing(reply: str) -> None:
+    assert split_thinking(reply) == (reply, "")
+
+
 tags_and_text = st.lists(st.sampled_from(["<think>", "</think>", "x", "x x", " ", "\n", "`", "```", "'", ".", "("]))
 
 

@@ -225,7 +225,6 @@ async def test_a_model_that_keeps_failing_rests_and_is_asked_again_later() -> No
         Fault.endless_tokens(text="and so on, " * 3000),
         Fault.endless_line(),
         Fault.gzip_bomb(8),
-        Fault.without_end(),
         Reply(""),
         Reply("", thinking="hm"),
         Reply("", refusal="No.", finish_reason="content_filter"),

@@ -184,7 +184,7 @@ def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusio
 
 def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
     slots = [state.numbers[index] for index in chosen.subset]
-    return Answer(chosen.draft.text, chosen.draft.cut, notes, {"subsets": {"chosen": slots, **facts}})
+    return Answer(chosen.draft.text, bool(chosen.draft.unfinished), notes, {"subsets": {"chosen": slots, **facts}})
 
 
 def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:

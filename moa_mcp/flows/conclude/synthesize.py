@@ -80,8 +80,8 @@ def write_answer(
 ) -> Conclusion:
     """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 
-    A cut answer is used only if no model could write a whole one. `time` is the part of the run's time for writing, by
-    default all that is left after the drafts; the models share it equally.
+    A part of an answer is used only if no model could write a whole one. `time` is the part of the run's time for
+    writing, by default all that is left after the drafts; the models share it equally.
 
     Raises:
         RunFailed: no model could write an answer, and there is no draft.
@@ -89,7 +89,7 @@ def write_answer(
     aggregator = preset.aggregator
     call_id = f"{preset.layers}.1"
     causes: list[str] = []
-    cut_answers: list[Draft] = []
+    parts: list[Draft] = []
     models = (aggregator.model, *aggregator.fallbacks)
     time = time or schedule.conclusion(preset)
     for attempt, model in enumerate(models):
@@ -103,15 +103,13 @@ def write_answer(
         until = time.step_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
-        if isinstance(outcome, Draft) and not outcome.cut:
-            return Answer(outcome.text, notes=tuple(causes))
-        cut_answers += [outcome] if isinstance(outcome, Draft) else []
-    if cut_answers:
-        return Answer(
-            best_draft(cut_answers).text,
-            degraded=True,
-            notes=(*causes, "the answer is incomplete: no model finished one"),
-        )
+        # A fallback has the same max_tokens, so it would run out of tokens, too.
+        if isinstance(outcome, Draft) and (not outcome.unfinished or outcome.finish_reason == "length"):
+            return Answer(outcome.text, bool(outcome.unfinished), tuple(causes))
+        parts += [outcome] if isinstance(outcome, Draft) else []
+    if parts:
+        notes = (*causes, "the answer is incomplete: no model finished one")
+        return Answer(best_draft(parts).text, degraded=True, notes=notes)
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
     return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
@@ -119,4 +117,4 @@ def write_answer(
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:
     """The draft to use as the answer: the longest complete one, or else the longest."""
-    return max(drafts, key=lambda draft: (not draft.truncated, len(strip_invisible(draft.text))))
+    return max(drafts, key=lambda draft: (not draft.unfinished, len(strip_invisible(draft.text))))

@@ -43,9 +43,9 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
 def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
     notes = () if failure is None else (failure,)
-    return Answer(chosen.draft.text, chosen.draft.cut or failure is not None, notes, method)
+    return Answer(chosen.draft.text, bool(chosen.draft.unfinished or failure), notes, method)
 
 
 def first_complete(references: Sequence[Reference]) -> Reference:
     """The draft to use if none could be chosen: the first complete one, or else the first."""
-    return next((one for one in references if not one.draft.truncated), references[0])
+    return next((one for one in references if not one.draft.unfinished), references[0])

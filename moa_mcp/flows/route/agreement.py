@@ -47,7 +47,7 @@ def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stag
     calls = tuple(_call(task, preset, spec, number) for number in range(1, spec.samples + 1))
     outcomes = yield Batch(1, calls, until=schedule.EASY_END)
     state = state.with_notes(*call_notes(calls, outcomes))
-    drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.truncated]
+    drafts = [outcome for outcome in outcomes if isinstance(outcome, Draft) and not outcome.unfinished]
     if not drafts:
         route = {"by": "agreement", "samples": 0, "to": "panel"}
         return state.with_notes("no sample of the small model is whole: the panel answers").with_facts(route=route)

@@ -82,7 +82,7 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.EASY_END)
     state = state.with_notes(*call_notes((call,), (outcome,)))
-    if not isinstance(outcome, Draft) or outcome.truncated:
+    if not isinstance(outcome, Draft) or outcome.unfinished:
         return state.with_notes("the question looked easy, but its model gave no whole answer: the panel answers")
     state = state.with_facts(route={"by": "difficulty", **facts, "to": spec.easy.model})
     return answer_directly(

@@ -43,7 +43,7 @@ def replace_duplicates(
         replaced += 1
         state, more = yield from _ask_next(task, preset, state, proposals, replaced)
         drafts = (*drafts, *more)
-    if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.truncated:
+    if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.unfinished:
         state = answer_directly(task, state, drafts[0], "the gate chose one slot alone")
     return state, drafts
 

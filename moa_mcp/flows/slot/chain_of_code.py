@@ -100,7 +100,9 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     code = extract_program(strip_invisible(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
-        return Answer(outcome.text, outcome.cut, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
+        return Answer(
+            outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}}
+        )
     chain = _Chain(task, spec, code, spec.emulations)
     result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:

@@ -204,7 +204,7 @@ def _read_judgement_loosely(text: str) -> tuple[float, str] | None:
 def _best_answer(search: _Search) -> Answer:
     best = search.best()
     failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
-    degraded = bool(failure) or best.answer.cut
+    degraded = bool(failure or best.answer.unfinished)
     return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
 
 

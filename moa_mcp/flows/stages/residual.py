@@ -98,7 +98,7 @@ def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
     call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
     (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
     state = state.with_notes(*call_notes((call,), (outcome,)))
-    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
+    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state
 
 
 def unchanged_layers(state: State) -> int:

@@ -7,12 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
-from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, string
+from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
+from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 if TYPE_CHECKING:
@@ -58,15 +57,27 @@ def _texts(texts: Iterable[str]) -> str:
 
 
 class AnthropicReader:
-    """Reads a reply: a stream of typed events that ends with `message_stop`."""
+    """Reads a reply: a stream of typed events that ends with `message_stop` or a stop reason, or one whole message."""
 
     def __init__(self) -> None:
         self.reply = ReplyBuilder()
 
-    def feed(self, data: str) -> str:
+    def feed(self, data: str, event: str = "") -> str:
         """Take the data of an event and return the new text that can be shown."""
-        event = mapping(parse(data)) if data else {}
-        match event.get("type"):
+        if data.strip() == "[DONE]":  # gateways add this end marker of the other dialect
+            return ""
+        return self._read(read_event(data, event), event)
+
+    def whole(self, body: object) -> str:
+        """Take the whole message of a server that does not stream."""
+        message = require("content", body)
+        self._start(message)
+        self._change({"delta": message, "usage": message.get("usage")})
+        shown = [self._take(mapping(part)) for part in sequence(message["content"])]
+        return "".join(shown) + self.reply.end()
+
+    def _read(self, event: dict[str, Any], name: str) -> str:
+        match event.get("type", name):
             case "content_block_delta":
                 return self._take(mapping(event.get("delta")))
             case "content_block_start":
@@ -77,17 +88,11 @@ class AnthropicReader:
                 self._change(event)
             case "message_stop":
                 return self.reply.end()
-            case "error":
-                raise error_from_body(event)
+            case "message":
+                return self.whole(event)
             case _:
                 pass
         return ""
-
-    def whole(self, body: object) -> str:
-        """Raise ProviderError: in this dialect, a body that is not a stream can only be an error."""
-        if mapping(body).get("error"):
-            raise error_from_body(body)
-        raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
 
     def _start(self, message: dict[str, Any]) -> None:
         self.reply.served_model = name(message.get("model"))
@@ -95,7 +100,7 @@ class AnthropicReader:
 
     def _change(self, event: dict[str, Any]) -> None:
         delta = mapping(event.get("delta"))
-        self.reply.finish_reason = string(delta.get("stop_reason")) or None
+        self.reply.finish_reason = string(delta.get("stop_reason")) or self.reply.finish_reason
         self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
         # The output count is read here, because message_start has only its initial value.
         self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))

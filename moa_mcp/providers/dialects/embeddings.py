@@ -16,6 +16,7 @@ from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
+from moa_mcp.providers.dialects.reader import require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 if TYPE_CHECKING:
@@ -58,13 +59,13 @@ class EmbeddingsReader:
         self.reply = _VectorsBuilder()
         self._expected = expected
 
-    def feed(self, data: str) -> str:
+    def feed(self, data: str, event: str = "") -> str:
         """Raise ProviderError: embeddings come as one object, never as a stream."""
         raise ProviderError(Reason.MALFORMED, "a stream in place of embeddings")
 
     def whole(self, body: object) -> str:
         """Take the reply; returns no text to show. Raises ProviderError."""
-        reply = mapping(body)
+        reply = require("data", body)
         entries = [mapping(entry) for entry in sequence(reply.get("data"))]
         embedding_at = {count(entry.get("index", place)): entry.get("embedding") for place, entry in enumerate(entries)}
         vectors = [_vector(embedding_at.get(place)) for place in range(self._expected)]

@@ -12,7 +12,8 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, sequence, string
+from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
+from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 
 if TYPE_CHECKING:
@@ -74,29 +75,39 @@ def _nest(path: tuple[str, ...], value: str) -> dict[str, Any]:
 
 
 class OpenAIReader:
-    """Reads a chat completion: a stream of chunks that ends with `[DONE]`, or one whole object."""
+    """Reads a chat completion: a stream of chunks that ends with `[DONE]` or a finish reason, or one whole object."""
 
     def __init__(self) -> None:
         self.reply = ReplyBuilder()
+        self._has_deltas = False
 
-    def feed(self, data: str) -> str:
+    def feed(self, data: str, event: str = "") -> str:
         """Take the data of an event and return the new text that can be shown."""
-        if data == "[DONE]":
+        if data.strip() == "[DONE]":
             return self.reply.end()
-        return self._read(mapping(parse(data)), "delta") if data else ""
+        return self._read(read_event(data, event))
 
     def whole(self, body: object) -> str:
         """Take the whole completion of a server that does not stream."""
-        return self._read(mapping(body), "message") + self.reply.end()
+        return self._read(require("choices", body)) + self.reply.end()
 
-    def _read(self, event: dict[str, Any], part: str) -> str:
-        if event.get("error") or event.get("object") == "error":
-            raise error_from_body(event)
-        self._note_usage(event)
-        choice = mapping(next(iter(sequence(event.get("choices"))), None))
+    def _read(self, chunk: dict[str, Any]) -> str:
+        self._note_usage(chunk)
+        choice = next(
+            (one for one in map(mapping, sequence(chunk.get("choices"))) if not one.get("index")), mapping(None)
+        )
         if finish := string(choice.get("finish_reason")):
             self._finish(finish, choice)
-        return self._take(mapping(choice.get(part)))
+        return self._take(self._part(choice))
+
+    def _part(self, choice: dict[str, Any]) -> dict[str, Any]:
+        """The part of a choice that has its new text: a delta, a message or, in old completions, the choice itself.
+
+        A message beside or after deltas is the whole text so far, which the deltas have already given.
+        """
+        delta = mapping(choice.get("delta"))
+        self._has_deltas = self._has_deltas or bool(delta)
+        return delta if self._has_deltas else mapping(choice.get("message")) or choice
 
     def _note_usage(self, event: dict[str, Any]) -> None:
         reply = self.reply
@@ -116,7 +127,7 @@ class OpenAIReader:
             self.reply.add_thinking(thought)
         if refused := string(delta.get("refusal")):
             self.reply.refusal += refused
-        content = delta.get("content")
+        content = delta.get("content") or delta.get("text")
         if isinstance(content, str):
             return self.reply.add_text(content) if content else ""
         return "".join([self._take_part(mapping(part)) for part in sequence(content)])

@@ -39,8 +39,17 @@ _FINISH = {
     "refusal": "content_filter",
     "safety": "content_filter",
     "recitation": "content_filter",
+    "sensitive": "content_filter",
+    "prohibited_content": "content_filter",
+    "blocklist": "content_filter",
+    "spii": "content_filter",
+    "guardrail_intervened": "content_filter",
+    "aborted": "abort",
+    "cancelled": "abort",
+    "null": None,
+    "none": None,
 }
-"""Maps the providers' finish reasons to those of the openai dialect."""
+"""Maps the providers' finish reasons to those of the openai dialect. Some servers send the word null until the end."""
 
 
 @dataclass(slots=True)
@@ -81,8 +90,16 @@ class ReplyBuilder:
         self._text.append(rest)
         return self._strip(self._filter.feed(rest) + self._filter.close())
 
+    def close(self) -> str:
+        """Take the end of the body, and return the text that was held back if the reply is complete.
+
+        A finish reason is enough, because no text follows it; many servers send no end marker. So a body that broke
+        off after it is complete, too: only its usage can be missing.
+        """
+        return self.end() if self.finish and not self.ended else ""
+
     def draft(self) -> Draft:
-        """The reply as a draft; `cut` if the end marker or the finish reason is missing.
+        """The reply as a draft; `cut` if it has neither an end marker nor a finish reason.
 
         Raises:
             ProviderError: CUT, REFUSED, TOO_LONG, REASONING_ONLY or EMPTY, if there is no text; DEGENERATE if the
@@ -100,7 +117,7 @@ class ReplyBuilder:
             finish_reason=self.finish,
             usage=Usage(self.input_tokens, self.output_tokens),
             thinking=thinking,
-            cut=not (self.ended and self.finish_reason),
+            cut=not self.ended,
         )
 
     @property

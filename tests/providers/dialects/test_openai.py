@@ -84,9 +84,18 @@ def test_the_draft_is_the_same_wherever_the_stream_is_split(stream: bytes, place
     assert read(OpenAIReader(), *cut(stream, places)) == read(OpenAIReader(), stream)
 
 
-@given(st.integers(min_value=0, max_value=len(PLAIN) - 2))
-def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None:
+FINISHED = PLAIN.index(b"\n\n", PLAIN.index(b'"finish_reason": "stop"'))
+"""The length of the stream with all of the event that gives the finish reason."""
+
+
+@given(st.integers(min_value=0, max_value=FINISHED - 1))
+def test_a_stream_cut_before_its_finish_reason_is_never_taken_for_a_whole_one(length: int) -> None:
     assert read_or_reason(OpenAIReader(), PLAIN[:length]) in (Reason.CUT, "cut draft")
+
+
+@given(st.integers(min_value=FINISHED, max_value=len(PLAIN)))
+def test_a_stream_cut_after_its_finish_reason_is_whole(length: int) -> None:
+    assert read_or_reason(OpenAIReader(), PLAIN[:length]) == "whole draft"
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])

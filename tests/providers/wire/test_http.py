@@ -84,7 +84,7 @@ async def test_an_answer_is_the_same_however_its_bytes_are_sent(ask: Ask, split:
         (Fault.error_event(2, status=500), Reason.UNAVAILABLE),
         (Fault.malformed_event(), Reason.MALFORMED),
         (Fault.html(), Reason.MALFORMED),
-        (Fault.gzip_bomb(8), Reason.MALFORMED),
+        (Fault.gzip_bomb(8), Reason.TOO_LARGE),
         (Fault.empty_body(), Reason.CUT),
         (Fault.no_choices(), Reason.EMPTY),
         (Reply(""), Reason.EMPTY),
@@ -114,8 +114,6 @@ async def test_a_call_without_a_draft_says_why(ask: Ask, answer: Answer, reason:
         Fault.reset(after=2),
         Fault.close_mid_chunk(after=2),
         Fault.cut(after=2),
-        Fault.without_end(),
-        Fault.without_finish(),
     ],
     ids=str,
 )
@@ -124,6 +122,13 @@ async def test_a_part_of_an_answer_is_a_draft_that_is_marked_as_cut(ask: Ask, fa
 
     assert draft.cut
     assert draft.text in Reply().text
+
+
+@pytest.mark.parametrize("fault", [Fault.without_end(), Fault.without_finish()], ids=str)
+async def test_an_end_marker_or_a_finish_reason_is_enough(ask: Ask, fault: Fault) -> None:
+    draft = await ask(fault)
+
+    assert (draft.text, draft.usage, draft.cut) == (Reply().text, Usage(10, 20), False)
 
 
 @pytest.mark.parametrize("fault", [Fault.no_usage(), Fault.absurd_usage()], ids=str)
