@@ -21,7 +21,8 @@ from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
 _OPEN_SECONDS = {
     Reason.AUTH: 60.0,
     Reason.BILLING: 300.0,
-    Reason.UNKNOWN_MODEL: 300.0,
+    Reason.UNKNOWN_MODEL: 60.0,
+    Reason.WRONG_URL: 30.0,
     Reason.OVERLOADED: 30.0,
     Reason.UNAVAILABLE: 30.0,
     Reason.CONNECTION: 30.0,
@@ -89,6 +90,8 @@ class CircuitBreaker:
         del self._open[call.model]
 
     def _record_failure(self, call: Call, error: ProviderError, asked_at: float) -> None:
+        if error.reason is Reason.LOADING:
+            return  # it passes by itself, and is asked again until then
         seconds = _OPEN_SECONDS.get(error.reason)
         if error.retry_after is not None and error.retry_after > MAX_RETRY_AFTER_SECONDS:
             self._open_circuit(call.model, error.retry_after, error.reason)
