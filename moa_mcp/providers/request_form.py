@@ -64,6 +64,8 @@ def in_form(call: ChatCall, form: RequestForm) -> ChatCall:
     if form == form_of(call):
         return call
     values: dict[str, Any] = {each.name: getattr(call, each.name) for each in fields(call)}
-    unset = {name: None for name in form.omitted if values.get(name) is not None}
+    unset: dict[str, Any] = {name: None for name in form.omitted if values.get(name) is not None}
     limit = None if call.max_tokens is None or not form.sends("max_tokens") else form.lowered(call.max_tokens)
-    return AdaptedCall(**values | unset | {"max_tokens": limit, "form": form})
+    values |= unset
+    values |= {"max_tokens": limit, "form": form}
+    return AdaptedCall(**values)

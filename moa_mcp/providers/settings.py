@@ -15,7 +15,7 @@ from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import ChatCall
 from moa_mcp.providers.request_form import RequestForm, form_of, in_form
 
-LIMIT_KEYS = ("max_tokens", "max_completion_tokens")
+LIMIT_KEYS: tuple[str, str] = ("max_tokens", "max_completion_tokens")
 """The names of the limit of an answer in the openai dialect."""
 
 MIN_LIMIT = 64
@@ -95,10 +95,11 @@ def _rename_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Cha
 
 def _lower_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
     """Send the largest max_tokens that the provider names."""
-    if is_unknown_setting(error.detail) or not error.numbers:
+    if is_unknown_setting(error.detail):
         return None
     form, numbers = form_of(call), error.numbers
-    sent = call.max_tokens or form.max_limit or (max(numbers) if len(numbers) > 1 else numbers[0] + 1)
+    # Where we do not know what was sent (a default, or a budget's limit), it is the largest of several numbers.
+    sent = call.max_tokens or form.max_limit or max(numbers, default=0) + (len(numbers) == 1)
     lower = max((number for number in numbers if MIN_LIMIT <= number < sent), default=None)
     if lower is None:
         return None

@@ -35,11 +35,11 @@ _SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 
 _HTTP_STATUS = re.compile(r"\b(?:error|status|code|http)\b\W{0,4}(?:code\W{0,4})?\d{3}\b|<\d{3}>", re.IGNORECASE)
 _NUMBER = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?<!\bby )[1-9](?:\d{0,2}(?:,\d{3})+|\d{1,8})(?!\w|[.,]\d)")
 
+_PASSES = {Reason.RATE_LIMITED, Reason.OVERLOADED, Reason.UNAVAILABLE, Reason.LOADING, Reason.BILLING}
+"""The reasons for which a wait in the words of an error means something."""
+
 MAX_DETAIL = 10_000
 """The most characters of an error's values that are searched for a wait."""
-
-SHORT_WAIT_SECONDS = 600
-"""A quota that comes back within this time is a rate limit, not a matter of money."""
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
@@ -62,16 +62,17 @@ def error_from_body(body: object, status: int | None = None) -> ProviderError:
     values = repr(body)[:MAX_DETAIL]
     wait = _hinted_wait(message, values)
     status = status if status is not None else _status_among(names)
-    may_wait = wait is not None and wait <= SHORT_WAIT_SECONDS
-    reason = reason_of(status, names, message, values, may_wait=may_wait)
-    setting = setting_named(_named_parameter(error))
-    if reason is Reason.UNKNOWN_MODEL and setting is not None:
+    reason = reason_of(status, names, message, values, wait)
+    named = _named_parameter(error)
+    if reason is Reason.BAD_REQUEST and named == "model":
+        reason = Reason.UNKNOWN_MODEL
+    elif reason is Reason.UNKNOWN_MODEL and setting_named(named):
         reason = Reason.BAD_REQUEST
     return ProviderError(
         reason,
         message or (f"HTTP {status}" if status else ""),
         status=status,
-        retry_after=wait,
+        retry_after=wait if reason in _PASSES else None,
         parameter=_parameter(error, message) if reason is Reason.BAD_REQUEST else None,
         numbers=_numbers(error, message),
     )

@@ -80,14 +80,14 @@ _BY_CODE = {
 
 _INPUT = (
     r"(?:prompts?|(?<!max_)inputs?(?! should)|messages?|conversation|contexts?|context[ _](?:length|window|size)"
-    r"|tokens?|(?:n_)?(?:prompt|input)_tokens|text|string|content|query|history|body|payload|entity"
+    r"|tokens?|(?:n_)?(?:prompt|input)_tokens|text|string|content|query|history|sequence|body|payload|entity"
     r"|(?:your|the|this|in) request|request(?= \())"
 )
 _LIMIT = (
     r"(?:context|window|max\w*|limits?|limited|allowed|allowable|permitted|lengths?|sizes?|capacity|n_ctx|supported)"
 )
 _EXCESS = (
-    r"(?:exceed\w*|(?:longer|larger|greater|bigger|more|higher) than|surpass\w*|overflow\w*|(?:goes|went) over|beyond"
+    r"(?:exceed\w*|(?:longer|larger|greater|bigger|more|higher) than|surpass\w*|overflow\w*|over (?:the|its)|beyond|>"
     r"|above|outside|(?:must|should|can|may)(?:not| not)? (?:be |have )?(?:at most|less|fewer|smaller|shorter|below"
     r"|under|within|no more|up to|<=?|exceed)|(?:does(?:n't| not)|not) fit|supports? (?:only )?(?:up to|at most))"
 )
@@ -96,7 +96,10 @@ _TOO_LONG = "|".join(
         rf"\b{_INPUT}\b[^\n]{{0,80}}?\btoo (?:long|large|big|many)\b",
         rf"\b{_INPUT}\b[^\n:;]{{0,120}}?{_EXCESS}(?: than)?(?:\W{{0,3}}\d|[^\n]{{0,80}}?\b{_LIMIT})",
         rf"{_EXCESS}[^\n]{{0,60}}?\b(?:context|window|(?:model|input|prompt)(?:'s)? (?:token )?(?:limit|length)|n_ctx)",
-        r"\bcontext(?:[ _](?:length|window|size|limit))?\b[^\n]{0,40}exceed",
+        r"\bcontext[^\n]{0,50}?(?:exceed|limit reached)|contextwindowexceeded|expected maxlength",
+        r"\d tokens\b[^\n]{0,80}\b(?:max\w*|limit|only|window|context|allowed|handle)\b",
+        r"\b(?:max\w*|limit|only|window|context|allowed|handle)\b[^\n]{0,40}\d tokens\b",
+        r"(?:输入|上下文|长度)[^\n]{0,20}(?:超过|超出|过长)",
         r"\bmax\w* (?:context|prompt|input|model|sequence)(?: \w+)? (?:length|size|window|tokens?)",
         r"\b(?:configured|available|supported|only|loaded)\b[^\n]{0,20}\bcontext (?:size|length|window)",
         r"\btoo many (?:input |prompt )?tokens",
@@ -117,7 +120,9 @@ _REFUSED = (
     r"content[ _-]?(?:filter|polic|management|moderation|violat|exists risk)|\bflagged\b|moderation\b"
     r"|safety (?:system|check|filter|polic|setting|reason)|safety_check|usage (?:polic|guideline)"
     r"|(?:inappropriate|sensitive|prohibited|unsafe|harmful|disallowed)[ _](?:or \w+ )?(?:content|words?|info|input)"
-    r"|unsafe or sensitive|high risk|violat\w+[^\n]{0,60}(?:polic|guideline|terms)|guardrail|responsible ?ai"
+    r"|unsafe or sensitive|high risk|敏感|违规"
+    r"|(?:considered|deemed) (?:\w+ )?(?:harmful|unsafe|inappropriate|sensitive)"
+    r"|content safety|violat\w+[^\n]{0,60}(?:polic|guideline|terms)|guardrail|responsible ?ai"
     r"|(?:output|input|prompt|request|response|content) (?:was |is |has been )?blocked|data inspection|new_sensitive"
 )
 _UNUSABLE_ACCOUNT = (
@@ -131,8 +136,10 @@ _NO_MONEY = (
     r"|depleted|used (?:up|all)|run out|exceeded|expired)|not enough (?:balance|credits?|funds|quota)"
     r"|(?:out of|no|used all)(?: \w+){0,3} (?:credits?|funds|balance|quota)\b|(?:over|exceeded?) ?budget"
     r"|budget[^\n]{0,40}exceeded|(?:spend(?:ing)?|usage|key|billing|budget|weekly|hour) limits?\b"
-    r"|exceeded[^\n]{0,40}\b(?:quota|credits|budget)|arrear|overdue|good standing|past invoices|payment required"
-    r"|recharge|\btop[ -]?up\b|account[^\n]{0,60}suspended[^\n]{0,80}(?:limit|pay|balance|billing)"
+    r"|exceeded[^\n]{0,40}\b(?:quota|credits|budget)|arrear|overdue|good standing|past invoices"
+    r"|billing account|payment required"
+    r"|余额不足|欠费|(?:free[ -]tier|trial)[^\n]{0,20}limit|recharge|\btop[ -]?up\b"
+    r"|account[^\n]{0,60}suspended[^\n]{0,80}(?:limit|pay|balance|billing)"
 )
 _LONG_PERIOD = re.compile(
     r"per[ _-]?(?:day|week|month)|/ ?(?:day|month)\b|daily|monthly|weekly|\b[rt]pd\b", re.IGNORECASE
@@ -141,10 +148,11 @@ _LONG_PERIOD = re.compile(
 
 _KEY = r"(?:api[ _-]?keys?|(?:access|auth\w*|bearer|api|virtual|server|session) (?:tokens?|keys?)|credentials?)"
 _BAD_KEY = (
-    rf"(?:invalid|incorrect|expired|missing|wrong|bad|revoked|malformed|no) (?:or \w+ )?(?:\w+ )?{_KEY}"
-    rf"|{_KEY}\b[^\n]{{0,40}}(?:not (?:valid|found|provided|set)|expired|invalid|incorrect|revoked|leaked|required"
-    r"|wrong|missing|disabled)|unregistered callers|no connected db|unauthenticated"
-    r"|authentication (?:fail|error|required)|token (?:is )?(?:expired|invalid)|invalid authenti"
+    rf"(?:invalid|incorrect|expired|missing|wrong|bad|revoked|malformed|no) (?:or \w+ )?(?:\w+ )?"
+    rf"(?:{_KEY}|auth(?:entication|orization)?\b)"
+    rf"|{_KEY}(?:\b|_)[^\n]{{0,40}}(?:not (?:valid|found|provided|set)|expired|invalid|incorrect|revoked|leaked"
+    r"|required|wrong|missing|disabled)|unregistered callers|no connected db|unauthenticated"
+    r"|authentication (?:fail|error|required)|token (?:is |has )?(?:expired|invalid)|\bkey is disabled|invalid authenti"
 )
 _MODEL = r"\b(?:models?|deployments?|engines?)\b"
 _ABSENT = (
@@ -153,18 +161,20 @@ _ABSENT = (
     r"|shut ?down|discontinued)|(?:identifier|name|id) (?:is )?invalid|not supported by any)"
 )
 _UNKNOWN_MODEL = (
-    rf"(?:unknown|invalid|unrecogni[sz]ed|no such|non-existent) {_MODEL}|not a valid model"
+    rf"(?:unknown|invalid|unsupported|unrecogni[sz]ed|no such|non-existent) {_MODEL}|model_not_|模型不存在"
+    r"|not a (?:valid|supported|known) model|\bmodel \S{1,100} (?:is )?(?:not |un)supported\W*\Z"
     rf"|{_MODEL}[^\n]{{0,120}}?{_ABSENT}|not found[^\n]{{0,20}}{_MODEL}"
     r"|(?:requested|this|that) model is not supported(?! (?:for|with|in))"
-    r"|non-serverless|unable to access model|no models? (?:is |are )?loaded|failed to load model"
-    r"|could not find[^\n]{0,30}\bmodel|模型不存在"
+    r"|non-serverless|unable to access model|access to model"
+    r"|no models? (?:(?:is |are )?loaded|named|with)\b|failed to load model"
+    r"|(?:could not|cannot|unable to) (?:find|resolve|locate)[^\n]{0,30}\bmodel"
     r"|no (?:available |allowed |suitable |healthy )?(?:channel|endpoint|router|deployment|provider|handler)s?\b"
     r"[^\n]{0,30}\b(?:for|available)\b"
 )
 _OTHER_API = (
-    r"\b(?:only|not)(?: be)? (?:support|availab|accessib|usable|served|compatible|intended)\w*[^\n]{0,40}"
+    r"\b(?:only|not)(?: be)? (?:support|availab|accessib|usable|used|served|compatible)\w*[^\n]{0,40}"
     r"(?:\bv1/(?!models)\w+|\bresponses (?:api|endpoint)|\bchat[ /]completions?\b)|not a chat model"
-    r"|supports only[^\n]{0,20}responses|use (?:the )?(?:v1/)?responses\b"
+    r"|supports only[^\n]{0,20}responses|use (?:the )?/?(?:v1/)?responses\b"
 )
 _WRONG_URL = (
     r"unexpected endpoint|no (?:such )?(?:route|path)\b"
@@ -176,11 +186,16 @@ _PLAIN_NOT_FOUND = re.compile(
     r"(?:(?:was |could )?not (?:be )?found)?\W*",
     re.IGNORECASE,
 )
+_PLACE_NOT_FOUND = re.compile(
+    r"\A(?![\s\S]*\b(?:models?|deployments?)\b)[\s\S]*(?:\b(?:endpoint|route|path|url|page)\b|/(?:chat|v\d|messages)\b)",
+    re.IGNORECASE,
+)
 _LOADED_THING = r"(?:models?|servers?|services?|engines?|endpoints?|weights|workers?|replicas?|backends?|pipelines?)"
 _LOADING = (
     r"\A(?![\s\S]{0,400}(?:fail|error loading|unable|could not|cannot|out of memory))[\s\S]{0,400}?(?:"
-    rf"{_LOADED_THING}\b[^\n]{{0,120}}?\b(?:loading|starting|initiali[sz]ing|warming|booting|waking"
+    rf"{_LOADED_THING}\b[^\n]{{0,120}}?\b(?:loading|being loaded|starting|initiali[sz]ing|warming|booting|waking"
     r"|not (?:yet )?(?:ready|loaded|initiali[sz]ed|started))"
+    r"|\bstill (?:loading|starting)"
     rf"|\b(?:loading|starting|initiali[sz]ing|warming up)(?: the)?(?: \S+)? {_LOADED_THING})"
 )
 _NO_STREAM = (
@@ -243,21 +258,24 @@ _RULES = (
 """The first rule that fits counts."""
 
 
+MAX_RATE_WAIT_SECONDS = 600
+"""A quota that does not come back within this time is a matter of money, not of the rate."""
+
 MAX_READ = 4000
 """The most characters of a message that are searched for phrases."""
 
 
-def reason_of(status: int | None, names: Sequence[str], message: str, whole: str, *, may_wait: bool) -> Reason:
+def reason_of(status: int | None, names: Sequence[str], message: str, whole: str, wait: float | None) -> Reason:
     """The reason of an error reply.
 
     `names` are its codes and types in lower case, the most exact first. `whole` is the text of all its values.
-    `may_wait`: the provider says when to ask again.
+    `wait` is how many seconds it asks to wait.
     """
     reason = _by_words(status, names, message[:MAX_READ])
     if reason in {Reason.BILLING, Reason.RATE_LIMITED} and (status == 429 or "resource_exhausted" in names):
-        lasting = _LONG_PERIOD.search(whole[:MAX_READ]) is not None
         # Some services say "exceeded your quota" for a minute's quota, too; then they also say when to ask again.
-        return Reason.BILLING if lasting or (reason is Reason.BILLING and not may_wait) else Reason.RATE_LIMITED
+        lasting = reason is Reason.BILLING if wait is None else wait > MAX_RATE_WAIT_SECONDS
+        return Reason.BILLING if lasting or _LONG_PERIOD.search(whole[:MAX_READ]) else Reason.RATE_LIMITED
     return reason
 
 
@@ -265,7 +283,7 @@ def _by_words(status: int | None, names: Sequence[str], message: str) -> Reason:
     for rule in _RULES:
         if rule.applies(status) and rule.phrases.search(message):
             return rule.reason
-    if status == 404 and _PLAIN_NOT_FOUND.fullmatch(message):
+    if status == 404 and (_PLAIN_NOT_FOUND.fullmatch(message) or _PLACE_NOT_FOUND.match(message)):
         return Reason.WRONG_URL
     for name in names:
         if name in _BY_CODE:

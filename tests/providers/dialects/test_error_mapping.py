@@ -97,7 +97,12 @@ def test_an_error_within_a_good_reply_is_read_by_its_own_code(body: object, reas
 
 DATA = Path(__file__).parents[2] / "data"
 
-TEXTS = [json.loads(line) for line in (DATA / "error_texts.jsonl").read_text(encoding="utf-8").splitlines()]
+
+def lines_of(file: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / file).read_text(encoding="utf-8").splitlines()]
+
+
+TEXTS = lines_of("error_texts.jsonl")
 """What providers really said, from public bug reports and their documentation: status, body, and the right reason."""
 
 
@@ -108,6 +113,13 @@ def test_what_providers_really_say_gets_the_advice_that_helps(text: dict[str, An
 
     assert (error.reason, error.parameter) == (text["reason"], text.get("parameter"))
     assert error.detail
+
+
+@pytest.mark.parametrize("wording", lines_of("error_wordings.jsonl"), ids=lambda wording: wording["message"][:40])
+def test_another_wording_of_the_same_kind_gets_the_same_reason(wording: dict[str, Any]) -> None:
+    error = error_from_response(wording["status"], {}, {"error": {"message": wording["message"]}}, now=NOW)
+
+    assert error.reason == wording["reason"]
 
 
 def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it() -> None:
