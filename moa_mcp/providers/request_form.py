@@ -6,7 +6,7 @@ the call as it was planned, and learns the form again if it has to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from moa_mcp.domain.model import Call, ChatCall
@@ -27,10 +27,6 @@ class RequestForm:
     def sends(self, setting: str) -> bool:
         """Whether the request has this setting."""
         return setting not in self.omitted
-
-    def without(self, setting: str) -> RequestForm:
-        """The form that also leaves out `setting`."""
-        return replace(self, omitted=self.omitted | {setting})
 
     def merged(self, other: RequestForm) -> RequestForm:
         """The form that differs from the usual one in all that this form or `other` does."""

@@ -48,7 +48,7 @@ def is_unknown_setting(detail: str) -> bool:
 class Change:
     """A call that the model may accept, and a note for the user that replaces earlier ones `about` the same.
 
-    `learned` is the form to remember for the model (None: nothing).
+    `learned` is the difference from the usual form to remember for the model (None: nothing).
     """
 
     call: ChatCall
@@ -75,11 +75,10 @@ def _leave_out(call: ChatCall, error: ProviderError, setting: Setting) -> Change
 
 def _never_send(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
     """Leave the setting out of every request to the model."""
-    form = form_of(call)
+    form, learned = form_of(call), RequestForm(frozenset({setting.name}))
     if not form.sends(setting.name):
         return None
-    learned = form.without(setting.name)
-    return Change(in_form(call, learned), setting.name, setting.note, learned)
+    return Change(in_form(call, form.merged(learned)), setting.name, setting.note, learned)
 
 
 def _rename_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
@@ -89,8 +88,8 @@ def _rename_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Cha
         return None
     wanted = re.search(rf"\b(?:use|using|to|with|by)\W{{1,3}}({'|'.join(LIMIT_KEYS)})\b", error.detail)
     refused = LIMIT_KEYS.index(error.parameter) if error.parameter in LIMIT_KEYS else 0
-    learned = replace(form, limit_key=wanted[1] if wanted else LIMIT_KEYS[1 - refused])
-    return Change(in_form(call, learned), "limit_key", _renamed_note(learned), learned)
+    learned = RequestForm(limit_key=wanted[1] if wanted else LIMIT_KEYS[1 - refused])
+    return Change(in_form(call, form.merged(learned)), "limit_key", _renamed_note(learned), learned)
 
 
 def _lower_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
@@ -105,8 +104,8 @@ def _lower_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Chan
         return None
     named = f"(?:{lower}|{lower:,})"
     exclusive = re.search(rf"(?:less|lower) than \W?{named}\b|{named} \(exclusive", error.detail)
-    learned = replace(form, max_limit=lower - bool(exclusive))
-    return Change(in_form(call, learned), "max_tokens", _lowered_note(learned), learned)
+    learned = RequestForm(max_limit=lower - bool(exclusive))
+    return Change(in_form(call, form.merged(learned)), "max_tokens", _lowered_note(learned), learned)
 
 
 def _omit_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:

@@ -196,6 +196,33 @@ async def test_a_request_that_is_too_large_for_the_accounts_minute_is_shortened_
     assert (run.degraded, lab.hits("chief"), record_of(run, "2.1").seconds) == (False, 2, 0)
 
 
+async def test_max_tokens_is_lowered_where_the_account_may_not_have_that_many_a_minute() -> None:
+    def small(request: Request) -> Answer:
+        wanted = len(request.question) // 4 + request.body["max_tokens"]
+        message = f"Request too large for model `owl` on tokens per minute (TPM): Limit 6000, Requested {wanted}, …"
+        return ANSWER if wanted <= 6000 else Fault.status(413, message=message, code="rate_limit_exceeded")
+
+    async with open_lab({"p1": small}, limited(8000)) as lab:
+        run = await lab.ask()
+
+    assert (run.degraded, lab.hits("p1")) == (False, 2)
+    assert "max_tokens was lowered to " in notes_of(run, "1.1")[0]
+
+
+async def test_a_value_that_was_left_out_once_is_not_remembered_with_what_is_learned_after_it() -> None:
+    def picky(request: Request) -> Answer:
+        if request.body.get("max_tokens", 0) > 500:
+            return Fault.status(400, message="max_tokens is too large")
+        return Fault.status(400, message=NO_USAGE) if "stream_options" in request.body else ANSWER
+
+    async with open_lab({"p1": picky}, limited(700)) as lab:
+        await lab.ask()
+        lab.preset = limited(400)
+        await lab.ask()
+
+    assert [body.get("max_tokens") for body in bodies(lab, "p1")] == [700, None, None, 400]
+
+
 async def test_a_model_that_is_being_loaded_is_waited_for_and_the_run_says_so() -> None:
     loading = Fault.status(503, body={"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
     waits: list[Reason] = []
@@ -240,9 +267,11 @@ async def test_a_wrong_address_names_base_url_and_does_not_rest() -> None:
 
 async def test_a_refused_key_names_its_variable_and_keeps_the_providers_words() -> None:
     async with open_lab({"p1": Fault.status(401, message="This key has been revoked.")}) as lab:
-        run = await lab.ask()
+        first, second = await lab.ask(), await lab.ask()
 
-    assert "(This key has been revoked.; the key is in LAB_KEY)" in str(failure_of(run, "1.1"))
+    assert "(This key has been revoked.; the key is in LAB_KEY)" in str(failure_of(first, "1.1"))
+    assert failure_of(second, "1.1").reason is Reason.COOLING
+    assert "LAB_KEY" in str(failure_of(second, "1.1"))
 
 
 async def test_an_empty_reply_hints_at_the_context() -> None:

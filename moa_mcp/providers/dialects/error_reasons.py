@@ -237,7 +237,7 @@ def _may_be_the_account(status: int | None) -> bool:
 
 
 def _may_be_busy(status: int | None) -> bool:
-    return status is None or status in {409, 424, 425, 429} or status >= 500
+    return status is None or status in {400, 409, 424, 425, 429} or status >= 500
 
 
 _RULES = (

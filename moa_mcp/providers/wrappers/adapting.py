@@ -7,7 +7,6 @@ steps as it takes; the caller's own text is never cut.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 
 from moa_mcp.domain.errors import ProviderError, Reason
@@ -39,15 +38,15 @@ class ModelForms:
     """The form of the requests to each model, as learned from its errors."""
 
     def __init__(self) -> None:
-        self._forms: defaultdict[str, RequestForm] = defaultdict(lambda: USUAL)
+        self._forms: dict[str, RequestForm] = {}
 
     def of(self, model: str) -> RequestForm:
         """The form of the next request to a model."""
         return self._forms.get(model, USUAL)
 
     def learn(self, model: str, form: RequestForm) -> None:
-        """Remember a form, beside what calls that ran at the same time have taught."""
-        self._forms[model] = self._forms[model].merged(form)
+        """Remember a difference from the usual form, beside those already known."""
+        self._forms[model] = self.of(model).merged(form)
 
 
 class AdaptToModel:
@@ -86,17 +85,16 @@ class AdaptToModel:
     def _change(self, call: ChatCall, sent: ChatCall, error: ProviderError) -> Change | None:
         """What to change after `sent`, which was made from `call`, was refused; None if nothing helps."""
         if error.reason is Reason.TOO_LONG:
-            counts = read_counts(error.numbers, sent.max_tokens)
+            counts = _counts(sent, error)
             return _lower_to_room(sent, counts) or self._shorten(call, sent, counts)
         if error.reason in {Reason.CUT, Reason.EMPTY} and error.served_model is None:
             error.advice = _OVERFLOW_HINT
         setting = setting_named(error.parameter or "")
         if setting is None:
             return None
-        if setting.name == "max_tokens" and "context" in error.detail.lower():
-            counts = read_counts(error.numbers, sent.max_tokens)
-            if change := _lower_to_room(sent, counts):
-                return change
+        about_room = setting.name == "max_tokens" and "context" in error.detail.lower()
+        if about_room and (change := _lower_to_room(sent, _counts(sent, error))):
+            return change
         return next((change for remedy in setting.remedies if (change := remedy(sent, error, setting))), None)
 
     def _shorten(self, call: ChatCall, sent: ChatCall, counts: TokenCounts | None) -> Change | None:
@@ -106,24 +104,37 @@ class AdaptToModel:
         allowed, reserve = (length + shortest) // 2 if length - shortest > MIN_CUT_CHARS else shortest, None
         if counts is not None:
             reserve = min(sent.max_tokens or counts.window // 4, counts.window // 2)
-            counted = counts.input or counts.counted or sum(estimate_tokens(message.text) for message in sent.messages)
+            counted = counts.input or counts.counted or _estimate(sent)
             share = SAFETY * (counts.window - reserve) / counted
             allowed = int(length * share) if share < SAFETY else allowed
         shortened = shorten_drafts(texts, self._nonce, allowed)
         if sum(map(len, shortened)) >= length:
             return None
         messages = tuple(replace(message, text=text) for message, text in zip(call.messages, shortened, strict=True))
-        if sent.max_tokens is not None and reserve is not None:
-            sent = replace(sent, max_tokens=min(sent.max_tokens, reserve))
         note = (
             f"the drafts it read were shortened to fit its context: {_length(call) - sum(map(len, shortened)):,} of "
             f"{_length(call):,} characters were left out"
         )
+        if sent.max_tokens is not None and reserve is not None and reserve < sent.max_tokens:
+            sent = replace(sent, max_tokens=reserve)
+            note = f"{note}, and max_tokens was lowered to {reserve:,}"
         return Change(replace(sent, messages=messages), "drafts", note)
 
 
 def _length(call: ChatCall) -> int:
     return sum(len(message.text) for message in call.messages)
+
+
+def _estimate(call: ChatCall) -> float:
+    return sum(estimate_tokens(message.text) for message in call.messages)
+
+
+def _counts(sent: ChatCall, error: ProviderError) -> TokenCounts | None:
+    """What the provider counted. If the messages fit alone, then it counted max_tokens too."""
+    counts = read_counts(error.numbers, sent.max_tokens)
+    if counts is None or counts.input or not counts.counted or not sent.max_tokens or _estimate(sent) > counts.window:
+        return counts
+    return replace(counts, input=max(1, counts.counted - sent.max_tokens))
 
 
 def _lower_to_room(sent: ChatCall, counts: TokenCounts | None) -> Change | None:
