@@ -131,7 +131,7 @@ class ProviderEntry(StrictModel):
     def _is_safe(cls, url: str) -> str:
         if fault := _url_problem(url):
             raise ValueError(fault)
-        return url.rstrip("/")
+        return _without_request_path(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -330,6 +330,16 @@ def _has_new_origin(before: Endpoint, after: Endpoint) -> bool:
 
 def _is_local(endpoint: Endpoint) -> bool:
     return not DIALECTS.get(endpoint.dialect).needs_base_url or is_loopback(urlsplit(endpoint.base_url).hostname or "")
+
+
+_REQUEST_PATHS = ("/chat/completions", "/completions", "/messages", "/responses", "/embeddings")
+
+
+def _without_request_path(url: str) -> str:
+    """Return the base of an address that was copied with the path of a request, which a dialect adds itself."""
+    url = url.rstrip("/")
+    path = next((path for path in _REQUEST_PATHS if url.lower().endswith(path)), "")
+    return url[: len(url) - len(path)].rstrip("/")
 
 
 def _url_problem(url: str) -> str | None:

@@ -188,7 +188,7 @@ class Failure:
         """Convert a provider's error into the value that a flow gets."""
         booked = error.input_tokens is not None
         usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
-        return cls(error.reason, error.detail, error.served_model, usage=usage)
+        return cls(error.reason, error.full_detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
         words = describe_reason(self.reason)

@@ -346,20 +346,48 @@ _WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |lat
 """The labels of text that may be shortened. Text of the caller, e.g. the question for a judge, never is."""
 
 
-def shorten_drafts(text: str, nonce: str) -> str:
-    """Cut each draft in the fences of `nonce` to its first 35 % and last 15 %; other text stays."""
+MIN_DRAFT_CHARS = 200
+"""No draft is cut to fewer characters: less would tell a reader nothing."""
+
+
+def shorten_drafts(texts: Sequence[str], nonce: str, max_chars: int) -> tuple[str, ...]:
+    """Cut the drafts in the fences of `nonce` until all `texts` together have at most `max_chars` characters.
+
+    The longest drafts are cut first, down to the length of the next longest, and so on; each keeps its first 70 % and
+    its last 30 %. Other text is never cut, and no draft is cut below MIN_DRAFT_CHARS, so the result may be longer than
+    `max_chars`.
+    """
     fenced = re.compile(
-        rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
+        rf"(?P<open><<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)"
+        rf"(?P<close>\n<<end of (?P=label) {nonce}>>)",
+        re.DOTALL,
     )
-    return fenced.sub(_shorten, text)
+    lengths = [len(draft["body"]) for text in texts for draft in fenced.finditer(text)]
+    other = sum(map(len, texts)) - sum(lengths)
+    longest = max(MIN_DRAFT_CHARS, _longest_allowed(lengths, max_chars - other))
+    return tuple(
+        fenced.sub(lambda draft: f"{draft['open']}{_cut_middle(draft['body'], longest)}{draft['close']}", text)
+        for text in texts
+    )
 
 
-def _shorten(fenced: re.Match[str]) -> str:
-    body = fenced["body"]
-    if len(body) < 10 * len(OMISSION_MARK):
-        return fenced[0]
-    head, tail = len(body) * 35 // 100, len(body) * 15 // 100
-    return f"{fenced[1]}{body[:head]}{OMISSION_MARK}{body[-tail:]}{fenced[4]}"
+def _longest_allowed(lengths: Sequence[int], room: int) -> int:
+    """The length to which the longest must be cut so that all have room; the length of the longest if they have."""
+    left = len(lengths)
+    for length in sorted(lengths):
+        if length * left > room:
+            return max(0, room // left)
+        room -= length
+        left -= 1
+    return max(lengths, default=0)
+
+
+def _cut_middle(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
+        return text
+    kept = max_chars - len(OMISSION_MARK)
+    tail = kept * 3 // 10
+    return f"{text[: kept - tail]}{OMISSION_MARK}{text[-tail:]}"
 
 
 def one_line(text: str, limit: int = 200) -> str:

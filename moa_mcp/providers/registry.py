@@ -23,6 +23,7 @@ from moa_mcp.providers.wrappers.by_kind import KindRouter
 from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
 from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
+from moa_mcp.providers.wrappers.name_configuration import NameConfiguration
 from moa_mcp.providers.wrappers.pricing import Pricing
 from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 
@@ -159,7 +160,7 @@ class Registry:
     def _with_key_redaction(self, endpoint: Endpoint) -> Provider:
         adapter = self._adapter(endpoint)
         key = keys.key_of(endpoint, self._environ)
-        return KeyRedaction(adapter, key) if key else adapter
+        return NameConfiguration(KeyRedaction(adapter, key) if key else adapter, endpoint)
 
     def _adapter(self, endpoint: Endpoint) -> Provider:
         try:

@@ -9,24 +9,24 @@ from moa_mcp.providers.base import Day, Provider
 from moa_mcp.providers.budget import Budget, Drawn, Reservation
 from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
+from moa_mcp.providers.wrappers.adapting import AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.providers.wrappers.keep_partial import KeepPartial
 from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
-from moa_mcp.providers.wrappers.unsupported_settings import DropUnsupportedSettings, UnsupportedSettings
 
 
 class RunProviderFactory:
     """Makes the provider of each run from the provider of the process.
 
-    `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The settings that
-    models refused are remembered across runs.
+    `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The forms of
+    requests that models want are remembered across runs.
     """
 
     def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], random: Callable[[], float]) -> None:
         self._inner = inner
         self._rates = rates
         self._random = random
-        self._unsupported = UnsupportedSettings()
+        self._forms = ModelForms()
 
     def __call__(self, run: Run) -> RunProvider:
         """Make the provider of a run. The calls that a resumed run already made count against its ceilings."""
@@ -39,7 +39,7 @@ class RunProviderFactory:
         # The budget is innermost, because each request is paid for separately. KeepPartial is inside the retry loop,
         # so a long enough partial answer becomes a draft and is not asked for again.
         paid = BudgetLimit(self._inner, budget, account, self._rates)
-        adapting = DropUnsupportedSettings(KeepPartial(paid), self._unsupported, run.task.nonce, allowance)
+        adapting = AdaptToModel(KeepPartial(paid), self._forms, run.task.nonce, allowance)
         return RunProvider(Retrying(adapting, allowance, self._random), account, budget, drawn, paid.wanted)
 
 

@@ -78,6 +78,11 @@ def test_a_server_on_this_computer_that_needs_no_key_is_local() -> None:
     assert not provider('{base_url: "https://lab.example"}').local
 
 
+@pytest.mark.parametrize("path", ["chat/completions", "chat/completions/", "messages", "completions", "embeddings"])
+def test_a_base_url_that_was_copied_with_the_path_of_a_request_loses_it(path: str) -> None:
+    assert provider(f'{{base_url: "https://lab.example/v1/{path}"}}').base_url == "https://lab.example/v1"
+
+
 @pytest.mark.parametrize(
     ("url", "problem"),
     [

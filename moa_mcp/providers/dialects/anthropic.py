@@ -1,4 +1,4 @@
-"""The anthropic dialect: messages, always streamed."""
+"""The anthropic dialect: messages, streamed if the model allows it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.request_form import form_of
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -30,11 +31,12 @@ def request_body(call: Call, model: str) -> dict[str, Any]:
     An effort also switches thinking on, because without thinking it has little effect. Models older than adaptive
     thinking refuse both keys: leave their effort unset.
     """
+    form = form_of(call)
     body: dict[str, Any] = {
         "model": model,
-        "max_tokens": DEFAULT_MAX_TOKENS if call.max_tokens is None else call.max_tokens,
+        "max_tokens": form.lowered(DEFAULT_MAX_TOKENS if call.max_tokens is None else call.max_tokens),
         "messages": _turns(call),
-        "stream": True,
+        "stream": form.sends("stream"),
     }
     if system := _texts(m.text for m in call.messages if m.speaker == "system"):
         body["system"] = system

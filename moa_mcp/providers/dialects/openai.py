@@ -1,4 +1,4 @@
-"""The openai dialect: chat completions, always streamed. A table lists the differences between services."""
+"""The openai dialect: chat completions, streamed if the model allows it. A table has what differs by service."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.request_form import form_of
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -53,17 +54,18 @@ def quirks_of(endpoint: Endpoint) -> DialectQuirks:
 
 def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any]:
     """The request body for a call; `model` is the service's own model name. Settings that are None are left out."""
+    form = form_of(call)
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": m.speaker, "content": fix_surrogates(m.text)} for m in call.messages],
-        "stream": True,
+        "stream": form.sends("stream"),
     }
-    if quirks.usage_if_asked:
+    if quirks.usage_if_asked and form.sends("stream") and form.sends("stream_options"):
         body["stream_options"] = {"include_usage": True}
     if call.temperature is not None:
         body["temperature"] = call.temperature
     if call.max_tokens is not None:
-        body[quirks.limit] = call.max_tokens
+        body[form.limit_key or quirks.limit] = form.lowered(call.max_tokens)
     if call.effort is not None:
         body |= _nest(quirks.effort, call.effort)
     return body

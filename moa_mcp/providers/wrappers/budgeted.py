@@ -15,15 +15,14 @@ from moa_mcp.domain.model import Call, CodeCall, Draft, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
+from moa_mcp.providers.request_form import form_of
 from moa_mcp.providers.usage import NOT_SENT, UsageTracker
-from moa_mcp.providers.wrappers.unsupported_settings import refused_field
 
 
 class BudgetLimit:
     """Reserves before each request and settles after it. `rates` returns the rates of a model.
 
-    If a call gets fewer output tokens than it wanted, it is sent with `max_tokens`. A model that refuses `max_tokens`
-    is asked without it for the rest of the run.
+    If a call gets fewer output tokens than it wanted, it is sent with `max_tokens`, unless its model refuses that.
     """
 
     def __init__(
@@ -33,7 +32,6 @@ class BudgetLimit:
         self._budget = budget
         self._account = account
         self._rates = rates
-        self._uncapped: set[str] = set()
 
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         """Ask if there is room; usage that the provider does not report is estimated, and marked so.
@@ -43,14 +41,11 @@ class BudgetLimit:
         """
         if isinstance(call, CodeCall):
             return await self._inner.complete(call, on_text)
-        while True:
-            may_cap = call.model not in self._uncapped
-            try:
-                return await self._ask_within_budget(call, on_text)
-            except ProviderError as error:
-                _charge(error, self._account.usage_of(call))
-                if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
-                    raise
+        try:
+            return await self._ask_within_budget(call, on_text)
+        except ProviderError as error:
+            _charge(error, self._account.usage_of(call))
+            raise
 
     def wanted(self, call: Call) -> Reservation:
         """The reservation that a call needs."""
@@ -63,10 +58,9 @@ class BudgetLimit:
         meter = _OutputMeter(held, self._budget, on_text)
         used = NOT_SENT
         try:
-            if held.output_tokens < wanted and call.model not in self._uncapped:
-                draft = await self._ask_capped(call, held.output_tokens, meter.on_text)
-            else:
-                draft = await self._inner.complete(call, meter.on_text)
+            if held.output_tokens < wanted and form_of(call).sends("max_tokens"):
+                call = replace(call, max_tokens=held.output_tokens)  # nothing else limits hidden thoughts
+            draft = await self._inner.complete(call, meter.on_text)
             used = meter.usage(draft)
         except ProviderError as error:
             used = meter.used_by_failure(error)
@@ -79,19 +73,6 @@ class BudgetLimit:
             self._budget.settle(held, used)
             total = self._account.add(call, used)
         return draft if total is draft.usage else replace(draft, usage=total)
-
-    async def _ask_capped(self, call: Call, output_tokens: int, on_text: OnText) -> Draft:
-        """Send the reserved output as max_tokens: nothing else limits hidden thoughts."""
-        try:
-            return await self._inner.complete(replace(call, max_tokens=output_tokens), on_text)
-        except ProviderError as error:
-            if _is_about_the_cap(error):
-                self._uncapped.add(call.model)
-            raise
-
-
-def _is_about_the_cap(error: ProviderError) -> bool:
-    return refused_field(error) == "max_tokens"
 
 
 def _charge(error: ProviderError, used: Usage) -> None:

@@ -89,11 +89,15 @@ class Retrying:
                     raise failure from error  # the cause of the failure, not the lack of room for a retry
                 failure = error
                 wait = wait_before_retry(error, retries, self._random())
-                if wait is None or not _leaves_time(wait) or not self._budget.take():
+                if wait is None or not _leaves_time(wait) or not self._take(error):
                     raise
             report(Retry(wait, failure.reason, failure.detail))
             await anyio.sleep(wait)
             retries += 1
+
+    def _take(self, error: ProviderError) -> bool:
+        """Use up a retry; only a spare call if the model is still being loaded, which a load may take many of."""
+        return self._budget.take_spare() if error.reason is Reason.LOADING else self._budget.take()
 
 
 def _leaves_time(wait: float) -> bool:

@@ -12,6 +12,7 @@ import anyio
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.request_form import form_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,12 @@ class _Watchdog:
 
     def __init__(self, call: Call, settings: TimeoutSettings, on_text: OnText) -> None:
         self._on_text = on_text
-        self._first = settings.first if call.effort is None else settings.first_thinking
         self._idle = settings.idle
         self._total = settings.total if call.timeout_seconds is None else call.timeout_seconds
+        if not form_of(call).sends("stream"):
+            self._first = self._total  # the whole answer comes at once
+        else:
+            self._first = settings.first if call.effort is None else settings.first_thinking
         self._scope = anyio.CancelScope()
         self._end = 0.0
         self._alive = self._has_text = self._ends_with_layer = False

@@ -13,7 +13,9 @@ from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.budget import MAX_OUTPUT_TOKENS, Budget
 from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
+from moa_mcp.providers.wrappers.adapting import AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
+from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.testing.scripted import ScriptedProvider
 
 RATES = Rates(1e-6, 1e-5)
@@ -57,23 +59,40 @@ def modest(call: Call) -> str | ProviderError:
     return "blue"
 
 
-async def test_a_model_that_refuses_the_limit_is_asked_without_it_from_then_on(make_call: Callable[..., Call]) -> None:
+def no_limit(call: Call) -> str | ProviderError:
+    """Knows no max_tokens, by any name."""
+    if call.max_tokens is not None:
+        return ProviderError(Reason.BAD_REQUEST, "Unsupported parameter: max_tokens", parameter="max_tokens")
+    return "blue"
+
+
+def adapting(inner: BudgetLimit) -> AdaptToModel:
+    return AdaptToModel(inner, ModelForms(), "0" * 16, RetryBudget(3))
+
+
+async def test_a_model_that_refuses_the_limit_is_asked_without_it(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(modest)
-    asking = budgeted(provider, max_tokens=6000)
+    draft = await adapting(budgeted(provider, max_tokens=6000)).complete(make_call(), ignore_text)
+
+    assert [call.max_tokens for call in provider.calls] == [5993, None]
+    assert draft.notes == ("max_tokens was not sent: the model refuses it",)
+
+
+async def test_a_model_that_knows_no_limit_is_never_sent_one_again(make_call: Callable[..., Call]) -> None:
+    provider = ScriptedProvider(no_limit)
+    asking = adapting(budgeted(provider, max_tokens=6000))
     await asking.complete(make_call(), ignore_text)
-    await asking.complete(make_call(id="c2"), ignore_text)
+    await asking.complete(make_call(id="c2", max_tokens=500), ignore_text)
 
-    assert [call.max_tokens for call in provider.calls] == [5993, None, None]
+    assert [call.max_tokens for call in provider.calls] == [5993, 5993, None, None]
 
 
-async def test_a_model_that_refuses_the_calls_own_limit_is_not_asked_without_end(
-    make_call: Callable[..., Call],
-) -> None:
+async def test_a_model_that_refuses_the_calls_own_limit_is_asked_without_it(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(modest)
-    with pytest.raises(ProviderError):
-        await budgeted(provider, max_tokens=6000).complete(make_call(max_tokens=9000), ignore_text)
+    draft = await adapting(budgeted(provider, max_tokens=6000)).complete(make_call(max_tokens=9000), ignore_text)
 
-    assert [call.max_tokens for call in provider.calls] == [5993, 9000]
+    assert [call.max_tokens for call in provider.calls] == [5993, None]
+    assert draft.notes == ("max_tokens was not sent: the model refuses 9000",)
 
 
 async def test_a_text_beyond_ascii_is_reserved_by_its_characters(make_call: Callable[..., Call]) -> None:
