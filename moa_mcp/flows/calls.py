@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
+from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Message, Outcome
 
 
 def make_call(
@@ -47,6 +47,8 @@ def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
     name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
+    if not isinstance(outcome, Draft):
+        return []
     if outcome.cut:
         why = "; ".join(("", *outcome.notes))
         return [f"{name} was cut off before its end{why}"]

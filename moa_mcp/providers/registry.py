@@ -11,7 +11,7 @@ import anyio
 
 from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
-from moa_mcp.domain.model import Call, CodeCall, Draft
+from moa_mcp.domain.model import Call, CodeCall, Result
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.json_access import mapping, sequence, string
@@ -70,7 +70,7 @@ class Registry:
         """
         self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the call's model at its endpoint.
 
         Raises:

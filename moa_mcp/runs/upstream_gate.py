@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import anyio
 
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Result, Usage
 from moa_mcp.providers.base import OnText, Provider, usage_of
 
 StopRun = Callable[[], None]
@@ -37,7 +37,7 @@ class UpstreamGate:
         for stop in tuple(self._in_flight):
             stop()
 
-    async def complete(self, provider: Provider, stop: StopRun, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, provider: Provider, stop: StopRun, call: Call, on_text: OnText) -> Result:
         """Send a call, or stop its run if the gate is closed. Raises ProviderError."""
         if not self._is_sent(call):
             return await provider.complete(call, on_text)
@@ -59,7 +59,7 @@ class _GuardedProvider:
         self._provider = provider
         self._stop = stop
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         return await self._gate.complete(self._provider, self._stop, call, on_text)
 
     def usage_of(self, call: Call) -> Usage:

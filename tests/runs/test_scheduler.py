@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Busy, ProviderError, Reason, UnknownRun
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.model import Call, CallRecord, Draft, Result, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
@@ -119,7 +119,7 @@ async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_a
 @jumping
 async def test_a_run_that_goes_on_has_its_deadline_anew() -> None:
     class Slow(ScriptedProvider):
-        async def complete(self, call: Call, on_text: OnText) -> Draft:
+        async def complete(self, call: Call, on_text: OnText) -> Result:
             await anyio.sleep(7)
             return await super().complete(call, on_text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, EmbedCall
+from moa_mcp.domain.model import Call, EmbedCall, Result
 from moa_mcp.providers.base import OnText, Provider
 
 
@@ -14,7 +14,7 @@ class KindRouter:
         self._chat = chat
         self._embeddings = embeddings
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the adapter for this kind of call.
 
         Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import OnText, Provider
 
 
@@ -39,7 +39,7 @@ class Timeouts:
         self._inner = inner
         self._settings = settings or TimeoutSettings()
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask within the limits.
 
         Raises:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Draft, Result
 from moa_mcp.domain.text import shorten_drafts
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.error_mapping import is_unknown_setting
@@ -66,20 +66,20 @@ class DropUnsupportedSettings:
         self._nonce = nonce
         self._retry_budget = retry_budget
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask, and adapt the call if needed. Raises the ProviderError of the last try."""
         notes: list[str] = []
         while True:
             call = self._without_unknown(call, notes)
             try:
-                draft = await self._inner.complete(call, on_text)
+                result = await self._inner.complete(call, on_text)
             except ProviderError as error:
                 adapted = None if error.sent_text else self._adapt(call, error, notes)
                 if adapted is None or not self._retry_budget.take_spare():
                     raise
                 call = adapted
             else:
-                return replace(draft, notes=(*draft.notes, *notes)) if notes else draft
+                return replace(result, notes=(*result.notes, *notes)) if isinstance(result, Draft) and notes else result
 
     def _without_unknown(self, call: Call, notes: list[str]) -> Call:
         unknown = self._unsupported.in_call(call)

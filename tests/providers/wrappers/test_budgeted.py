@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Message, Usage
+from moa_mcp.domain.model import Call, Draft, EmbedCall, Message, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.budget import MAX_OUTPUT_TOKENS, Budget
@@ -15,6 +16,7 @@ from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import embeddings
 
 RATES = Rates(1e-6, 1e-5)
 
@@ -94,3 +96,11 @@ async def test_a_long_request_is_reserved_at_the_rates_of_long_requests(make_cal
 
     assert short.usage.cost_usd == pytest.approx(7e-6 + 2e-5)
     assert dear.usage.cost_usd == pytest.approx(1500 * 2e-6 + 2 * 2e-5)
+
+
+async def test_embeddings_write_nothing_and_cost_what_the_provider_counted(make_call: Callable[..., Call]) -> None:
+    counted = Usage(7, 0, 7e-6)
+    provider = ScriptedProvider(lambda _: replace(embeddings([0.1] * 1000), usage=counted))
+    result = await budgeted(provider).complete(make_call(EmbedCall), ignore_text)
+
+    assert result.usage == counted

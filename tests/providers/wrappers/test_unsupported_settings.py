@@ -15,6 +15,7 @@ from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.providers.wrappers.unsupported_settings import SHORTENED_NOTE, DropUnsupportedSettings, UnsupportedSettings
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import as_draft
 
 NONCE = f"{7:016x}"
 
@@ -33,8 +34,10 @@ def picky(call: Call) -> str | ProviderError:
 
 async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+    draft = as_draft(
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+        )
     )
 
     assert [(call.temperature, call.effort, call.max_tokens) for call in provider.calls] == [
@@ -51,8 +54,10 @@ async def test_it_is_remembered_for_the_model_over_runs_and_for_no_other(make_ca
     await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5), ignore_text
     )
-    again = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5), ignore_text
+    again = as_draft(
+        await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+            make_call(temperature=0.5), ignore_text
+        )
     )
     await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5, model="lab/lynx"), ignore_text
@@ -93,8 +98,10 @@ async def test_a_shortened_draft_says_so(make_call: Callable[..., Call]) -> None
     provider = ScriptedProvider(
         lambda call: "blue" if len(call.messages[0].text) < 4000 else ProviderError(Reason.TOO_LONG)
     )
-    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-        make_call(messages=(Message("user", text),)), ignore_text
+    draft = as_draft(
+        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+            make_call(messages=(Message("user", text),)), ignore_text
+        )
     )
 
     assert draft.notes == (SHORTENED_NOTE,)
@@ -125,11 +132,15 @@ async def test_a_value_out_of_range_is_left_out_of_that_call_and_of_no_later_one
 ) -> None:
     provider = ScriptedProvider(warm_up_to_one)
     refusals = UnsupportedSettings()
-    hot = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=1.5), ignore_text
+    hot = as_draft(
+        await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+            make_call(temperature=1.5), ignore_text
+        )
     )
-    mild = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.2), ignore_text
+    mild = as_draft(
+        await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+            make_call(temperature=0.2), ignore_text
+        )
     )
 
     assert [call.temperature for call in provider.calls] == [1.5, None, 0.2]
