@@ -1,8 +1,16 @@
-"""Results of calls, for tests: the kind that a test expects, or one made by hand."""
+"""Calls and results, for tests: of the kind that a test expects, or made by hand."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from moa_mcp.domain.model import Draft, Embeddings, Result
+from moa_mcp.domain.model import Call, ChatCall, Draft, Embeddings, Result
+
+
+def chats(calls: Iterable[Call]) -> list[ChatCall]:
+    """The calls, each of which has to be a chat call."""
+    found = list(calls)
+    chat_calls = [call for call in found if isinstance(call, ChatCall)]
+    assert len(chat_calls) == len(found)
+    return chat_calls
 
 
 def as_draft(result: Result) -> Draft:

@@ -38,7 +38,7 @@ class DryRunReplies:
 class _CallFields:
     """The fields of all calls. `id` is the same in each replay of the same run: it is the key of the run's journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
+    `layer` and `slot` count from 1. `messages` are the input. `branches` holds the ids of the branches that
     contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
     had the wrong form.
     """
@@ -49,10 +49,7 @@ class _CallFields:
     slot: int
     model: str
     messages: tuple[Message, ...]
-    temperature: float | None = None
-    max_tokens: int | None = None
-    effort: str | None = None
-    timeout_seconds: float | None = None
+    timeout_seconds: float | None = field(default=None, kw_only=True)
     branches: tuple[str, ...] = field(default=(), kw_only=True)
     repeat_of: str | None = field(default=None, kw_only=True)
 
@@ -69,8 +66,11 @@ class _CallFields:
 
 @dataclass(frozen=True, slots=True)
 class ChatCall(_CallFields):
-    """A request for a chat completion."""
+    """A request for a chat completion. A setting that is None is not sent."""
 
+    temperature: float | None = None
+    max_tokens: int | None = None
+    effort: str | None = None
     kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
 
 

@@ -89,3 +89,14 @@ def test_every_packaged_preset_comes_back(name: str) -> None:
     plan = _library().get(name)
     assert isinstance(plan, Preset)
     assert decode_run(encode_run(Run("r", name, plan, Task("Q?")))).plan == plan
+
+
+@pytest.mark.parametrize("kind", ["embedding", "code", "panel"])
+def test_a_call_that_was_stored_with_the_settings_of_a_chat_call_loads_without_them(kind: str) -> None:
+    given = '"id": "1.1", "role": "r", "layer": 1, "slot": 1, "model": "lab/a", "messages": []'
+    settings = '"temperature": null, "max_tokens": null, "effort": null, "timeout_seconds": 5'
+    call = f'{{{given}, {settings}, "kind": "{kind}"}}'
+    record = decode_record(f'{{"call": {call}, "outcome": {{"reason": "timeout"}}, "seconds": 1}}')
+
+    assert not hasattr(record.call, "temperature")
+    assert (record.call.timeout_seconds, record.outcome) == (5, Failure(Reason.TIMEOUT))

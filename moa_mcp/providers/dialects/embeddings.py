@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Embeddings, Usage
+from moa_mcp.domain.model import Draft, EmbedCall, Embeddings, Usage
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
@@ -29,7 +29,7 @@ class EmbeddingsProvider:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    async def complete(self, call: Call, on_text: OnText) -> Embeddings:
+    async def complete(self, call: EmbedCall, on_text: OnText) -> Embeddings:
         """Embed the texts of the call's messages. Raises ProviderError."""
         body = {
             "model": split_model(call.model)[1],

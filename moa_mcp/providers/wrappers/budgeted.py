@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CodeCall, Draft, Result, Usage
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Result, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
@@ -63,7 +63,7 @@ class BudgetLimit:
         meter = _OutputMeter(held, self._budget, on_text)
         used = NOT_SENT
         try:
-            if held.output_tokens < wanted and call.model not in self._uncapped:
+            if isinstance(call, ChatCall) and held.output_tokens < wanted and call.model not in self._uncapped:
                 result = await self._ask_capped(call, held.output_tokens, meter.on_text)
             else:
                 result = await self._inner.complete(call, meter.on_text)
@@ -80,7 +80,7 @@ class BudgetLimit:
             total = self._account.add(call, used)
         return result if total is result.usage else replace(result, usage=total)
 
-    async def _ask_capped(self, call: Call, output_tokens: int, on_text: OnText) -> Result:
+    async def _ask_capped(self, call: ChatCall, output_tokens: int, on_text: OnText) -> Result:
         """Send the reserved output as max_tokens: nothing else limits hidden thoughts."""
         try:
             return await self._inner.complete(replace(call, max_tokens=output_tokens), on_text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Result
+from moa_mcp.domain.model import Call, ChatCall, Result
 from moa_mcp.providers.base import OnText, Provider
 
 
@@ -57,7 +57,8 @@ class _Watchdog:
 
     def __init__(self, call: Call, settings: TimeoutSettings, on_text: OnText) -> None:
         self._on_text = on_text
-        self._first = settings.first if call.effort is None else settings.first_thinking
+        thinks = isinstance(call, ChatCall) and call.effort is not None
+        self._first = settings.first_thinking if thinks else settings.first
         self._idle = settings.idle
         self._total = settings.total if call.timeout_seconds is None else call.timeout_seconds
         self._scope = anyio.CancelScope()

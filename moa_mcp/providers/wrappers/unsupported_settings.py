@@ -48,7 +48,7 @@ class UnsupportedSettings:
 
     def in_call(self, call: Call) -> list[str]:
         """The fields that are set in the call but that its model does not know."""
-        return [name for name in sorted(self._fields.get(call.model, ())) if getattr(call, name) is not None]
+        return [name for name in sorted(self._fields.get(call.model, ())) if getattr(call, name, None) is not None]
 
 
 class DropUnsupportedSettings:
@@ -93,7 +93,7 @@ class DropUnsupportedSettings:
         if error.reason is Reason.TOO_LONG:
             return None if SHORTENED_NOTE in notes else self._shorten(call, notes)
         field = refused_field(error)
-        if field is None or getattr(call, field) is None:
+        if field is None or getattr(call, field, None) is None:
             return None
         if is_unknown_setting(error.detail):
             self._unsupported.learn(call.model, field)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, EmbedCall, Message, Usage
+from moa_mcp.domain.model import Call, ChatCall, Draft, EmbedCall, Message, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.budget import MAX_OUTPUT_TOKENS, Budget
@@ -16,7 +16,7 @@ from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.testing.scripted import ScriptedProvider
-from tests.results import embeddings
+from tests.results import chats, embeddings
 
 RATES = Rates(1e-6, 1e-5)
 
@@ -27,7 +27,7 @@ def budgeted(inner: ScriptedProvider, rates: Rates = RATES, **limits: float) -> 
 
 def thinks_all_it_may(call: Call) -> Draft:
     """Bills as many tokens as it is allowed, and shows few of them."""
-    written = min(call.max_tokens or 60_000, 60_000)
+    written = min(chats([call])[0].max_tokens or 60_000, 60_000)
     return Draft("blue", usage=Usage(7, written, written * 1e-5))
 
 
@@ -38,7 +38,7 @@ async def test_an_answer_that_gets_less_than_it_wanted_is_sent_with_that_limit(
     provider = ScriptedProvider(thinks_all_it_may)
     draft = await budgeted(provider, max_cost_usd=0.05).complete(make_call(max_tokens=most), ignore_text)
 
-    assert [call.max_tokens for call in provider.calls] == [4999]
+    assert [call.max_tokens for call in chats(provider.calls)] == [4999]
     assert (draft.usage.cost_usd or 0) <= 0.05
 
 
@@ -49,12 +49,12 @@ async def test_where_there_is_room_a_call_is_sent_as_it_is(make_call: Callable[.
         make_call(max_tokens=most), ignore_text
     )
 
-    assert [call.max_tokens for call in provider.calls] == [most]
+    assert [call.max_tokens for call in chats(provider.calls)] == [most]
 
 
 def modest(call: Call) -> str | ProviderError:
     """Refuses a max_tokens above 4096."""
-    if call.max_tokens is not None and call.max_tokens > 4096:
+    if isinstance(call, ChatCall) and call.max_tokens is not None and call.max_tokens > 4096:
         return ProviderError(Reason.BAD_REQUEST, "max_tokens is too large", parameter="max_tokens")
     return "blue"
 
@@ -65,7 +65,7 @@ async def test_a_model_that_refuses_the_limit_is_asked_without_it_from_then_on(m
     await asking.complete(make_call(), ignore_text)
     await asking.complete(make_call(id="c2"), ignore_text)
 
-    assert [call.max_tokens for call in provider.calls] == [5993, None, None]
+    assert [call.max_tokens for call in chats(provider.calls)] == [5993, None, None]
 
 
 async def test_a_model_that_refuses_the_calls_own_limit_is_not_asked_without_end(
@@ -75,7 +75,7 @@ async def test_a_model_that_refuses_the_calls_own_limit_is_not_asked_without_end
     with pytest.raises(ProviderError):
         await budgeted(provider, max_tokens=6000).complete(make_call(max_tokens=9000), ignore_text)
 
-    assert [call.max_tokens for call in provider.calls] == [5993, 9000]
+    assert [call.max_tokens for call in chats(provider.calls)] == [5993, 9000]
 
 
 async def test_a_text_beyond_ascii_is_reserved_by_its_characters(make_call: Callable[..., Call]) -> None:
