@@ -297,7 +297,8 @@ class Run:
     same question, preset and parameters of the same owner: the same request finds this run again and marks it
     `cached`. `calls` holds calls to models, sent or not, and code calls. `panels` holds the outcomes of flows that
     ran in the place of a call; their own calls are in `calls`. `abandoned` holds calls that an interruption cut off:
-    their requests are paid for, and a resumed run sends them again.
+    they are paid for, and a resumed run sends them again. `plugins` are the versions of the plug-ins that it began
+    with, by name (None: not recorded).
     """
 
     run_id: str
@@ -320,6 +321,7 @@ class Run:
     limits: Limits = Limits()
     planned_calls: int = 0
     cached: bool = False
+    plugins: Mapping[str, str] | None = None
 
     @property
     def layers(self) -> int:
@@ -369,24 +371,6 @@ class Run:
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
-
-    def interrupted(self, why: str) -> Run:
-        """Return this run as interrupted, so that it can be resumed. Cut-off calls move to `abandoned`."""
-        # A cut-off call must leave `calls`: a resumed run replays these and would not send the call again. It stays
-        # in `abandoned`, so that its cost still counts.
-        cut_off = (replace(record, call=replace(record.call, messages=())) for record in self.calls)
-        return replace(
-            self,
-            status="interrupted",
-            error=why,
-            calls=tuple(record for record in self.calls if not _was_cut_off(record)),
-            panels=tuple(record for record in self.panels if not _was_cut_off(record)),
-            abandoned=(*self.abandoned, *filter(_was_cut_off, cut_off)),
-        )
-
-
-def _was_cut_off(record: CallRecord) -> bool:
-    return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
 
 
 def _is_billed(record: CallRecord) -> bool:

@@ -28,6 +28,10 @@ PLUGIN_FAILURES: dict[str, str] = {}
 """Plug-ins in config.yaml that failed to load, with the reason. An unknown variant may belong to one of them."""
 
 
+PLUGIN_OF: dict[object, tuple[str, str]] = {}
+"""The distribution, and its version, of each variant that a plug-in added."""
+
+
 class Registry(Generic[Variant]):
     """Variants of one `kind` by name, e.g. of kind "dialect". A name cannot be registered twice."""
 

@@ -91,6 +91,11 @@ class Registry:
             return None
         return endpoint.api_key_env
 
+    def dialects_of(self, models: Iterable[str]) -> set[str]:
+        """The names of the dialects in which these models are asked."""
+        names = {split_model(model)[0] for model in models}
+        return {endpoint.dialect for name, endpoint in self._endpoints.items() if name in names - self._own.keys()}
+
     def is_usable(self, model: str) -> bool:
         """Whether the model can be asked: its endpoint is known and has the key that it needs."""
         return split_model(model)[0] in self._endpoints and self.missing_key(model) is None

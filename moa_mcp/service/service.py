@@ -18,6 +18,7 @@ from math import ceil
 import anyio
 import anyio.to_thread
 
+from moa_mcp.config.plugins import version_changes, versions_used
 from moa_mcp.config.settings import LimitSettings, LiveSettings, Settings
 from moa_mcp.domain.errors import InvalidRequest, MissingKey
 from moa_mcp.domain.model import CodeCall, Message, Output, Run, Task
@@ -158,7 +159,8 @@ class Service:
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        found = await self._find_or_start(_new_run(plan, owner), plan, fresh=request.fresh)
+        run = _new_run(plan, owner, self._plugins(plan.preset))
+        found = await self._find_or_start(run, plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.scheduler.wait(found, wait_seconds, handler)
         if found.status == "completed":
@@ -264,7 +266,11 @@ class Service:
                 owner,
                 run_id,
                 self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
+                version_changes(run.plugins, self._plugins(run.plan)),
             )
+
+    def _plugins(self, preset: Preset) -> dict[str, str]:
+        return versions_used(preset, self.registry.dialects_of(preset.models))
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """Poll the store until a run of another server on the same store ends, or the wait is over."""
@@ -362,7 +368,7 @@ class Service:
         return (*earlier.task.history, *turns)
 
 
-def _new_run(plan: Plan, owner: str) -> Run:
+def _new_run(plan: Plan, owner: str, plugins: dict[str, str]) -> Run:
     return Run(
         run_id=secrets.token_hex(16),
         preset=plan.preset.name,
@@ -374,6 +380,7 @@ def _new_run(plan: Plan, owner: str) -> Run:
         key=_request_key(plan),
         limits=plan.limits,
         planned_calls=plan.dry_run.calls,
+        plugins=plugins,
     )
 
 
