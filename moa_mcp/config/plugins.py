@@ -17,11 +17,11 @@ from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.domain.stages import METHODS
 from moa_mcp.domain.stores import STORES
 from moa_mcp.domain.text import one_line
-from moa_mcp.domain.variants import PLUGIN_FAILURES, PLUGIN_OF, Registry
+from moa_mcp.domain.variants import PLUGIN_FAILURES, PLUGIN_OF, VariantRegistry
 
 GROUPS = ("moa_mcp.dialects", "moa_mcp.methods", "moa_mcp.stores")
 
-_REGISTRIES: tuple[Registry[Any], ...] = (DIALECTS, STORES, *METHODS)
+_REGISTRIES: tuple[VariantRegistry[Any], ...] = (DIALECTS, STORES, *METHODS)
 
 _NOT_INSTALLED = "it is not installed"
 

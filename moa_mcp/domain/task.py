@@ -25,7 +25,8 @@ class Task:
     `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
     runs of earlier versions store both in `question`, already joined.
     `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it.
+    aggregator). `seed` decides all that a method draws, and gives the `nonce` that marks the fences around drafts. So
+    it is random for each run and never set by a caller: a draft that knows it could forge a fence.
     `known` holds texts by key that earlier flows of the same owner made and that can be reused.
     `embeddings` is the model that compares texts; without it, texts are compared by their words.
     """

@@ -32,7 +32,7 @@ PLUGIN_OF: dict[object, tuple[str, str]] = {}
 """The distribution, and its version, of each variant that a plug-in added."""
 
 
-class Registry(Generic[Variant]):
+class VariantRegistry(Generic[Variant]):
     """Variants of one `kind` by name, e.g. of kind "dialect". A name cannot be registered twice."""
 
     def __init__(self, kind: str, home: str) -> None:
@@ -87,7 +87,7 @@ class Registry(Generic[Variant]):
         return name
 
 
-class Variants(Registry[type[Spec]]):
+class Variants(VariantRegistry[type[Spec]]):
     """The specs that one key of a preset may hold, each with the function that implements it.
 
     In an annotation, `Annotated[ConcludeSpec, CONCLUDES]`, it makes pydantic choose the spec's class by the key
