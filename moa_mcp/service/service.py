@@ -135,7 +135,7 @@ class Service:
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        run = _new_run(request, plan, owner, self._plugins(plan.preset))
+        run = _new_run(request, plan, owner, self._plugins(plan.preset, plan.task))
         found = await self._find_or_start(run, plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.scheduler.wait(found, wait_seconds, handler)
@@ -242,11 +242,12 @@ class Service:
                 owner,
                 run_id,
                 self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
-                version_changes(run.plugins, self._plugins(run.plan)),
+                version_changes(run.plugins, self._plugins(run.plan, run.task)),
             )
 
-    def _plugins(self, preset: Preset) -> dict[str, str]:
-        return versions_used(preset, self.registry.dialects_of(preset.models))
+    def _plugins(self, preset: Preset, task: Task) -> dict[str, str]:
+        models = preset.models if task.embeddings is None else (*preset.models, task.embeddings)
+        return versions_used(preset, self.registry.dialects_of(models))
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """Poll the store until a run of another server on the same store ends, or the wait is over."""

@@ -10,10 +10,14 @@ from moa_mcp.providers.base import OnText
 
 
 class ChatAdapter(Protocol):
+    """Answers chat calls in one dialect."""
+
     async def complete(self, call: ChatCall, on_text: OnText) -> Result: ...
 
 
 class EmbeddingsAdapter(Protocol):
+    """Answers embedding calls in one dialect."""
+
     async def complete(self, call: EmbedCall, on_text: OnText) -> Result: ...
 
 
