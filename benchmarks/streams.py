@@ -81,7 +81,7 @@ async def serve() -> None:
 async def moa(base_url: str) -> Callable[[], Coroutine[Any, Any, str]]:
     """Read streams as a run does, through the registry."""
     from moa_mcp.domain.endpoints import Endpoint
-    from moa_mcp.domain.model import ChatCall, Message
+    from moa_mcp.domain.model import ChatCall, Draft, Message
     from moa_mcp.providers.base import ignore_text
     from moa_mcp.providers.registry import Registry
 
@@ -89,7 +89,9 @@ async def moa(base_url: str) -> Callable[[], Coroutine[Any, Any, str]]:
     call = ChatCall("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Count."),))
 
     async def read() -> str:
-        return (await registry.complete(call, ignore_text)).text
+        result = await registry.complete(call, ignore_text)
+        assert isinstance(result, Draft)
+        return result.text
 
     return read
 

@@ -19,6 +19,7 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import ChatCall, Draft, Message
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
+from tests.results import as_draft
 from tests.upstream import Fault, Upstream, in_turn
 from tests.upstream.steps import End, Pause, Step
 
@@ -67,7 +68,7 @@ async def outcome_of(case: Case) -> Draft | ProviderError:
         registry = Registry({"lab": Endpoint("lab", upstream.base_url, case.dialect, local=True)}, {})
         try:
             with anyio.fail_after(MAX_SECONDS):
-                return await registry.complete(call, ignore_text)
+                return as_draft(await registry.complete(call, ignore_text))
         except ProviderError as error:
             return error
         finally:

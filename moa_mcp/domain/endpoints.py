@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from moa_mcp.domain.variants import Registry
+from moa_mcp.domain.variants import VariantRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Dialect:
     calls_models: bool = True
 
 
-DIALECTS: Registry[Dialect] = Registry("dialect", "moa_mcp.providers.dialects")
+DIALECTS: VariantRegistry[Dialect] = VariantRegistry("dialect", "moa_mcp.providers.dialects")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,68 +9,37 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.finish import UNFINISHED
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.task import Message as Message
+from moa_mcp.domain.task import Output as Output
+from moa_mcp.domain.task import Speaker as Speaker
+from moa_mcp.domain.task import Task as Task
 
-Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
-Output = Literal["answer", "guidance"]
 
 PROPOSER, AGGREGATOR = "proposer", "aggregator"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    speaker: Speaker
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The input of a panel: the question, the conversation before it, and the seed of the run's randomness.
-
-    `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
-    runs of earlier versions store both in `question`, already joined.
-    `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it.
-    `known` holds texts by key that earlier flows of the same owner made and that can be reused.
-    `embeddings` is the model that compares texts; without it, texts are compared by their words.
-    """
-
-    question: str
-    system: str | None = None
-    history: tuple[Message, ...] = ()
-    output: Output = "answer"
-    seed: int = 0
-    known: Mapping[str, str] = field(default_factory=dict[str, str])
-    embeddings: str | None = None
-    context: str | None = None
-
-    @property
-    def nonce(self) -> str:
-        """The run's fence marker: 16 hexadecimal digits of its seed."""
-        return f"{self.seed:016x}"[-16:]
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunReplies:
     """Two well-formed replies to the same call: one leads to the shortest run, the other to the longest run.
 
-    A dry run answers with them, so that the flow itself gives the bounds on the number of calls.
+    A dry run answers with them, so that the flow itself gives the bounds on the number of calls. A text becomes a
+    draft, an execution the result of a code call.
     """
 
-    least: str
-    most: str
+    least: str | Execution
+    most: str | Execution
 
 
 @dataclass(frozen=True, slots=True)
 class _CallFields:
     """The fields of all calls. `id` is the same in each replay of the same run: it is the key of the run's journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
+    `layer` and `slot` count from 1. `messages` are the input. `branches` holds the ids of the branches that
     contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
     had the wrong form.
     """
@@ -81,10 +50,7 @@ class _CallFields:
     slot: int
     model: str
     messages: tuple[Message, ...]
-    temperature: float | None = None
-    max_tokens: int | None = None
-    effort: str | None = None
-    timeout_seconds: float | None = None
+    timeout_seconds: float | None = field(default=None, kw_only=True)
     branches: tuple[str, ...] = field(default=(), kw_only=True)
     repeat_of: str | None = field(default=None, kw_only=True)
 
@@ -101,21 +67,24 @@ class _CallFields:
 
 @dataclass(frozen=True, slots=True)
 class ChatCall(_CallFields):
-    """A request for a chat completion."""
+    """A request for a chat completion. A setting that is None is not sent."""
 
+    temperature: float | None = None
+    max_tokens: int | None = None
+    effort: str | None = None
     kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedCall(_CallFields):
-    """A request for the embeddings of the messages' texts; the draft's text is a JSON array of their vectors."""
+    """A request for the embeddings of the messages' texts. Its result is `Embeddings`."""
 
     kind: Literal["embedding"] = field(default="embedding", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CodeCall(_CallFields):
-    """The execution of code in the sandbox. Its message and the draft's text are JSON objects. No model is called."""
+    """A program for the sandbox, as JSON in its message. Its result is a `CodeResult`. No model is called."""
 
     kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
 
@@ -166,6 +135,7 @@ class Draft:
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
+    kind: Literal["draft"] = field(default="draft", kw_only=True, repr=False)
 
     @property
     def unfinished(self) -> str:
@@ -174,14 +144,41 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The result of an `EmbedCall`: one vector for each text, in the order of the texts, all of one length."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    served_model: str | None = None
+    finish_reason: str | None = "stop"
+    usage: Usage = Usage()
+    kind: Literal["embeddings"] = field(default="embeddings", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeResult:
+    """The result of a `CodeCall`: how far its program ran."""
+
+    execution: Execution
+    served_model: str | None = None
+    finish_reason: str | None = "stop"
+    usage: Usage = Usage(0, 0, 0.0)
+    kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
+
+
+Result: TypeAlias = Draft | Embeddings | CodeResult
+"""What a call gives if it succeeds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that gave no draft. It is a value, not an exception, so that one call cannot cancel its siblings."""
+    """A call that gave no result. It is a value, not an exception, so that one call cannot cancel its siblings."""
 
     reason: Reason
     detail: str = ""
     served_model: str | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()
+    kind: Literal["failure"] = field(default="failure", kw_only=True, repr=False)
 
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
@@ -195,7 +192,7 @@ class Failure:
         return f"{words} ({self.detail})" if self.detail else words
 
 
-Outcome: TypeAlias = Draft | Failure
+Outcome: TypeAlias = Result | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +260,7 @@ class CallRecord:
     """A finished call: one entry of a run's journal."""
 
     call: Annotated[Call, Field(discriminator="kind")]
-    outcome: Outcome
+    outcome: Annotated[Outcome, Field(discriminator="kind")]
     seconds: float
 
     @property
@@ -283,6 +280,8 @@ class CallRecord:
                 return "cancelled"
             case Failure():
                 return "failed"
+            case Embeddings() | CodeResult():
+                return "ok"
 
     @property
     def error(self) -> str | None:
@@ -298,7 +297,8 @@ class Run:
     same question, preset and parameters of the same owner: the same request finds this run again and marks it
     `cached`. `calls` holds calls to models, sent or not, and code calls. `panels` holds the outcomes of flows that
     ran in the place of a call; their own calls are in `calls`. `abandoned` holds calls that an interruption cut off:
-    their requests are paid for, and a resumed run sends them again.
+    they are paid for, and a resumed run sends them again. `plugins` are the versions of the plug-ins that it began
+    with, by name (None: not recorded).
     """
 
     run_id: str
@@ -321,6 +321,7 @@ class Run:
     limits: Limits = Limits()
     planned_calls: int = 0
     cached: bool = False
+    plugins: Mapping[str, str] | None = None
 
     @property
     def layers(self) -> int:
@@ -371,28 +372,10 @@ class Run:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
 
-    def interrupted(self, why: str) -> Run:
-        """Return this run as interrupted, so that it can be resumed. Cut-off calls move to `abandoned`."""
-        # A cut-off call must leave `calls`: a resumed run replays these and would not send the call again. It stays
-        # in `abandoned`, so that its cost still counts.
-        cut_off = (replace(record, call=replace(record.call, messages=())) for record in self.calls)
-        return replace(
-            self,
-            status="interrupted",
-            error=why,
-            calls=tuple(record for record in self.calls if not _was_cut_off(record)),
-            panels=tuple(record for record in self.panels if not _was_cut_off(record)),
-            abandoned=(*self.abandoned, *filter(_was_cut_off, cut_off)),
-        )
-
-
-def _was_cut_off(record: CallRecord) -> bool:
-    return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
-
 
 def _is_billed(record: CallRecord) -> bool:
     usage = record.outcome.usage
-    return isinstance(record.outcome, Draft) or usage.input_tokens is not None or usage.cost_usd is not None
+    return not isinstance(record.outcome, Failure) or usage.input_tokens is not None or usage.cost_usd is not None
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

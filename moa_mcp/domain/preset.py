@@ -26,6 +26,8 @@ from moa_mcp.domain.fields import (
     from_id,
 )
 from moa_mcp.domain.stages import (
+    AFTER_LAYER,
+    BEFORE_LAYERS,
     CONCLUDES,
     RESIDUALS,
     ROLES,
@@ -288,7 +290,7 @@ class Preset(NamedPreset):
     @property
     def parts(self) -> tuple[Part, ...]:
         """The stages of the preset, then its way to conclude."""
-        stages = (self.roles, self.route, self.screen, self.residual, self.stop)
+        stages = (stages.of(self) for stages in (*BEFORE_LAYERS, *AFTER_LAYER))
         return (*(stage for stage in stages if stage is not None), self.conclude)
 
     @property

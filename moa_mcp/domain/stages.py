@@ -48,6 +48,17 @@ class RouteSpec(Part):
     chooses_slots: ClassVar[bool] = False
     """Whether it leaves out slots. The order of the slots then affects the number of calls of a run."""
 
+    share_of_time: ClassVar[float | None] = None
+    """The share of the run's time, from 0 to 1, after which it has ended. None: as much as the longest route has."""
+
+    @property
+    def copy_similarity(self) -> float | None:
+        """How alike, from 0 to 1, two drafts of the first layer are if one is replaced by a slot of the reserve.
+
+        None: no draft is replaced.
+        """
+        return None
+
     @property
     def reads_question(self) -> bool:
         """Whether it decides only by the words of the question, without a model."""
@@ -109,7 +120,13 @@ STOPS = Variants("stop", StopSpec, "by", "moa_mcp.flows.stages")
 CONCLUDES = Variants("conclude", ConcludeSpec, "by", "moa_mcp.flows.conclude")
 SLOT_METHODS = Variants("slot", SlotMethod, "method", "moa_mcp.flows.slot")
 
-METHODS: tuple[Variants[Any], ...] = (ROLES, ROUTES, SCREENS, RESIDUALS, STOPS, CONCLUDES, SLOT_METHODS)
+BEFORE_LAYERS: tuple[Variants[Any], ...] = (ROUTES, ROLES)
+"""The stages before the first layer, in order: a participant that the route leaves out needs no role."""
+
+AFTER_LAYER: tuple[Variants[Any], ...] = (SCREENS, RESIDUALS, STOPS)
+"""The stages after each layer of proposers, in order."""
+
+METHODS: tuple[Variants[Any], ...] = (*BEFORE_LAYERS, *AFTER_LAYER, CONCLUDES, SLOT_METHODS)
 """The registries that an entry point `moa_mcp.methods` can add to."""
 
 

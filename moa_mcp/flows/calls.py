@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
+from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Message, Outcome
 
 
 def make_call(
@@ -46,6 +46,8 @@ def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
     name = call_name(call)
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
+    if not isinstance(outcome, Draft):
+        return []
     if outcome.cut:
         return ["; ".join((f"{name} {outcome.unfinished}", *outcome.notes))]
     early = [f"{name} {outcome.unfinished}"] if outcome.unfinished else []

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, ChatCall, Draft, DryRunReplies, Message, Outcome
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.calls import make_call
@@ -71,7 +71,7 @@ def judge_call(
     layer: int,
     slot: int = 1,
     place: str = "",
-) -> Call:
+) -> ChatCall:
     """Build the call to a stage's own model, or else to the preset's aggregator without its role text.
 
     Its id is "{layer}.{role}", followed by ".{place}" if a stage makes several such calls.
@@ -158,7 +158,7 @@ def _decode_object(text: str, place: int) -> tuple[dict[str, Any], int]:
 
 
 def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Value]:
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         return FormReply(None, str(outcome))
     text = strip_invisible(outcome.text)
     if (value := form.strict(text)) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol, runtime_checkable
 
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Result, Usage
 from moa_mcp.domain.spend import Spend
 
 OnText = Callable[[str], None]
@@ -23,7 +23,7 @@ The function may end the call by raising a ProviderError.
 class Provider(Protocol):
     """Answers calls."""
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the model and wait for its whole answer.
 
         Raises:

@@ -16,7 +16,7 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, EmbedCall, Usage
+from moa_mcp.domain.model import Call, CallRecord, ChatCall, Usage
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import DUST, Spend
 from moa_mcp.providers.base import Day
@@ -61,7 +61,7 @@ class Reservation:
     def for_call(cls, call: Call, rates: Rates | None) -> Reservation:
         """Estimate a call, at the rates for requests of its length."""
         read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
-        written = 0 if isinstance(call, EmbedCall) else call.max_tokens or MAX_OUTPUT_TOKENS
+        written = call.max_tokens or MAX_OUTPUT_TOKENS if isinstance(call, ChatCall) else 0
         return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
 
     @property

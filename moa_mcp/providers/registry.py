@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from copy import copy
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import anyio
 
 from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
-from moa_mcp.domain.model import Call, CodeCall, Draft
+from moa_mcp.domain.model import Call, CodeCall, Result
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.json_access import mapping, sequence, string
@@ -64,14 +66,18 @@ class Registry:
         self.use(endpoints)
 
     def use(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Use these endpoints from the next call on.
+        """Use these endpoints from the next run on.
 
         An unchanged endpoint keeps its client. The client of a changed or removed one is closed only with the
         registry, because calls may still run on it.
         """
         self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    def snapshot(self) -> Registry:
+        """This registry with its endpoints of now, for a run: a later `use` does not change it. Clients are shared."""
+        return copy(self)
+
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the call's model at its endpoint.
 
         Raises:
@@ -91,6 +97,11 @@ class Registry:
         if endpoint is None or keys.is_set(endpoint, self._environ):
             return None
         return endpoint.api_key_env
+
+    def dialects_of(self, models: Iterable[str]) -> set[str]:
+        """The names of the dialects in which these models are asked."""
+        names = {split_model(model)[0] for model in models}
+        return {endpoint.dialect for name, endpoint in self._endpoints.items() if name in names - self._own.keys()}
 
     def is_usable(self, model: str) -> bool:
         """Whether the model can be asked: its endpoint is known and has the key that it needs."""
@@ -129,8 +140,7 @@ class Registry:
 
     def rates(self, model: str) -> Rates | None:
         """The rates of the model: zero for a local endpoint, None if they are unknown."""
-        endpoint = self._endpoints.get(split_model(model)[0])
-        return FREE if endpoint is not None and endpoint.local else rates(model)
+        return _rates_at(self._endpoints.get(split_model(model)[0]), model)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -154,7 +164,7 @@ class Registry:
         """
         own = self._own.get(endpoint.name)
         adapter = KindRouter(own, None) if own else self._with_key_redaction(endpoint)
-        timed = Timeouts(Pricing(adapter, endpoint.name, self.rates), self._timeouts)
+        timed = Timeouts(Pricing(adapter, endpoint.name, partial(_rates_at, endpoint)), self._timeouts)
         return ConcurrencyLimit(CircuitBreaker(timed), endpoint.max_concurrency)
 
     def _with_key_redaction(self, endpoint: Endpoint) -> Provider:
@@ -187,6 +197,10 @@ class Registry:
             f"Known, nearest first: {', '.join(sort_by_closeness(name, self._endpoints))}. "
             "Correct the id, or declare the provider in the configuration file."
         )
+
+
+def _rates_at(endpoint: Endpoint | None, model: str) -> Rates | None:
+    return FREE if endpoint is not None and endpoint.local else rates(model)
 
 
 def _own_address_error(name: str) -> str:

@@ -19,14 +19,20 @@ class RunProviderFactory:
     """Makes the provider of each run from the provider of the process.
 
     `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The forms of
-    requests that models want are remembered across runs.
+    requests that models want are remembered across runs, in `forms`.
     """
 
-    def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        inner: Provider,
+        rates: Callable[[str], Rates | None],
+        random: Callable[[], float],
+        forms: ModelForms | None = None,
+    ) -> None:
         self._inner = inner
         self._rates = rates
         self._random = random
-        self._forms = ModelForms()
+        self._forms = forms or ModelForms()
 
     def __call__(self, run: Run) -> RunProvider:
         """Make the provider of a run. The calls that a resumed run already made count against its ceilings."""

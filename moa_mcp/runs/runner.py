@@ -229,7 +229,7 @@ class _Fanout:
         waiting = len(self._calls) - len(self._outcomes)
         if not 0 < waiting <= max(1, len(self._calls) // 5):
             return False
-        return sum(isinstance(outcome, Draft) for outcome in self._outcomes.values()) >= self._batch.enough
+        return sum(not isinstance(outcome, Failure) for outcome in self._outcomes.values()) >= self._batch.enough
 
 
 class _CallReporter:

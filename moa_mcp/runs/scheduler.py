@@ -6,7 +6,7 @@ service.py decides before this what a caller may ask; the runner makes the calls
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,10 +16,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_reason
-from moa_mcp.domain.model import Answer, CallRecord, Failure, PanelCall, Run
+from moa_mcp.domain.model import Answer, CallRecord, PanelCall, Run
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
 from moa_mcp.runs.background import background_tasks
+from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped, was_cut_off
 from moa_mcp.runs.events import (
     BranchEnded,
     CallEnded,
@@ -34,7 +35,7 @@ from moa_mcp.runs.events import (
 )
 from moa_mcp.runs.journal import StoredJournal
 from moa_mcp.runs.learned import LearnedTexts
-from moa_mcp.runs.live_run import CANCEL, DROP, SERVER_END, LiveRun, completed, stopped
+from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.runner import Runner
 from moa_mcp.runs.upstream_gate import IsSent, UpstreamGate
 from moa_mcp.store.base import AdmittedRun, RunStore
@@ -112,8 +113,10 @@ class RunScheduler:
                 case before:
                     return before
 
-    async def resume(self, owner: str, run_id: str, request: ReservationRequest) -> LiveRun | None:
-        """Resume an interrupted run: replay the calls that were paid for, and send the rest.
+    async def resume(
+        self, owner: str, run_id: str, request: ReservationRequest, notes: Sequence[str] = ()
+    ) -> LiveRun | None:
+        """Resume an interrupted run: replay the calls that were paid for, and send the rest. The run gets `notes`.
 
         Returns None if there is no such run, or if another server has taken it over. Raises the same errors as `start`.
         """
@@ -122,7 +125,9 @@ class RunScheduler:
             if claimed is None:
                 return None
             known = {record.call.id: record for record in (*claimed.run.calls, *claimed.run.panels)}
-            return self._launch(claimed.run, claimed.reservation, known)
+            run = claimed.run
+            run = replace(run, notes=(*run.notes, *(note for note in notes if note not in run.notes)))
+            return self._launch(run, claimed.reservation, known)
 
     @contextmanager
     def _reserve_place(self) -> Generator[None]:
@@ -266,7 +271,7 @@ class RunScheduler:
                 writes.start_soon(live.journal.write)
                 writes.start_soon(self._store.finish, final)
                 if final.status == "cancelled":  # no resume sends these calls again: keep them
-                    writes.start_soon(self._store.add_records, final.run_id, _cut_off_calls(final))
+                    writes.start_soon(self._store.add_records, final.run_id, list(filter(was_cut_off, final.calls)))
                 writes.start_soon(self._store.settle, live.journal.hold, live.spent())
                 if live.waiters:
                     writes.start_soon(self.hand_over, final)
@@ -312,15 +317,6 @@ class RunScheduler:
         answer = await runner.drive(ask_panel(live.initial.task, live.initial.plan))
         self.learned.learn(live.initial.owner, answer.learned)
         return answer
-
-
-def _cut_off_calls(run: Run) -> list[CallRecord]:
-    """Return the calls that were cancelled with their run: the journal does not have them."""
-    return [
-        record
-        for record in run.calls
-        if isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
-    ]
 
 
 @asynccontextmanager

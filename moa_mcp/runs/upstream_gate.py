@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import anyio
 
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Result, Usage
 from moa_mcp.providers.base import OnText, Provider, usage_of
 
 StopRun = Callable[[], None]
@@ -46,7 +46,7 @@ class _GuardedProvider:
         self._provider = provider
         self._stop = stop
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         if not self._gate.is_sent(call):
             return await self._provider.complete(call, on_text)
         if self._gate.is_closed:

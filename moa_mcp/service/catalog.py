@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol, TypeAlias, cast
 
 from moa_mcp.config.settings import Settings
@@ -95,23 +95,27 @@ class Catalog:
     async def resolve(self, name: str | None, settings: Settings | None = None) -> tuple[Preset, tuple[str, ...]]:
         """The preset with that name, ready to run, and notes on automatic choices.
 
-        Without a name: the default preset of `settings`, or of the current settings.
+        `settings` are those that the caller has read; without them the current ones. Without a name: their default
+        preset.
 
         Raises:
             UnknownPreset: there is no such preset.
             InvalidPreset: its file is broken, or a slot names an unknown preset or nests too deep.
         """
-        lookup = _Lookup(self._library, self._choose)
+        settings = settings or self._settings()
+        lookup = _Lookup(self._library, partial(self._choose, settings))
         if name is not None:
             return await lookup.find(name)
         try:
-            return await lookup.find((settings or self._settings()).default_preset)
+            return await lookup.find(settings.default_preset)
         except UnknownPreset as error:
             raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 
     async def resolve_slots(self, preset: Preset, document: Document) -> Preset:
         """Resolve the slots of a preset read from `document` instead of the library. Raises as `resolve` does."""
-        return await _Lookup(self._library, self._choose).within(preset, (preset.name,), lambda: document)
+        return await _Lookup(self._library, partial(self._choose, self._settings())).within(
+            preset, (preset.name,), lambda: document
+        )
 
     def bounds(self, preset: Preset) -> Bounds:
         """The minimum and maximum of calls and rounds of a preset, for any question."""
@@ -132,13 +136,14 @@ class Catalog:
     async def entry(self, name: str) -> PresetEntry:
         """The entry of one preset. Raises UnknownPreset."""
         source = self._library.source(name)
-        default = name == self._settings().default_preset
+        settings = self._settings()
+        default = name == settings.default_preset
         try:
-            preset, notes = await self.resolve(name)
+            preset, notes = await self.resolve(name, settings)
             planned = _plan(preset)
         except UserError as error:
             return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
-        unusable = [model for model in preset.required_models if not await self._is_available(model)]
+        unusable = [model for model in preset.required_models if not await self._is_available(model, settings)]
         keys = (self._models.missing_key(model) for model in unusable)
         cost = self.estimated_cost(planned)
         return PresetEntry(
@@ -155,7 +160,7 @@ class Catalog:
             serial_rounds=planned.rounds,
             estimated_cost_usd=cost,
             times_plain_price=self._times_plain(preset, cost),
-            seconds=self._seconds(preset, planned),
+            seconds=_seconds(preset, planned, settings),
             default=default,
             problem=f"These models cannot be called now: {', '.join(unusable)}." if unusable else None,
         )
@@ -175,31 +180,32 @@ class Catalog:
         plain_cost = self.estimated_cost(_plan(Preset(aggregator=preset.aggregator, layers=1)))
         return round(cost / plain_cost, 1) if cost is not None and plain_cost else None
 
-    def _seconds(self, preset: Preset, planned: DryRun) -> float | None:
-        """The estimated duration of a run in seconds, at deadline its deadline. None if a model is local."""
-        endpoints = self._settings().endpoints
-        providers = {split_model(model)[0] for model in preset.required_models}
-        if any(endpoint.local for name, endpoint in endpoints.items() if name in providers):
-            return None
-        deadline = self._settings().limits.per_run.lowered_by(preset.limits).deadline_seconds
-        return min(planned.rounds * SECONDS_PER_ROUND, deadline or math.inf)
-
-    async def _is_available(self, model: str) -> bool:
+    async def _is_available(self, model: str, settings: Settings) -> bool:
         """Whether a model can be called. A local server must also answer and have the model."""
         provider, name = split_model(model)
-        if not self._models.is_usable(model) or provider not in self._local_servers():
+        if not self._models.is_usable(model) or provider not in _local_servers(settings):
             return self._models.is_usable(model)
         return bool({name, f"{name}:latest"}.intersection(await self._models.local_models(provider)))
 
-    def _local_servers(self) -> list[str]:
-        """The providers that are programs on this computer. They may not be running."""
-        return [name for name, endpoint in self._settings().endpoints.items() if endpoint.local and endpoint.base_url]
-
-    async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
+    async def _choose(self, settings: Settings, auto: AutoPreset) -> tuple[Preset, str]:
         local: Mapping[str, list[str]] = {}
         if not auto.reachable(self._models.is_usable):
-            local = {name: await self._models.local_models(name) for name in self._local_servers()}
+            local = {name: await self._models.local_models(name) for name in _local_servers(settings)}
         return choose_panel(auto, self._models.is_usable, local)
+
+
+def _seconds(preset: Preset, planned: DryRun, settings: Settings) -> float | None:
+    """The estimated duration of a run in seconds, at most its deadline. None if a model is local."""
+    providers = {split_model(model)[0] for model in preset.required_models}
+    if any(endpoint.local for name, endpoint in settings.endpoints.items() if name in providers):
+        return None
+    deadline = settings.limits.per_run.lowered_by(preset.limits).deadline_seconds
+    return min(planned.rounds * SECONDS_PER_ROUND, deadline or math.inf)
+
+
+def _local_servers(settings: Settings) -> list[str]:
+    """The providers that are programs on this computer. They may not be running."""
+    return [name for name, endpoint in settings.endpoints.items() if endpoint.local and endpoint.base_url]
 
 
 def _plan(preset: Preset) -> DryRun:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,17 @@ class AdmittedRun:
 
     run: Run
     reservation: DayReservation
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What a store declares about its errors: those of `types` mean that it is out of order, not that a call is wrong.
+
+    `is_damage` says whether an error means that its data are lost, so that it has to begin anew.
+    """
+
+    types: tuple[type[Exception], ...]
+    is_damage: Callable[[Exception], bool] = lambda error: False
 
 
 CANCELLED = "The run was cancelled."

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from moa_mcp.domain.model import Call, Draft, Failure, Task
+from moa_mcp.domain.model import Call, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.panel import MERGED, TASK, draft_of
 
-FakeReply: TypeAlias = str | Draft | Failure
+FakeReply: TypeAlias = str | Outcome
 Judge: TypeAlias = Callable[[Call], FakeReply]
 
 

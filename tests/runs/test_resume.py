@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Draft, Failure, Message, Run, Task
+from moa_mcp.domain.model import Call, Failure, Message, Result, Run, Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
@@ -112,7 +112,7 @@ class Asked:
         self._answered = defaultdict[str, anyio.Event](anyio.Event)
         self._inner = ScriptedProvider(reply_to)
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         assert call.id not in self.prompts
         self.prompts[call.id] = call.messages
         if self.prompts.keys() >= self._unanswered:

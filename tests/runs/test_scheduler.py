@@ -8,11 +8,12 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Busy, ProviderError, Reason, UnknownRun
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.model import Call, CallRecord, Draft, Result, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
-from moa_mcp.runs.live_run import DROP, SERVER_END, LiveRun
+from moa_mcp.runs.endings import DROP, SERVER_END
+from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.scheduler import HEARTBEAT_SECONDS, MAX_QUEUED_RUNS, RunScheduler, open_scheduler
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -116,7 +117,7 @@ async def test_a_resumed_run_lists_every_request_that_was_sent_and_books_each_on
 @jumping
 async def test_a_resumed_run_gets_a_new_deadline() -> None:
     class Slow(ScriptedProvider):
-        async def complete(self, call: Call, on_text: OnText) -> Draft:
+        async def complete(self, call: Call, on_text: OnText) -> Result:
             await anyio.sleep(7)
             return await super().complete(call, on_text)
 

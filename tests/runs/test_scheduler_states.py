@@ -26,6 +26,7 @@ from moa_mcp.store.daily_budget import DayReservation
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests.admission import whatever
+from tests.results import as_draft
 from tests.state_machine import Machine, some
 
 Result = TypeVar("Result")
@@ -56,7 +57,7 @@ class Play:
         self.in_flight += 1
         try:
             gate = self.drafts if call.role == "proposer" else self.answer
-            draft = await gate.complete(call, on_text)
+            draft = as_draft(await gate.complete(call, on_text))
         finally:
             self.in_flight -= 1
         self.answered.add(call.id)

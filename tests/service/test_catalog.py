@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moa_mcp.config.settings import Settings
-from moa_mcp.domain.endpoints import BUILTIN, split_model
+from moa_mcp.domain.endpoints import BUILTIN, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidPreset, UnknownPreset
 from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.presets.library import PresetLibrary
@@ -257,3 +257,13 @@ async def test_ceilings_of_the_configuration_are_not_applied_here(tmp_path: Path
 
     assert isinstance(preset, Preset)
     assert preset.limits.max_cost_usd == 50
+
+
+async def test_with_the_settings_of_an_ask_no_others_are_read(tmp_path: Path) -> None:
+    given = Settings(default_preset="auto", endpoints={"shed": Endpoint("shed", "http://127.0.0.1:9/v1", local=True)})
+    hand = Hand()
+    presets = Catalog(library(tmp_path), lambda: pytest.fail("read again"), hand, flat)
+    preset, _ = await presets.resolve(None, given)
+
+    assert hand.asked == ["shed"]
+    assert preset.name == "auto"

@@ -10,7 +10,9 @@ import pytest
 from benchmarks.clearing import fill
 from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.store.base import Faults
 from moa_mcp.store.fallback import FallbackStore
+from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.database import CHECKED_BYTES
 from moa_mcp.store.sqlite.schema import VERSION
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -186,3 +188,21 @@ async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) 
     assert "newer" in "".join(newer.warnings())
     assert file.read_bytes() == content
     await newer.aclose()
+
+
+class LineIsDown(Exception):
+    """What a store of a kind of its own raises when it cannot be reached."""
+
+
+class Unreachable(MemoryStore):
+    async def count(self, owner: str) -> int:
+        raise LineIsDown("the line is down")
+
+
+async def test_a_store_declares_which_errors_mean_that_it_is_out_of_order(tmp_path: Path) -> None:
+    declared = FallbackStore(tmp_path / "far", Unreachable, Faults((LineIsDown,)))
+
+    assert await declared.count("local") == 0
+    assert "the line is down" in "".join(declared.warnings())
+    with pytest.raises(LineIsDown):
+        await FallbackStore(tmp_path / "far", Unreachable, Faults((KeyError,))).count("local")

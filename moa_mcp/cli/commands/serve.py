@@ -39,8 +39,8 @@ TERMINAL_HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Transport:
-    """A transport: the function that runs the server, the options it accepts, and the protocols on its port."""
+class TransportChoice:
+    """A value of --transport: the function that runs the server, its options, and the protocols on its port."""
 
     run: Callable[..., None]
     options: frozenset[str] = frozenset()
@@ -67,10 +67,10 @@ _SSE_OPTIONS = frozenset({"host", "port", "allowed_host", "allow_configure", "re
 _HTTP_OPTIONS = _SSE_OPTIONS | {"json_response", "stateless"}
 
 TRANSPORTS = {
-    "stdio": Transport(_run_stdio),
-    "http": Transport(_run_http, _HTTP_OPTIONS, ("mcp", "sse")),
-    "streamable-http": Transport(_run_http, _HTTP_OPTIONS, ("mcp",)),
-    "sse": Transport(_run_http, _SSE_OPTIONS, ("sse",)),
+    "stdio": TransportChoice(_run_stdio),
+    "http": TransportChoice(_run_http, _HTTP_OPTIONS, ("mcp", "sse")),
+    "streamable-http": TransportChoice(_run_http, _HTTP_OPTIONS, ("mcp",)),
+    "sse": TransportChoice(_run_http, _SSE_OPTIONS, ("sse",)),
 }
 
 

@@ -9,25 +9,28 @@ scenarios, never from a formula.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.domain.errors import PlanRefused, Reason, RunFailed
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import (
     AGGREGATOR,
     Batch,
     Call,
     ChatCall,
     CodeCall,
+    CodeResult,
     Draft,
     DryRunReplies,
     EmbedCall,
+    Embeddings,
     Failure,
     Flow,
     Outcome,
+    Result,
 )
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
 
@@ -116,11 +119,15 @@ def longest_run(asked: Asked) -> Outcome:
     All drafts differ, because a consensus might end the flow. Each draft sets `answer`, for a flow that runs programs.
     """
     if asked.form is not None:
-        return Draft(asked.form.most, finish_reason="stop")
+        return _reply(asked.form.most)
     if isinstance(asked.call, EmbedCall):
         places = range(len(asked.call.messages))
-        return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
+        return Embeddings(tuple(tuple(float(place == one) for place in places) for one in places))
     return _unique_draft(asked.call.id)
+
+
+def _reply(reply: str | Execution) -> Result:
+    return Draft(reply, finish_reason="stop") if isinstance(reply, str) else CodeResult(reply)
 
 
 @lru_cache(maxsize=256)
@@ -133,9 +140,9 @@ def _unique_draft(identity: str) -> Draft:
 def shortest_run(asked: Asked) -> Outcome:
     """Nothing fails, all drafts agree, and every reply makes the flow end as soon as possible."""
     if asked.form is not None:
-        return Draft(asked.form.least, finish_reason="stop")
+        return _reply(asked.form.least)
     if isinstance(asked.call, EmbedCall):
-        return Draft(json.dumps([[1.0]] * len(asked.call.messages)))
+        return Embeddings(((1.0,),) * len(asked.call.messages))
     return Draft("The answer is 42. " * (_DRAFT_CHARS // 18), finish_reason="stop")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
@@ -35,6 +35,7 @@ class Agreement(RouteSpec):
         default=0.8,
         description="The share of the samples, from 0 to 1, that has to agree; with less, the panel is asked.",
     )
+    share_of_time: ClassVar[float | None] = schedule.SAMPLES_COMPARED_END
 
 
 @ROUTES.register(Agreement)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -64,6 +64,8 @@ class Difficulty(RouteSpec):
     hard_from: Annotated[int, Field(ge=2, le=5)] = Field(
         default=3, description="From this rating on, of 1 to 5, a question goes to the panel."
     )
+
+    share_of_time: ClassVar[float | None] = schedule.EASY_END
 
     @property
     def reads_question(self) -> bool:

@@ -62,6 +62,11 @@ class Gate(RouteSpec):
     )
 
     chooses_slots: ClassVar[bool] = True
+    share_of_time: ClassVar[float | None] = schedule.GATE_END
+
+    @property
+    def copy_similarity(self) -> float | None:
+        return self.near_copy
 
     @property
     def reads_question(self) -> bool:

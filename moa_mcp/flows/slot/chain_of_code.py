@@ -16,14 +16,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
-from moa_mcp.flows.slot.execution import Execution, SandboxSession
+from moa_mcp.flows.slot.execution import SandboxSession
 from moa_mcp.flows.state import State
 from moa_mcp.flows.structured_reply import Form, ask_form, is_object, json_object
 from moa_mcp.prompts import solver as solver_prompts
@@ -95,7 +96,7 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         raise RunFailed("Nobody wrote a program:", call_notes((call,), (outcome,)))
     code = extract_program(strip_invisible(outcome.text))
     if code is None:

@@ -135,7 +135,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     search = _Search(task, spec, messages)
     root = make_call(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=schedule.SLOT_END)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         raise RunFailed("The tree search has no first reply:", call_notes((root,), (outcome,)))
     yield from _add_node(search, outcome, None)
     for number in range(1, spec.simulations + 1):
@@ -161,7 +161,7 @@ def _simulate(search: _Search, number: int) -> _Step:
         yield from _add_node(search, written, parent)
         return
     search.notes.extend(call_notes((call,), (outcome,)))
-    if outcome.reason is Reason.DEADLINE:
+    if isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
         search.ended = "its time was up"
 
 

@@ -48,7 +48,27 @@ class ResidualReply:
     details: str = ""
 
 
-@RESIDUALS.register(Residual)
+def aggregate_layer(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
+    """Aggregate the layer if another follows; else set the references that the conclusion aggregates.
+
+    Both use the references of the layer before, beside the residual, or those of this layer if there is no residual.
+    Conclusions that choose among drafts, and guidance for the caller, use the drafts of the last layer.
+    """
+    if task.output == "guidance" or not preset.conclude.merges_layers:
+        return state
+    merging = replace(state, references=state.previous) if _is_extracted(state) else state
+    if state.stop_reason is not None or state.layer == preset.layers - 1:
+        return merging
+    aggregator = preset.aggregator
+    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
+    # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
+    call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
+    (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
+    state = state.with_notes(*call_notes((call,), (outcome,)))
+    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state
+
+
+@RESIDUALS.register(Residual, end_of_layer=aggregate_layer)
 def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     """Extract what the last layer changed; do nothing after layer 1.
 
@@ -79,26 +99,6 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
             f"the residual of layer {state.layer} has no status ({reply.outcome}): it was passed on as it is"
         )
     return replace(state, residual=found.details or None)
-
-
-def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
-    """Aggregate the layer if another follows; else set the references that the conclusion aggregates.
-
-    Both use the references of the layer before, beside the residual, or those of this layer if there is no residual.
-    Conclusions that choose among drafts, and guidance for the caller, use the drafts of the last layer.
-    """
-    if preset.residual is None or task.output == "guidance" or not preset.conclude.merges_layers:
-        return state
-    merging = replace(state, references=state.previous) if _is_extracted(state) else state
-    if state.stop_reason is not None or state.layer == preset.layers - 1:
-        return merging
-    aggregator = preset.aggregator
-    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
-    # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
-    call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
-    (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
-    state = state.with_notes(*call_notes((call,), (outcome,)))
-    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state
 
 
 def unchanged_layers(state: State) -> int:

@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import ChatCall, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
@@ -25,7 +25,7 @@ DEFAULT_MAX_TOKENS = 32_000
 only a ceiling: tokens that are not written are not billed."""
 
 
-def request_body(call: Call, model: str) -> dict[str, Any]:
+def request_body(call: ChatCall, model: str) -> dict[str, Any]:
     """The request body for a call; `model` is the service's own model name. Settings that are None are left out.
 
     An effort also switches thinking on, because without thinking it has little effect. Models older than adaptive
@@ -47,7 +47,7 @@ def request_body(call: Call, model: str) -> dict[str, Any]:
     return body
 
 
-def _turns(call: Call) -> list[dict[str, str]]:
+def _turns(call: ChatCall) -> list[dict[str, str]]:
     """The conversation without its system text; consecutive turns of the same speaker are joined."""
     turns = (message for message in call.messages if message.speaker != "system")
     runs = groupby(turns, key=lambda message: message.speaker)
@@ -121,7 +121,7 @@ class AnthropicProvider:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
         body = request_body(call, split_model(call.model)[1])
         return await self._http.stream("/messages", body, AnthropicReader(), on_text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Dialect, Endpoint, split_model
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import ChatCall, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
@@ -52,7 +52,7 @@ def quirks_of(endpoint: Endpoint) -> DialectQuirks:
     return DialectQuirks()
 
 
-def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any]:
+def request_body(call: ChatCall, model: str, quirks: DialectQuirks) -> dict[str, Any]:
     """The request body for a call; `model` is the service's own model name. Settings that are None are left out."""
     form = form_of(call)
     body: dict[str, Any] = {
@@ -149,7 +149,7 @@ class OpenAIProvider:
         self._quirks = quirks_of(endpoint)
         self._http = http
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
         body = request_body(call, split_model(call.model)[1], self._quirks)
         return await self._http.stream("/chat/completions", body, OpenAIReader(), on_text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, ChatCall, Draft
+from moa_mcp.domain.model import Call, ChatCall, Draft, Result
 from moa_mcp.domain.text import shorten_drafts
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import estimate_tokens
@@ -62,7 +62,7 @@ class AdaptToModel:
         self._nonce = nonce
         self._retry_budget = retry_budget
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask, and change the call if needed. Raises the ProviderError of the last try."""
         if not isinstance(call, ChatCall):
             return await self._inner.complete(call, on_text)
@@ -70,7 +70,7 @@ class AdaptToModel:
         sent, notes, changes = in_form(call, form), describe_form(call, form), 0
         while True:
             try:
-                draft = await self._inner.complete(sent, on_text)
+                result = await self._inner.complete(sent, on_text)
             except ProviderError as error:
                 change = None if error.sent_text or changes == MAX_CHANGES else self._change(call, sent, error)
                 if change is not None and change.learned is not None:
@@ -80,7 +80,9 @@ class AdaptToModel:
                 sent, changes = change.call, changes + 1
                 notes[change.about] = change.note
             else:
-                return replace(draft, notes=(*draft.notes, *notes.values())) if notes else draft
+                if not notes or not isinstance(result, Draft):
+                    return result
+                return replace(result, notes=(*result.notes, *notes.values()))
 
     def _change(self, call: ChatCall, sent: ChatCall, error: ProviderError) -> Change | None:
         """What to change after `sent`, which was made from `call`, was refused; None if nothing helps."""

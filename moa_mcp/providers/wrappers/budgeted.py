@@ -1,6 +1,6 @@
 """A wrapper that sends a request only if the run's budget has room for it.
 
-It lives for one run. It is inside the retry loop, because each request is paid for separately. The usage in a draft or
+It lives for one run. It is inside the retry loop, because each request is paid for separately. The usage in a result or
 an error is the total of all requests that were made for the call.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CodeCall, Draft, Usage
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Result, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
@@ -33,7 +33,7 @@ class BudgetLimit:
         self._account = account
         self._rates = rates
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask if there is room; usage that the provider does not report is estimated, and marked so.
 
         Raises:
@@ -51,17 +51,17 @@ class BudgetLimit:
         """The reservation that a call needs."""
         return Reservation.for_call(call, self._rates(call.model))
 
-    async def _ask_within_budget(self, call: Call, on_text: OnText) -> Draft:
+    async def _ask_within_budget(self, call: Call, on_text: OnText) -> Result:
         held = self.wanted(call)
         wanted = held.output_tokens
         await self._budget.reserve(held)
         meter = _OutputMeter(held, self._budget, on_text)
         used = NOT_SENT
         try:
-            if held.output_tokens < wanted and form_of(call).sends("max_tokens"):
+            if isinstance(call, ChatCall) and held.output_tokens < wanted and form_of(call).sends("max_tokens"):
                 call = replace(call, max_tokens=held.output_tokens)  # nothing else limits hidden thoughts
-            draft = await self._inner.complete(call, meter.on_text)
-            used = meter.usage(draft)
+            result = await self._inner.complete(call, meter.on_text)
+            used = meter.usage(result)
         except ProviderError as error:
             used = meter.used_by_failure(error)
             raise
@@ -72,7 +72,7 @@ class BudgetLimit:
         finally:
             self._budget.settle(held, used)
             total = self._account.add(call, used)
-        return draft if total is draft.usage else replace(draft, usage=total)
+        return result if total is result.usage else replace(result, usage=total)
 
 
 def _charge(error: ProviderError, used: Usage) -> None:
@@ -115,17 +115,18 @@ class _OutputMeter:
         """The estimated usage of a cancelled request; NOT_SENT if it was still waiting for its turn."""
         return self._at_least(None, None) if self._is_sent else NOT_SENT
 
-    def usage(self, draft: Draft) -> Usage:
+    def usage(self, result: Result) -> Usage:
         """The usage that the provider reported, if it is complete and plausible; else an estimate."""
-        reported = draft.usage
-        free = self._held.rates == FREE
+        reported = result.usage
+        written = result.text + result.thinking if isinstance(result, Draft) else ""
+        may_be_zero = not written or self._held.rates == FREE
         if (
             reported.input_tokens is not None
             and reported.output_tokens is not None
-            and (free or reported.output_tokens)
+            and (may_be_zero or reported.output_tokens)
         ):
             return reported
-        tokens = ceil(estimate_tokens(draft.text) + estimate_tokens(draft.thinking))
+        tokens = ceil(estimate_tokens(written))
         return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
 
     def used_by_failure(self, error: ProviderError) -> Usage:

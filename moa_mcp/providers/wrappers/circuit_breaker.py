@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Cooled, report
 from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
@@ -65,7 +65,7 @@ class CircuitBreaker:
         self._open: dict[str, OpenCircuit] = {}
         self._failures: dict[str, Failures] = {}
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask, unless the model is paused.
 
         Raises:
@@ -75,12 +75,12 @@ class CircuitBreaker:
         on_text("")  # from here on, the call counts as sent
         asked_at = self._clock()
         try:
-            draft = await self._inner.complete(call, on_text)
+            result = await self._inner.complete(call, on_text)
         except ProviderError as error:
             self._record_failure(call, error, asked_at)
             raise
         self._failures.pop(call.model, None)
-        return draft
+        return result
 
     def _check(self, call: Call) -> None:
         circuit = self._open.get(call.model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import OnText, Provider
 
 
@@ -21,7 +21,7 @@ class NameConfiguration:
             Reason.REDIRECT: base_url,
         }
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask. Raises ProviderError, with the advice."""
         try:
             return await self._inner.complete(call, on_text)

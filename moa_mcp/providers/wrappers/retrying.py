@@ -14,7 +14,7 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft
+from moa_mcp.domain.model import Call, CallRecord, Result
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Retry, report
 from moa_mcp.providers.wrappers.backoff import wait_before_retry
@@ -69,7 +69,7 @@ class Retrying:
         self._budget = budget
         self._random = random
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask until there is a draft or no further retry is allowed.
 
         Raises:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, ChatCall, Result
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.request_form import form_of
 
@@ -40,7 +40,7 @@ class Timeouts:
         self._inner = inner
         self._settings = settings or TimeoutSettings()
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask within the limits.
 
         Raises:
@@ -63,7 +63,8 @@ class _Watchdog:
         if not form_of(call).sends("stream"):
             self._first = self._total  # the whole answer comes at once
         else:
-            self._first = settings.first if call.effort is None else settings.first_thinking
+            thinks = isinstance(call, ChatCall) and call.effort is not None
+            self._first = settings.first_thinking if thinks else settings.first
         self._scope = anyio.CancelScope()
         self._end = 0.0
         self._alive = self._has_text = self._ends_with_layer = False

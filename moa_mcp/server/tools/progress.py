@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Failure
 from moa_mcp.domain.text import one_line
 from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
@@ -98,7 +98,7 @@ class Progress:
         self.ended += 1
         self._notices = 0
         price = record.outcome.usage.cost_usd
-        if price is None and isinstance(record.outcome, Draft):
+        if price is None and not isinstance(record.outcome, Failure):
             self.cost_usd = None
         elif price is not None and self.cost_usd is not None:
             self.cost_usd += price

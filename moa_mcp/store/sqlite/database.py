@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
+from moa_mcp.store.base import Faults
 from moa_mcp.store.sqlite.backup import back_up
 from moa_mcp.store.sqlite.schema import VERSION, mend, migrate, version_of, writing
 
@@ -44,6 +45,17 @@ class DamagedDatabase(Exception):
 
 class NewerSchema(Exception):
     """A newer moa-mcp wrote the file. It is only read, never changed."""
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether the file is damaged.
+
+    SQLite reports damage as a plain DatabaseError, and a busy, full or read-only file as one of its subclasses.
+    """
+    return isinstance(error, DamagedDatabase) or type(error) is sqlite3.DatabaseError
+
+
+FAULTS = Faults((DamagedDatabase, NewerSchema, sqlite3.Error, OSError, ValueError), _is_damage)
 
 
 class _JobFailed(Exception):

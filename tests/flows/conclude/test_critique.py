@@ -10,6 +10,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, candidates, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.results import chats
 
 PANEL = a_panel(slots=3, conclude={"by": "critique"})
 REVIEW = "Candidate A forgets the ozone."
@@ -100,7 +101,7 @@ def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
 def test_a_critic_of_its_own_is_asked_with_its_own_settings() -> None:
     preset = a_panel(conclude={"by": "critique", "model": {"model": "lab/critic", "temperature": 0.1}})
 
-    (call,) = with_role(reviewed(REVIEW, preset).calls, "critic")
+    (call,) = chats(with_role(reviewed(REVIEW, preset).calls, "critic"))
 
     assert (call.model, call.temperature) == ("lab/critic", 0.1)
 

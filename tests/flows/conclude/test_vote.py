@@ -1,6 +1,5 @@
 """Vote: the answer that most drafts come to, without asking a model."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, packaged
+from tests.results import embeddings
 
 SUNNY = "The sky scatters blue light more than red light\nand so it looks blue by day."
 ALSO = "The sky scatters blue light more than red light\nand therefore looks blue by day."
@@ -71,13 +71,13 @@ def test_open_texts_vote_by_likeness_and_an_outlier_never_wins() -> None:
 
 def test_open_texts_are_compared_by_embeddings_where_there_is_a_model_for_them() -> None:
     texts = [CHEESE, SUNNY, ALSO]
-    vectors = [[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]
+    vectors = embeddings([1, 0], [0, 1], [0.1, 1])
     preset = a_panel(slots=3, conclude={"by": "vote"})
     task = replace(TASK, embeddings="lab/embed")
 
     played = drive(
         ask_panel(task, preset),
-        lambda call: json.dumps(vectors) if isinstance(call, EmbedCall) else texts[call.slot - 1],
+        lambda call: vectors if isinstance(call, EmbedCall) else texts[call.slot - 1],
     )
 
     assert played.calls[-1].role == "embedder"

@@ -12,6 +12,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.results import chats
 
 PROSE = "It scatters blue light more than red,\nas a prism does."
 CHEESE = "Nobody can say why, for the moon\nis made of cheese."
@@ -119,7 +120,7 @@ def test_where_all_fail_there_is_an_error() -> None:
 
 
 def test_all_samples_are_asked_alike() -> None:
-    calls = run("1", "1", "1").calls
+    calls = chats(run("1", "1", "1").calls)
 
     assert {(call.messages, call.temperature) for call in calls} == {(calls[0].messages, 0.7)}
 

@@ -13,6 +13,7 @@ from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, with_role
+from tests.results import chats
 
 
 def routed(layers: int = 2, **route: Any) -> Preset:
@@ -95,7 +96,7 @@ def test_where_the_easy_model_gives_no_whole_answer_the_panel_does(failure: Fake
 
 def test_the_easy_model_gets_the_callers_own_conversation_and_its_settings() -> None:
     task = Task("And at dusk?", system="Be kind.", history=(Message("user", "Why blue?"), Message("assistant", "!")))
-    call = run(as_json(difficulty=1), task=task).calls[-1]
+    call = chats(run(as_json(difficulty=1), task=task).calls)[-1]
 
     assert call.messages == (Message("system", "Be kind.\n\nBe brief."), *task.history, Message("user", task.question))
     assert (call.max_tokens, call.role) == (99, "aggregator")

@@ -1,6 +1,5 @@
 """Cluster & Filter: a minority that differs is set aside, and an honest panel is left alone."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +14,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import with_judge
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
+from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 HONEST, LIAR = [1.0, 0.1], [0.0, 1.0]
@@ -23,7 +23,7 @@ EUROPE = "Paris is the capital of France and has been so for centuries"
 
 def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
     preset = a_panel(slots=len(vectors), screen={"by": "cluster", **spec})
-    return drive(ask_panel(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
+    return drive(ask_panel(EMBEDDED, preset), with_judge(lambda _: embeddings(*vectors)))
 
 
 def kept_by(played: Played) -> list[int]:

@@ -12,10 +12,11 @@ from moa_mcp.flows.screen.diversity import select_diverse
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, judged
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain
+from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 # Slots 1 and 2 are nearly one, 3 is between them and 4, which is like none.
-VECTORS = "[[1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1]]"
+VECTORS = embeddings([1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1])
 
 
 def screened(keep: int, reply: FakeReply = VECTORS) -> Played:

@@ -1,6 +1,5 @@
 """SMoA's moderator: it keeps the best drafts of a layer and may end the layers."""
 
-import json
 from typing import Any
 
 import pytest
@@ -177,7 +176,7 @@ def test_a_rehearsal_plays_the_longest_run_and_knows_the_shortest() -> None:
 
     assert dry_run(ask_panel(TASK, PANEL)).calls == 11
     assert batch.dry_run_replies is not None
-    assert json.loads(batch.dry_run_replies.least)["end"] is True
+    assert '"end": true' in str(batch.dry_run_replies.least)
 
 
 def test_the_packaged_preset_makes_the_calls_of_the_paper_and_one_for_the_roles() -> None:

@@ -17,6 +17,7 @@ from moa_mcp.prompts.solver import REVISED
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates
 from tests.flows.panel import is_plain, packaged, with_role
+from tests.results import chats
 
 TASK = Task("Why is the sky blue?", seed=7)
 
@@ -102,9 +103,9 @@ def test_the_judge_is_asked_at_temperature_0_and_may_be_another_model() -> None:
     own = a_search(judging(lambda _: as_json(score=5)), temperature=0.7)
     other = a_search(judging(lambda _: as_json(score=5)), judge={"model": "lab/judge", "temperature": 0.3})
 
-    assert {(call.model, call.temperature) for call in with_role(own.calls, "judge")} == {("lab/m", 0.0)}
-    assert {call.temperature for call in with_role(own.calls, "refiner")} == {0.7}
-    assert {(call.model, call.temperature) for call in with_role(other.calls, "judge")} == {("lab/judge", 0.3)}
+    assert {(call.model, call.temperature) for call in chats(with_role(own.calls, "judge"))} == {("lab/m", 0.0)}
+    assert {call.temperature for call in chats(with_role(own.calls, "refiner"))} == {0.7}
+    assert {(call.model, call.temperature) for call in chats(with_role(other.calls, "judge"))} == {("lab/judge", 0.3)}
 
 
 def test_a_judgement_out_of_form_is_asked_for_once_more_and_its_reply_is_never_the_best() -> None:

@@ -1,6 +1,5 @@
 """RMoA: what a layer changed is extracted, slot by slot, and passed on; a layer that changes nothing is the last."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, packaged, with_role
+from tests.results import embeddings
 
 YES = "Residuals Detected: Yes\nModel 1: names the wavelength\nModel 3: lost the proof"
 NO = "Residuals Detected: No"
@@ -128,11 +128,11 @@ def test_an_aggregator_reads_the_drafts_of_the_layer_before_and_the_residual() -
 
 
 def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
-    vectors = {1: [[1, 0], [1, 0.1], [0, 1]], 2: [[1, 0], [0, 1], [1, 0.1]]}
+    vectors = {1: embeddings([1, 0], [1, 0.1], [0, 1]), 2: embeddings([1, 0], [0, 1], [1, 0.1])}
 
     def reply(call: Call) -> FakeReply:
         if call.role == "embedder":
-            return json.dumps(vectors[call.layer])
+            return vectors[call.layer]
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
     preset = rmoa(2, screen={"by": "diversity", "keep": 2})

@@ -1,6 +1,5 @@
 """Layers end once the drafts agree. That they end without a residual is in test_residual."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, with_role
+from tests.results import embeddings
 
 PANEL = a_panel(slots=3, layers=4, stop={"by": "agreement", "agree": 0.9})
 
@@ -60,7 +60,7 @@ def test_a_single_draft_does_not_stop_the_layers() -> None:
 
 def test_embeddings_decide_where_there_are_some() -> None:
     def reply(call: Call) -> FakeReply:
-        return json.dumps([[1, 0], [1, 0.1], [1, 0.2]]) if call.role == "embedder" else f"words {call.id}"
+        return embeddings([1, 0], [1, 0.1], [1, 0.2]) if call.role == "embedder" else f"words {call.id}"
 
     played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), PANEL), reply)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Message, Usage
+from moa_mcp.domain.model import ChatCall, Draft, Message, Usage
 from moa_mcp.providers.dialects.anthropic import (
     DEFAULT_MAX_TOKENS,
     VERSION,
@@ -147,7 +147,7 @@ def test_a_body_that_is_no_message_is_an_error(body: object, reason: Reason) -> 
 
 
 def test_nothing_that_is_unset_is_sent_but_the_limit_that_the_dialect_demands(
-    make_call: Callable[..., Call],
+    make_call: Callable[..., ChatCall],
 ) -> None:
     assert request_body(make_call(), "claude-owl-1") == {
         "model": "claude-owl-1",
@@ -157,20 +157,20 @@ def test_nothing_that_is_unset_is_sent_but_the_limit_that_the_dialect_demands(
     }
 
 
-def test_settings_are_sent_as_they_are(make_call: Callable[..., Call]) -> None:
+def test_settings_are_sent_as_they_are(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(temperature=0.0, max_tokens=100), "owl")
 
     assert (body["temperature"], body["max_tokens"]) == (0.0, 100)
 
 
-def test_an_effort_switches_thinking_on(make_call: Callable[..., Call]) -> None:
+def test_an_effort_switches_thinking_on(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(effort="high"), "owl")
 
     assert (body["output_config"], body["thinking"]) == ({"effort": "high"}, {"type": "adaptive"})
 
 
 def test_system_text_stands_apart_and_turns_of_one_speaker_in_a_row_are_one(
-    make_call: Callable[..., Call],
+    make_call: Callable[..., ChatCall],
 ) -> None:
     turns = (
         Message("system", "Be brief."),

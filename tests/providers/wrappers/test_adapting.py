@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Message, Task
+from moa_mcp.domain.model import Call, ChatCall, Message, Task
 from moa_mcp.domain.text import MIN_DRAFT_CHARS, fence
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
@@ -15,6 +15,7 @@ from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.wrappers.adapting import MAX_CHANGES, AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import chats
 
 NONCE = f"{7:016x}"
 
@@ -33,11 +34,13 @@ def picky(call: Call) -> str | ProviderError:
 
 async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    draft = await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+    draft = as_draft(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
+            make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+        )
     )
 
-    assert [(call.temperature, call.effort, call.max_tokens) for call in provider.calls] == [
+    assert [(call.temperature, call.effort, call.max_tokens) for call in chats(provider.calls)] == [
         (0.5, "high", 9),
         (None, "high", 9),
         (None, None, 9),
@@ -49,14 +52,14 @@ async def test_it_is_remembered_for_the_model_over_runs_and_for_no_other(make_ca
     provider = ScriptedProvider(picky)
     refusals = ModelForms()
     await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.5), ignore_text)
-    again = await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5), ignore_text
+    again = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.5), ignore_text)
     )
     await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5, model="lab/lynx"), ignore_text
     )
 
-    assert [call.temperature for call in provider.calls] == [0.5, None, None, 0.5, None]
+    assert [call.temperature for call in chats(provider.calls)] == [0.5, None, None, 0.5, None]
     assert again.notes == ("temperature was not sent: the model refuses it",)
 
 
@@ -92,8 +95,10 @@ async def test_a_shortened_draft_says_so(make_call: Callable[..., Call]) -> None
     provider = ScriptedProvider(
         lambda call: "blue" if len(call.messages[0].text) < 4000 else ProviderError(Reason.TOO_LONG)
     )
-    draft = await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
-        make_call(messages=(Message("user", text),)), ignore_text
+    draft = as_draft(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
+            make_call(messages=(Message("user", text),)), ignore_text
+        )
     )
 
     left_out = len(text) - len(provider.calls[-1].messages[0].text)
@@ -115,7 +120,7 @@ OUT_OF_RANGE = "temperature: range: 0..1"
 
 def warm_up_to_one(call: Call) -> str | ProviderError:
     """Refuses a temperature above 1, as a value."""
-    if call.temperature is not None and call.temperature > 1:
+    if isinstance(call, ChatCall) and call.temperature is not None and call.temperature > 1:
         return ProviderError(Reason.BAD_REQUEST, OUT_OF_RANGE, parameter="temperature")
     return "blue"
 
@@ -125,14 +130,14 @@ async def test_a_value_out_of_range_is_left_out_of_that_call_and_of_no_later_one
 ) -> None:
     provider = ScriptedProvider(warm_up_to_one)
     refusals = ModelForms()
-    hot = await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=1.5), ignore_text
+    hot = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=1.5), ignore_text)
     )
-    mild = await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.2), ignore_text
+    mild = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.2), ignore_text)
     )
 
-    assert [call.temperature for call in provider.calls] == [1.5, None, 0.2]
+    assert [call.temperature for call in chats(provider.calls)] == [1.5, None, 0.2]
     assert (hot.notes, mild.notes) == (("temperature was not sent: the model refuses 1.5",), ())
 
 
@@ -146,7 +151,7 @@ async def test_a_setting_is_learnt_but_not_left_out_where_only_a_planned_call_co
         await AdaptToModel(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
     await AdaptToModel(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
 
-    assert [call.temperature for call in provider.calls] == [0.5, None]
+    assert [call.temperature for call in chats(provider.calls)] == [0.5, None]
 
 
 async def test_a_value_that_is_refused_even_when_left_out_fails_the_call(make_call: Callable[..., Call]) -> None:
