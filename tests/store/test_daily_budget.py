@@ -117,10 +117,10 @@ def asked(needs: Spend, at_most: Spend) -> ReservationRequest:
             10,
             0,
             5,
-            r"not known.*up to its ceiling of \$5 is set aside.*today: \$0\.0000 .*Wait for one of these runs to end",
+            r"is unknown.*its ceiling of \$5 is reserved.*today: \$0\.0000 .*Wait for one of these runs to end",
             "needs about|tomorrow",
         ),
-        (10, 0, 0, 5, r"price of a model is not.*wait for tomorrow", "to end"),
+        (10, 0, 0, 5, r"price of a model is unknown.*wait for tomorrow", "to end"),
     ],
 )
 async def test_a_refusal_says_what_is_spent_what_is_reserved_and_what_to_wait_for(
