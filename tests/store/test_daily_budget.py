@@ -117,7 +117,7 @@ def asked(needs: Spend, at_most: Spend) -> ReservationRequest:
             10,
             0,
             5,
-            r"is unknown.*its ceiling of \$5 is reserved for it.*today: \$0\.0000 .*Wait for one of these runs to end",
+            r"is unknown.*its ceiling of \$5 is reserved.*today: \$0\.0000 .*Wait for one of these runs to end",
             "needs about|tomorrow",
         ),
         (10, 0, 0, 5, r"price of a model is unknown.*wait for tomorrow", "to end"),

@@ -15,7 +15,7 @@ from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.wrappers.adapting import MAX_CHANGES, AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.testing.scripted import ScriptedProvider
-from tests.results import chats
+from tests.results import as_draft, chats
 
 NONCE = f"{7:016x}"
 
