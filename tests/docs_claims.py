@@ -119,9 +119,12 @@ PROMISES: dict[int, Promise] = {
         ),
     ),
     14: Promise(
-        "Without its end marker and its finish reason, no answer is a whole one.",
+        "An answer is whole with its end marker, or with a finish reason and the end of its body; else it is cut.",
         TIME,
-        ("test_a_stream_without_its_end_marker_is_never_a_success",),
+        (
+            "test_a_stream_with_only_one_of_its_two_ends_is_a_success",
+            "test_an_answer_that_breaks_off_is_never_shown_as_whole_nor_asked_for_again",
+        ),
     ),
     15: Promise(
         "An error inside a good reply counts as the error that it is.",

@@ -203,6 +203,8 @@ def _errors(dialect: Dialect) -> Cases:
     for form, sent in forms.items():
         yield f"{form}, at once", "failed: upstream exploded", (head(), sent)
         yield f"{form}, later", "failed: upstream exploded", (head(), said, sent)
+    yield "event of a refusal", "failed: upstream exploded", (head("400 Bad Request"), event(ERROR, "error"))
+    yield "page of a refusal", "failed: HTTP 502", (head("502 Bad Gateway"), b"<h1>502</h1>upstream exploded")
     for content_type in ("text/event-stream", "text/plain", "application/json"):
         for body in (ERROR, [ERROR], {"detail": "upstream exploded"}):
             yield (

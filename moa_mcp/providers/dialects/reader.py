@@ -38,7 +38,8 @@ def check_error(value: object, event: str = "") -> None:
     """
     body = mapping(next(iter(sequence(value)), None) or value)
     told = body.get("detail") or (string(body.get("message")) and body.get("code"))
-    if event == "error" or body.get("error") or "error" in (body.get("object"), body.get("type")) or told:
+    kinds = (event, body.get("object"), body.get("type"))
+    if "error" in kinds or body.get("error") or (told and "choices" not in body):
         raise error_from_body(value)
 
 

@@ -56,7 +56,8 @@ EMPTY_BODY = "the body is empty; some servers reply like this to messages that e
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 """White space, and the bytes of a byte order mark."""
 
-_PAGE = re.compile(r"\s*(<!--[^>]*-->\s*)?<(!doctype html|html)", re.IGNORECASE)
+_PAGE = re.compile(r"<(?:!doctype html|html|head|title|body|center|h1)\b", re.IGNORECASE)
+_STREAM = (b"data:", b"event:", b"error:")
 
 REASON_OF_ERROR: Mapping[type[Exception], Reason] = {
     httpx.ConnectError: Reason.CONNECTION,
@@ -300,12 +301,15 @@ async def _body(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
 
 
 async def _error_text(response: httpx.Response) -> object:
-    """The content of an error reply: JSON, else text; empty for an HTML page or a body that cannot be read."""
-    body = b""
+    """The content of an error reply: JSON, also in an event, else text; empty for a page or an unreadable body."""
+    text = ""
     with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):
         body = await _body(aiter(_content(response)))
-    text = _text(body)
-    return "" if _PAGE.match(text) else parse_or_text(text)
+        text = _text(body).lstrip()
+        if body.lstrip().startswith(_STREAM):
+            splitter = EventSplitter()
+            text = next((data for _, data in (*splitter.feed(body), *splitter.close())), text)
+    return "" if text.startswith("<") and _PAGE.search(text[:300]) else parse_or_text(text)
 
 
 def _text(body: bytes) -> str:
