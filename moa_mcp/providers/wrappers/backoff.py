@@ -35,7 +35,7 @@ def wait_before_retry(error: ProviderError, retries: int, random: float) -> floa
     requested = error.retry_after
     if error.reason is Reason.LOADING:
         growing = FIRST_SECONDS * 2.0 ** min(retries + 1, 10)
-        return min(MAX_LOADING_WAIT_SECONDS, growing if requested is None else requested)
+        return min(MAX_LOADING_WAIT_SECONDS, growing if requested is None else max(FIRST_SECONDS, requested))
     if requested is None:
         return random * min(MAX_WAIT_SECONDS, FIRST_SECONDS * 2.0 ** (retries + 1))
     return requested * (1 + 0.1 * random) if requested <= MAX_RETRY_AFTER_SECONDS else None
