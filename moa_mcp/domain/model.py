@@ -10,6 +10,7 @@ from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.usage import Usage as Usage
 
 Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
@@ -131,25 +132,6 @@ Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and price of a call. None means unknown, never zero. `estimated`: not the provider's own count.
-
-    `attempts` is the number of requests sent for the call. The numbers include all of them. 0: none was sent.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-    estimated: bool = False
-    attempts: int = 1
-
-    @property
-    def retries(self) -> int:
-        """The requests after the first."""
-        return max(0, self.attempts - 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """The text that a model wrote. `served_model` is the model that answered, as the provider named it.
 
@@ -186,8 +168,7 @@ class Failure:
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """Convert a provider's error into the value that a flow gets."""
-        booked = error.input_tokens is not None
-        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
+        usage = replace(error.usage, estimated=error.usage.is_billed)
         return cls(error.reason, error.detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
@@ -342,6 +323,11 @@ class Run:
         return max(0, self.planned_calls - sum(record.attempts > 0 for record in self.calls))
 
     @property
+    def cached_tokens(self) -> int:
+        """The input tokens of all calls that providers read from their prompt caches, as far as they report it."""
+        return sum(record.outcome.usage.cached_tokens for record in self.sent)
+
+    @property
     def input_tokens(self) -> int | None:
         """Input tokens of all calls, or None if no call reported any."""
         return _total(record.outcome.usage.input_tokens for record in self.sent)
@@ -354,8 +340,21 @@ class Run:
     @property
     def cost_usd(self) -> float | None:
         """The price of all billed calls in US dollars, or None if any of these prices is unknown."""
-        costs = [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
-        return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
+        return self.known_cost_usd if self._costs and not self.unpriced_calls else None
+
+    @property
+    def known_cost_usd(self) -> float:
+        """The sum of the known prices in US dollars: the run cost at least this."""
+        return sum(cost for cost in self._costs if cost is not None)
+
+    @property
+    def unpriced_calls(self) -> int:
+        """The number of billed calls whose price is unknown."""
+        return self._costs.count(None)
+
+    @property
+    def _costs(self) -> list[float | None]:
+        return [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
 
     @property
     def drafts(self) -> tuple[CallRecord, ...]:
@@ -391,8 +390,7 @@ def _was_cut_off(record: CallRecord) -> bool:
 
 
 def _is_billed(record: CallRecord) -> bool:
-    usage = record.outcome.usage
-    return isinstance(record.outcome, Draft) or usage.input_tokens is not None or usage.cost_usd is not None
+    return isinstance(record.outcome, Draft) or record.outcome.usage.is_billed
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -16,9 +16,10 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, EmbedCall, Usage
+from moa_mcp.domain.model import Call, CallRecord, EmbedCall
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import DUST, Spend
+from moa_mcp.domain.usage import NOT_SENT, Usage
 from moa_mcp.providers.base import Day
 from moa_mcp.providers.prices import Rates
 
@@ -33,6 +34,8 @@ MIN_OUTPUT_TOKENS = 1024
 
 EXTENSION_TOKENS = 2048
 """Tokens by which a reservation grows when the answer is longer than it."""
+
+EXTENSION = Usage(output_tokens=EXTENSION_TOKENS)
 
 
 def estimate_tokens(text: str) -> float:
@@ -75,17 +78,11 @@ class Reservation:
 
     @property
     def cost_usd(self) -> float:
-        return self.cost_of(self.output_tokens) or 0.0
+        return self.price_of(Usage(self.input_tokens, self.output_tokens)) or 0.0
 
-    def cost_of(self, output_tokens: int) -> float | None:
-        """The price in US dollars with this many output tokens; None if it is unknown."""
-        return self.price_of(self.input_tokens, output_tokens)
-
-    def price_of(self, input_tokens: int, output_tokens: int) -> float | None:
-        """The price in US dollars of these tokens at the rates of this call; None if it is unknown."""
-        if self.rates is None:
-            return None
-        return input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
+    def price_of(self, used: Usage) -> float | None:
+        """The price in US dollars of this usage at the rates of this call; None if it is unknown."""
+        return None if self.rates is None else self.rates.cost(used)
 
 
 class Drawn:
@@ -118,7 +115,7 @@ class Drawn:
             calls, tokens, usd = calls + 1, tokens + waiting.tokens, usd + waiting.cost_usd
         for reservation in (*self._announced.values(), *self.held, *self.asking):
             if reservation.output_tokens:
-                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(0, EXTENSION_TOKENS) or 0.0)
+                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(EXTENSION) or 0.0)
         repeats = self._repeats + sum(map(self._is_repeat, self.asking))
         return Spend(max(calls, self._planned + repeats), tokens, usd)
 
@@ -148,13 +145,13 @@ class Drawn:
     def grow(self, held: Reservation) -> None:
         """Extend the reservation of a running call by one step."""
         held.output_tokens += EXTENSION_TOKENS
-        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(0, EXTENSION_TOKENS) or 0.0)
+        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(EXTENSION) or 0.0)
 
     def end(self, held: Reservation, used: Usage) -> None:
         """Replace the reservation of an ended call by its usage."""
         self.held.remove(held)
         self.reserved = self.reserved.beyond(held.spend) if self.held else Spend()
-        self.used += Spend(used.attempts, (used.input_tokens or 0) + (used.output_tokens or 0), used.cost_usd or 0.0)
+        self.used += Spend(used.attempts, used.tokens, used.cost_usd or 0.0)
 
     def _is_repeat(self, wanted: Reservation) -> bool:
         return wanted.again or wanted.call in self._sent_ids
@@ -201,7 +198,7 @@ class Budget:
                 await self._day.book()
         except BaseException:
             # The caller settles only a reservation that it got: on a failure or a cancel here, this gives it back.
-            self.settle(wanted, Usage(attempts=0))
+            self.settle(wanted, NOT_SENT)
             raise
 
     async def _wait_for_room(self, wanted: Reservation) -> None:
@@ -247,7 +244,7 @@ class Budget:
             self._settled = None
 
     def _deduct(self, used: Usage) -> None:
-        self._tokens -= (used.input_tokens or 0) + (used.output_tokens or 0)
+        self._tokens -= used.tokens
         self._dollars -= used.cost_usd or 0.0
 
     def _day_has_call(self, wanted: Reservation) -> bool:
@@ -281,10 +278,9 @@ class Budget:
     def _room_in(self, wanted: Reservation, tokens: float, dollars: float) -> int:
         tokens -= self._drawn.reserved.tokens + wanted.input_tokens
         room = min(tokens, wanted.output_tokens)
-        if wanted.rates is not None:
-            dollars -= self._drawn.reserved.usd + (wanted.cost_of(0) or 0.0)
-            per_token = wanted.rates.output_per_token
-            room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
+        dollars -= self._drawn.reserved.usd + (wanted.price_of(Usage(wanted.input_tokens)) or 0.0)
+        per_token = wanted.rates.output_per_token if wanted.rates is not None else 0.0
+        room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1
 
     def _describe_rest(self) -> str:

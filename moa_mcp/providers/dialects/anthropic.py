@@ -12,8 +12,9 @@ from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, string
+from moa_mcp.providers.dialects.json_access import mapping, name, parse, string
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import anthropic_usage
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -91,14 +92,15 @@ class AnthropicReader:
 
     def _start(self, message: dict[str, Any]) -> None:
         self.reply.served_model = name(message.get("model"))
-        self.reply.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
+        # The initial output count is left out: a stream that breaks off has written more.
+        self.reply.add_usage({**mapping(message.get("usage")), "output_tokens": None}, anthropic_usage)
 
     def _change(self, event: dict[str, Any]) -> None:
         delta = mapping(event.get("delta"))
         self.reply.finish_reason = string(delta.get("stop_reason")) or None
         self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
-        # The output count is read here, because message_start has only its initial value.
-        self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
+        # These counts are totals. They replace the initial ones of message_start, which some servers leave at 0.
+        self.reply.add_usage(event.get("usage"), anthropic_usage)
 
     def _take(self, part: dict[str, Any]) -> str:
         """Take a content block or a piece of one; other blocks than text and thoughts have neither key."""

@@ -7,16 +7,18 @@ messages.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import openai_usage
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -48,7 +50,7 @@ class _VectorsBuilder(ReplyBuilder):
     vectors: str = ""
 
     def draft(self) -> Draft:
-        return Draft(self.vectors, self.served_model, "stop", Usage(self.input_tokens, 0))
+        return Draft(self.vectors, self.served_model, "stop", replace(self.usage, output_tokens=0))
 
 
 class EmbeddingsReader:
@@ -73,7 +75,7 @@ class EmbeddingsReader:
         self.reply.vectors = json.dumps(vectors)
         self.reply.ended = True
         self.reply.served_model = name(reply.get("model"))
-        self.reply.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
+        self.reply.add_usage(reply.get("usage"), openai_usage)
         return ""
 
 

@@ -12,8 +12,9 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, sequence, string
+from moa_mcp.providers.dialects.json_access import mapping, name, parse, sequence, string
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import openai_usage
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -101,9 +102,10 @@ class OpenAIReader:
     def _note_usage(self, event: dict[str, Any]) -> None:
         reply = self.reply
         reply.served_model = reply.served_model or name(event.get("model"))
-        if usage := mapping(event.get("usage")):
-            reply.input_tokens = count(usage.get("prompt_tokens"))
-            reply.output_tokens = count(usage.get("completion_tokens"))
+        # Groq and Moonshot report the usage of a stream in places of their own.
+        own_place = event.get("x_groq") or next(iter(sequence(event.get("choices"))), None)
+        if usage := event.get("usage") or mapping(own_place).get("usage"):
+            reply.add_usage(usage, openai_usage)
 
     def _finish(self, finish: str, choice: dict[str, Any]) -> None:
         if finish == "error":

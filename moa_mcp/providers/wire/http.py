@@ -99,6 +99,7 @@ class Http:
             try:
                 await _check(response)
                 answered = True
+                reader.reply.note_headers(response.headers)
                 await _read_reply(response, reader, on_text)
             finally:
                 await _close(response)
@@ -108,8 +109,7 @@ class Http:
             error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
             error.served_model = redact_key(reader.reply.served_model or "", self._key) or None
-            error.input_tokens = reader.reply.input_tokens
-            error.output_tokens = reader.reply.output_tokens
+            error.usage = reader.reply.usage
             raise
 
     async def get(self, path: str) -> object:
@@ -206,6 +206,7 @@ async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: O
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
         if events := splitter.feed(chunk):
             on_text("".join([reader.feed(data) for _, data in events]))  # an empty text is a sign of life
+            reader.reply.report_hidden(on_text)
         # Buffered chunks arrive without a wait, so without this a cancel would not take effect.
         await anyio.lowlevel.checkpoint_if_cancelled()
     with anyio.move_on_after(DRAIN_SECONDS):

@@ -11,11 +11,12 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CodeCall, Draft, Usage
+from moa_mcp.domain.model import Call, CodeCall, Draft
+from moa_mcp.domain.usage import NOT_SENT, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
-from moa_mcp.providers.usage import NOT_SENT, UsageTracker
+from moa_mcp.providers.usage import UsageTracker, is_counted
 from moa_mcp.providers.wrappers.unsupported_settings import refused_field
 
 
@@ -48,7 +49,7 @@ class BudgetLimit:
             try:
                 return await self._ask_within_budget(call, on_text)
             except ProviderError as error:
-                _charge(error, self._account.usage_of(call))
+                error.usage = self._account.usage_of(call)
                 if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
                     raise
 
@@ -67,7 +68,7 @@ class BudgetLimit:
                 draft = await self._ask_capped(call, held.output_tokens, meter.on_text)
             else:
                 draft = await self._inner.complete(call, meter.on_text)
-            used = meter.usage(draft)
+            used = meter.usage(call, draft)
         except ProviderError as error:
             used = meter.used_by_failure(error)
             raise
@@ -92,13 +93,6 @@ class BudgetLimit:
 
 def _is_about_the_cap(error: ProviderError) -> bool:
     return refused_field(error) == "max_tokens"
-
-
-def _charge(error: ProviderError, used: Usage) -> None:
-    """Write the total usage of a call, over all its requests, into its error."""
-    error.attempts = used.attempts
-    if used.input_tokens is not None:
-        error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
 
 
 class _OutputMeter:
@@ -132,29 +126,30 @@ class _OutputMeter:
 
     def used_so_far(self) -> Usage:
         """The estimated usage of a cancelled request; NOT_SENT if it was still waiting for its turn."""
-        return self._at_least(None, None) if self._is_sent else NOT_SENT
+        return self._at_least(Usage()) if self._is_sent else NOT_SENT
 
-    def usage(self, draft: Draft) -> Usage:
+    def usage(self, call: Call, draft: Draft) -> Usage:
         """The usage that the provider reported, if it is complete and plausible; else an estimate."""
         reported = draft.usage
-        free = self._held.rates == FREE
-        if (
-            reported.input_tokens is not None
-            and reported.output_tokens is not None
-            and (free or reported.output_tokens)
+        if is_counted(call, draft) or (
+            self._held.rates == FREE and None not in (reported.input_tokens, reported.output_tokens)
         ):
             return reported
-        tokens = ceil(estimate_tokens(draft.text) + estimate_tokens(draft.thinking))
-        return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
+        self._written = max(self._written, estimate_tokens(draft.text) + estimate_tokens(draft.thinking))
+        return self._at_least(reported)
 
     def used_by_failure(self, error: ProviderError) -> Usage:
         """The possible usage of a failed request; no numbers if no model was reached."""
         if error.reached:
-            return self._at_least(error.input_tokens, error.output_tokens)
+            return self._at_least(error.usage)
         return Usage() if self._is_sent else NOT_SENT
 
-    def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
-        """An estimate that is not lower than the received pieces and the reported counts."""
-        read = max(self._held.input_tokens, input_tokens or 0)
-        written = max(int(self._written), output_tokens or 0)
-        return Usage(read, written, self._held.price_of(read, written), estimated=True)
+    def _at_least(self, reported: Usage) -> Usage:
+        """An estimate that is not lower than the received pieces and the reported counts.
+
+        A price that the provider reported stays.
+        """
+        read = max(self._held.input_tokens, reported.input_tokens or 0)
+        written = max(ceil(self._written), reported.output_tokens or 0)
+        usage = replace(reported, input_tokens=read, output_tokens=written, estimated=True)
+        return usage if usage.cost_usd is not None else replace(usage, cost_usd=self._held.price_of(usage))
