@@ -253,6 +253,11 @@ class CallRecord:
         return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
 
     @property
+    def is_billed(self) -> bool:
+        """Whether a model answered or may have worked on the call, so that it has a price, known or not."""
+        return isinstance(self.outcome, Draft) or self.outcome.usage.is_billed
+
+    @property
     def status(self) -> CallStatus:
         """How the call ended. `refused`: it was never sent, because a limit was reached."""
         match self.outcome:
@@ -354,7 +359,7 @@ class Run:
 
     @property
     def _costs(self) -> list[float | None]:
-        return [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
+        return [record.outcome.usage.cost_usd for record in self.sent if record.is_billed]
 
     @property
     def drafts(self) -> tuple[CallRecord, ...]:
@@ -387,10 +392,6 @@ class Run:
 
 def _was_cut_off(record: CallRecord) -> bool:
     return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
-
-
-def _is_billed(record: CallRecord) -> bool:
-    return isinstance(record.outcome, Draft) or record.outcome.usage.is_billed
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

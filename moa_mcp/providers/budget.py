@@ -4,7 +4,8 @@ This module makes no calls. Concurrent calls cannot pass a ceiling together as l
 reservation. The estimate of the input is rather too high. Streamed output is limited to the reservation, and a call
 that gets less than it wanted is sent with that limit. Only hidden thoughts can still pass a ceiling: those of models
 that neither stream them nor were given a limit, by as much as the running calls think. They are known when they are
-billed; after that nothing more is sent. If the price of a model is unknown, only calls and tokens are counted.
+billed; after that nothing more is sent. If the price of a model is unknown, nothing is reserved for it in dollars: what
+its provider reports counts afterwards, and once the dollars are used up, its calls are refused, too.
 """
 
 from __future__ import annotations
@@ -168,6 +169,7 @@ class Budget:
         self._calls = inf if limits.max_calls is None else limits.max_calls
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
+        self._refuses_unknown_price = limits.on_unknown_price == "refuse"
         self._settled: anyio.Event | None = None  # made only when a call waits, which is rare
         self._drawn = drawn or Drawn(0)
         self._day: Day | None = None
@@ -204,6 +206,8 @@ class Budget:
     async def _wait_for_room(self, wanted: Reservation) -> None:
         """Wait until there is room, and reduce the output of `wanted` to it. Raises ProviderError if there is none."""
         while True:
+            if wanted.rates is None and self._refuses_unknown_price:
+                raise ProviderError(Reason.BUDGET, "no price is known for the model, and on_unknown_price is refuse")
             if self._calls < 1:
                 raise ProviderError(Reason.BUDGET, "no calls are left")
             room = self._room(wanted)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol, TypeAlias, cast
@@ -169,6 +169,10 @@ class Catalog:
                 return None
             total += model_rates.cost(Usage(call.input_tokens, call.output_tokens))
         return total
+
+    def unpriced(self, models: Iterable[str]) -> tuple[str, ...]:
+        """Those of the models whose price is unknown, each once."""
+        return tuple(model for model in dict.fromkeys(models) if self._rates(model) is None)
 
     def _times_plain(self, preset: Preset, cost: float | None) -> float | None:
         """`cost` divided by the cost of one plain call of the aggregator for the same question. None if unknown."""

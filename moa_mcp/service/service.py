@@ -34,7 +34,7 @@ from moa_mcp.runs.events import EventHandler
 from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.scheduler import RunScheduler
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.ceilings import check_plan
+from moa_mcp.service.ceilings import check_plan, unknown_price_note
 from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, ConfigEditor
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
@@ -129,9 +129,10 @@ class Service:
         ceilings = (settings.limits.per_run, preset.limits, request.limits)
         planned = dry_run(ask_panel(task, preset))
         cost = self.catalog.estimated_cost(planned)
-        check_plan(preset, planned, cost, ceilings)
+        unpriced = self.catalog.unpriced(call.model for call in planned.planned_calls)
+        check_plan(preset, planned, cost, unpriced, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
-        notes = (*self._warnings(), *notes)
+        notes = (*self._warnings(), *notes, *([unknown_price_note(unpriced, limits)] if unpriced else ()))
         return Plan(preset, task, limits, notes, planned, cost, settings.limits, missing)
 
     def _missing_key(self, preset: Preset) -> MissingKey | None:
