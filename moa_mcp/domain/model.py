@@ -9,23 +9,15 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
+from moa_mcp.domain.message import Message as Message
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.usage import Usage as Usage
 
-Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 Output = Literal["answer", "guidance"]
 
 PROPOSER, AGGREGATOR = "proposer", "aggregator"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    speaker: Speaker
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +64,8 @@ class _CallFields:
 
     `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
     contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
-    had the wrong form.
+    had the wrong form. `cache_prefix` asks the provider to store the shared beginning of the messages in its prompt
+    cache, or to read it there.
     """
 
     id: str
@@ -87,6 +80,7 @@ class _CallFields:
     timeout_seconds: float | None = None
     branches: tuple[str, ...] = field(default=(), kw_only=True)
     repeat_of: str | None = field(default=None, kw_only=True)
+    cache_prefix: bool = field(default=False, kw_only=True)
 
     @property
     def parent(self) -> str | None:

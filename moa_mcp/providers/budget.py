@@ -11,7 +11,7 @@ its provider reports counts afterwards, and once the dollars are used up, its ca
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import anyio
@@ -66,7 +66,10 @@ class Reservation:
         """Estimate a call, at the rates for requests of its length."""
         read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
         written = 0 if isinstance(call, EmbedCall) else call.max_tokens or MAX_OUTPUT_TOKENS
-        return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
+        rates = rates and rates.at(read)
+        if rates is not None and call.cache_prefix:  # what is stored in a prompt cache may cost more than plain input
+            rates = replace(rates, input_per_token=max(rates.input_per_token, rates.cache_write_per_token or 0.0))
+        return cls(read, written, rates, call.id, call.is_repeat)
 
     @property
     def spend(self) -> Spend:

@@ -13,6 +13,7 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.dialects.json_access import mapping, name, parse, string
+from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 from moa_mcp.providers.dialects.usage import anthropic_usage
 
@@ -47,11 +48,14 @@ def request_body(call: Call, model: str) -> dict[str, Any]:
     return body
 
 
-def _turns(call: Call) -> list[dict[str, str]]:
+def _turns(call: Call) -> list[dict[str, Any]]:
     """The conversation without its system text; consecutive turns of the same speaker are joined."""
-    turns = (message for message in call.messages if message.speaker != "system")
-    runs = groupby(turns, key=lambda message: message.speaker)
-    return [{"role": speaker, "content": _texts(m.text for m in run)} for speaker, run in runs]
+    messages = (message for message in call.messages if message.speaker != "system")
+    turns = [(speaker, [m.text for m in run]) for speaker, run in groupby(messages, key=lambda m: m.speaker)]
+    bodies: list[dict[str, Any]] = [{"role": speaker, "content": _texts(texts)} for speaker, texts in turns]
+    if turns and (parts := marked_parts(call, turns[-1][1][:-1])):
+        bodies[-1]["content"] = parts
+    return bodies
 
 
 def _texts(texts: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.dialects.json_access import mapping, name, parse, sequence, string
+from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
 from moa_mcp.providers.dialects.usage import openai_usage
 
@@ -25,18 +26,20 @@ class DialectQuirks:
     """The details in which services differ.
 
     `limit` is the service's key for max_tokens, `effort` the path of keys to the reasoning effort. `usage_if_asked`:
-    a stream reports its usage only if the request asks for it.
+    a stream reports its usage only if the request asks for it. `cache_control`: the models whose names begin so store
+    a prompt in their cache only if the request marks what to store.
     """
 
     limit: str = "max_tokens"
     effort: tuple[str, ...] = ("reasoning_effort",)
     usage_if_asked: bool = True
+    cache_control: tuple[str, ...] = ()
 
 
 _QUIRKS = {
     # OpenAI's reasoning models refuse max_tokens; its other models take either.
     "openai": DialectQuirks(limit="max_completion_tokens"),
-    "openrouter": DialectQuirks(effort=("reasoning", "effort")),
+    "openrouter": DialectQuirks(effort=("reasoning", "effort"), cache_control=("anthropic/",)),
     # Mistral refuses keys that it does not know, such as stream_options, and always reports its usage.
     "mistral": DialectQuirks(usage_if_asked=False),
 }
@@ -58,6 +61,8 @@ def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any
         "messages": [{"role": m.speaker, "content": fix_surrogates(m.text)} for m in call.messages],
         "stream": True,
     }
+    if model.startswith(quirks.cache_control) and (parts := marked_parts(call)):
+        body["messages"][-1]["content"] = parts
     if quirks.usage_if_asked:
         body["stream_options"] = {"include_usage": True}
     if call.temperature is not None:
