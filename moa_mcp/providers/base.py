@@ -7,10 +7,13 @@ redaction) is a wrapper: a provider that contains another provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.domain.spend import Spend
+
+if TYPE_CHECKING:
+    from moa_mcp.providers.budget import Outlay
 
 OnText = Callable[[str], None]
 """Called with each piece of the answer as it arrives (never with thoughts); must not block.
@@ -69,19 +72,6 @@ class Day(Protocol):
 
     def book_soon(self) -> None:
         """Start `book` in the background, without waiting for it."""
-        ...
-
-
-class Outlay(Protocol):
-    """The amounts that are booked for a run."""
-
-    @property
-    def sent(self) -> Spend:
-        """What its ended calls used, plus the estimates of its running and announced calls."""
-        ...
-
-    def wanted(self) -> Spend:
-        """What to set aside of the day: `sent`, room for answers to grow, and the rest of the plan."""
         ...
 
 

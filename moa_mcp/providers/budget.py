@@ -89,7 +89,7 @@ class Reservation:
         return None if self.rates is None else self.rates.cost(used)
 
 
-class Drawn:
+class Outlay:
     """What a run takes of its owner's day: the amount to book as sent, and the amount to set aside.
 
     `planned_calls` must find room, however many calls are repeated. `used` is the usage of ended calls, `held` are
@@ -168,13 +168,13 @@ class Budget:
     more when this amount is too small. A reservation is valid only once it is booked in the day.
     """
 
-    def __init__(self, limits: Limits, drawn: Drawn | None = None) -> None:
+    def __init__(self, limits: Limits, outlay: Outlay | None = None) -> None:
         self._calls = inf if limits.max_calls is None else limits.max_calls
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
         self._refuses_unknown_price = limits.on_unknown_price == "refuse"
         self._settled: anyio.Event | None = None  # made only when a call waits, which is rare
-        self._drawn = drawn or Drawn(0)
+        self._outlay = outlay or Outlay(0)
         self._day: Day | None = None
 
     def count_resumed(self, record: CallRecord) -> None:
@@ -195,11 +195,11 @@ class Budget:
         try:
             await self._wait_for_room(wanted)
         finally:
-            self._drawn.forget(wanted)
+            self._outlay.forget(wanted)
         self._calls -= 1
-        self._drawn.begin(wanted)
+        self._outlay.begin(wanted)
         try:
-            if self._day is not None and not self._day.sent.covers(self._drawn.sent):
+            if self._day is not None and not self._day.sent.covers(self._outlay.sent):
                 await self._day.book()
         except BaseException:
             # The caller settles only a reservation that it got: on a failure or a cancel here, this gives it back.
@@ -220,7 +220,7 @@ class Budget:
                 continue
             if not self._day_has_call(wanted):
                 raise ProviderError(Reason.BUDGET, "its owner's day has no calls left")
-            if not self._drawn.held:
+            if not self._outlay.held:
                 break
             self._settled = self._settled or anyio.Event()
             await self._settled.wait()
@@ -236,14 +236,14 @@ class Budget:
         # An answer may grow faster than the day can give more. So it is cut only once the day has no more.
         if day is not None and day.exhausted and self._room_in_day(day, step) < EXTENSION_TOKENS:
             return False
-        self._drawn.grow(held)
-        if day is not None and not day.amount.covers(self._drawn.wanted()):
+        self._outlay.grow(held)
+        if day is not None and not day.amount.covers(self._outlay.wanted()):
             day.book_soon()
         return True
 
     def settle(self, held: Reservation, used: Usage) -> None:
         """Give a reservation back and count the usage; a call that was not sent does not count as a call."""
-        self._drawn.end(held, used)
+        self._outlay.end(held, used)
         self._calls += used.attempts == 0
         self._deduct(used)
         if self._settled is not None:
@@ -255,7 +255,7 @@ class Budget:
         self._dollars -= used.cost_usd or 0.0
 
     def _day_has_call(self, wanted: Reservation) -> bool:
-        return self._day is None or self._drawn.has_call(self._day.amount, wanted)
+        return self._day is None or self._outlay.has_call(self._day.amount, wanted)
 
     async def _ask_day_for_more(self, wanted: Reservation) -> bool:
         """If the day has too little room for `wanted`, ask it for more. Returns whether it gave more."""
@@ -263,11 +263,11 @@ class Budget:
         if day is None or (self._day_has_call(wanted) and self._room_in_run(wanted) <= self._room_in_day(day, wanted)):
             return False
         before = day.amount
-        self._drawn.asking.append(wanted)
+        self._outlay.asking.append(wanted)
         try:
             await day.book()
         finally:
-            self._drawn.asking.remove(wanted)
+            self._outlay.asking.remove(wanted)
         return day.amount != before
 
     def _room(self, wanted: Reservation) -> int:
@@ -279,13 +279,13 @@ class Budget:
         return self._room_in(wanted, self._tokens, self._dollars)
 
     def _room_in_day(self, day: Day, wanted: Reservation) -> int:
-        amount, used = day.amount, self._drawn.used
+        amount, used = day.amount, self._outlay.used
         return self._room_in(wanted, amount.tokens - used.tokens, amount.usd - used.usd)
 
     def _room_in(self, wanted: Reservation, tokens: float, dollars: float) -> int:
-        tokens -= self._drawn.reserved.tokens + wanted.input_tokens
+        tokens -= self._outlay.reserved.tokens + wanted.input_tokens
         room = min(tokens, wanted.output_tokens)
-        dollars -= self._drawn.reserved.usd + (wanted.price_of(Usage(wanted.input_tokens)) or 0.0)
+        dollars -= self._outlay.reserved.usd + (wanted.price_of(Usage(wanted.input_tokens)) or 0.0)
         per_token = wanted.rates.output_per_token if wanted.rates is not None else 0.0
         room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1
@@ -293,7 +293,7 @@ class Budget:
     def _describe_rest(self) -> str:
         left = (self._tokens, self._dollars)
         if self._day is not None:
-            amount, used = self._day.amount, self._drawn.used
+            amount, used = self._day.amount, self._outlay.used
             left = (min(left[0], amount.tokens - used.tokens), min(left[1], amount.usd - used.usd))
         tokens = "" if left[0] == inf else f"{max(0, int(left[0])):,} tokens"
         dollars = "" if left[1] == inf else f"${max(0.0, left[1]):.4f}"

@@ -27,7 +27,7 @@ from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import DryRun, dry_run
 from moa_mcp.prompts.panel import user_turn
-from moa_mcp.providers.budget import Drawn, Reservation
+from moa_mcp.providers.budget import Outlay, Reservation
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.runs.events import EventHandler
@@ -189,15 +189,15 @@ class Service:
             if not lock.locked():
                 self.starting.pop(key, None)
 
-    def _first_draw(self, plan: Plan) -> Drawn:
+    def _first_draw(self, plan: Plan) -> Outlay:
         """What the first calls of a plan, which are sent at once, draw from the daily budget."""
-        drawn = Drawn(plan.dry_run.calls)
+        outlay = Outlay(plan.dry_run.calls)
         first = (call for call in plan.dry_run.first if not isinstance(call, CodeCall))
-        drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
-        return drawn
+        outlay.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
+        return outlay
 
     def _reservation_request(
-        self, run: Run, needs: Spend, first: Drawn, ceilings: LimitSettings, *, is_free: bool = False
+        self, run: Run, needs: Spend, first: Outlay, ceilings: LimitSettings, *, is_free: bool = False
     ) -> ReservationRequest:
         """What a run reserves from the daily budget: its planned calls and a factor for retries.
 
@@ -264,7 +264,7 @@ class Service:
             return await self.scheduler.resume(
                 owner,
                 run_id,
-                self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
+                self._reservation_request(run, needs, Outlay(left), self.settings().limits, is_free=cost == 0),
             )
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
