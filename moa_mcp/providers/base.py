@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 OnText = Callable[[str], None]
 """Called with each piece of the answer as it arrives (never with thoughts); must not block.
 
-An empty piece is a sign of life: the request is being sent, or data arrived that is not shown, such as a thought.
+An empty piece is a sign of life: the request is being sent, or data arrived that is not shown, such as a thought. It
+counts as one token; a long thought gives as many pieces as it has tokens.
 The function may end the call by raising a ProviderError.
 """
 

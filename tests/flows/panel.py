@@ -34,7 +34,7 @@ def draft_of(number: int) -> str:
 
 def role_texts(calls: Iterable[Call]) -> list[str]:
     """The roles behind the questions of the calls that have one."""
-    behind = (call.messages[-1].text.partition("take this role:\n\n")[2] for call in calls)
+    behind = (call.messages[-1].text.partition("keep to this:\n\n")[2] for call in calls)
     return [text.partition("\n\nSeveral writers")[0] for text in behind if text]
 
 

@@ -65,7 +65,7 @@ def test_a_role_follows_the_callers_system_text_in_the_paper_style_and_the_quest
     assert messages_for(task, [], "paper", "You check units.")[0].text == "S\n\nYou check units."
     assert messages_for(task, [], "fenced", "You check units.") == (
         Message("system", "S"),
-        Message("user", "Q?\n\nWhile you reply to the message above, take this role:\n\nYou check units."),
+        Message("user", "Q?\n\nIn your reply to the message above, keep to this:\n\nYou check units."),
     )
 
 

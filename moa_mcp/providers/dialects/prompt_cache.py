@@ -14,7 +14,7 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.budget import estimate_tokens
 
 MIN_CACHED_TOKENS = 1024
-"""The shortest beginning that Anthropic caches."""
+"""The shortest beginning that any model of Anthropic caches; some need more, and ignore the mark below that."""
 
 
 def marked_parts(call: Call, earlier: Sequence[str] = ()) -> list[dict[str, Any]] | None:

@@ -100,12 +100,17 @@ class ReplyBuilder:
         """Take the headers of the response: they may name the price."""
         self._price_in_headers = price_in_headers(headers)
 
-    def report_hidden(self, on_text: Callable[[str], None]) -> None:
-        """Report the thoughts that arrived since the last call: an empty piece for each token of them, estimated."""
-        tokens = (self._size - self._shown) // HIDDEN_CHARS_PER_TOKEN
-        for _ in range(self._hidden_tokens, tokens):
+    def report(self, shown: str, on_text: Callable[[str], None]) -> None:
+        """Pass on the text to show, then an empty piece for each token of the hidden text before it, as estimated.
+
+        If there is neither, one empty piece is passed on as a sign of life.
+        """
+        hidden = (self._size - self._shown) // HIDDEN_CHARS_PER_TOKEN - self._hidden_tokens
+        if shown or hidden <= 0:
+            on_text(shown)
+        for _ in range(hidden):
             on_text("")
-        self._hidden_tokens = max(self._hidden_tokens, tokens)
+        self._hidden_tokens += max(0, hidden)
 
     @property
     def usage(self) -> Usage:

@@ -205,8 +205,7 @@ async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: O
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
         if events := splitter.feed(chunk):
-            on_text("".join([reader.feed(data) for _, data in events]))  # an empty text is a sign of life
-            reader.reply.report_hidden(on_text)
+            reader.reply.report("".join([reader.feed(data) for _, data in events]), on_text)
         # Buffered chunks arrive without a wait, so without this a cancel would not take effect.
         await anyio.lowlevel.checkpoint_if_cancelled()
     with anyio.move_on_after(DRAIN_SECONDS):

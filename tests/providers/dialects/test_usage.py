@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -108,9 +109,8 @@ def test_a_message_that_breaks_off_does_not_know_what_it_wrote() -> None:
 
 def test_hidden_text_is_reported_by_its_length() -> None:
     reader, pieces = OpenAIReader(), list[str]()
-    reader.feed('{"choices": [{"delta": {"reasoning_content": "%s"}}]}' % ("thought " * 100))
-    reader.reply.report_hidden(pieces.append)
-    reader.feed('{"choices": [{"delta": {"content": "Blue sky above."}}]}')
-    reader.reply.report_hidden(pieces.append)
+    for delta in ("reasoning_content", "thought " * 100), ("content", "Blue sky above."), ("reasoning_content", "?"):
+        chunk = json.dumps({"choices": [{"delta": dict([delta])}]})
+        reader.reply.report(reader.feed(chunk), pieces.append)
 
-    assert pieces == [""] * 200
+    assert pieces == [*[""] * 200, "Blue sky above.", ""]
