@@ -16,7 +16,7 @@ from moa_mcp.domain.usage import Usage
 from moa_mcp.providers.prices import Rates
 from moa_mcp.service.service import AskRequest
 from tests.faults.fixtures import failure_of, open_lab, panel, record_of
-from tests.upstream import Reply, Script, Upstream
+from tests.upstream import Reply, Upstream
 
 THOUGHT_APART = {
     "prompt_tokens": 32,
@@ -34,7 +34,7 @@ async def asked(
     folder: Path,
     provider: str,
     model: str,
-    script: Script,
+    reply: Reply,
     limits: str,
     preset_limits: Limits | None = None,
     *,
@@ -42,7 +42,7 @@ async def asked(
     layers: int = 4,
 ) -> AsyncGenerator[tuple[Run, Upstream]]:
     """Ask a panel of one model, by default four calls one after another, with the limits of config.yaml."""
-    async with Upstream(script) as upstream:
+    async with Upstream(lambda _: reply) as upstream:
         config = f"providers: {{{provider}: {{base_url: '{upstream.base_url}', api_key_env: LAB_KEY}}}}\n"
         (folder / "config.yaml").write_text(f"{config}limits: {{{limits}}}\n", encoding="utf-8")
         chain = Preset(
@@ -56,23 +56,34 @@ async def asked(
 
 
 async def test_a_ceiling_in_dollars_holds_with_thoughts_that_are_counted_apart(tmp_path: Path) -> None:
-    script: Script = lambda _: Reply(usage_report=THOUGHT_APART)  # noqa: E731
-    async with asked(tmp_path, "xai", "grok-4", script, "max_cost_usd: 0.15") as (run, upstream):
+    async with asked(tmp_path, "xai", "grok-4", Reply(usage_report=THOUGHT_APART), "max_cost_usd: 0.15") as (
+        run,
+        upstream,
+    ):
         assert run.known_cost_usd == pytest.approx(0.141231)
         assert len(upstream.requests) == 1
         assert [record.status for record in run.calls[1:]] == ["refused"] * (len(run.calls) - 1)
 
 
 async def test_calls_side_by_side_stop_once_the_first_of_them_thought_too_much(tmp_path: Path) -> None:
-    script: Script = lambda _: Reply(usage_report=THOUGHT_APART)  # noqa: E731
-    async with asked(tmp_path, "xai", "grok-4", script, "max_cost_usd: 0.05", samples=3, layers=2) as (run, upstream):
+    async with asked(
+        tmp_path,
+        "xai",
+        "grok-4",
+        Reply(usage_report=THOUGHT_APART),
+        "max_cost_usd: 0.05",
+        samples=3,
+        layers=2,
+    ) as (run, upstream):
         assert len(upstream.requests) == 1
         assert [record.status for record in run.drafts] == ["ok", "refused", "refused"]
 
 
 async def test_a_ceiling_in_dollars_holds_with_a_price_that_only_the_provider_knows(tmp_path: Path) -> None:
-    script: Script = lambda _: Reply(usage_report=REPORTED)  # noqa: E731
-    async with asked(tmp_path, "lab", "unknown", script, "max_cost_usd: 0.05") as (run, upstream):
+    async with asked(tmp_path, "lab", "unknown", Reply(usage_report=REPORTED), "max_cost_usd: 0.05") as (
+        run,
+        upstream,
+    ):
         assert len(upstream.requests) == 1
         assert run.known_cost_usd == pytest.approx(0.1234)
         assert "$0.0000 left" in failure_of(run, "2.1").detail
@@ -89,10 +100,9 @@ async def test_thoughts_that_stream_in_large_pieces_are_cut_off_where_the_budget
 
 
 async def test_every_run_says_which_models_its_limit_in_dollars_does_not_limit(tmp_path: Path) -> None:
-    script: Script = lambda _: Reply()  # noqa: E731
-    async with asked(tmp_path, "lab", "unknown", script, "max_cost_usd: 2") as (run, _):
+    async with asked(tmp_path, "lab", "unknown", Reply(), "max_cost_usd: 2") as (run, _):
         assert any("No price is known for lab/unknown: max_cost_usd ($2)" in note for note in run.notes)
-    async with asked(tmp_path, "openai", "gpt-4o", script, "max_cost_usd: 2") as (run, _):
+    async with asked(tmp_path, "openai", "gpt-4o", Reply(), "max_cost_usd: 2") as (run, _):
         assert run.notes == ()
 
 
@@ -108,7 +118,7 @@ async def test_models_without_a_price_can_be_refused_and_a_preset_cannot_allow_t
     tmp_path: Path, limits: str, preset_limits: Limits, whose: str
 ) -> None:
     with pytest.raises(PlanRefused, match=f"lab/unknown, and on_unknown_price {whose}"):
-        async with asked(tmp_path, "lab", "unknown", lambda _: Reply(), limits, preset_limits):
+        async with asked(tmp_path, "lab", "unknown", Reply(), limits, preset_limits):
             pass
 
 
