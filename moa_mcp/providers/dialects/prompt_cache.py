@@ -25,12 +25,10 @@ def marked_parts(call: Call, earlier: Sequence[str] = ()) -> list[dict[str, Any]
     if not call.cache_prefix or not (shared := call.messages[-1].shared_chars):
         return None
     text = call.messages[-1].text
-    beginning = "\n\n".join((*earlier, text[:shared]))
-    if (
-        sum(estimate_tokens(message.text) for message in call.messages[:-1]) + estimate_tokens(beginning)
-        < MIN_CACHED_TOKENS
-    ):
+    before = sum(estimate_tokens(message.text) for message in call.messages[:-1])
+    if before + estimate_tokens(text[:shared]) < MIN_CACHED_TOKENS:
         return None
-    first = {"type": "text", "text": fix_surrogates(beginning), "cache_control": {"type": "ephemeral"}}
+    beginning = fix_surrogates("\n\n".join((*earlier, text[:shared])))
+    first = {"type": "text", "text": beginning, "cache_control": {"type": "ephemeral"}}
     rest = fix_surrogates(text[shared:])
     return [first, {"type": "text", "text": rest}] if rest.strip() else [first]
