@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,11 @@ def _find_price(model_id: str, **tokens: int) -> PriceCalculation | None:
     if provider not in {known.id for known in get_snapshot().providers}:
         return None  # else the table would guess by parts of the name
     try:
-        return calc_price(PricedUsage(**tokens), model, provider_id=provider)
+        return calc_price(PricedUsage(**tokens), model, provider_id=provider, genai_request_timestamp=_today_at_noon())
     except LookupError:
         return None
+
+
+def _today_at_noon() -> datetime:
+    """The hour at which every model has its full price: rates are kept longer than a discount at night lasts."""
+    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
