@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from moa_mcp.domain.endpoints import split_model
@@ -64,9 +64,14 @@ def _or(rate: float | None, otherwise: float) -> float:
 FREE = Rates(0.0, 0.0)
 
 
-@cache
 def rates(model_id: str) -> Rates | None:
-    """The rates of `provider/model`; None if they are unknown."""
+    """The rates of `provider/model` now; None if they are unknown."""
+    return _rates_at(model_id, _priced_hour())
+
+
+@lru_cache(maxsize=1024)
+def _rates_at(model_id: str, hour: datetime) -> Rates | None:
+    """The rates at `hour`, which must be the current one: it only tells apart what is cached."""
     short = _rates_of(model_id, _SAMPLE)
     if short is None:
         return None
@@ -115,11 +120,15 @@ def _find_price(model_id: str, **tokens: int) -> PriceCalculation | None:
     if provider not in {known.id for known in get_snapshot().providers}:
         return None  # else the table would guess by parts of the name
     try:
-        return calc_price(PricedUsage(**tokens), model, provider_id=provider, genai_request_timestamp=_today_at_noon())
+        return calc_price(PricedUsage(**tokens), model, provider_id=provider, genai_request_timestamp=_priced_hour())
     except LookupError:
         return None
 
 
-def _today_at_noon() -> datetime:
-    """The hour at which every model has its full price: rates are kept longer than a discount at night lasts."""
-    return datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+def _priced_hour() -> datetime:
+    """The hour whose prices hold now: some models cost more at certain hours.
+
+    At night it is noon, because the table still has a discount at night that DeepSeek ended in 2025.
+    """
+    now = datetime.now(UTC)
+    return now.replace(hour=now.hour if 1 <= now.hour < 16 else 12, minute=0, second=0, microsecond=0)
