@@ -24,7 +24,8 @@ from anyio.from_thread import start_blocking_portal
 
 from moa_mcp.config.settings import LiveSettings, Paths, StoreSettings
 from moa_mcp.domain.errors import InvalidRequest, RunFailed, sort_by_closeness
-from moa_mcp.domain.model import Message, Output, Run, Speaker
+from moa_mcp.domain.message import Speaker
+from moa_mcp.domain.model import Message, Output, Run
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stores import STORES, StoreOptions
 from moa_mcp.domain.text import one_line

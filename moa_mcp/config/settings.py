@@ -21,7 +21,7 @@ from moa_mcp.config.yamlfile import Document, Fingerprint
 from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Endpoint, is_loopback
 from moa_mcp.domain.errors import InvalidConfig, NotAllowed
 from moa_mcp.domain.fields import ModelId, Name, Seconds, StrictModel
-from moa_mcp.domain.preset import Limits
+from moa_mcp.domain.preset import Limits, OnUnknownPrice
 from moa_mcp.domain.stores import STORES
 
 CONFIG = "config.yaml"
@@ -63,6 +63,10 @@ class LimitSettings(StrictModel):
     max_cost_usd_per_day: _Dollars = Field(
         default=20.0, description="The most US dollars that all runs of a day may cost."
     )
+    on_unknown_price: OnUnknownPrice = Field(
+        default="note",
+        description="What to do about models without a known price, which max_cost_usd cannot limit: note or refuse.",
+    )
     max_concurrent_runs: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=4, description="How many runs go on at the same time; further ones wait."
     )
@@ -75,6 +79,7 @@ class LimitSettings(StrictModel):
             max_tokens=self.max_tokens,
             max_cost_usd=self.max_cost_usd,
             deadline_seconds=self.deadline_seconds,
+            on_unknown_price=self.on_unknown_price,
         )
 
 

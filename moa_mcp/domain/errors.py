@@ -29,6 +29,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from moa_mcp.domain.usage import Usage
+
 if TYPE_CHECKING:
     from moa_mcp.domain.model import Run
 
@@ -207,8 +209,7 @@ class ProviderError(MoAError):
     seconds. `should_retry` is the provider's own advice. `parameter` is the key of the request that the provider
     rejects. `numbers` are the lengths and limits that the provider names, in their order. `sent_text` is True if a
     part of the answer had arrived. `reached` is True if a model may have worked on the call, so that it may be billed;
-    the token counts and the cost are then what is booked for it. `attempts` is the number of requests sent for the
-    call.
+    `usage` is then what is booked for it.
     """
 
     reason: Reason
@@ -219,11 +220,8 @@ class ProviderError(MoAError):
     sent_text: bool = False
     served_model: str | None = None
     parameter: str | None = None
-    attempts: int = 1
     reached: bool = False
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
+    usage: Usage = Usage()
     numbers: tuple[int, ...] = ()
     advice: str = ""
 

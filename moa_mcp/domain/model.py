@@ -11,11 +11,12 @@ from pydantic import Field
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
 from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.finish import UNFINISHED
+from moa_mcp.domain.message import Message as Message
+from moa_mcp.domain.message import Speaker as Speaker
 from moa_mcp.domain.preset import Limits, Preset
-from moa_mcp.domain.task import Message as Message
 from moa_mcp.domain.task import Output as Output
-from moa_mcp.domain.task import Speaker as Speaker
 from moa_mcp.domain.task import Task as Task
+from moa_mcp.domain.usage import Usage as Usage
 
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
@@ -67,11 +68,16 @@ class _CallFields:
 
 @dataclass(frozen=True, slots=True)
 class ChatCall(_CallFields):
-    """A request for a chat completion. A setting that is None is not sent."""
+    """A request for a chat completion. A setting that is None is not sent.
+
+    `cache_prefix` asks the provider to store the shared beginning of the messages in its prompt cache, or to read it
+    there.
+    """
 
     temperature: float | None = None
     max_tokens: int | None = None
     effort: str | None = None
+    cache_prefix: bool = field(default=False, kw_only=True)
     kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
 
 
@@ -98,25 +104,6 @@ class PanelCall(_CallFields):
 
 Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
 """One request. `kind` represents the type in a store; code checks the type itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and price of a call. None means unknown, never zero. `estimated`: not the provider's own count.
-
-    `attempts` is the number of requests sent for the call. The numbers include all of them. 0: none was sent.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-    estimated: bool = False
-    attempts: int = 1
-
-    @property
-    def retries(self) -> int:
-        """The requests after the first."""
-        return max(0, self.attempts - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +170,7 @@ class Failure:
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """Convert a provider's error into the value that a flow gets."""
-        booked = error.input_tokens is not None
-        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
+        usage = replace(error.usage, estimated=error.usage.is_billed)
         return cls(error.reason, error.full_detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
@@ -269,6 +255,11 @@ class CallRecord:
         return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
 
     @property
+    def is_billed(self) -> bool:
+        """Whether a model answered or may have worked on the call, so that it has a price, known or not."""
+        return isinstance(self.outcome, Draft) or self.outcome.usage.is_billed
+
+    @property
     def status(self) -> CallStatus:
         """How the call ended. `refused`: it was never sent, because a limit was reached."""
         match self.outcome:
@@ -343,6 +334,11 @@ class Run:
         return max(0, self.planned_calls - sum(record.attempts > 0 for record in self.calls))
 
     @property
+    def cached_tokens(self) -> int:
+        """The input tokens of all calls that providers read from their prompt caches, as far as they report it."""
+        return sum(record.outcome.usage.cached_tokens for record in self.sent)
+
+    @property
     def input_tokens(self) -> int | None:
         """Input tokens of all calls, or None if no call reported any."""
         return _total(record.outcome.usage.input_tokens for record in self.sent)
@@ -355,8 +351,21 @@ class Run:
     @property
     def cost_usd(self) -> float | None:
         """The price of all billed calls in US dollars, or None if any of these prices is unknown."""
-        costs = [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
-        return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
+        return self.known_cost_usd if self._costs and not self.unpriced_calls else None
+
+    @property
+    def known_cost_usd(self) -> float:
+        """The sum of the known prices in US dollars: the run cost at least this."""
+        return sum(cost for cost in self._costs if cost is not None)
+
+    @property
+    def unpriced_calls(self) -> int:
+        """The number of billed calls whose price is unknown."""
+        return self._costs.count(None)
+
+    @property
+    def _costs(self) -> list[float | None]:
+        return [record.outcome.usage.cost_usd for record in self.sent if record.is_billed]
 
     @property
     def drafts(self) -> tuple[CallRecord, ...]:
@@ -371,11 +380,6 @@ class Run:
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
-
-
-def _is_billed(record: CallRecord) -> bool:
-    usage = record.outcome.usage
-    return not isinstance(record.outcome, Failure) or usage.input_tokens is not None or usage.cost_usd is not None
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

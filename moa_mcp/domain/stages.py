@@ -86,6 +86,9 @@ class ConcludeSpec(Part):
     merges_layers: ClassVar[bool] = False
     """Whether each layer is aggregated when residuals are on, so that an answer remains if a later layer fails."""
 
+    shares_messages: ClassVar[bool] = False
+    """Whether the aggregator's messages begin as those of the proposers, so that it may read their prompt cache."""
+
     def task_for_proposers(self, task: Task) -> Task:
         """Return the task that the proposers get."""
         return task

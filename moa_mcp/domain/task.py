@@ -6,16 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Speaker = Literal["system", "user", "assistant"]
+from moa_mcp.domain.message import Message
+
 Output = Literal["answer", "guidance"]
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    speaker: Speaker
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,18 @@ from collections.abc import Sequence
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Message, Outcome
+from moa_mcp.domain.preset import Preset, Proposer
 
 
 def make_call(
-    settings: ModelSettings, messages: Sequence[Message], call_id: str, role: str, *, layer: int, slot: int = 1
+    settings: ModelSettings,
+    messages: Sequence[Message],
+    call_id: str,
+    role: str,
+    *,
+    layer: int,
+    slot: int = 1,
+    cache_prefix: bool = False,
 ) -> ChatCall:
     """Build the call to one model of a preset; `call_id` is unique in its flow."""
     return ChatCall(
@@ -24,7 +32,22 @@ def make_call(
         max_tokens=settings.max_tokens,
         effort=settings.effort,
         timeout_seconds=settings.timeout_seconds,
+        cache_prefix=cache_prefix,
     )
+
+
+def reads_prefix_again(preset: Preset, model: str) -> bool:
+    """Whether several steps of the plan, one after another, send the shared beginning of the messages to `model`.
+
+    Only then is it worth storing in a prompt cache that charges for it.
+    """
+    if preset.prompt_style == "paper":  # the drafts are in the system text, before everything else
+        return False
+    proposes = any(isinstance(slot, Proposer) and slot.model == model for slot in preset.slots)
+    times = preset.layers - 1 if proposes else 0
+    if model == preset.aggregator.model and preset.conclude.shares_messages:
+        times += max(1, preset.layers - 1) if preset.residual else 1
+    return times > 1
 
 
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:

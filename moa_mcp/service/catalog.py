@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Protocol, TypeAlias, cast
@@ -17,6 +17,7 @@ from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import UnknownPreset, UserError
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import NestedPreset, PanelSlot, Preset, Slot
+from moa_mcp.domain.usage import Usage
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.call_bounds import call_bounds
 from moa_mcp.flows.planning.dry_run import Bounds, DryRun, dry_run
@@ -171,9 +172,12 @@ class Catalog:
         for call in dry_run.planned_calls:
             if (model_rates := self._rates(call.model)) is None:
                 return None
-            price = model_rates.at(call.input_tokens)
-            total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
+            total += model_rates.cost(Usage(call.input_tokens, call.output_tokens))
         return total
+
+    def unpriced(self, models: Iterable[str]) -> tuple[str, ...]:
+        """Those of the models whose price is unknown, each once."""
+        return tuple(model for model in dict.fromkeys(models) if self._rates(model) is None)
 
     def _times_plain(self, preset: Preset, cost: float | None) -> float | None:
         """`cost` divided by the cost of one plain call of the aggregator for the same question. None if unknown."""

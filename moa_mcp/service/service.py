@@ -26,7 +26,7 @@ from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import DryRun, dry_run
 from moa_mcp.prompts.panel import user_turn
-from moa_mcp.providers.budget import Drawn, Reservation
+from moa_mcp.providers.budget import Outlay, Reservation
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.runs.events import EventHandler
@@ -35,7 +35,7 @@ from moa_mcp.runs.scheduler import RunScheduler
 from moa_mcp.service.ask_request import AskRequest as AskRequest
 from moa_mcp.service.ask_request import request_key
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.ceilings import check_plan
+from moa_mcp.service.ceilings import check_plan, unknown_price_note
 from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, ConfigEditor
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
@@ -106,9 +106,10 @@ class Service:
         ceilings = (settings.limits.per_run, preset.limits, request.limits)
         planned = dry_run(ask_panel(task, preset))
         cost = self.catalog.estimated_cost(planned)
-        check_plan(preset, planned, cost, ceilings)
+        unpriced = self.catalog.unpriced(call.model for call in planned.planned_calls)
+        check_plan(preset, planned, cost, unpriced, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
-        notes = (*self._warnings(), *notes)
+        notes = (*self._warnings(), *notes, *([unknown_price_note(unpriced, limits)] if unpriced else ()))
         return Plan(preset, task, limits, notes, planned, cost, settings.limits, missing)
 
     def _missing_key(self, preset: Preset) -> MissingKey | None:
@@ -166,15 +167,15 @@ class Service:
             if not lock.locked():
                 self.starting.pop(key, None)
 
-    def _first_draw(self, plan: Plan) -> Drawn:
+    def _first_draw(self, plan: Plan) -> Outlay:
         """What the first calls of a plan, which are sent at once, draw from the daily budget."""
-        drawn = Drawn(plan.dry_run.calls)
+        outlay = Outlay(plan.dry_run.calls)
         first = (call for call in plan.dry_run.first if not isinstance(call, CodeCall))
-        drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
-        return drawn
+        outlay.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
+        return outlay
 
     def _reservation_request(
-        self, run: Run, needs: Spend, first: Drawn, ceilings: LimitSettings, *, is_free: bool = False
+        self, run: Run, needs: Spend, first: Outlay, ceilings: LimitSettings, *, is_free: bool = False
     ) -> ReservationRequest:
         """What a run reserves from the daily budget: its planned calls and a factor for retries.
 
@@ -241,7 +242,7 @@ class Service:
             return await self.scheduler.resume(
                 owner,
                 run_id,
-                self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
+                self._reservation_request(run, needs, Outlay(left), self.settings().limits, is_free=cost == 0),
                 version_changes(run.plugins, self._plugins(run.plan, run.task)),
             )
 

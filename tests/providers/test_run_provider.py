@@ -24,7 +24,7 @@ GOOD = Draft("blue", usage=Usage(10, 20, 0.3))
 
 def empty(retry_after: float | None = None) -> ProviderError:
     """An answer of nothing, after thoughts that were paid for."""
-    return ProviderError(Reason.EMPTY, retry_after=retry_after, reached=True, input_tokens=10, output_tokens=500)
+    return ProviderError(Reason.EMPTY, retry_after=retry_after, reached=True, usage=Usage(10, 500))
 
 
 def in_turn(*replies: Draft | ProviderError) -> ScriptedProvider:
@@ -62,8 +62,8 @@ async def test_the_last_error_says_what_all_tries_cost(make_call: Callable[..., 
     with pytest.raises(ProviderError) as caught:
         await provider_of(in_turn(empty(), gone)).complete(make_call(), ignore_text)
 
-    assert (caught.value.reason, caught.value.output_tokens) == (Reason.AUTH, 500)
-    assert caught.value.cost_usd == pytest.approx(5.1)
+    assert (caught.value.reason, caught.value.usage.output_tokens) == (Reason.AUTH, 500)
+    assert caught.value.usage.cost_usd == pytest.approx(5.1)
 
 
 async def test_a_try_that_reached_nobody_costs_nothing(make_call: Callable[..., Call]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -152,7 +153,7 @@ async def test_a_cancelled_run_looks_the_same_whenever_it_is_looked_at(tmp_path:
     ],
 )
 async def test_a_plan_over_a_limit_is_refused_with_whose_limit_it_is(
-    tmp_path: Path, config: str, preset: dict[str, int], request_usd: float | None, expected: str
+    tmp_path: Path, config: str, preset: dict[str, Any], request_usd: float | None, expected: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     priced = {

@@ -37,6 +37,24 @@ def test_one_unknown_price_makes_the_sum_unknown_and_never_zero() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", UNPRICED)))["cost_usd"] is None
 
 
+def test_a_total_says_what_is_known_and_how_many_prices_are_not() -> None:
+    run = a_run(record("1.1", PRICED), record("1.2", UNPRICED), record("1.3", UNPRICED))
+
+    assert (result(run)["known_cost_usd"], result(run)["unpriced_calls"]) == (0.001, 2)
+    assert "at least $0.0010, 2 calls without a price" in format_calls(run)
+    assert "price unknown" in format_calls(a_run(record("1.1", UNPRICED)))
+
+
+def test_cached_tokens_are_shown_where_there_are_any() -> None:
+    used = Usage(1000, 20, 0.001, cached_tokens=960, reasoning_tokens=5)
+    run = a_run(record("1.1", Draft("blue", usage=used)))
+
+    assert result(run)["calls"][0].get("cached_tokens") == 960
+    assert result(run)["calls"][0].get("reasoning_tokens") == 5
+    assert "cached_tokens" not in result(a_run(record("1.1", PRICED)))["calls"][0]
+    assert "1,000 in (960 cached), 20 out" in format_calls(run)
+
+
 def test_a_call_that_was_never_billed_does_not_make_the_price_unknown() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH))))["cost_usd"] == 0.001
 

@@ -18,7 +18,7 @@ from moa_mcp.domain.errors import InvalidRequest, UnknownRun
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.service.service import LOCAL, RUNS_LISTED, Service
-from moa_mcp.views.run import answer_text, drafts_markdown, format_calls, format_cost
+from moa_mcp.views.run import answer_text, drafts_markdown, format_calls, format_run_cost
 
 _MAX_QUESTION_CHARS = 60
 
@@ -97,4 +97,4 @@ async def _list(limit: int) -> None:
 def _row(run: Run) -> tuple[str, ...]:
     when = datetime.fromtimestamp(run.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
     question = one_line(run.task.question, _MAX_QUESTION_CHARS)
-    return run.run_id, when, run.status, run.preset, str(run.calls_made), format_cost(run.cost_usd), question
+    return run.run_id, when, run.status, run.preset, str(run.calls_made), format_run_cost(run), question

@@ -134,13 +134,17 @@ def _line(row: Row, now: float, wait: str) -> tuple[Text, ...]:
 
 
 def _figures(rows: Sequence[Row], seconds: float | None) -> tuple[Text, Text, Text]:
-    """Seconds, tokens and price of one or many rows. Estimated token counts begin with a tilde."""
+    """Seconds, tokens and price of one or many rows. Estimated token counts begin with a tilde.
+
+    `≥` marks a sum that lacks an unknown price.
+    """
     written = [row.tokens for row in rows]
     total = sum(count for count, _ in written)
     mark = "" if all(exact for count, exact in written if count) else "~"
     prices = [row.cost_usd for row in rows if row.cost_usd is not None]
+    least = "≥ " if any(row.record and row.record.is_billed and row.cost_usd is None for row in rows) else ""
     return (
         Text("" if seconds is None else f"{seconds:.1f} s"),
         Text(f"{mark}{total:,} tokens" if total else ""),
-        Text(f"${sum(prices):.4f}" if prices else ""),
+        Text(f"{least}${sum(prices):.4f}" if prices else ""),
     )

@@ -12,7 +12,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.candidates import LabelledCandidates
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
@@ -24,6 +24,7 @@ class Synthesize(ConcludeSpec):
     by: Literal["synthesize"] = "synthesize"
 
     merges_layers: ClassVar[bool] = True
+    shares_messages: ClassVar[bool] = True
 
     @property
     def details(self) -> str:
@@ -99,6 +100,7 @@ def write_answer(
             call_id if attempt == 0 else f"{call_id}.fallback{attempt}",
             AGGREGATOR,
             layer=preset.layers,
+            cache_prefix=reads_prefix_again(preset, model),
         )
         until = time.step_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)

@@ -19,7 +19,7 @@ from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import RESIDUALS, ResidualSpec
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.state import Reference, Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts.panel import messages_for
@@ -62,7 +62,14 @@ def aggregate_layer(task: Task, preset: Preset, state: State, spec: Residual) ->
     aggregator = preset.aggregator
     messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
     # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
-    call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
+    call = make_call(
+        aggregator,
+        messages,
+        f"{state.layer}.merger",
+        "merger",
+        layer=state.layer,
+        cache_prefix=reads_prefix_again(preset, aggregator.model),
+    )
     (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
     state = state.with_notes(*call_notes((call,), (outcome,)))
     return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state

@@ -10,9 +10,11 @@ from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
 from moa_mcp.domain.model import ChatCall, Draft
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
+from moa_mcp.providers.dialects.json_access import mapping, name, sequence, string
+from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import anthropic_usage
 from moa_mcp.providers.request_form import form_of
 
 if TYPE_CHECKING:
@@ -47,11 +49,14 @@ def request_body(call: ChatCall, model: str) -> dict[str, Any]:
     return body
 
 
-def _turns(call: ChatCall) -> list[dict[str, str]]:
+def _turns(call: ChatCall) -> list[dict[str, Any]]:
     """The conversation without its system text; consecutive turns of the same speaker are joined."""
-    turns = (message for message in call.messages if message.speaker != "system")
-    runs = groupby(turns, key=lambda message: message.speaker)
-    return [{"role": speaker, "content": _texts(m.text for m in run)} for speaker, run in runs]
+    messages = (message for message in call.messages if message.speaker != "system")
+    turns = [(speaker, [m.text for m in run]) for speaker, run in groupby(messages, key=lambda m: m.speaker)]
+    bodies: list[dict[str, Any]] = [{"role": speaker, "content": _texts(texts)} for speaker, texts in turns]
+    if turns and (parts := marked_parts(call, turns[-1][1][:-1])):
+        bodies[-1]["content"] = parts
+    return bodies
 
 
 def _texts(texts: Iterable[str]) -> str:
@@ -98,14 +103,15 @@ class AnthropicReader:
 
     def _start(self, message: dict[str, Any]) -> None:
         self.reply.served_model = name(message.get("model"))
-        self.reply.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
+        # The initial output count is left out: a stream that breaks off has written more.
+        self.reply.add_usage({**mapping(message.get("usage")), "output_tokens": None}, anthropic_usage)
 
     def _change(self, event: dict[str, Any]) -> None:
         delta = mapping(event.get("delta"))
         self.reply.finish_reason = string(delta.get("stop_reason")) or self.reply.finish_reason
         self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
-        # The output count is read here, because message_start has only its initial value.
-        self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
+        # These counts are totals. They replace the initial ones of message_start, which some servers leave at 0.
+        self.reply.add_usage(event.get("usage"), anthropic_usage)
 
     def _take(self, part: dict[str, Any]) -> str:
         """Take a content block or a piece of one; other blocks than text and thoughts have neither key."""

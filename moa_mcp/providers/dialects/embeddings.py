@@ -5,17 +5,19 @@ The adapter answers each `EmbedCall`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Draft, EmbedCall, Embeddings, Usage
+from moa_mcp.domain.model import Draft, EmbedCall, Embeddings
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
 from moa_mcp.providers.dialects.reader import require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import openai_usage
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -46,7 +48,7 @@ class _NoText(ReplyBuilder):
     """A reply that has no text, and needs none."""
 
     def draft(self) -> Draft:
-        return Draft("", self.served_model, usage=Usage(self.input_tokens, 0))
+        return Draft("", self.served_model, usage=replace(self.usage, output_tokens=0))
 
 
 class EmbeddingsReader:
@@ -71,7 +73,7 @@ class EmbeddingsReader:
             raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
         self.reply.ended = True
         self.reply.served_model = name(reply.get("model"))
-        self.reply.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
+        self.reply.add_usage(reply.get("usage"), openai_usage)
         return ""
 
 

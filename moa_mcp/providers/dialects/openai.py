@@ -12,9 +12,11 @@ from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
 from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence, string
+from moa_mcp.providers.dialects.json_access import mapping, name, sequence, string
+from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import openai_usage
 from moa_mcp.providers.request_form import form_of
 
 if TYPE_CHECKING:
@@ -26,18 +28,20 @@ class DialectQuirks:
     """The details in which services differ.
 
     `limit` is the service's key for max_tokens, `effort` the path of keys to the reasoning effort. `usage_if_asked`:
-    a stream reports its usage only if the request asks for it.
+    a stream reports its usage only if the request asks for it. `cache_control`: the models whose names begin so store
+    a prompt in their cache only if the request marks what to store.
     """
 
     limit: str = "max_tokens"
     effort: tuple[str, ...] = ("reasoning_effort",)
     usage_if_asked: bool = True
+    cache_control: tuple[str, ...] = ()
 
 
 _QUIRKS = {
     # OpenAI's reasoning models refuse max_tokens; its other models take either.
     "openai": DialectQuirks(limit="max_completion_tokens"),
-    "openrouter": DialectQuirks(effort=("reasoning", "effort")),
+    "openrouter": DialectQuirks(effort=("reasoning", "effort"), cache_control=("anthropic/",)),
     # Mistral refuses keys that it does not know, such as stream_options, and always reports its usage.
     "mistral": DialectQuirks(usage_if_asked=False),
 }
@@ -60,6 +64,8 @@ def request_body(call: ChatCall, model: str, quirks: DialectQuirks) -> dict[str,
         "messages": [{"role": m.speaker, "content": fix_surrogates(m.text)} for m in call.messages],
         "stream": form.sends("stream"),
     }
+    if model.startswith(quirks.cache_control) and (parts := marked_parts(call)):
+        body["messages"][-1]["content"] = parts
     if quirks.usage_if_asked and form.sends("stream") and form.sends("stream_options"):
         body["stream_options"] = {"include_usage": True}
     if call.temperature is not None:
@@ -114,9 +120,10 @@ class OpenAIReader:
     def _note_usage(self, event: dict[str, Any]) -> None:
         reply = self.reply
         reply.served_model = reply.served_model or name(event.get("model"))
-        if usage := mapping(event.get("usage")):
-            reply.input_tokens = count(usage.get("prompt_tokens"))
-            reply.output_tokens = count(usage.get("completion_tokens"))
+        # Groq and Moonshot report the usage of a stream in places of their own.
+        own_place = event.get("x_groq") or next(iter(sequence(event.get("choices"))), None)
+        if usage := event.get("usage") or mapping(own_place).get("usage"):
+            reply.add_usage(usage, openai_usage)
 
     def _finish(self, finish: str, choice: dict[str, Any]) -> None:
         if finish == "error":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from moa_mcp.domain.errors import ProviderError, Reason
@@ -59,28 +59,30 @@ def require(key: str, body: object) -> dict[str, Any]:
     return reply
 
 
-def read_events(reader: ReplyReader, events: Iterable[tuple[str, str]]) -> str:
-    """Feed `events`, as (name, data), up to the end marker, and return the new text that can be shown.
+def read_events(reader: ReplyReader, events: Iterable[tuple[str, str]], show: Callable[[str], None]) -> str:
+    """Feed `events`, as (name, data), up to the end marker. Show the new text, also if an error follows it; return it.
 
     Nothing after the end marker counts: some servers send a second marker, or an error about their own log.
     """
-    shown: list[str] = []
-    for name, data in events:
-        if reader.reply.ended:
-            break
-        shown.append(reader.feed(data, name))
-    return "".join(shown)
+    pieces: list[str] = []
+    try:
+        for name, data in events:
+            if reader.reply.ended:
+                break
+            pieces.append(reader.feed(data, name))
+    finally:
+        show(text := "".join(pieces))
+    return text
 
 
-def read_end(reader: ReplyReader, events: Iterable[tuple[str, str]]) -> str:
-    """Feed the events at the end of the body, and return the last text to show.
+def read_end(reader: ReplyReader, events: Iterable[tuple[str, str]], show: Callable[[str], None]) -> None:
+    """Feed the events at the end of the body, and show the rest of the text.
 
     An event that the end of the body cut off is not JSON; it is ignored.
     """
-    shown = ""
     try:
-        shown = read_events(reader, events)
+        read_events(reader, events, show)
     except ProviderError as error:
         if error.reason is not Reason.MALFORMED:
             raise
-    return shown + reader.reply.close()
+    show(reader.reply.close())

@@ -115,6 +115,7 @@ class Http:
             try:
                 await _check(response)
                 answered = True
+                reader.reply.note_headers(response.headers)
                 await read_reply(response, reader, on_text)
             finally:
                 await _close(response)
@@ -124,8 +125,7 @@ class Http:
             error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
             error.served_model = redact_key(reader.reply.served_model or "", self._key) or None
-            error.input_tokens = reader.reply.input_tokens
-            error.output_tokens = reader.reply.output_tokens
+            error.usage = reader.reply.usage
             raise
 
     async def get(self, path: str) -> object:
@@ -250,7 +250,7 @@ async def _read_events(opening: bytes, chunks: AsyncIterator[bytes], reader: Rep
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
         text = ""
         if events := splitter.feed(chunk):
-            on_text(text := read_events(reader, events))  # an empty text is a sign of life
+            text = read_events(reader, events, partial(reply.report, on_text=on_text))
         if reply.ended:
             await _drain(chunks)
             return
@@ -259,7 +259,7 @@ async def _read_events(opening: bytes, chunks: AsyncIterator[bytes], reader: Rep
         if reply.finish_reason and (text or until == inf):
             until = anyio.current_time() + FINISH_SECONDS
         chunk = await _next(chunks, until)
-    on_text(read_end(reader, splitter.close()))
+    read_end(reader, splitter.close(), on_text)
     if splitter.stray and not reply.ended and not reply.has_text:
         raise ProviderError(Reason.MALFORMED, f"not a stream: {first_words(_text(splitter.stray))}")
 

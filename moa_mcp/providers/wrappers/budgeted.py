@@ -11,12 +11,13 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Result, Usage
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Result
+from moa_mcp.domain.usage import NOT_SENT, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
 from moa_mcp.providers.request_form import form_of
-from moa_mcp.providers.usage import NOT_SENT, UsageTracker
+from moa_mcp.providers.usage import UsageTracker, is_counted
 
 
 class BudgetLimit:
@@ -44,7 +45,7 @@ class BudgetLimit:
         try:
             return await self._ask_within_budget(call, on_text)
         except ProviderError as error:
-            _charge(error, self._account.usage_of(call))
+            error.usage = self._account.usage_of(call)
             raise
 
     def wanted(self, call: Call) -> Reservation:
@@ -73,13 +74,6 @@ class BudgetLimit:
             self._budget.settle(held, used)
             total = self._account.add(call, used)
         return result if total is result.usage else replace(result, usage=total)
-
-
-def _charge(error: ProviderError, used: Usage) -> None:
-    """Write the total usage of a call, over all its requests, into its error."""
-    error.attempts = used.attempts
-    if used.input_tokens is not None:
-        error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
 
 
 class _OutputMeter:
@@ -113,30 +107,31 @@ class _OutputMeter:
 
     def used_so_far(self) -> Usage:
         """The estimated usage of a cancelled request; NOT_SENT if it was still waiting for its turn."""
-        return self._at_least(None, None) if self._is_sent else NOT_SENT
+        return self._at_least(Usage()) if self._is_sent else NOT_SENT
 
     def usage(self, result: Result) -> Usage:
         """The usage that the provider reported, if it is complete and plausible; else an estimate."""
         reported = result.usage
-        written = result.text + result.thinking if isinstance(result, Draft) else ""
-        may_be_zero = not written or self._held.rates == FREE
-        if (
-            reported.input_tokens is not None
-            and reported.output_tokens is not None
-            and (may_be_zero or reported.output_tokens)
+        if is_counted(result) or (
+            self._held.rates == FREE and None not in (reported.input_tokens, reported.output_tokens)
         ):
             return reported
-        tokens = ceil(estimate_tokens(written))
-        return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
+        if isinstance(result, Draft):
+            self._written = max(self._written, estimate_tokens(result.text) + estimate_tokens(result.thinking))
+        return self._at_least(reported)
 
     def used_by_failure(self, error: ProviderError) -> Usage:
         """The possible usage of a failed request; no numbers if no model was reached."""
         if error.reached:
-            return self._at_least(error.input_tokens, error.output_tokens)
+            return self._at_least(error.usage)
         return Usage() if self._is_sent else NOT_SENT
 
-    def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
-        """An estimate that is not lower than the received pieces and the reported counts."""
-        read = max(self._held.input_tokens, input_tokens or 0)
-        written = max(int(self._written), output_tokens or 0)
-        return Usage(read, written, self._held.price_of(read, written), estimated=True)
+    def _at_least(self, reported: Usage) -> Usage:
+        """An estimate that is not lower than the received pieces and the reported counts.
+
+        A price that the provider reported stays.
+        """
+        read = max(self._held.input_tokens, reported.input_tokens or 0)
+        written = max(ceil(self._written), reported.output_tokens or 0)
+        usage = replace(reported, input_tokens=read, output_tokens=written, estimated=True)
+        return usage if usage.cost_usd is not None else replace(usage, cost_usd=self._held.price_of(usage))

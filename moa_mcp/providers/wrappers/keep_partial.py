@@ -46,15 +46,11 @@ def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
 
 
 def _too_short(draft: Draft) -> ProviderError:
-    usage = draft.usage
     return ProviderError(
         Reason.CUT,
         f"after {len(draft.text)} characters",
         sent_text=True,
         served_model=draft.served_model,
         reached=True,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost_usd=usage.cost_usd,
-        attempts=usage.attempts,
+        usage=draft.usage,
     )

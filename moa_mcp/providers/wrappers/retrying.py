@@ -15,6 +15,7 @@ import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord, Result
+from moa_mcp.domain.usage import NOT_SENT
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Retry, report
 from moa_mcp.providers.wrappers.backoff import wait_before_retry
@@ -78,7 +79,7 @@ class Retrying:
         """
         if call.is_repeat and not self._budget.take_spare():
             raise ProviderError(
-                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", attempts=0
+                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", usage=NOT_SENT
             )
         retries, failure = 0, None
         while True:

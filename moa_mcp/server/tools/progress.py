@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Failure
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord
 from moa_mcp.domain.text import one_line
 from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
 from moa_mcp.runs.waits import Waits
-from moa_mcp.views.run import format_cost
+from moa_mcp.views.run import format_total_cost
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,8 @@ class Progress:
     layer: int = 0
     concluding: bool = False
     working: dict[str, Call] = field(default_factory=dict[str, Call])
-    cost_usd: float | None = 0.0
+    known_cost_usd: float = 0.0
+    unpriced_calls: int = 0
     waits: Waits = field(default_factory=lambda: Waits(time.monotonic))
     _notices: int = 0
 
@@ -89,7 +90,7 @@ class Progress:
             return f"{waits or 'waiting'} · {seconds:.0f} s"
         done = f"{self.ended} call{'' if self.ended == 1 else 's'} done"
         parts = [f"layer {self.layer}", done, _at_work(list(self.working.values())), waits]
-        parts += [f"{seconds:.0f} s", format_cost(self.cost_usd)]
+        parts += [f"{seconds:.0f} s", format_total_cost(self.known_cost_usd, self.unpriced_calls)]
         return one_line(" · ".join(filter(None, parts)), MAX_LINE_CHARS)
 
     def _count_ended(self, record: CallRecord) -> None:
@@ -97,11 +98,8 @@ class Progress:
         self.layer = max(self.layer, record.call.layer)
         self.ended += 1
         self._notices = 0
-        price = record.outcome.usage.cost_usd
-        if price is None and not isinstance(record.outcome, Failure):
-            self.cost_usd = None
-        elif price is not None and self.cost_usd is not None:
-            self.cost_usd += price
+        self.known_cost_usd += record.outcome.usage.cost_usd or 0.0
+        self.unpriced_calls += record.is_billed and record.outcome.usage.cost_usd is None
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.gate import Gate, count_to_share, probabilities
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, role_texts, with_role
 
 LONG = "It scatters blue light more than red light, as any physicist will tell you on any day. " * 4
 
@@ -102,12 +102,11 @@ def test_an_instruction_is_only_in_the_prompt_of_its_slot_after_the_role_of_the_
         return plain(ChatCall(call.id, call.role, 1, call.slot, call.model, (Message("user", shown),)))
 
     played = run(preset, reply)
-    systems = {call.slot: call.messages[0].text for call in with_role(played.calls, "proposer")}
-    assert systems == {
-        1: "You check units.\n\nAttend to point 1.",
-        2: "Attend to point 2.",
-        3: "Attend to point 3.",
-    }
+    assert role_texts(with_role(played.calls, "proposer")) == [
+        "You check units.\n\nAttend to point 1.",
+        "Attend to point 2.",
+        "Attend to point 3.",
+    ]
     assert "Attend to" not in str(with_role(played.calls, "aggregator"))
 
 
@@ -120,7 +119,7 @@ def test_roles_and_instructions_stand_together_and_roles_are_only_for_who_is_ask
 
     played = run(preset, reply)
     (drafted,) = with_role(played.calls, "proposer")
-    assert drafted.messages[0].text == "Attend to point 2.\n\nYou are a teacher."
+    assert role_texts([drafted]) == ["Attend to point 2.\n\nYou are a teacher."]
     assert [call.role for call in played.calls] == ["router", "roles", "proposer"]
 
 
@@ -195,7 +194,7 @@ def test_no_reserve_slot_is_asked_beyond_at_most() -> None:
 def test_the_woken_have_their_instructions_and_less_time_than_all_of_it() -> None:
     played = run(gated(share=0.6), drafting({1: LONG, 2: LONG}, scoring(6, 6, 5, 4)))
 
-    assert with_role(played.calls, "proposer")[2].messages[0].text == "Attend to point 3."
+    assert role_texts(with_role(played.calls, "proposer"))[2] == "Attend to point 3."
     shares = [batch.until for batch in played.batches]
     assert shares == sorted(set(shares))
 

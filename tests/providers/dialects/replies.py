@@ -19,8 +19,10 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 def read(reader: ReplyReader, *chunks: bytes) -> tuple[Draft, str]:
     """The draft in a stream that comes in these chunks, and what of it could be shown meanwhile."""
     splitter = EventSplitter()
-    shown = [read_events(reader, splitter.feed(chunk)) for chunk in chunks]
-    shown.append(read_end(reader, splitter.close()))
+    shown: list[str] = []
+    for chunk in chunks:
+        read_events(reader, splitter.feed(chunk), shown.append)
+    read_end(reader, splitter.close(), shown.append)
     return reader.reply.draft(), "".join(shown)
 
 

@@ -25,7 +25,7 @@ class Breaking:
     async def complete(self, call: Call, on_text: OnText) -> Draft:
         on_text(self._text[:7])
         on_text(self._text[7:])
-        raise ProviderError(self._reason, served_model="owl-1", input_tokens=9, output_tokens=8, cost_usd=0.5)
+        raise ProviderError(self._reason, served_model="owl-1", usage=Usage(9, 8, 0.5))
 
 
 class Cut:
@@ -73,7 +73,7 @@ async def test_the_same_rule_holds_for_a_stream_that_was_cut(make_call: Callable
         await KeepPartial(Cut(ENOUGH[1:])).complete(make_call(), ignore_text)
 
     assert kept.text == ENOUGH
-    assert (caught.value.reason, caught.value.sent_text, caught.value.input_tokens) == (Reason.CUT, True, 9)
+    assert (caught.value.reason, caught.value.sent_text, caught.value.usage.input_tokens) == (Reason.CUT, True, 9)
 
 
 async def test_half_of_what_is_no_text_is_never_kept(make_call: Callable[..., Call]) -> None:

@@ -89,7 +89,10 @@ def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
     progress.on_event(CallStarted(CHIEF))
 
     assert drafting == "layer 1 · 1 call done · owl-7b drafting · 12 s · $0.5000"
-    assert progress.line(20) == "layer 2 · 2 calls done · chief concluding · 20 s · price unknown"
+    assert (
+        progress.line(20)
+        == "layer 2 · 2 calls done · chief concluding · 20 s · at least $0.5000, 1 call without a price"
+    )
 
 
 def test_the_line_is_short_with_many_models_at_work() -> None:
