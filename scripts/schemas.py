@@ -152,7 +152,8 @@ def _as_json(value: Any) -> str:
 def _stages(schema: Schema, definitions: Schema) -> Iterator[str]:
     """Yield a section for each key whose value is a mapping."""
     for key, part in schema["properties"].items():
-        entries = part.get("items") or part.get("additionalProperties") or part
+        named = (shape for one in _choices(part, definitions) for shape in one.get("patternProperties", {}).values())
+        entries = part.get("items") or next(named, part)
         for place, shape in enumerate(_mappings(entries, definitions)):
             if place == 0:
                 yield f"## `{key}`\n"

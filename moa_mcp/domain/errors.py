@@ -50,6 +50,7 @@ class Reason(StrEnum):
     LOADING = "loading"
     UNAVAILABLE = "unavailable"
     CONNECTION = "connection"
+    TLS = "tls"
     TIMEOUT = "timeout"
     STALLED = "stalled"
     DEADLINE = "deadline"
@@ -84,6 +85,7 @@ _DESCRIPTIONS: dict[Reason, str] = {
     Reason.LOADING: "the server is still loading the model; wait, or try again once it is loaded",
     Reason.UNAVAILABLE: "the provider answered with a server error; try again later",
     Reason.CONNECTION: "the provider could not be reached; check the network and base_url",
+    Reason.TLS: "no secure connection to the provider, so nothing was sent",
     Reason.TIMEOUT: "no answer in time; raise timeout_seconds or choose a faster model",
     Reason.STALLED: "the answer stopped arriving; try again or choose another model",
     Reason.DEADLINE: "the run's deadline came first; raise deadline_seconds or use a smaller preset",

@@ -14,6 +14,7 @@ from moa_mcp.domain.finish import UNFINISHED
 from moa_mcp.domain.message import Message as Message
 from moa_mcp.domain.message import Speaker as Speaker
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.sampling import Sampling
 from moa_mcp.domain.task import Output as Output
 from moa_mcp.domain.task import Task as Task
 from moa_mcp.domain.usage import Usage as Usage
@@ -77,6 +78,7 @@ class ChatCall(_CallFields):
     temperature: float | None = None
     max_tokens: int | None = None
     effort: str | None = None
+    sampling: Sampling | None = field(default=None, kw_only=True)
     cache_prefix: bool = field(default=False, kw_only=True)
     kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
 
@@ -251,7 +253,7 @@ class CallRecord:
 
     @property
     def attempts(self) -> int:
-        """The number of requests sent to a model. It is 0 for a refused call, a code call and a panel call."""
+        """The number of requests sent to a model: 0 for a refused call, a code call and a panel call."""
         return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
 
     @property

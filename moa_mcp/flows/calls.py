@@ -32,6 +32,7 @@ def make_call(
         max_tokens=settings.max_tokens,
         effort=settings.effort,
         timeout_seconds=settings.timeout_seconds,
+        sampling=settings.sampling,
         cache_prefix=cache_prefix,
     )
 

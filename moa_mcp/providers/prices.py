@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from moa_mcp.domain.endpoints import split_model
+from moa_mcp.domain.endpoints import ModelPrice, split_model
 from moa_mcp.domain.usage import Usage
 
 if TYPE_CHECKING:
@@ -32,6 +32,19 @@ class Rates:
     cached_per_token: float | None = None
     cache_write_per_token: float | None = None
     cache_write_1h_per_token: float | None = None
+    is_configured: bool = False
+
+    @classmethod
+    def of(cls, price: ModelPrice) -> Rates:
+        """The rates that a person configured."""
+        read, write = price.cache_read_mtok, price.cache_write_mtok
+        return cls(
+            price.input_mtok / 1e6,
+            price.output_mtok / 1e6,
+            cached_per_token=None if read is None else read / 1e6,
+            cache_write_per_token=None if write is None else write / 1e6,
+            is_configured=True,
+        )
 
     def at(self, input_tokens: int) -> Rates:
         """The rates of a request with this many input tokens."""

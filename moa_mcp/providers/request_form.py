@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from moa_mcp.domain.model import Call, ChatCall
+from moa_mcp.domain.sampling import setting_of, without_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,7 @@ def in_form(call: ChatCall, form: RequestForm) -> ChatCall:
     """The call in this form, without the settings that the form leaves out."""
     if form == form_of(call):
         return call
-    values: dict[str, Any] = {each.name: getattr(call, each.name) for each in fields(call)}
-    unset: dict[str, Any] = {name: None for name in form.omitted if values.get(name) is not None}
-    limit = None if call.max_tokens is None or not form.sends("max_tokens") else form.lowered(call.max_tokens)
-    values |= unset
-    values |= {"max_tokens": limit, "form": form}
-    return AdaptedCall(**values)
+    plain = without_settings(call, *(name for name in form.omitted if setting_of(call, name) is not None))
+    limit = None if plain.max_tokens is None else form.lowered(plain.max_tokens)
+    values: dict[str, Any] = {each.name: getattr(plain, each.name) for each in fields(plain)}
+    return AdaptedCall(**{**values, "max_tokens": limit, "form": form})

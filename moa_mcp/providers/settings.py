@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import ChatCall
+from moa_mcp.domain.sampling import SAMPLING, setting_of, without_settings
 from moa_mcp.providers.request_form import RequestForm, form_of, in_form
 
 LIMIT_KEYS: tuple[str, str] = ("max_tokens", "max_completion_tokens")
@@ -63,14 +63,16 @@ Remedy = Callable[[ChatCall, ProviderError, "Setting"], Change | None]
 
 def _leave_out(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
     """Leave out a value; remember the setting if the model does not know it."""
-    value = getattr(call, setting.name)
-    if value is None:
+    value = setting_of(call, setting.name)
+    if value is None and setting.name not in SAMPLING:  # the configuration may set those of SAMPLING
         return None
     if is_unknown_setting(error.detail):
         return _never_send(call, error, setting)
+    if value is None:
+        change = _never_send(call, error, setting)
+        return change and replace(change, learned=None)
     note = f"{setting.name} was not sent: the model refuses {value}"
-    cleared: dict[str, Any] = {setting.name: None}
-    return Change(replace(call, **cleared), setting.name, note)
+    return Change(without_settings(call, setting.name), setting.name, note)
 
 
 def _never_send(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
@@ -130,7 +132,7 @@ def describe_form(call: ChatCall, form: RequestForm) -> dict[str, str]:
     notes = {
         setting.name: setting.note
         for setting in SETTINGS
-        if not form.sends(setting.name) and getattr(call, setting.name, True) is not None
+        if not form.sends(setting.name) and _is_wanted(call, setting.name)
     }
     if call.max_tokens is not None and form.sends("max_tokens"):
         if form.limit_key is not None:
@@ -138,6 +140,11 @@ def describe_form(call: ChatCall, form: RequestForm) -> dict[str, str]:
         if form.lowered(call.max_tokens) < call.max_tokens:
             notes["max_tokens"] = _lowered_note(form)
     return notes
+
+
+def _is_wanted(call: ChatCall, name: str) -> bool:
+    """Whether a request in the usual form would have this setting, as far as the call says."""
+    return setting_of(call, name) is not None if name in SAMPLING else getattr(call, name, True) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +165,8 @@ def _setting(name: str, *words: str, remedies: tuple[Remedy, ...] = (_leave_out,
     return Setting(name, words or (name,), remedies, note or f"{name} was not sent: the model refuses it")
 
 
+_THINKING = _setting("thinking", "enable_thinking", "chat_template_kwargs")
+
 SETTINGS = (
     _setting("temperature"),
     _setting(
@@ -170,7 +179,20 @@ SETTINGS = (
         "maximum tokens",
         remedies=(_rename_limit, _lower_limit, _omit_limit),
     ),
-    _setting("effort", "reasoning_effort", "reasoningeffort", "reasoning", "output_config", "effort", "thinking"),
+    _setting(
+        "effort",
+        "reasoning_effort",
+        "reasoningeffort",
+        "reasoning",
+        "output_config",
+        "effort",
+        "thinking",
+        # Both are sent under the same keys.
+        remedies=(_leave_out, lambda call, error, _: _leave_out(call, error, _THINKING)),
+    ),
+    _THINKING,
+    *map(_setting, ("top_p", "top_k", "seed", "response_format")),
+    _setting("stop", "stop_sequences", "stop"),
     _setting("stream_options", "stream_options", "include_usage", remedies=(_never_send,)),
     _setting(
         "stream",

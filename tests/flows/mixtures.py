@@ -98,6 +98,13 @@ _SAMPLING: Keys = {
     "effort": st.just("low"),
     "timeout_seconds": st.just(30.0),
     "role": st.just("You are brief."),
+    "top_p": st.just(0.9),
+    "top_k": st.just(40),
+    "seed": st.just(7),
+    "stop": st.just(["END"]),
+    "thinking": st.sampled_from([True, False, 1024]),
+    "response_format": st.just({"type": "json_object"}),
+    "extra_body": st.just({"provider": {"sort": "price"}}),
 }
 SLOTS: Stages = {
     Proposer: lambda slots: {**_SAMPLING, "samples": _few, "skills": st.just(["right", "reasons"])},

@@ -14,6 +14,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import CallRecord, ChatCall, CodeResult, Draft, Failure, Message, Outcome, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.sampling import FrozenDict, Sampling
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from tests.results import embeddings
@@ -100,3 +101,28 @@ def test_a_call_that_was_stored_with_the_settings_of_a_chat_call_loads_without_t
 
     assert not hasattr(record.call, "temperature")
     assert (record.call.timeout_seconds, record.outcome) == (5, Failure(Reason.TIMEOUT))
+
+
+def test_the_settings_of_a_call_come_back() -> None:
+    body = FrozenDict({"provider": {"order": ["a"]}})
+    for thinking in (True, 1024):
+        sampling = Sampling(0.9, 20, 7, ("END",), thinking, FrozenDict({"type": "json_object"}), body)
+        call = ChatCall("1.1", "proposer", 1, 1, "lab/a", (), sampling=sampling)
+        record = CallRecord(call, Draft("d"), 1.5)
+        assert decode_record(encode_record(record)) == record
+
+
+def test_a_preset_with_all_settings_of_a_model_comes_back() -> None:
+    model = {"model": "lab/a", "top_p": 0.9, "stop": "END", "thinking": 9, "extra_body": {"a": {"b": [1]}}}
+    plan = Preset.model_validate({"proposers": [model], "aggregator": {**model, "response_format": {"type": "text"}}})
+    run = Run("r", "p", plan, Task("q"))
+
+    assert decode_run(encode_run(run)) == run
+    assert hash(decode_run(encode_run(run)).plan.aggregator) == hash(plan.aggregator)  # it may be a key of a mapping
+
+
+def test_a_call_that_an_older_version_stored_has_no_settings() -> None:
+    data = json.loads(encode_record(recorded(Draft("d"))))
+    del data["call"]["sampling"]
+
+    assert decode_record(json.dumps(data)) == recorded(Draft("d"))

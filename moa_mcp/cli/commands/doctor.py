@@ -20,7 +20,7 @@ from moa_mcp.config.settings import Paths, Settings, load_settings_or_defaults
 from moa_mcp.domain.errors import InvalidConfig, unexpanded
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.providers.wire.keys import is_set, placeholder_in
+from moa_mcp.providers.wire.keys import is_quoted, missing_variables, placeholder_in
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
 
@@ -60,16 +60,21 @@ def _files(at: Paths, problem: InvalidConfig | None) -> Rows:
 
 
 def _keys(settings: Settings) -> Rows:
-    """Whether each key variable is set. Values are not shown, except a placeholder that was not replaced by a key.
+    """Whether each variable of a key or a header is set. Of the values, only a placeholder that is no key is shown.
 
     The keys are not tried: only a call to the provider shows whether it accepts the key.
     """
     for endpoint in settings.endpoints.values():
-        if variable := endpoint.api_key_env:
-            state = "set, not checked" if is_set(endpoint, os.environ) else "missing"
-            if placeholder := placeholder_in(os.environ.get(variable, "")):
+        missing = missing_variables(endpoint, os.environ)
+        for variable in endpoint.variables:
+            state = "missing" if variable in missing else "set, not checked"
+            value = os.environ.get(variable, "")
+            if is_quoted(value):
+                state = "set, but in quotation marks: take them off"
+            if placeholder := placeholder_in(value):
                 state = f"missing: it holds {unexpanded(placeholder)}"
-            yield f"key of {endpoint.name}", f"{variable} {state}"
+            what = "key" if variable == endpoint.api_key_env else "header"
+            yield f"{what} of {endpoint.name}", f"{variable} {state}"
 
 
 async def _local_servers(service: Service, settings: Settings) -> list[tuple[str, str]]:

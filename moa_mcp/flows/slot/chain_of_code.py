@@ -254,6 +254,8 @@ def _interpreter_settings(spec: ChainOfCode) -> ModelSettings:
         max_tokens=spec.max_tokens,
         effort=spec.effort,
         timeout_seconds=spec.timeout_seconds,
+        thinking=spec.thinking,
+        extra_body=spec.extra_body,
     )
 
 

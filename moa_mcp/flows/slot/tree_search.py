@@ -187,7 +187,13 @@ def _judge_answer(search: _Search, text: str) -> Generator[Batch, Sequence[Outco
 
 def _judge_settings(spec: TreeSearch) -> ModelSettings:
     """The settings of the judge: `spec.judge`, else the model itself; temperature 0 unless the judge sets one."""
-    judge = spec.judge or ModelSettings(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
+    judge = spec.judge or ModelSettings(
+        model=spec.model,
+        effort=spec.effort,
+        timeout_seconds=spec.timeout_seconds,
+        thinking=spec.thinking,
+        extra_body=spec.extra_body,
+    )
     return judge if judge.temperature is not None else judge.model_copy(update={"temperature": 0.0})
 
 

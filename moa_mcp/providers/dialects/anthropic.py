@@ -6,14 +6,16 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
+from moa_mcp.domain.endpoints import DIALECTS, Dialect, Endpoint, split_model
 from moa_mcp.domain.model import ChatCall, Draft
+from moa_mcp.domain.sampling import Sampling, merge
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import mapping, name, sequence, string
 from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.sampling import as_type, complete_body, sampling_of
 from moa_mcp.providers.dialects.usage import anthropic_usage
 from moa_mcp.providers.request_form import form_of
 
@@ -47,6 +49,24 @@ def request_body(call: ChatCall, model: str) -> dict[str, Any]:
     if call.effort is not None:
         body |= {"output_config": {"effort": call.effort}, "thinking": {"type": "adaptive"}}
     return body
+
+
+def sampling_body(sampling: Sampling) -> dict[str, Any]:
+    """The keys for the settings that are set. What the dialect does not know is sent for the service to decide.
+
+    Thinking without a budget is adaptive: models older than that refuse it and take only a budget.
+    """
+    body: dict[str, Any] = {name: getattr(sampling, name) for name in ("top_p", "top_k", "seed")}
+    body["stop_sequences"] = sampling.stop
+    form = sampling.response_format
+    if form and form.get("type") == "json_schema":
+        schema = mapping(form.get("json_schema")).get("schema")
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    else:
+        body["response_format"] = form
+    if sampling.thinking is not None:
+        body |= {"thinking": {"type": "adaptive"}} if sampling.thinking is True else as_type(sampling.thinking)
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _turns(call: ChatCall) -> list[dict[str, Any]]:
@@ -124,12 +144,15 @@ class AnthropicReader:
 class AnthropicProvider:
     """Asks the models of one endpoint with the anthropic dialect."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, endpoint: Endpoint, http: Http) -> None:
+        self._endpoint = endpoint
         self._http = http
 
     async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
-        body = request_body(call, split_model(call.model)[1])
+        model = split_model(call.model)[1]
+        sampling = sampling_of(call, self._endpoint)
+        body = complete_body(merge(request_body(call, model), sampling_body(sampling)), sampling, self._endpoint)
         return await self._http.stream("/messages", body, AnthropicReader(), on_text)
 
 
@@ -138,4 +161,4 @@ def headers_with(key: str | None) -> dict[str, str]:
     return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
 
 
-DIALECTS.add("anthropic", Dialect(lambda endpoint, http: AnthropicProvider(http), headers_with))
+DIALECTS.add("anthropic", Dialect(AnthropicProvider, headers_with))

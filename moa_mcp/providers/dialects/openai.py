@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Dialect, Endpoint, split_model
 from moa_mcp.domain.model import ChatCall, Draft
+from moa_mcp.domain.sampling import Sampling, merge
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
@@ -16,6 +17,16 @@ from moa_mcp.providers.dialects.json_access import mapping, name, sequence, stri
 from moa_mcp.providers.dialects.prompt_cache import marked_parts
 from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.sampling import (
+    Thinking,
+    as_effort,
+    as_own_keys,
+    as_reasoning,
+    as_template_argument,
+    as_type,
+    complete_body,
+    sampling_of,
+)
 from moa_mcp.providers.dialects.usage import openai_usage
 from moa_mcp.providers.request_form import form_of
 
@@ -29,31 +40,37 @@ class DialectQuirks:
 
     `limit` is the service's key for max_tokens, `effort` the path of keys to the reasoning effort. `usage_if_asked`:
     a stream reports its usage only if the request asks for it. `cache_control`: the models whose names begin so store
-    a prompt in their cache only if the request marks what to store.
+    a prompt in their cache only if the request marks what to store. `thinking` makes the keys that turn thinking on or
+    off.
     """
 
     limit: str = "max_tokens"
     effort: tuple[str, ...] = ("reasoning_effort",)
     usage_if_asked: bool = True
     cache_control: tuple[str, ...] = ()
+    thinking: Thinking = as_template_argument
 
 
+_ONLY_EFFORTS = DialectQuirks(thinking=as_effort)
 _QUIRKS = {
     # OpenAI's reasoning models refuse max_tokens; its other models take either.
-    "openai": DialectQuirks(limit="max_completion_tokens"),
-    "openrouter": DialectQuirks(effort=("reasoning", "effort"), cache_control=("anthropic/",)),
+    "openai": DialectQuirks(limit="max_completion_tokens", thinking=as_effort),
+    "openrouter": DialectQuirks(effort=("reasoning", "effort"), cache_control=("anthropic/",), thinking=as_reasoning),
+    "deepseek": DialectQuirks(thinking=as_type),
     # Mistral refuses keys that it does not know, such as stream_options, and always reports its usage.
-    "mistral": DialectQuirks(usage_if_asked=False),
+    "mistral": DialectQuirks(usage_if_asked=False, thinking=as_effort),
+    **dict.fromkeys(("google", "xai", "groq", "fireworks", "ollama"), _ONLY_EFFORTS),
 }
+_HOSTS = {urlsplit(BUILTIN[service].base_url).netloc: quirks for service, quirks in _QUIRKS.items()}
+_QWEN = DialectQuirks(thinking=as_own_keys)
 
 
 def quirks_of(endpoint: Endpoint) -> DialectQuirks:
     """The quirks of the service at an endpoint. The name or the host is enough to recognize the service."""
-    host = urlsplit(endpoint.base_url).hostname
-    for service, quirks in _QUIRKS.items():
-        if endpoint.name == service or host == urlsplit(BUILTIN[service].base_url).hostname:
-            return quirks
-    return DialectQuirks()
+    host = urlsplit(endpoint.base_url).netloc
+    if host.endswith(".aliyuncs.com"):
+        return _QWEN
+    return _QUIRKS.get(endpoint.name) or _HOSTS.get(host) or DialectQuirks()
 
 
 def request_body(call: ChatCall, model: str, quirks: DialectQuirks) -> dict[str, Any]:
@@ -75,6 +92,14 @@ def request_body(call: ChatCall, model: str, quirks: DialectQuirks) -> dict[str,
     if call.effort is not None:
         body |= _nest(quirks.effort, call.effort)
     return body
+
+
+def sampling_body(sampling: Sampling, quirks: DialectQuirks) -> dict[str, Any]:
+    """The keys for the settings that are set. `top_k` is none of OpenAI's own; most other services know it."""
+    body = {name: getattr(sampling, name) for name in ("top_p", "top_k", "seed", "stop", "response_format")}
+    if sampling.thinking is not None:
+        body |= quirks.thinking(sampling.thinking)
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def _nest(path: tuple[str, ...], value: str) -> dict[str, Any]:
@@ -153,12 +178,17 @@ class OpenAIProvider:
     """Asks the models of one endpoint with the openai dialect."""
 
     def __init__(self, endpoint: Endpoint, http: Http) -> None:
+        self._endpoint = endpoint
         self._quirks = quirks_of(endpoint)
         self._http = http
 
     async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
-        body = request_body(call, split_model(call.model)[1], self._quirks)
+        model = split_model(call.model)[1]
+        sampling = sampling_of(call, self._endpoint)
+        # An effort says more exactly what `thinking` says, so it comes last.
+        plain = merge(sampling_body(sampling, self._quirks), request_body(call, model, self._quirks))
+        body = complete_body(plain, sampling, self._endpoint)
         return await self._http.stream("/chat/completions", body, OpenAIReader(), on_text)
 
 

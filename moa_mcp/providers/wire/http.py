@@ -1,17 +1,16 @@
 """The HTTP client: one per endpoint, with replies read as they arrive.
 
-Only this module uses httpx. Import it when the first call is made, because httpx and aiohttp take 0.3 s to load. Time
-limits, concurrency limits and prices are not handled here; each is a wrapper around a provider.
+Only this module and `route.py` use httpx. Import them when the first call is made, because httpx and aiohttp take
+0.3 s to load. Time limits, concurrency limits and prices are not handled here; each is a wrapper around a provider.
 """
 
 from __future__ import annotations
 
 import re
-import ssl
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -31,10 +30,10 @@ from moa_mcp.providers.dialects.reader import ReplyReader, read_end, read_events
 from moa_mcp.providers.loop_guard import HEADERS
 from moa_mcp.providers.wire.decoding import decoded
 from moa_mcp.providers.wire.keys import redact_key
+from moa_mcp.providers.wire.route import Route, proxy_of, tls_error
 from moa_mcp.providers.wire.sse import EventSplitter
 
 CONNECT_SECONDS = 10
-KEEP_ALIVE_SECONDS = 30
 FINISH_SECONDS = 1.0
 """Time for the usage and the end marker to arrive after a finish reason."""
 DRAIN_SECONDS = 0.2
@@ -47,9 +46,6 @@ MAX_BODY = 2 * 1024 * 1024
 MAX_STREAM = 64 * 1024 * 1024
 """The most bytes of a stream. A token takes about 300 bytes, so the longest answers are far below it. The limit of
 the text itself is `reply_builder.MAX_TEXT`."""
-MAX_HEADER = 64 * 1024
-"""The most bytes of a header of a reply, and of its status line. Gateways report policies and traces in headers."""
-MAX_HEADERS = 2000
 
 EMPTY_BODY = "the body is empty; some servers reply like this to messages that exceed the model's context"
 
@@ -93,19 +89,17 @@ class Http:
     and authentication. None of these may happen here, and they take a third of the time.
     """
 
-    def __init__(
-        self, base_url: str, headers: Mapping[str, str], key: str | None, *, use_proxy_env: bool = False
-    ) -> None:
-        self._key = key
-        self._base_url = base_url.rstrip("/")
+    def __init__(self, route: Route, headers: Mapping[str, str], secrets: Collection[str] = ()) -> None:
+        self._route = route
+        self._secrets = tuple(secrets)
         # Made once: making the headers for each call would be a tenth of the cost of a call.
-        common = {"user-agent": "moa-mcp", "accept-encoding": "identity", **HEADERS, **headers}
-        self._get_headers = httpx.Headers({**common, "accept": "application/json"})
-        self._post_headers = httpx.Headers(
-            {**common, "accept": "text/event-stream, application/json", "content-type": "application/json"}
-        )
+        fixed = {"user-agent": "moa-mcp", "accept-encoding": "identity"}
+        self._get_headers = httpx.Headers({**fixed, "accept": "application/json", **HEADERS, **headers})
+        accepted = {"accept": "text/event-stream, application/json", "content-type": "application/json"}
+        self._post_headers = httpx.Headers({**fixed, **accepted, **HEADERS, **headers})
         self._urls: dict[str, httpx.URL] = {}
-        self._transport = AiohttpTransport(verify=_tls_context(), client=partial(_session, use_proxy_env=use_proxy_env))
+        context = route.context
+        self._transport = AiohttpTransport(context, proxy=proxy_of(route), client=partial(route.connect, context))
 
     async def stream(self, path: str, body: Mapping[str, Any], reader: ReplyReader, on_text: OnText) -> Draft:
         """Post a request and read the reply to its end. Raises ProviderError, with the key redacted."""
@@ -121,10 +115,10 @@ class Http:
                 await _close(response)
             return reader.reply.draft()
         except ProviderError as error:
-            error.detail = redact_key(error.detail, self._key)
+            error.detail = redact_key(self._with_hint(error), *self._secrets)
             error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
-            error.served_model = redact_key(reader.reply.served_model or "", self._key) or None
+            error.served_model = redact_key(reader.reply.served_model or "", *self._secrets) or None
             error.usage = reader.reply.usage
             raise
 
@@ -141,9 +135,15 @@ class Http:
         """Close every connection."""
         await self._transport.aclose()
 
+    def _with_hint(self, error: ProviderError) -> str:
+        """What is known of an error. That a proxy is set and not used may be why the provider cannot be reached."""
+        if error.reason is not Reason.CONNECTION or error.reached or self._route.unused_proxy is None:
+            return error.detail
+        return f"{error.detail}; {self._route.unused_proxy} is set, but network.use_proxy_env is not"
+
     async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
         """Send a request and return the reply with an unread body; the caller must `_close` it."""
-        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._route.url + path + self._route.query))
         # Passed as a stream, else httpx would compute headers that aiohttp computes anyway.
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_TIMEOUT)
@@ -158,35 +158,17 @@ async def _close(response: httpx.Response) -> None:
         await response.aclose()
 
 
-@cache
-def _tls_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
-    """A session without a connection limit, because a wrapper (`ConcurrencyLimit`) limits concurrent calls."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=_tls_context(), keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=use_proxy_env,
-        max_line_size=MAX_HEADER,
-        max_field_size=MAX_HEADER,
-        max_headers=MAX_HEADERS,
-    )
-
-
 @contextmanager
 def _map_errors() -> Generator[None]:
     """Turn the exceptions of the HTTP libraries into ProviderError; only this function does so."""
     try:
         yield
     except BROKEN_CONNECTION as error:
+        if isinstance(error.__cause__, aiohttp.ClientSSLError):
+            raise tls_error(error.__cause__) from error
         reason = next(REASON_OF_ERROR[kind] for kind in type(error).__mro__ if kind in REASON_OF_ERROR)
-        untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
-        should_retry = False if untrusted else None
-        raise ProviderError(reason, detail, should_retry=should_retry, reached=_may_have_been_sent(error)) from error
+        raise ProviderError(reason, detail, reached=_may_have_been_sent(error)) from error
 
 
 def _may_have_been_sent(error: Exception) -> bool:

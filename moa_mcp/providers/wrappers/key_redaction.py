@@ -1,4 +1,4 @@
-"""A wrapper that removes the API key from replies.
+"""A wrapper that removes the API key and other secrets from replies.
 
 A reply is stored as it was sent, but readers see it without invisible characters (`text.strip_invisible`). So the key
 is also searched for in the visible text; if it is found there, the text is stored without invisible characters.
@@ -18,14 +18,14 @@ MASK = "[key]"
 
 
 class KeyRedaction:
-    """Masks every form of `key` in pieces and drafts. In errors, `providers/wire/http.py` masks it."""
+    """Masks every form of the secrets in pieces and drafts. In errors, `providers/wire/http.py` masks them."""
 
-    def __init__(self, inner: Provider, key: str) -> None:
+    def __init__(self, inner: Provider, *secrets: str) -> None:
         self._inner = inner
-        self._forms = key_forms(key)
+        self._forms = tuple(form for secret in sorted(secrets, key=len, reverse=True) for form in key_forms(secret))
 
     async def complete(self, call: Call, on_text: OnText) -> Result:
-        """Ask, and mask the key in the answer. Raises ProviderError."""
+        """Ask, and mask the secrets in the answer. Raises ProviderError."""
         pieces = _Pieces(self._forms, on_text)
         result = await self._inner.complete(call, pieces.on_text)
         pieces.close()

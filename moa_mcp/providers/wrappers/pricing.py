@@ -14,8 +14,8 @@ from moa_mcp.providers.usage import is_counted
 class Pricing:
     """Prices results by the model that answered, or else by the requested one; a free model needs no token counts.
 
-    A price that the provider itself reported stays. `provider` is the first part of the provider's model ids; `rates`
-    returns the rates of a model.
+    A price that the provider itself reported stays, and a configured one holds for any model that answered.
+    `provider` is the first part of the provider's model ids; `rates` returns the rates of a model.
     """
 
     def __init__(self, inner: Provider, provider: str, rates: Callable[[str], Rates | None]) -> None:
@@ -34,5 +34,5 @@ class Pricing:
         if asked is FREE:
             return 0.0
         served = self._rates(f"{self._provider}/{result.served_model}") if result.served_model else None
-        known = served or asked
+        known = asked if asked is not None and asked.is_configured else served or asked
         return known.cost(result.usage) if known is not None and is_counted(result) else None

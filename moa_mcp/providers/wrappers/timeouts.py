@@ -5,12 +5,15 @@ A sign of life is data of the answer; comments and single bytes do not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import anyio
 
+from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, ChatCall, Result
+from moa_mcp.domain.sampling import setting_of
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.request_form import form_of
 
@@ -19,14 +22,26 @@ from moa_mcp.providers.request_form import form_of
 class TimeoutSettings:
     """The time limits of a call, in seconds.
 
-    `first` is the longest silence until text arrives; if the call has an effort, it is `first_thinking`. `idle` is
-    the longest silence after that. `total` is the limit of a whole call without its own limit.
+    `first` is the longest silence until text arrives; for a call that asks for thinking it is `first_thinking`. `idle`
+    is the longest silence after that. `total` is the limit of a whole call without its own limit.
     """
 
     first: float = 60.0
     first_thinking: float = 120.0
     idle: float = 30.0
     total: float = 180.0
+
+    def for_endpoint(self, endpoint: Endpoint) -> TimeoutSettings:
+        """The limits for calls to an endpoint: a later first token makes the whole call longer by as much.
+
+        A reply that does not stream comes all at once, so only the limit of the whole call is left.
+        """
+        first = endpoint.first_token_seconds
+        if not endpoint.stream:
+            return replace(self, first=inf, first_thinking=inf, total=max(self.total, first or 0.0))
+        if first is None:
+            return self
+        return replace(self, first=first, first_thinking=first, total=self.total + max(0.0, first - self.first))
 
 
 MARGIN = 0.25
@@ -63,7 +78,7 @@ class _Watchdog:
         if not form_of(call).sends("stream"):
             self._first = self._total  # the whole answer comes at once
         else:
-            thinks = isinstance(call, ChatCall) and call.effort is not None
+            thinks = isinstance(call, ChatCall) and (call.effort is not None or setting_of(call, "thinking"))
             self._first = settings.first_thinking if thinks else settings.first
         self._scope = anyio.CancelScope()
         self._end = 0.0

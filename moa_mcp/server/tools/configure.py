@@ -83,8 +83,9 @@ def _settings_in_words(settings: CurrentSettings) -> str:
 
 
 def _key(provider: ProviderFacts) -> str:
-    variable = provider["api_key_env"]
-    return "no key needed" if variable is None else f"key variable {variable} is {provider['key']}"
+    if provider["key"] == "not needed":
+        return "no key needed"
+    return f"key variable {provider['api_key_env'] or 'of its headers'} is {provider['key']}"
 
 
 def _format_values(values: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.sampling import SAMPLING
 from moa_mcp.domain.stages import METHODS
 from moa_mcp.server.tools.schema import ArgumentSchema
 from moa_mcp.service.configure.compose import SET_BY_A_PERSON, SETTABLE_FIELDS
@@ -29,6 +30,9 @@ FILE = Path(__file__).with_suffix(".json")
 
 _OPEN: dict[str, Any] = {"type": "object", "additionalProperties": {}}
 """A mapping with any keys."""
+
+_NOT_LISTED = SET_BY_A_PERSON | set(SAMPLING)
+"""Keys that may not be set over MCP, and those that may but are rarely set, so that not every client pays for them."""
 
 _SHOWN = ("type", "enum")
 _SHOWN_OF_FIELDS = (*_SHOWN, "minimum", "maximum", "maxLength", "maxItems")
@@ -99,7 +103,7 @@ def _merge(mappings: Sequence[Mapping[str, Any]], definitions: Mapping[str, Any]
         for name, part in mapping["properties"].items():
             if "const" in part:
                 kinds.setdefault(name, {"type": "string", "enum": []})["enum"].append(part["const"])
-            elif name not in SET_BY_A_PERSON:
+            elif name not in _NOT_LISTED:
                 found.setdefault(name, _any_of(_inline(part, definitions, _SHOWN, is_open=True)))
     return {"type": "object", "properties": kinds | found}
 

@@ -69,7 +69,8 @@ def _keys_in(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, part in cast("Mapping[str, Any]", value).items():
             yield key
-            yield from _keys_in(part)
+            if key != "response_format":  # its keys are those of a schema, such as a property named `search`
+                yield from _keys_in(part)
     elif isinstance(value, list | tuple):
         for item in cast("Sequence[Any]", value):
             yield from _keys_in(item)

@@ -191,13 +191,13 @@ class ConfigEditor:
         return {"applied": applied, "diff": change.diff, "revision": revision, "scope": SCOPE, "written_to": places}
 
     def _provider_facts(self, endpoint: Endpoint) -> ProviderFacts:
-        missing = self._models.missing_key(f"{endpoint.name}/any") is not None
+        missing = self._models.missing_key(f"{endpoint.name}/any") is not None  # also a variable in a header
         return {
             "name": endpoint.name,
             "base_url": endpoint.base_url,
             "dialect": endpoint.dialect,
             "api_key_env": endpoint.api_key_env,
-            "key": "not needed" if endpoint.api_key_env is None else "missing" if missing else "set",
+            "key": "missing" if missing else "set" if endpoint.variables else "not needed",
             "max_concurrency": endpoint.max_concurrency,
         }
 

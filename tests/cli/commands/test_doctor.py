@@ -52,6 +52,22 @@ def test_a_placeholder_is_no_key_and_is_shown(monkeypatch: pytest.MonkeyPatch, c
     assert "Asks cannot work. The default preset, panel, needs LAB_API_KEY." in found
 
 
+def test_the_variables_of_headers_are_shown_and_a_key_in_quotation_marks_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    home = write_home(NOWHERE)
+    entry = "{base_url: https://mine.example, api_key_env: MINE_KEY, headers: {x-team: $TEAM, x-pass: secret-of-mine}}"
+    with (home / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"  mine: {entry}\n")
+    monkeypatch.setenv("MINE_KEY", '"sk-mine"')
+
+    run(["doctor"])
+    found = rows(capsys)
+    assert found["key of mine"] == "MINE_KEY set, but in quotation marks: take them off"
+    assert found["header of mine"] == "TEAM missing"
+    assert not any(secret in line for line in found.values() for secret in ("secret-of-mine", "sk-mine"))
+
+
 def test_a_named_pipe_in_place_of_a_file_is_reported_without_waiting(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     os.mkfifo(home / "presets" / "pipe.yaml")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, ChatCall, Message, Task
+from moa_mcp.domain.sampling import FrozenDict, Sampling, setting_of
 from moa_mcp.domain.text import MIN_DRAFT_CHARS, fence
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text
+from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.wrappers.adapting import MAX_CHANGES, AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.testing.scripted import ScriptedProvider
@@ -199,3 +203,28 @@ async def test_what_a_user_pasted_in_the_form_of_our_fences_stays_whole(make_cal
     text = f"{pasted}\n\n{fence('Because. ' * 500, 'draft 1', NONCE)}"
 
     assert pasted in await shortened(make_call(messages=(Message("user", text),)))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"top_p": 0.9}, {"top_k": 20}, {"seed": 7}, {"stop": ("END",)}, {"thinking": True}]
+)
+async def test_a_refused_sampling_setting_is_left_out_and_the_others_are_kept(
+    make_call: Callable[..., Call], setting: dict[str, Any]
+) -> None:
+    (name,) = setting
+    kept = Sampling(response_format=FrozenDict({"type": "json_object"}))
+
+    def refuse(call: Call) -> str | ProviderError:
+        if not isinstance(call, ChatCall) or setting_of(call, name) is None:
+            return "blue"
+        error = {"param": name, "message": f"Unsupported parameter: '{name}'.", "type": "invalid_request_error"}
+        return error_from_body({"error": error}, 400)
+
+    provider = ScriptedProvider(refuse)
+    forms = ModelForms()
+    for _ in range(2):
+        call = make_call(sampling=replace(kept, **setting))
+        draft = as_draft(await AdaptToModel(provider, forms, NONCE, RetryBudget(3)).complete(call, ignore_text))
+        assert draft.notes == (f"{name} was not sent: the model refuses it",)
+
+    assert [call.sampling == kept for call in chats(provider.calls)] == [False, True, True]

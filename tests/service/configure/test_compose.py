@@ -186,3 +186,11 @@ def test_a_lowered_limit_is_written_beside_the_current_ones(library: PresetLibra
     limits = composed(library, "own", limits={"max_calls": 5}).limits
 
     assert (limits.max_calls, limits.max_cost_usd, limits.deadline_seconds) == (5, 0.2, None)
+
+
+def test_a_schema_of_replies_may_have_a_property_of_any_name(library: PresetLibrary) -> None:
+    schema = {"type": "object", "properties": {"search": {"type": "string"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    preset = composed(library, "own", aggregator={"model": "lab/a", "response_format": form, "top_p": 0.5})
+
+    assert (preset.aggregator.response_format, preset.aggregator.top_p) == (form, 0.5)
