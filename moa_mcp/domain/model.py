@@ -34,9 +34,9 @@ class Task:
     `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
     runs of earlier versions store both in `question`, already joined.
     `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it.
-    `known` holds texts by key that earlier flows of the same owner made and that can be reused.
-    `embeddings` is the model that compares texts; without it, texts are compared by their words.
+    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it. `known`
+    holds texts by key that earlier flows of the same owner made. `embeddings` is the model that compares texts; without
+    it, their words are compared. `states_answer`: writers have to end with their answer; a flow sets it, a run never.
     """
 
     question: str
@@ -47,6 +47,7 @@ class Task:
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     embeddings: str | None = None
     context: str | None = None
+    states_answer: bool = False
 
     @property
     def nonce(self) -> str:

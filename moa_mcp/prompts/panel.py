@@ -46,6 +46,13 @@ _GUIDANCE = (
 )
 
 
+CLOSING_LINE = (
+    "If your reply comes to a short answer, such as a number, the letter of a choice, yes or no, a name or a formula, "
+    "end it with one line of this form, with the label in English and the answer in the language of the question:\n"
+    "Final answer: …"
+)
+
+
 def user_turn(task: Task) -> str:
     """Return the user turn: the question, with its background text, if any, before it."""
     if not task.context:
@@ -57,7 +64,8 @@ def conversation(task: Task, role: str | None = None) -> tuple[Message, ...]:
     """Return the caller's messages: system text (followed by the proposer's `role`), history, question."""
     system = "\n\n".join(part for part in (task.system, role) if part)
     opening = (Message("system", system),) if system else ()
-    return (*opening, *task.history, Message("user", user_turn(task)))
+    turn = f"{user_turn(task)}\n\n{CLOSING_LINE}" if task.states_answer else user_turn(task)
+    return (*opening, *task.history, Message("user", turn))
 
 
 def messages_for(
