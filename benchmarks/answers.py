@@ -5,6 +5,7 @@
 `finder` compares what is found in labelled texts of eleven languages (tests/data/answers.jsonl) with their labels.
 `prose` counts what is found in passages of the descriptions of installed packages: none of them states an answer.
 MATH_VERIFY is the unpacked source distribution of math-verify: `pairs` are those of its tests, read but not run.
+They are compared by form, and, where the extra `math` is installed, also by math-verify.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from moa_mcp.flows.compare.find import find_answer
-from moa_mcp.flows.compare.same import same_answer
+from moa_mcp.flows.compare.formulas import may_be_same_formula
+from moa_mcp.flows.compare.same import read_form, same_answer, same_form
+from moa_mcp.providers.formulas import FormulasLost, compare_formulas
 
 LABELS = Path(__file__).parent.parent / "tests" / "data" / "answers.jsonl"
 PASSAGES = 400
@@ -115,13 +118,25 @@ def _pairs(names: ast.expr, cases: ast.expr) -> Iterator[tuple[str, str, bool]]:
     yield from ((str(gold), str(predicted), bool(expected)) for gold, predicted, expected, *_ in values)
 
 
-def score_pairs(pairs: Sequence[tuple[str, str, bool]]) -> PairScore:
-    """How the pairs compare by what is found in them, or as they are if nothing is."""
-    found = [
-        (expected, same_answer(find_answer(gold) or gold, find_answer(predicted) or predicted))
-        for gold, predicted, expected in pairs
-    ]
-    equal, different = ([same for expected, same in found if expected is kind] for kind in (True, False))
+def score_pairs(pairs: Sequence[tuple[str, str, bool]]) -> dict[str, PairScore]:
+    """How the pairs compare by what is found in them, or as they are if nothing is: by form, and with math-verify."""
+    forms = [tuple(read_form(find_answer(text) or text) for text in pair[:2]) for pair in pairs]
+    by_form = [same_form(*pair) for pair in forms]
+    open_pairs = [place for place, pair in enumerate(forms) if not by_form[place] and may_be_same_formula(*pair)]
+    try:
+        verdicts = compare_formulas([(forms[place][0].stated, forms[place][1].stated) for place in open_pairs])
+    except FormulasLost:
+        return {"by_form": _score(pairs, by_form)}
+    joined = {place for place, verdict in zip(open_pairs, verdicts, strict=True) if verdict}
+    with_math = [same or place in joined for place, same in enumerate(by_form)]
+    return {"by_form": _score(pairs, by_form), "with_math": _score(pairs, with_math)}
+
+
+def _score(pairs: Sequence[tuple[str, str, bool]], same: Sequence[bool]) -> PairScore:
+    equal, different = (
+        [found for (_, _, expected), found in zip(pairs, same, strict=True) if expected is kind]
+        for kind in (True, False)
+    )
     return PairScore(len(equal), sum(equal), len(different), sum(different))
 
 
@@ -133,7 +148,8 @@ def main(source: str | None = None) -> None:
         "prose": {"passages": len(passages), "found": sum(find_answer(text) is not None for text in passages)},
     }
     if source is not None:
-        report["pairs"] = asdict(score_pairs(list(math_verify_pairs(Path(source)))))
+        scores = score_pairs(list(math_verify_pairs(Path(source))))
+        report["pairs"] = {how: asdict(score) for how, score in scores.items()}
     sys.stdout.write(f"{json.dumps(report)}\n")
 
 

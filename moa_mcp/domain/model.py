@@ -32,11 +32,10 @@ class Task:
     """The input of a panel: the question, the conversation before it, and the seed of the run's randomness.
 
     `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
-    runs of earlier versions store both in `question`, already joined.
-    `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it. `known`
-    holds texts by key that earlier flows of the same owner made. `embeddings` is the model that compares texts; without
-    it, their words are compared. `states_answer`: writers have to end with their answer; a flow sets it, a run never.
+    runs of earlier versions store both in `question`, already joined. `output` is the requested result: an answer, or
+    guidance (the drafts, for a caller that aggregates them). `nonce` marks the fences around drafts. It is random per
+    run, so that a draft cannot guess it. `known` holds texts that earlier flows of the same owner made. `embeddings` is
+    the model that compares texts, in place of their words. `states_answer`, set by a flow, asks for a closing answer.
     """
 
     question: str

@@ -1,8 +1,8 @@
 """Runs model-written code in isolation: an interpreter in a separate process, without I/O.
 
-It answers each `CodeCall` (`flows/slot/execution.py` describes the JSON), keeps no state between calls, and reports
-every failure of a program as a value. A program has no network, files or environment, and is limited in time, memory
-and steps. Without the extra `code`, every program is reported as lost.
+It answers each `CodeCall` (`flows/slot/execution.py` and `flows/compare/formulas.py` describe the JSON), keeps no
+state between calls, and reports every failure of a program as a value. A program has no network, files or
+environment, and is limited in time, memory and steps. Without the extra `code`, every program is reported as lost.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from moa_mcp.domain.statements import assigned_names, split_statements
 from moa_mcp.domain.text import fix_surrogates, one_line
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, string
+from moa_mcp.providers.formulas import FormulasLost, compare_formulas
 
 if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits
@@ -61,8 +62,9 @@ class SandboxProvider:
             request = mapping(json.loads(call.messages[-1].text))
         except ValueError:
             raise ProviderError(Reason.MALFORMED, "a code call without a program") from None
+        work = run_formulas if "pairs" in request else run
         # A cancelled caller does not wait: the time limit ends the process, and then the thread ends.
-        report = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
+        report = await anyio.to_thread.run_sync(work, request, abandon_on_cancel=True, limiter=_limiter())
         return Draft(json.dumps(report), call.model, "stop", Usage(0, 0, 0.0))
 
 
@@ -87,6 +89,15 @@ def run(request: Mapping[str, Any]) -> dict[str, Any]:
         return {"status": "error", "error": str(error)}
     except (MontyError, RuntimeError, OSError, TimeoutError) as error:
         return {"status": "lost", "error": f"the sandbox broke: {one_line(str(error))}"}
+
+
+def run_formulas(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare the pairs of formulas of a request: in `same`, a verdict for each; none where they cannot be compared."""
+    pairs = [(string(one), string(other)) for one, other in request["pairs"]]
+    try:
+        return {"status": "done", "same": compare_formulas(pairs)}
+    except FormulasLost as error:
+        return {"status": "lost", "same": [], "error": str(error)}
 
 
 class _NotRunnable(Exception):

@@ -44,9 +44,18 @@ _ADVERB = r"(?: (?:therefore|thus|then|donc|daher|also|portanto)\b)?"
 _GAP = r"[ \t*_]{0,9}"
 _REST = r"([^\n]{0,300})"
 _FINAL = _pattern(_START, "final answer", _GAP, "[:：]", _GAP, _REST)
-_LABEL = _pattern(r"(?:^[ \t*_#>-]{0,9}|(?<=[.!?。।])[ \t]{0,3})", _any(*languages.LABELS), _GAP, "[:：]", _GAP, _REST)
+_LABEL = _pattern(
+    r"(?:^[ \t*_#>-]{0,9}|(?<=[.!?。।])[ \t]{0,3})",
+    _any(*languages.LABELS),
+    _GAP,
+    r"(?:[:：]|(?=\$|\\[(\[]))",
+    _GAP,
+    _REST,
+)
 _STATEMENT = _pattern(r"(?<![a-zà-ÿа-яё])", _any(*languages.STATEMENTS), r"[ \t*_:：,]{0,9}", _REST)
 _RESULT = _pattern(r"(?<![a-zà-ÿа-яё])", _any(*languages.RESULTS), r"[ \t*_:：]{0,9}", _REST)
+_OPENINGS = ("", "$$", "\\[")
+"""What stands before an answer that is on the next line."""
 _MATHS = r"(?:\$[^$\n]{1,120}\$|\\\([^\n]{1,120}?\\\))"
 _REVERSED = _pattern(
     r"(?<![\w.,])(", _MATHS, r"|\(?[A-H]\)?|[-−]?\d[\d.,/%]{0,20})", r"[ \t*_]{0,9}", _any(languages.REVERSED)
@@ -254,7 +263,8 @@ def _short_reply(text: str, question: str) -> str | None:
     found = _SUBJECT.match(plain) or _CJK_SUBJECT.match(plain) or _DASH_SUBJECT.match(plain) or _DEED.match(plain)
     if found:
         value = _clean(found[1])
-        return value if _is_value(value) or (_is_name(value) and not value[0].islower()) else None
+        is_formula = _ALL_MATHS.fullmatch(found[1]) is not None
+        return value if is_formula or _is_value(value) or (_is_name(value) and not value[0].islower()) else None
     return plain if _is_value(plain) or _is_name(plain) else None
 
 
@@ -273,7 +283,7 @@ def _beyond_question(sentence: str, question: str) -> str | None:
 def _value(found: re.Match[str], text: str) -> str | None:
     """The answer behind a label or a phrase: the rest of its line, or, if that is empty, the next line that is not."""
     rest = found[1].strip(" \t*_")
-    if not rest:
+    if rest in _OPENINGS:
         following = (line.strip(" \t>") for line in text[found.end() :].splitlines()[:4])
         rest = next(filter(None, following), "")[:300]
     return None if _PLACEHOLDER.match(rest) else _clip(rest)
@@ -295,8 +305,8 @@ def _clip(rest: str) -> str | None:
 
 def _clean(answer: str) -> str:
     answer = answer.replace("\u2024", ".").strip(' \t,;:*_`"“”„»«「」。、।，：').rstrip(". ")
-    if answer.startswith("\\(") and answer.endswith("\\)"):
-        answer = answer[2:-2]
+    if answer[:2] + answer[-2:] in (r"\(\)", r"\[\]"):
+        answer = answer[2:-2].strip()
     is_maths = answer[:1] == answer[-1:] == "$" and answer.strip("$").count("$") == 0 and len(answer) > 2
     return answer.strip("$ ") if is_maths else answer
 

@@ -1,4 +1,6 @@
-"""Group drafts by what they say: first by the forms of their answers, then, where forms do not decide, by a judge.
+"""Group drafts by what they say: by the forms of their answers, and, where these do not decide, by a judge.
+
+Formulas of different forms are compared first, by a process of this machine (`formulas.py`).
 
 The judge is asked once, sees one text of each group under a letter, in an order that the run's seed shuffles, and is
 asked once more if its reply is no partition of the letters. It can join groups, never part them, and cannot join
@@ -18,6 +20,7 @@ from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.compare.answers import Group, Tally, sort_groups
+from moa_mcp.flows.compare.formulas import join_formulas
 from moa_mcp.flows.structured_reply import Form, ask_form, is_list, json_object, judge_call
 from moa_mcp.prompts.judge import group as group_prompt
 
@@ -59,8 +62,11 @@ def group_answers(task: Task, preset: Preset, tally: Tally, judge: Judge, *, eno
     The judge is not asked if one group has `enough` drafts, or if no judge could make one that large (None: if it could
     join no groups).
     """
-    shown = [tally.form_of(group).stated for group in tally.groups]
-    return (yield from _group(task, preset, tally, tally.groups, shown, judge, enough))
+    groups = tally.groups
+    if _can_decide(tally, groups, enough):
+        groups = yield from join_formulas(tally, groups, layer=judge.layer, until=judge.until, place=judge.place)
+    shown = [tally.form_of(group).stated for group in groups]
+    return (yield from _group(task, preset, tally, groups, shown, judge, enough))
 
 
 def group_drafts(

@@ -27,7 +27,7 @@ _EDGE = re.compile(r"[ .,;:。।]{1,9}$|(?<![\d)])!{1,9}$")
 _LETTER = re.compile(r"\(?([A-Ha-h])(?:\)|[.:](?=\s|$)|$)(?:[\s,].*)?", re.DOTALL)
 _VARIABLE = re.compile(r"^[A-Za-z](?:_\w|\([A-Za-z]\))?\s?=\s?(?=[^=])")
 _TUPLE_OF_VARIABLES = re.compile(r"^\([a-z](?:, ?[a-z]){1,5}\) ?= ?(?=\()")
-_CONNECTOR = re.compile(rf"(?:, ?)?(?<=[\d\s)}}\],]){languages.CONNECTORS}(?=[\d\s({{\[-])", re.IGNORECASE)
+_CONNECTOR = re.compile(r"(?:, ?)?(?<=[\d\s)}\],])(?:and|or|et|ou|und|oder|или|أو|和|或)(?=[\d\s({\[-])", re.IGNORECASE)
 _ALIKE = ({""}, {"{}"}, {"()"}, {"[]"}, {"[)"}, {"(]"}, {"]["}, {"", "{}"})
 """Which brackets are the same."""
 _MEMBERSHIP = re.compile(r"^[A-Za-z]\s?∈\s?(?=[\[({])")
@@ -58,6 +58,11 @@ class Form:
     @property
     def has_unit(self) -> bool:
         return self.quantity is not None and self.quantity.unit != ""
+
+    @property
+    def is_formula(self) -> bool:
+        """Whether the answer is mathematics, which may be the same in another form."""
+        return self.kind in ("formula", "list", "number", "time") or "\\" in self.stated
 
     @property
     def is_closed(self) -> bool:
