@@ -69,6 +69,8 @@ _BETWEEN_BOXES = _pattern(
     "){1,12}",
 )
 _ALL_MATHS = re.compile(r"\s{0,9}(?:\$\$?([^$\n]{1,200})\$\$?|\\\(([^\n]{1,200})\\\)|\\\[([^\n]{1,200})\\\])[\s.]{0,9}")
+_ONLY_FORMULA = re.compile(r"[^$\n]{1,100}(?:[:：]|\bis) {0,3}\$([^$\n]{1,200})\$[\s.]{0,9}")
+"""A sentence whose only formula closes it."""
 _CLOSING_RELATION = re.compile(r"\$([^$\n]{1,80}(?:[=<>≤≥≠]|\\(?:leq?|geq?|neq?|lt|gt|in)\b)[^$\n]{1,80})\$$")
 
 _BOLD = re.compile(r"(?<!\w)(?:\*\*|__)|(?:\*\*|__)(?!\w)")
@@ -219,7 +221,7 @@ def _concluded(text: str) -> str | None:
     for phrase in _last_first(_RESULT, sentence):
         if (value := _clip(phrase[1])) and (_is_value(value) or _EQUATION.fullmatch(value)):
             return value
-    if formula := _ALL_MATHS.fullmatch(text):
+    if formula := _ALL_MATHS.fullmatch(text) or _ONLY_FORMULA.fullmatch(text):
         return formula[formula.lastindex or 0].strip()
     is_alone = sentence == text and len(text) <= MAX_SENTENCE_CHARS and not _SEVERAL.search(text)
     if not is_alone and not _CONCLUSION.search(sentence):

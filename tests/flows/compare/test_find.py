@@ -49,6 +49,8 @@ def test_descriptions_of_packages_state_no_answer() -> None:
         ("I say 8!", "8"),
         ("Final answer: 5!", "5!"),
         ("$a + 3z = 0$", "a + 3z = 0"),
+        (r"The general solution: $\frac{x}{2} + c$.", r"\frac{x}{2} + c"),
+        (r"Answer $\frac{1}{2}$", "1/2"),
         ("Solving gives 3x = 15, so x = 5.", "5"),
         ("It is 42, not 41.", "42"),
     ],
