@@ -175,9 +175,8 @@ def _labelled(text: str) -> str | None:
 
 def _stated(text: str) -> str | None:
     values = (_value(found, text) for found in _last_first(_STATEMENT, text))
-    reversed_values = (_clean(found[1]).strip("()") for found in _last_first(_REVERSED, text))
-    is_fit: Callable[[str], bool] = lambda value: _is_short(value) and not _PARTICIPLE.match(value)  # noqa: E731
-    return next(filter(is_fit, filter(None, values)), None) or next(reversed_values, None)
+    fitting = (value for value in values if value and _is_short(value) and not _PARTICIPLE.match(value))
+    return next(fitting, None) or next((_clean(found[1]).strip("()") for found in _last_first(_REVERSED, text)), None)
 
 
 def _box(text: str) -> str | None:

@@ -114,20 +114,17 @@ def _with_equal_texts(texts: Sequence[str], tally: Tally) -> tuple[Group, ...]:
 
 def _can_decide(tally: Tally, groups: Sequence[Group], enough: int | None) -> bool:
     """Whether a judge could join groups, and so make one of `enough` drafts, which the forms did not make."""
-    if not 1 < len(groups) <= MAX_GROUPS or (enough is not None and len(groups[0]) >= enough):
+    closed = [len(group) for group in groups if _is_closed(tally, group)]
+    if not 1 < len(groups) <= MAX_GROUPS or len(closed) == len(groups):
         return False
-    joined = [sum(len(other) for other in groups if not _differ(tally, group, other)) for group in groups]
-    if enough is None:
-        return any(size > len(group) for size, group in zip(joined, groups, strict=True))
-    return max(joined) >= enough
+    largest = sum(map(len, groups)) - sum(closed) + max(closed, default=0)
+    return enough is None or len(groups[0]) < enough <= largest
 
 
-def _differ(tally: Tally, group: Group, other: Group) -> bool:
-    """Whether the answers of two groups differ for certain."""
-    if group == other:
-        return False
-    forms = (tally.forms[group[0]], tally.forms[other[0]])
-    return all(form is not None and form.is_closed for form in forms)
+def _is_closed(tally: Tally, group: Group) -> bool:
+    """Whether the answer of a group differs for certain from those of other such groups."""
+    form = tally.forms[group[0]]
+    return form is not None and form.is_closed
 
 
 def _form(candidates: LabelledCandidates, tally: Tally, groups: Sequence[Group]) -> Form[list[list[int]]]:
@@ -150,5 +147,5 @@ def _read(candidates: LabelledCandidates, tally: Tally, groups: Sequence[Group],
     if None in parts or sorted(named) != list(range(len(groups))):
         return None
     found = [part for part in parts if part]
-    certain = any(_differ(tally, groups[a], groups[b]) for part in found for a in part for b in part)
-    return None if certain else found
+    differ = any(sum(_is_closed(tally, groups[place]) for place in part) > 1 for part in found)
+    return None if differ else found

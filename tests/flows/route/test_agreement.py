@@ -98,7 +98,11 @@ def test_samples_that_say_different_things_never_agree(samples: list[str]) -> No
 
 
 def test_a_yes_and_a_no_never_agree_whatever_a_judge_says() -> None:
-    assert comparing(*STANCES, judge=together).answer.text == MERGED
+    played = comparing(*STANCES, judge=together)
+
+    assert played.answer.text == MERGED
+    assert not played.answer.degraded
+    assert with_role(played.calls, "comparer") == []
 
 
 @pytest.mark.parametrize("task", [FRANCE, TASK])
