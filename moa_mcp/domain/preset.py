@@ -303,6 +303,11 @@ class Preset(NamedPreset):
         return (*(stage for stage in stages if stage is not None), self.conclude)
 
     @property
+    def compares_answers(self) -> bool:
+        """Whether one of its parts compares the short answers of drafts."""
+        return any(part.compares_answers for part in self.parts)
+
+    @property
     def slots(self) -> tuple[Slot, ...]:
         """The slots of a layer, one per sample: an entry with `samples: 3` appears three times."""
         return tuple(slot for slot in self.proposers for _ in range(slot.samples))

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Part(StrictModel):
     """Base class of all variants, with defaults that suit most of them."""
 
+    compares_answers: ClassVar[bool] = False
+    """Whether it compares the short answers of drafts. Their writers are then asked to state them in a closing line."""
+
     @property
     def models(self) -> tuple[str, ...]:
         """The ids of the models that it needs: by default the models in its fields."""

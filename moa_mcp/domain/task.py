@@ -21,7 +21,8 @@ class Task:
     aggregator). `seed` decides all that a method draws, and gives the `nonce` that marks the fences around drafts. So
     it is random for each run and never set by a caller: a draft that knows it could forge a fence.
     `known` holds texts by key that earlier flows of the same owner made and that can be reused.
-    `embeddings` is the model that compares texts; without it, texts are compared by their words.
+    `embeddings` is the model that compares texts; without it, texts are compared by their words. `states_answer`, set
+    by a flow, asks each draft for a closing line with its answer.
     """
 
     question: str
@@ -32,6 +33,7 @@ class Task:
     known: Mapping[str, str] = field(default_factory=dict[str, str])
     embeddings: str | None = None
     context: str | None = None
+    states_answer: bool = False
 
     @property
     def nonce(self) -> str:

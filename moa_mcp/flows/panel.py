@@ -19,11 +19,12 @@ from moa_mcp.flows.state import Stage, State
 
 
 def ask_panel(task: Task, preset: Preset) -> Flow:
-    """Run `task` through the layers and stages of `preset`.
+    """Run `task` through the layers and stages of `preset`. If these compare answers, the writers have to state theirs.
 
     Raises:
         RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
     """
+    task = replace(task, states_answer=task.states_answer or preset.compares_answers)
     return mixture(
         task, preset, before_layers=_before_layers, layer=_propose, after_layer=_after_layer, conclude=conclude
     )

@@ -51,6 +51,13 @@ _GUIDANCE = (
 )
 
 
+CLOSING_LINE = (
+    "If your reply comes to a short answer, such as a number, the letter of a choice, yes or no, a name or a formula, "
+    "end it with one line of this form, with the label in English and the answer in the language of the question:\n"
+    "Final answer: …"
+)
+
+
 def user_turn(task: Task) -> str:
     """Return the user turn: the question, with its background text, if any, before it."""
     if not task.context:
@@ -61,7 +68,7 @@ def user_turn(task: Task) -> str:
 def conversation(task: Task) -> tuple[Message, ...]:
     """Return the caller's messages, which all calls of a run share: system text, history, question."""
     opening = (Message("system", task.system),) if task.system else ()
-    question = user_turn(task)
+    question = f"{user_turn(task)}\n\n{CLOSING_LINE}" if task.states_answer else user_turn(task)
     return (*opening, *task.history, Message("user", question, len(question)))
 
 

@@ -1,8 +1,8 @@
 """Runs model-written code in isolation: an interpreter in a separate process, without I/O.
 
-It answers each `CodeCall` (`flows/slot/execution.py` describes the JSON), keeps no state between calls, and reports
-every failure of a program as a value. A program has no network, files or environment, and is limited in time, memory
-and steps. Without the extra `code`, every program is reported as lost.
+It answers each `CodeCall` (`flows/slot/execution.py` and `flows/compare/formulas.py` describe the JSON), keeps no
+state between calls, and reports every failure of a program as a value. A program has no network, files or
+environment, and is limited in time, memory and steps. Without the extra `code`, every program is reported as lost.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from moa_mcp.domain.statements import assigned_names, split_statements
 from moa_mcp.domain.text import fix_surrogates, one_line
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, string
+from moa_mcp.providers.formulas import FormulasLost, compare_formulas
 
 if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits
@@ -63,8 +64,9 @@ class SandboxProvider:
             request = mapping(json.loads(call.messages[-1].text))
         except ValueError:
             raise ProviderError(Reason.MALFORMED, "a code call without a program") from None
+        work = run_formulas if "pairs" in request else run
         # A cancelled caller does not wait: the time limit ends the process, and then the thread ends.
-        ran = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
+        ran = await anyio.to_thread.run_sync(work, request, abandon_on_cancel=True, limiter=_limiter())
         return CodeResult(ran, call.model)
 
 
@@ -89,6 +91,15 @@ def run(request: Mapping[str, Any]) -> Execution:
         return Execution("error", error=str(error))
     except (MontyError, RuntimeError, OSError, TimeoutError) as error:
         return Execution(error=f"the sandbox broke: {one_line(str(error))}")
+
+
+def run_formulas(request: Mapping[str, Any]) -> Execution:
+    """Compare the pairs of formulas of a request; the answer is a JSON list with a verdict for each."""
+    pairs = [(string(one), string(other)) for one, other in request["pairs"]]
+    try:
+        return Execution("done", answer=json.dumps(compare_formulas(pairs)))
+    except FormulasLost as error:
+        return Execution(error=str(error))
 
 
 class _NotRunnable(Exception):

@@ -59,12 +59,12 @@ ROUTES: Stages = {
         "near_copy": _shares,
     },
     Difficulty: lambda slots: {"easy": _judges, "model": _judges, "hard_from": st.integers(2, 5)},
-    Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares},
+    Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares, "model": _judges},
 }
 SCREENS: Stages = {
     JudgedScreen: lambda slots: {"model": _judges, "keep": st.integers(1, slots), "may_stop": _yes},
     DiverseScreen: lambda slots: {"keep": st.integers(1, slots)},
-    ClusterScreen: lambda slots: {"margin": _shares},
+    ClusterScreen: lambda slots: {"margin": _shares, "model": _judges},
 }
 STOPS: Stages = {
     NoChangeStop: lambda slots: {"layers": _few},
@@ -76,7 +76,7 @@ ENDS: Stages = {
     Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
     Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
     Rate: lambda slots: {"model": _judges},
-    Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"])},
+    Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"]), "model": _judges},
     Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
     Critique: lambda slots: {"model": _judges},
     Council: lambda slots: {},
@@ -84,6 +84,7 @@ ENDS: Stages = {
     Subsets: lambda slots: {
         "mode": st.sampled_from(["leave-one-out", "vote", "cluster"]),
         "most": st.integers(1, 8),
+        "model": _judges,
     },
     Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
 }

@@ -116,7 +116,8 @@ class Bounds:
 def longest_run(asked: Asked) -> Outcome:
     """Nothing fails, and every reply makes the flow go on as long as possible.
 
-    All drafts differ, because a consensus might end the flow. Each draft sets `answer`, for a flow that runs programs.
+    All drafts differ, and so do the answers that they state, because a consensus might end the flow. Each draft sets
+    `answer`, for a flow that runs programs.
     """
     if asked.form is not None:
         return _reply(asked.form.most)
@@ -134,7 +135,8 @@ def _reply(reply: str | Execution) -> Result:
 def _unique_draft(identity: str) -> Draft:
     """A draft that no other call writes. It is cached, because a dry run precedes every run."""
     words = [hashlib.sha256(f"{identity}/{part}".encode()).hexdigest() for part in range(_DRAFT_CHARS // 64)]
-    return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
+    text = f"{' '.join(words)}\n#\\boxed{{{words[0]}}}\nanswer=step_{words[0]}()"
+    return Draft(text, finish_reason="stop")
 
 
 def shortest_run(asked: Asked) -> Outcome:

@@ -15,10 +15,12 @@ from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
-from tests.flows.judge import FakeReply
+from tests.flows.judge import FakeReply, as_json
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
 
 PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
+ALONE = as_json(groups=[[letter] for letter in "ABCDEFG"])
+"""What a judge says that finds no two of seven texts the same."""
 OTHER = "Tomatoes grow best in a warm garden with plenty of water\nand some care."
 
 
@@ -77,6 +79,7 @@ def test_a_draft_without_which_the_answer_is_another_is_named() -> None:
     played = concluded("leave-one-out", lambda call: "Final answer: 4" if 3 in seen(call) else "Final answer: 5")
 
     assert played.answer.text == "Final answer: 4"
+    assert played.answer.degraded
     assert played.answer.method["subsets"]["flips"] == [3]
     assert played.answer.method["subsets"]["by"] == "answer"
     assert "without the draft of slot 3 the answer would be another" in played.answer.notes
@@ -151,13 +154,13 @@ def test_no_more_subsets_are_drawn_than_wanted() -> None:
 
 
 def test_the_outputs_of_the_subsets_are_aggregated_and_not_the_drafts() -> None:
-    played = concluded("cluster", lambda call: f"{PROSE} {call.id}", slots=3)
+    played = concluded("cluster", lambda call: f"{PROSE} {call.id}" if call.role != "comparer" else ALONE, slots=3)
 
     last = played.calls[-1]
     assert last.role == "aggregator"
     assert seen(last) == set()
     assert all(f"{PROSE} 2.variant.{number}" in last.messages[-1].text for number in range(1, 8))
-    assert len(played.calls) == 3 + 7 + 1
+    assert len(played.calls) == 3 + 7 + 1 + 1
 
 
 def test_a_minority_of_outputs_that_differs_is_set_aside_with_a_note() -> None:
@@ -232,5 +235,5 @@ def test_every_failure_leads_to_an_answer_or_a_clear_error(mode: str, failing: s
 def test_a_rehearsal_counts_what_a_run_makes(mode: str) -> None:
     preset = a_panel(slots=4, conclude={"by": "subsets", "mode": mode})
 
-    expected = {"leave-one-out": 4 + 4 + 1, "vote": 4 + 15, "cluster": 4 + 15 + 1}
+    expected = {"leave-one-out": 4 + 4 + 1 + 1, "vote": 4 + 15 + 1, "cluster": 4 + 15 + 1 + 1}
     assert dry_run(ask_panel(TASK, preset)).calls == expected[mode]

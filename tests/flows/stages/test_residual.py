@@ -205,7 +205,7 @@ def test_an_end_that_chooses_among_drafts_has_those_of_the_last_layer() -> None:
     played = played_with(lambda _: YES, rmoa(2, conclude={"by": "vote"}))
 
     assert played.answer.text.startswith("draft 2 of")
-    assert {call.role for call in played.calls} == {"proposer", "extractor"}
+    assert {call.role for call in played.calls} == {"proposer", "extractor", "comparer"}
 
 
 @pytest.mark.parametrize("layers", [2, 4, 9])
