@@ -28,8 +28,8 @@ def voted(sandbox: FakeReply, *drafts: str) -> Played:
     return drive(ask_panel(TASK, preset), reply)
 
 
-def verdicts(*same: bool) -> CodeResult:
-    return CodeResult(Execution("done", answer=json.dumps(same)))
+def verdicts(same: str) -> CodeResult:
+    return CodeResult(Execution("done", answer=same))
 
 
 def pairs_of(played: Played) -> list[list[str]]:
@@ -39,7 +39,7 @@ def pairs_of(played: Played) -> list[list[str]]:
 
 
 def test_what_the_process_says_is_the_same_is_one_answer() -> None:
-    played = voted(verdicts(True, False, False), *DRAFTS)
+    played = voted(verdicts("[true, false, false]"), *DRAFTS)
 
     assert pairs_of(played)[0] == [r"\frac{x+2}{7}", r"\frac{x}{7}+\frac{2}{7}"]
     assert played.answer.text == DRAFTS[0]
@@ -56,7 +56,7 @@ def test_without_verdicts_a_judge_is_asked(reply: FakeReply) -> None:
 
 
 def test_a_formula_joins_others_only_if_it_is_the_same_as_each() -> None:
-    played = voted(verdicts(True, True, False), *DRAFTS)
+    played = voted(verdicts("[true, true, false]"), *DRAFTS)
 
     assert [vote["votes"] for vote in played.answer.method["vote"]["votes"]] == [2, 1]
 
