@@ -22,7 +22,7 @@ import anyio
 
 from benchmarks.upstream import CALL_MS, started, time_of
 from moa_mcp.api import open_service
-from moa_mcp.cli.tune_gc import tune_gc
+from moa_mcp.cli.commands.serve import tune_gc
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.model import Batch, Call, CodeCall, Run
 from moa_mcp.presets.library import PresetLibrary

@@ -94,7 +94,7 @@ def _configure(home: Path, base_url: str, *, durable: bool) -> None:
 async def moa(base_url: str, *, durable: bool) -> dict[str, float]:
     """Measure the service as `moa-mcp serve` runs it."""
     from moa_mcp.api import open_service
-    from moa_mcp.cli.tune_gc import tune_gc
+    from moa_mcp.cli.commands.serve import tune_gc
     from moa_mcp.domain.preset import Preset
     from moa_mcp.service.service import AskRequest
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from moa_mcp.domain.model import Message as Message
     from moa_mcp.domain.model import Run as Run
     from moa_mcp.domain.preset import Preset as Preset
+    from moa_mcp.flows.compare.find import find_answer as find_answer
+    from moa_mcp.flows.compare.same import same_answer as same_answer
     from moa_mcp.runs import events as events
     from moa_mcp.runs.events import Event as Event
 
@@ -50,6 +52,8 @@ _HOMES = {
     "UserError": "moa_mcp.domain.errors",
     "ask": "moa_mcp.api",
     "ask_sync": "moa_mcp.api",
+    "find_answer": "moa_mcp.flows.compare.find",
+    "same_answer": "moa_mcp.flows.compare.same",
     "stream": "moa_mcp.api",
 }
 
@@ -70,6 +74,8 @@ __all__ = [
     "ask",
     "ask_sync",
     "events",
+    "find_answer",
+    "same_answer",
     "stream",
 ]
 

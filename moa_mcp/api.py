@@ -24,14 +24,16 @@ from anyio.from_thread import start_blocking_portal
 
 from moa_mcp.config.settings import LiveSettings, Paths, StoreSettings
 from moa_mcp.domain.errors import InvalidRequest, RunFailed, sort_by_closeness
-from moa_mcp.domain.model import Message, Output, Run, Speaker
+from moa_mcp.domain.message import Speaker
+from moa_mcp.domain.model import Message, Output, Run
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stores import STORES, StoreOptions
 from moa_mcp.domain.text import one_line
 from moa_mcp.presets.library import PresetLibrary, is_name
 from moa_mcp.providers.base import Provider
 from moa_mcp.providers.registry import Registry
-from moa_mcp.providers.run_provider import RunProviderFactory
+from moa_mcp.providers.run_provider import RunProvider, RunProviderFactory
+from moa_mcp.providers.wrappers.adapting import ModelForms
 from moa_mcp.runs.events import Event, EventHandler, RunEnded, stamped
 from moa_mcp.runs.scheduler import open_scheduler
 from moa_mcp.service.catalog import Catalog
@@ -60,7 +62,12 @@ async def open_service(
     library = PresetLibrary(paths.presets_folder)
     registry = Registry(settings().endpoints, environ, use_proxy_env=settings().network.use_proxy_env, own=providers)
     settings.on_change(lambda changed: registry.use(changed.endpoints))
-    provider_for = RunProviderFactory(registry, registry.rates, random.random)
+    forms = ModelForms()
+
+    def provider_for(run: Run) -> RunProvider:
+        endpoints = registry.snapshot()  # a run keeps the providers that it began with
+        return RunProviderFactory(endpoints, endpoints.rates, random.random, forms)(run)
+
     store = _open_store(paths, settings().store)
     try:
         runs_at_once = settings().limits.max_concurrent_runs

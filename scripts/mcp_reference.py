@@ -47,6 +47,8 @@ MEANINGS = {
     "input_tokens": "Tokens read by all calls; null if no provider told.",
     "output_tokens": "Tokens written by all calls; null if no provider told.",
     "cost_usd": "The price of all calls in US dollars; null as soon as one is unknown.",
+    "known_cost_usd": "The sum of the prices that are known: the run cost at least this.",
+    "unpriced_calls": "How many calls have no known price.",
     "seconds": "How long the run has taken.",
     "resources": "The URIs of the run and of its drafts.",
     "error": "Why a run that has no answer has none.",

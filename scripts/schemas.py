@@ -1,4 +1,4 @@
-"""Writes the JSON Schemas with which editors check presets and config.yaml, and the reference pages of both.
+"""Writes the JSON Schemas of presets and config.yaml, for editors and for moa_configure, and their reference pages.
 
 The contents come from the descriptions, types and bounds of the fields. `python scripts/schemas.py` writes the files;
 tests/test_reference.py fails if one of them is out of date.
@@ -23,6 +23,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.presets.auto import AutoPreset
 from moa_mcp.presets.hermes import HermesPreset
 from moa_mcp.presets.library import SCHEMA_FILE, PresetLibrary
+from moa_mcp.server.tools import preset_fields
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -144,10 +145,15 @@ def config_page() -> str:
     return "\n".join([CONFIG_PAGE, "## Keys\n", *keys, *_stages(schema, schema["$defs"]), *head, *providers, ""])
 
 
+def _as_json(value: Any) -> str:
+    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+
+
 def _stages(schema: Schema, definitions: Schema) -> Iterator[str]:
     """Yield a section for each key whose value is a mapping."""
     for key, part in schema["properties"].items():
-        entries = part.get("items") or part.get("additionalProperties") or part
+        named = (shape for one in _choices(part, definitions) for shape in one.get("patternProperties", {}).values())
+        entries = part.get("items") or next(named, part)
         for place, shape in enumerate(_mappings(entries, definitions)):
             if place == 0:
                 yield f"## `{key}`\n"
@@ -284,8 +290,9 @@ def _default(value: Any) -> str:
 
 
 FILES = {
-    f"presets/{SCHEMA_FILE}": lambda: json.dumps(preset_schema(), indent=1, ensure_ascii=False) + "\n",
-    "docs/schemas/config.schema.json": lambda: json.dumps(config_schema(), indent=1, ensure_ascii=False) + "\n",
+    f"presets/{SCHEMA_FILE}": lambda: _as_json(preset_schema()),
+    "docs/schemas/config.schema.json": lambda: _as_json(config_schema()),
+    preset_fields.FILE.relative_to(ROOT).as_posix(): lambda: _as_json(preset_fields.preset_fields_schema()),
     "docs/reference/presets.md": preset_page,
     "docs/reference/configuration.md": config_page,
 }

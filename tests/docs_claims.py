@@ -119,9 +119,12 @@ PROMISES: dict[int, Promise] = {
         ),
     ),
     14: Promise(
-        "Without its end marker and its finish reason, no answer is a whole one.",
+        "An answer is whole with its end marker, or with a finish reason and the end of its body; else it is cut.",
         TIME,
-        ("test_a_stream_without_its_end_marker_is_never_a_success",),
+        (
+            "test_a_stream_with_only_one_of_its_two_ends_is_a_success",
+            "test_an_answer_that_breaks_off_is_never_shown_as_whole_nor_asked_for_again",
+        ),
     ),
     15: Promise(
         "An error inside a good reply counts as the error that it is.",
@@ -149,11 +152,11 @@ PROMISES: dict[int, Promise] = {
         ("test_an_answer_that_ran_out_of_tokens_is_marked_wherever_it_is",),
     ),
     20: Promise(
-        "Where the drafts do not fit, they are shortened once, and the question never is.",
+        "Where the drafts do not fit, they are shortened until they do, and the question never is.",
         MODELS,
         (
-            "test_drafts_that_do_not_fit_are_shortened_once_and_the_question_is_not",
-            "test_a_message_that_still_does_not_fit_is_given_up",
+            "test_drafts_that_do_not_fit_are_shortened_and_the_question_is_not",
+            "test_a_message_that_does_not_fit_however_short_its_drafts_is_given_up",
         ),
     ),
     21: Promise("A compressed bomb costs little memory.", SIZE, ("test_a_hostile_body_costs_less_than_30_mb",)),

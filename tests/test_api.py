@@ -65,6 +65,8 @@ def test_the_public_names() -> None:
         "ask",
         "ask_sync",
         "events",
+        "find_answer",
+        "same_answer",
         "stream",
     ]
     assert all(getattr(moa_mcp, name) is not None for name in moa_mcp.__all__)

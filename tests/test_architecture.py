@@ -161,7 +161,7 @@ ALLOWED: Table = {
         ("tests/clock.py", "import asyncio"),
     ],
     private_parts_stand_in_one_module: [
-        ("moa_mcp/server/sdk_compat.py", "from uvicorn.protocols.http.h11_impl import H11Protocol"),
+        ("moa_mcp/server/sdk_compat/connections.py", "from uvicorn.protocols.http.h11_impl import H11Protocol"),
         ("moa_mcp/server/transports/http/serve.py", "import uvicorn\nfrom moa_mcp.server import _own\nimport __main__"),
         ("tests/store/test_sqlite.py", f"database._db  # pyright: ignore[{PRIVATE_USE}]"),
     ],

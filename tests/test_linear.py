@@ -47,6 +47,8 @@ QUICK = 0.1
 
 FORMS = {
     "tags": ("", "<a <kx<think></b "),
+    "messages": ("<|channel|>analysis<|message|>", "<|start|>a<|channel|>final<|message|>b <think><|end|>"),
+    "header": ("<|channel|>", "a<|constrain|>"),
     "brackets": ("", "[\\[\\[…]("),
     "addresses": ("", "://aa.@a.(mailto:"),
     "backticks": ("", "`` ` ```\\` |"),
@@ -154,7 +156,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "text.clean": text.strip_invisible,
     "text.part_thinking": text.split_thinking,
     "text.fence": lambda said: text.fence(said, "draft 1", "0" * 16),
-    "text.with_shorter_drafts": lambda said: text.shorten_drafts(said, "0" * 16),
+    "text.with_shorter_drafts": lambda said: text.shorten_drafts([said], "0" * 16, len(said) // 2),
     "text.one_line": text.one_line,
     "patterns": lambda said: compile_linear(r"(?i)answer:\s*((\w+\s*)*)$").find_answer(said),
     "answers": lambda said: answers.tally_answers([said, said[:190]]),

@@ -50,7 +50,7 @@ def test_the_registry_finds_the_name_of_the_server() -> None:
     assert README.startswith("<!-- mcp-name: io.github.moa-mcp/moa-mcp -->\n")
 
 
-def test_the_test_command_stands_right_behind_its_marker() -> None:
+def test_the_test_command_follows_its_marker() -> None:
     assert f"\n<!-- test-command -->\n```bash\n{TEST}\n```\n" in README
 
 
@@ -86,7 +86,7 @@ def preset_shown() -> Preset:
     return preset
 
 
-def test_the_preset_shown_makes_the_calls_that_are_told() -> None:
+def test_the_preset_shown_makes_the_number_of_calls_in_the_text() -> None:
     planned = dry_run(ask_panel(Task("Q?"), preset_shown()))
 
     message = re.search(r"(\d+) × \((\d+) - 1\) \+ 1 = (\d+) calls in (\d+) rounds", README)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -120,3 +122,20 @@ def test_the_preset_page_has_every_key_and_every_kind() -> None:
     assert [text for text in (*kinds, *keys) if text not in page] == []
     assert len(kinds) > 15
     assert {path.stem for path in PRESETS} == set(PresetLibrary(None).names())
+
+
+def test_the_schema_of_moa_configure_knows_variants_from_outside() -> None:
+    """The packaged schema holds the built-in variants only. A program that adds one gets a schema with it."""
+    program = """
+from typing import Literal
+from moa_mcp.domain.stages import STOPS, StopSpec
+from moa_mcp.server.tools.registry import TOOLS
+
+class Never(StopSpec):
+    by: Literal["never"]
+
+STOPS.register(Never)(lambda: None)
+print("never" in str(TOOLS["moa_configure"].listed()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "True"

@@ -6,11 +6,13 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial, wraps
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+import anyio
 import click
 
 from moa_mcp.cli import commands
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 logger = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """The exit codes; a command that returns None exits with DONE."""
@@ -52,7 +57,7 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args[0] not in _COMMANDS:
             known = ", ".join(sort_by_closeness(args[0], _COMMANDS))
-            question = " Questions are put with `moa-mcp ask`." if " " in args[0] else ""
+            question = " To ask a question: `moa-mcp ask QUESTION`." if " " in args[0] else ""
             ctx.fail(f"There is no command {one_line(args[0], 60)!r}. Known, nearest first: {known}.{question}")
         return super().resolve_command(ctx, args)
 
@@ -82,6 +87,16 @@ def moa_mcp() -> None:
     """
 
 
+def async_command(function: Callable[Arguments, Awaitable[Result]]) -> Callable[Arguments, Result]:
+    """Let click call an async function: it runs in an event loop of its own."""
+
+    @wraps(function)
+    def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        return anyio.run(partial(function, *args, **kwargs))
+
+    return call
+
+
 def run(arguments: Sequence[str], command: click.Command = moa_mcp) -> int:
     """Run a command line and return its exit code. Errors are printed on stderr, without a traceback."""
     try:
@@ -105,9 +120,12 @@ def _report(error: BaseException) -> int:
         case MoAError():
             return _print_error(str(error), FAILED)
         case BrokenPipeError():
-            return _report_closed_pipe()
+            _discard_stdout()  # the reader has closed it (`| head`)
+            return FAILED
         case OSError(errno=code, filename=None) if code in _DISK_FULL:
-            return _report_write_error(error)
+            _discard_stdout()
+            advice = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
+            return _print_error(f"The output could not be written: {error.strerror}. {advice}.", FAILED)
         case _:
             logger.debug("The command broke", exc_info=error)
             kind = type(error).__name__
@@ -124,18 +142,6 @@ def _innermost(error: BaseException) -> BaseException:
     """The original error, without the exception groups that anyio task groups put around it."""
     inside: Sequence[BaseException] = getattr(error, "exceptions", ())
     return _innermost(inside[0]) if len(inside) == 1 else error
-
-
-def _report_closed_pipe() -> int:
-    """The reader of stdout has closed it (`| head`). Exit without a message."""
-    _discard_stdout()
-    return FAILED
-
-
-def _report_write_error(error: OSError) -> int:
-    _discard_stdout()
-    advice = "Make room or write it elsewhere; `moa-mcp runs` has what was answered"
-    return _print_error(f"The output could not be written: {error.strerror}. {advice}.", FAILED)
 
 
 def _discard_stdout() -> None:

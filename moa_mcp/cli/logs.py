@@ -12,7 +12,7 @@ import click
 
 from moa_mcp.cli.config import home
 from moa_mcp.config.settings import load_settings_or_defaults
-from moa_mcp.providers.wire.keys import key_forms
+from moa_mcp.providers.wire.keys import secrets_of, secrets_pattern
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -26,34 +26,36 @@ _SESSION = re.compile(r"\b([0-9a-f]{8})(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}\b")
 
 
 class SecretMasking(logging.Formatter):
-    """Removes the values of all key variables from log lines and tracebacks, and shortens session ids."""
+    """Removes the keys and other secrets from log lines and tracebacks, and shortens session ids."""
 
     def __init__(self, layout: str, environ: Mapping[str, str]) -> None:
         super().__init__(layout)
         self._environ = environ
-        self._secrets: tuple[str, ...] | None = None
+        self._secrets: re.Pattern[str] | None = None
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
         if self._secrets is None:
             # Done at the first log line, so that a command that logs nothing need not read its settings for it.
-            self._secrets = tuple(_secrets(self._environ))
-        for secret in self._secrets:
-            line = line.replace(secret, "[key]")
+            self._secrets = secrets_pattern(_secrets(self._environ)) or _NEVER
+        line = self._secrets.sub("[key]", line)
         return _SESSION.sub(r"\1…", line) if record.name.startswith("mcp.") else line
 
 
+_NEVER = re.compile(r"(?!)")
+
+
 def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Every form in which the value of a key variable may be written."""
-    declared = load_settings_or_defaults(home())[0].endpoints.values()
-    names = {endpoint.api_key_env for endpoint in declared}
+    """The secrets of all declared providers, and the values of variables that are named as those of secrets are."""
+    for endpoint in load_settings_or_defaults(home())[0].endpoints.values():
+        yield from secrets_of(endpoint, environ)
     for name, value in environ.items():
-        if (name in names or name.endswith(_KEYS)) and len(key := value.strip()) >= _MIN_SECRET_CHARS:
-            yield from key_forms(key)
+        if name.endswith(_KEYS) and len(key := value.strip()) >= _MIN_SECRET_CHARS:
+            yield key
 
 
 _MIN_SECRET_CHARS = 6
-"""A shorter value is not a secret, and masking it would remove parts of ordinary words."""
+"""A shorter value of another program's variable is not a secret, and masking it would remove ordinary words."""
 
 
 class ToStderr(logging.Handler):

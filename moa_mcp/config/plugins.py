@@ -13,12 +13,15 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from moa_mcp.domain.endpoints import DIALECTS
+from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.domain.stages import METHODS
 from moa_mcp.domain.stores import STORES
 from moa_mcp.domain.text import one_line
-from moa_mcp.domain.variants import PLUGIN_FAILURES, Registry
+from moa_mcp.domain.variants import PLUGIN_FAILURES, PLUGIN_OF, VariantRegistry
 
 GROUPS = ("moa_mcp.dialects", "moa_mcp.methods", "moa_mcp.stores")
+
+_REGISTRIES: tuple[VariantRegistry[Any], ...] = (DIALECTS, STORES, *METHODS)
 
 _NOT_INSTALLED = "it is not installed"
 
@@ -33,7 +36,7 @@ _results: dict[EntryPoint, str | None] = {}
 class Plugin:
     """An installed entry point, or a name under `plugins` that matches no installed entry point.
 
-    `state` is text: "loaded", or the reason why the plug-in is not loaded.
+    `state` is text: that it is loaded and in which version, or the reason why it is not loaded.
     """
 
     name: str
@@ -53,8 +56,7 @@ def load_plugins(names: Iterable[str]) -> None:
     PLUGIN_FAILURES.update(dict.fromkeys(names, _NOT_INSTALLED))
     if not names:
         return  # reading the installed entry points takes time
-    registries: tuple[Registry[Any], ...] = (DIALECTS, STORES, *METHODS)
-    for registry in registries:
+    for registry in _REGISTRIES:
         registry.load_home()  # first, so that a plug-in cannot take a built-in name
     for point in _installed():
         if found := _names_of(point).intersection(map(_normalize, names)):
@@ -70,24 +72,58 @@ def plugins() -> list[Plugin]:
     return [*found, *(Plugin(name, "named in config.yaml, but not installed") for name in missing)]
 
 
+def versions_used(preset: Preset, dialects: Iterable[str]) -> dict[str, str]:
+    """Return the distributions, with their versions, of the plug-ins whose variants `preset` and `dialects` are."""
+    variants: list[object] = [*map(type, _specs(preset)), *map(DIALECTS.get, dialects)]
+    return dict(sorted(PLUGIN_OF[variant] for variant in variants if variant in PLUGIN_OF))
+
+
+def version_changes(began_with: Mapping[str, str] | None, now: Mapping[str, str]) -> list[str]:
+    """Return a note for each plug-in that a resumed run finds in another version than the one that it began with."""
+    changed = {} if began_with is None else dict(sorted(set(began_with.items()) ^ set(now.items())))
+    return [
+        f"the plug-in {name} was {(began_with or {}).get(name, 'not in use')} when this run began, "
+        f"and is {now.get(name, 'not in use')} now"
+        for name in changed
+    ]
+
+
+def _specs(preset: Preset) -> Iterator[object]:
+    yield from preset.parts
+    for slot in preset.proposers:
+        yield slot
+        if isinstance(slot, NestedPreset):
+            yield from _specs(slot.plan)
+
+
+def _variants() -> set[object]:
+    return {variant for registry in _REGISTRIES for variant in registry.all().values()}
+
+
 def _load(point: EntryPoint) -> None:
     if point not in _results:
+        before = _variants()
         try:
             point.load()
             _results[point] = None
         except Exception as error:
             _results[point] = one_line(f"{type(error).__name__}: {error}")
+        PLUGIN_OF.update(dict.fromkeys(_variants() - before, _distribution(point)))
     if failure := _results[point]:
         PLUGIN_FAILURES[point.name] = failure
 
 
 def _describe(point: EntryPoint) -> Plugin:
-    distribution = point.dist.name if point.dist else ""
+    distribution, version = _distribution(point)
     if not _names_of(point).intersection(map(_normalize, _configured_names)):
         state = "installed, but not named under plugins in config.yaml: it is not used"
         return Plugin(point.name, state, distribution)
     failure = PLUGIN_FAILURES.get(point.name)
-    return Plugin(point.name, f"not loaded: {failure}" if failure else "loaded", distribution)
+    return Plugin(point.name, f"not loaded: {failure}" if failure else f"loaded, version {version}", distribution)
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    return (point.dist.name, point.dist.version) if point.dist else (point.name, "unknown")
 
 
 def _installed() -> Iterator[EntryPoint]:
@@ -96,7 +132,7 @@ def _installed() -> Iterator[EntryPoint]:
 
 
 def _names_of(point: EntryPoint) -> set[str]:
-    return {_normalize(point.name), *([_normalize(point.dist.name)] if point.dist else [])}
+    return {_normalize(point.name), _normalize(_distribution(point)[0])}
 
 
 def _normalize(name: str) -> str:

@@ -13,15 +13,16 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from moa_mcp.config import yamlfile
 from moa_mcp.config.plugins import load_plugins, names_in
-from moa_mcp.config.yamlfile import Document, Fingerprint
-from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Endpoint, is_loopback
+from moa_mcp.config.provider_entry import ProviderEntry, endpoint_of
+from moa_mcp.config.yamlfile import Fingerprint
+from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.errors import InvalidConfig, NotAllowed
 from moa_mcp.domain.fields import ModelId, Name, Seconds, StrictModel
-from moa_mcp.domain.preset import Limits
+from moa_mcp.domain.preset import Limits, OnUnknownPrice
 from moa_mcp.domain.stores import STORES
 
 CONFIG = "config.yaml"
@@ -63,6 +64,10 @@ class LimitSettings(StrictModel):
     max_cost_usd_per_day: _Dollars = Field(
         default=20.0, description="The most US dollars that all runs of a day may cost."
     )
+    on_unknown_price: OnUnknownPrice = Field(
+        default="note",
+        description="What to do about models without a known price, which max_cost_usd cannot limit: note or refuse.",
+    )
     max_concurrent_runs: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=4, description="How many runs go on at the same time; further ones wait."
     )
@@ -75,6 +80,7 @@ class LimitSettings(StrictModel):
             max_tokens=self.max_tokens,
             max_cost_usd=self.max_cost_usd,
             deadline_seconds=self.deadline_seconds,
+            on_unknown_price=self.on_unknown_price,
         )
 
 
@@ -82,7 +88,9 @@ class NetworkSettings(StrictModel):
     """How other machines are reached."""
 
     use_proxy_env: bool = Field(
-        default=False, description="Whether calls go through the proxies that the environment names (HTTPS_PROXY, …)."
+        default=False,
+        description="Whether calls go through the proxies that the environment names: HTTPS_PROXY, HTTP_PROXY or "
+        "ALL_PROXY, but for the hosts in NO_PROXY. Only HTTP proxies are known, no SOCKS.",
     )
 
 
@@ -106,40 +114,6 @@ class StoreSettings(StrictModel):
     enabled: bool = Field(
         default=True, description="Whether runs are written to disk. false: they are kept in memory only."
     )
-
-
-class ProviderEntry(StrictModel):
-    """A provider of models, or changes to a built-in one: there, what is left out stays as it is."""
-
-    base_url: str = Field(
-        default="",
-        description="The address of its API, for example https://lab.example/v1; http only for this computer.",
-    )
-    dialect: Annotated[str, AfterValidator(DIALECTS.check)] = Field(
-        default="openai", description="The form of its API."
-    )
-    api_key_env: str | None = Field(
-        default=None,
-        description="The name of the environment variable that holds its key, never the key. Null: no key is sent.",
-    )
-    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = Field(
-        default=8, description="The most calls that it gets at the same time."
-    )
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_safe(cls, url: str) -> str:
-        if fault := _url_problem(url):
-            raise ValueError(fault)
-        return url.rstrip("/")
-
-    @field_validator("api_key_env")
-    @classmethod
-    def _is_a_variable(cls, name: str | None) -> str | None:
-        word = (name or "_").replace("_", "A")
-        if not (word.isascii() and word.isalnum() and word.isupper() and not word[0].isdigit()):
-            raise ValueError("this is the name of a variable, never a key: capital letters, digits and _, as LAB_KEY")
-        return name
 
 
 class ConfigFile(StrictModel):
@@ -274,7 +248,7 @@ def settings_from(text: str, file: str = CONFIG) -> Settings:
     document = yamlfile.parse(text, file, InvalidConfig)
     load_plugins(names_in(document.data))  # before validation, which looks up dialects and stores by name
     written = document.into(ConfigFile)
-    own = {name: _endpoint(name, entry, document) for name, entry in written.providers.items()}
+    own = {name: endpoint_of(name, entry, document) for name, entry in written.providers.items()}
     return Settings(
         written.default_preset,
         {**BUILTIN, **own},
@@ -305,49 +279,3 @@ def with_default_preset(text: str, name: str) -> str:
         f"{CONFIG} is written in a form that cannot be changed safely from here. "
         f"Set `default_preset: {value}` on a line of its own by hand."
     )
-
-
-def _endpoint(name: str, entry: ProviderEntry, document: Document) -> Endpoint:
-    """Return the provider that an entry declares, or the built-in provider with the changes of the entry."""
-    known = BUILTIN.get(name, Endpoint(name))
-    endpoint = replace(known, **entry.model_dump(exclude_unset=True))
-    place = ("providers", name)
-    if not endpoint.base_url and DIALECTS.get(endpoint.dialect).needs_base_url:
-        raise document.error("this provider is not built in and has no base_url", place, "a key base_url")
-    if known.api_key_env and _has_new_origin(known, endpoint) and "api_key_env" not in entry.model_fields_set:
-        raise document.error(
-            f"base_url leads elsewhere than the built-in {name}, and no key is sent there unasked",
-            (*place, "base_url"),
-            f"api_key_env beside it: {known.api_key_env} to send that key there, or null to send none",
-        )
-    return replace(endpoint, local=endpoint.api_key_env is None and _is_local(endpoint))
-
-
-def _has_new_origin(before: Endpoint, after: Endpoint) -> bool:
-    old, new = urlsplit(before.base_url), urlsplit(after.base_url)
-    return (old.scheme, old.netloc.lower()) != (new.scheme, new.netloc.lower())
-
-
-def _is_local(endpoint: Endpoint) -> bool:
-    return not DIALECTS.get(endpoint.dialect).needs_base_url or is_loopback(urlsplit(endpoint.base_url).hostname or "")
-
-
-def _url_problem(url: str) -> str | None:
-    """Return why calls and keys may not be sent to this URL, or None."""
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-        (host or "").encode("idna")
-    except ValueError:  # includes UnicodeError: a part of the host name is empty or longer than 63 letters
-        return "this is not a URL"
-    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        return "this URL has characters that no URL has"
-    if "@" in parts.netloc:
-        return "a URL here holds no user name or password; name the variable of a key in api_key_env"
-    if "?" in url or "#" in url:
-        return "a base URL has no query and no fragment"
-    if parts.scheme not in {"http", "https"} or not host:
-        return "a base URL begins with https:// and the name of a host"
-    if parts.scheme == "http" and not is_loopback(host):
-        return "http is for this computer only (localhost, 127.0.0.1); anything else is reached over https"
-    return None

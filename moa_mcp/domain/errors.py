@@ -29,6 +29,8 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from moa_mcp.domain.usage import Usage
+
 if TYPE_CHECKING:
     from moa_mcp.domain.model import Run
 
@@ -40,11 +42,15 @@ class Reason(StrEnum):
     FORBIDDEN = "forbidden"
     BILLING = "billing"
     UNKNOWN_MODEL = "unknown_model"
+    WRONG_URL = "wrong_url"
+    OTHER_API = "other_api"
     MISSING_KEY = "missing_key"
     RATE_LIMITED = "rate_limited"
     OVERLOADED = "overloaded"
+    LOADING = "loading"
     UNAVAILABLE = "unavailable"
     CONNECTION = "connection"
+    TLS = "tls"
     TIMEOUT = "timeout"
     STALLED = "stalled"
     DEADLINE = "deadline"
@@ -69,13 +75,17 @@ class Reason(StrEnum):
 _DESCRIPTIONS: dict[Reason, str] = {
     Reason.AUTH: "the provider refused the key; check the value of its key variable",
     Reason.FORBIDDEN: "the provider forbids this request (region, moderation or access); try another model",
-    Reason.BILLING: "the account has no credit or hit a spending limit; top it up with the provider",
+    Reason.BILLING: "the account has no credit, or used up its quota or limit; top it up or raise it with the provider",
     Reason.UNKNOWN_MODEL: "the provider does not know this model; correct the id in the preset",
+    Reason.WRONG_URL: "the provider has nothing at this address; correct base_url, which usually ends in /v1",
+    Reason.OTHER_API: "the provider does not offer this model as a chat completion; choose another model",
     Reason.MISSING_KEY: "no key is set for the provider; set its key variable",
     Reason.RATE_LIMITED: "rate limited; wait, or lower the provider's max_concurrency",
     Reason.OVERLOADED: "the provider is overloaded; try again later",
+    Reason.LOADING: "the server is still loading the model; wait, or try again once it is loaded",
     Reason.UNAVAILABLE: "the provider answered with a server error; try again later",
     Reason.CONNECTION: "the provider could not be reached; check the network and base_url",
+    Reason.TLS: "no secure connection to the provider, so nothing was sent",
     Reason.TIMEOUT: "no answer in time; raise timeout_seconds or choose a faster model",
     Reason.STALLED: "the answer stopped arriving; try again or choose another model",
     Reason.DEADLINE: "the run's deadline came first; raise deadline_seconds or use a smaller preset",
@@ -86,7 +96,7 @@ _DESCRIPTIONS: dict[Reason, str] = {
     Reason.EMPTY: "the model answered with nothing; try again or choose another model",
     Reason.REASONING_ONLY: "the model only thought and never answered; raise max_tokens or lower effort",
     Reason.REFUSED: "the model or its filter refused to answer; rephrase or choose another model",
-    Reason.TOO_LONG: "the messages exceed the model's context; shorten them or choose a larger window",
+    Reason.TOO_LONG: "the messages exceed the context of the model or a limit of the account; shorten them",
     Reason.TOO_LARGE: "the reply was larger than a draft may be; lower max_tokens",
     Reason.BAD_REQUEST: "the provider refused the request's form; check the proposer's settings",
     Reason.REDIRECT: "the provider redirected elsewhere, which is never followed; correct base_url",
@@ -197,10 +207,11 @@ class NotAllowed(UserError):
 class ProviderError(MoAError):
     """One model call failed.
 
-    `detail` is one redacted line from the provider. `retry_after` is in seconds. `should_retry` is the provider's
-    own advice. `parameter` is the key of the request that the provider rejects. `sent_text` is True if a part of the
-    answer had arrived. `reached` is True if a model may have worked on the call, so that it may be billed; the token
-    counts and the cost are then what is booked for it. `attempts` is the number of requests sent for the call.
+    `detail` is one redacted line from the provider, `advice` what to change in our configuration. `retry_after` is in
+    seconds. `should_retry` is the provider's own advice. `parameter` is the key of the request that the provider
+    rejects. `numbers` are the lengths and limits that the provider names, in their order. `sent_text` is True if a
+    part of the answer had arrived. `reached` is True if a model may have worked on the call, so that it may be billed;
+    `usage` is then what is booked for it.
     """
 
     reason: Reason
@@ -211,15 +222,19 @@ class ProviderError(MoAError):
     sent_text: bool = False
     served_model: str | None = None
     parameter: str | None = None
-    attempts: int = 1
     reached: bool = False
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
+    usage: Usage = Usage()
+    numbers: tuple[int, ...] = ()
+    advice: str = ""
+
+    @property
+    def full_detail(self) -> str:
+        """The detail, followed by the advice."""
+        return "; ".join(part for part in (self.detail, self.advice) if part)
 
     def __str__(self) -> str:
         words = describe_reason(self.reason)
-        return f"{words} ({self.detail})" if self.detail else words
+        return f"{words} ({self.full_detail})" if self.full_detail else words
 
 
 class RunFailed(MoAError):

@@ -4,8 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
+
+from moa_mcp.domain.sampling import SAMPLING, FrozenDict, Sampling
 
 MODEL_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*/\S+$"
 
@@ -46,8 +57,32 @@ class StrictModel(BaseModel):
     )
 
 
-class ModelSettings(StrictModel):
-    """How one model is asked. What is unset is not sent, so the provider's own default holds."""
+SET_ELSEWHERE = ("model", "messages", "stream", "n", "max_tokens", "max_completion_tokens", "tools")
+"""The keys of a request that `extra_body` may not have: its limits, prices and replies depend on them."""
+
+
+def _check_extra_body(body: FrozenDict[Any]) -> FrozenDict[Any]:
+    for key in SET_ELSEWHERE:
+        if key in body:
+            raise constraint_error("extra_body may not have this key, moa-mcp sets it", "any other key", key)
+    return body
+
+
+JsonObject = Annotated[FrozenDict[JsonValue], WithJsonSchema({"type": "object"})]
+"""Any JSON object."""
+
+ExtraBody = Annotated[JsonObject, AfterValidator(_check_extra_body)]
+"""Keys that are merged into a request as they are."""
+
+_Stop = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class _Reply(StrictModel):
+    """What a model is asked for, in the words of all providers."""
 
     model: ModelId = Field(description="The model, written provider/model, for example openai/gpt-5.5.")
     temperature: Temperature | None = Field(
@@ -65,6 +100,51 @@ class ModelSettings(StrictModel):
     role: PromptText | None = Field(
         default=None, description="A system text for this model alone, for example: You check units."
     )
+
+
+class SamplingSettings(StrictModel):
+    """Settings that not every provider knows. What is unset is not sent; what a model refuses is left out and noted."""
+
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        description="Only the likeliest tokens whose chances add up to this are drawn from. Unset: not sent.",
+    )
+    top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, description="Only this many of the likeliest tokens are drawn from. Unset: not sent."
+    )
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = Field(
+        default=None, description="Where the provider's randomness begins; the same seed may give the same reply."
+    )
+    stop: (
+        Annotated[
+            tuple[_Stop, ...],
+            BeforeValidator(_as_list, json_schema_input_type=_Stop | tuple[_Stop, ...]),
+            Field(min_length=1, max_length=16),
+        ]
+        | None
+    ) = Field(default=None, description="A text, or a list of texts, at which the reply ends. Unset: not sent.")
+    thinking: bool | Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="Whether the model thinks before it answers, or the most tokens that it thinks with; sent in the "
+        "provider's own form. Unset: not sent.",
+    )
+    response_format: JsonObject | None = Field(
+        default=None, description="The form of the reply, as in OpenAI's API, for example {type: json_object}."
+    )
+    extra_body: ExtraBody | None = Field(
+        default=None,
+        description="Further keys of the request, in the provider's words, merged deep. Only in files, never over MCP.",
+    )
+
+    @property
+    def sampling(self) -> Sampling | None:
+        """The settings as a value for calls; None if all are unset."""
+        sampling = Sampling(**{name: getattr(self, name) for name in SAMPLING})
+        return None if sampling == Sampling() else sampling
+
+
+class ModelSettings(SamplingSettings, _Reply):
+    """How one model is asked. What is unset is not sent, so the provider's own default holds."""
 
 
 def from_id(value: Any) -> Any:

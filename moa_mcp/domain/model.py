@@ -9,67 +9,39 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.finish import UNFINISHED
+from moa_mcp.domain.message import Message as Message
+from moa_mcp.domain.message import Speaker as Speaker
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.sampling import Sampling
+from moa_mcp.domain.task import Output as Output
+from moa_mcp.domain.task import Task as Task
+from moa_mcp.domain.usage import Usage as Usage
 
-Speaker = Literal["system", "user", "assistant"]
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
-Output = Literal["answer", "guidance"]
 
 PROPOSER, AGGREGATOR = "proposer", "aggregator"
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn of a conversation."""
-
-    speaker: Speaker
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """The input of a panel: the question, the conversation before it, and the seed of the run's randomness.
-
-    `context` is background text for the question. A model reads both as one turn (`user_turn` in prompts/panel.py);
-    runs of earlier versions store both in `question`, already joined.
-    `output` is the requested result: an answer, or guidance (the drafts, for a caller that is itself the
-    aggregator). `nonce` marks the fences around drafts. It is random per run, so that a draft cannot guess it.
-    `known` holds texts by key that earlier flows of the same owner made and that can be reused.
-    `embeddings` is the model that compares texts; without it, texts are compared by their words.
-    """
-
-    question: str
-    system: str | None = None
-    history: tuple[Message, ...] = ()
-    output: Output = "answer"
-    seed: int = 0
-    known: Mapping[str, str] = field(default_factory=dict[str, str])
-    embeddings: str | None = None
-    context: str | None = None
-
-    @property
-    def nonce(self) -> str:
-        """The run's fence marker: 16 hexadecimal digits of its seed."""
-        return f"{self.seed:016x}"[-16:]
 
 
 @dataclass(frozen=True, slots=True)
 class DryRunReplies:
     """Two well-formed replies to the same call: one leads to the shortest run, the other to the longest run.
 
-    A dry run answers with them, so that the flow itself gives the bounds on the number of calls.
+    A dry run answers with them, so that the flow itself gives the bounds on the number of calls. A text becomes a
+    draft, an execution the result of a code call.
     """
 
-    least: str
-    most: str
+    least: str | Execution
+    most: str | Execution
 
 
 @dataclass(frozen=True, slots=True)
 class _CallFields:
     """The fields of all calls. `id` is the same in each replay of the same run: it is the key of the run's journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
+    `layer` and `slot` count from 1. `messages` are the input. `branches` holds the ids of the branches that
     contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
     had the wrong form.
     """
@@ -80,10 +52,7 @@ class _CallFields:
     slot: int
     model: str
     messages: tuple[Message, ...]
-    temperature: float | None = None
-    max_tokens: int | None = None
-    effort: str | None = None
-    timeout_seconds: float | None = None
+    timeout_seconds: float | None = field(default=None, kw_only=True)
     branches: tuple[str, ...] = field(default=(), kw_only=True)
     repeat_of: str | None = field(default=None, kw_only=True)
 
@@ -100,21 +69,30 @@ class _CallFields:
 
 @dataclass(frozen=True, slots=True)
 class ChatCall(_CallFields):
-    """A request for a chat completion."""
+    """A request for a chat completion. A setting that is None is not sent.
 
+    `cache_prefix` asks the provider to store the shared beginning of the messages in its prompt cache, or to read it
+    there.
+    """
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    effort: str | None = None
+    sampling: Sampling | None = field(default=None, kw_only=True)
+    cache_prefix: bool = field(default=False, kw_only=True)
     kind: Literal["chat"] = field(default="chat", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class EmbedCall(_CallFields):
-    """A request for the embeddings of the messages' texts; the draft's text is a JSON array of their vectors."""
+    """A request for the embeddings of the messages' texts. Its result is `Embeddings`."""
 
     kind: Literal["embedding"] = field(default="embedding", kw_only=True, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CodeCall(_CallFields):
-    """The execution of code in the sandbox. Its message and the draft's text are JSON objects. No model is called."""
+    """A program for the sandbox, as JSON in its message. Its result is a `CodeResult`. No model is called."""
 
     kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
 
@@ -131,30 +109,10 @@ Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """Tokens and price of a call. None means unknown, never zero. `estimated`: not the provider's own count.
-
-    `attempts` is the number of requests sent for the call. The numbers include all of them. 0: none was sent.
-    """
-
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost_usd: float | None = None
-    estimated: bool = False
-    attempts: int = 1
-
-    @property
-    def retries(self) -> int:
-        """The requests after the first."""
-        return max(0, self.attempts - 1)
-
-
-@dataclass(frozen=True, slots=True)
 class Draft:
     """The text that a model wrote. `served_model` is the model that answered, as the provider named it.
 
-    `cut` marks a stream that ended before its end marker: the text is incomplete and is shown as incomplete.
-    If a flow wrote the draft, not one call, `method` and `learned` come from the answer of that flow.
+    `cut`: its stream broke off. A draft that a flow wrote has the `method` and the `learned` texts of its answer.
     """
 
     text: str
@@ -166,36 +124,63 @@ class Draft:
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
+    kind: Literal["draft"] = field(default="draft", kw_only=True, repr=False)
 
     @property
-    def truncated(self) -> bool:
-        """Whether the text is incomplete: the model ran out of tokens, or the stream was cut off."""
-        return self.cut or self.finish_reason == "length"
+    def unfinished(self) -> str:
+        """Why the text is incomplete, as the end of a sentence about the call; empty if it is whole."""
+        return "was cut off before its end" if self.cut else UNFINISHED.get(self.finish_reason or "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """The result of an `EmbedCall`: one vector for each text, in the order of the texts, all of one length."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    served_model: str | None = None
+    finish_reason: str | None = "stop"
+    usage: Usage = Usage()
+    kind: Literal["embeddings"] = field(default="embeddings", kw_only=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeResult:
+    """The result of a `CodeCall`: how far its program ran."""
+
+    execution: Execution
+    served_model: str | None = None
+    finish_reason: str | None = "stop"
+    usage: Usage = Usage(0, 0, 0.0)
+    kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
+
+
+Result: TypeAlias = Draft | Embeddings | CodeResult
+"""What a call gives if it succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that gave no draft. It is a value, not an exception, so that one call cannot cancel its siblings."""
+    """A call that gave no result. It is a value, not an exception, so that one call cannot cancel its siblings."""
 
     reason: Reason
     detail: str = ""
     served_model: str | None = None
     finish_reason: str | None = None
     usage: Usage = Usage()
+    kind: Literal["failure"] = field(default="failure", kw_only=True, repr=False)
 
     @classmethod
     def of(cls, error: ProviderError) -> Failure:
         """Convert a provider's error into the value that a flow gets."""
-        booked = error.input_tokens is not None
-        usage = Usage(error.input_tokens, error.output_tokens, error.cost_usd, booked, error.attempts)
-        return cls(error.reason, error.detail, error.served_model, usage=usage)
+        usage = replace(error.usage, estimated=error.usage.is_billed)
+        return cls(error.reason, error.full_detail, error.served_model, usage=usage)
 
     def __str__(self) -> str:
         words = describe_reason(self.reason)
         return f"{words} ({self.detail})" if self.detail else words
 
 
-Outcome: TypeAlias = Draft | Failure
+Outcome: TypeAlias = Result | Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,13 +248,18 @@ class CallRecord:
     """A finished call: one entry of a run's journal."""
 
     call: Annotated[Call, Field(discriminator="kind")]
-    outcome: Outcome
+    outcome: Annotated[Outcome, Field(discriminator="kind")]
     seconds: float
 
     @property
     def attempts(self) -> int:
-        """The number of requests sent to a model. It is 0 for a refused call, a code call and a panel call."""
+        """The number of requests sent to a model: 0 for a refused call, a code call and a panel call."""
         return 0 if isinstance(self.call, CodeCall | PanelCall) else self.outcome.usage.attempts
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether a model answered or may have worked on the call, so that it has a price, known or not."""
+        return isinstance(self.outcome, Draft) or self.outcome.usage.is_billed
 
     @property
     def status(self) -> CallStatus:
@@ -283,6 +273,8 @@ class CallRecord:
                 return "cancelled"
             case Failure():
                 return "failed"
+            case Embeddings() | CodeResult():
+                return "ok"
 
     @property
     def error(self) -> str | None:
@@ -298,7 +290,8 @@ class Run:
     same question, preset and parameters of the same owner: the same request finds this run again and marks it
     `cached`. `calls` holds calls to models, sent or not, and code calls. `panels` holds the outcomes of flows that
     ran in the place of a call; their own calls are in `calls`. `abandoned` holds calls that an interruption cut off:
-    their requests are paid for, and a resumed run sends them again.
+    they are paid for, and a resumed run sends them again. `plugins` are the versions of the plug-ins that it began
+    with, by name (None: not recorded).
     """
 
     run_id: str
@@ -321,6 +314,7 @@ class Run:
     limits: Limits = Limits()
     planned_calls: int = 0
     cached: bool = False
+    plugins: Mapping[str, str] | None = None
 
     @property
     def layers(self) -> int:
@@ -342,6 +336,11 @@ class Run:
         return max(0, self.planned_calls - sum(record.attempts > 0 for record in self.calls))
 
     @property
+    def cached_tokens(self) -> int:
+        """The input tokens of all calls that providers read from their prompt caches, as far as they report it."""
+        return sum(record.outcome.usage.cached_tokens for record in self.sent)
+
+    @property
     def input_tokens(self) -> int | None:
         """Input tokens of all calls, or None if no call reported any."""
         return _total(record.outcome.usage.input_tokens for record in self.sent)
@@ -354,8 +353,21 @@ class Run:
     @property
     def cost_usd(self) -> float | None:
         """The price of all billed calls in US dollars, or None if any of these prices is unknown."""
-        costs = [record.outcome.usage.cost_usd for record in self.sent if _is_billed(record)]
-        return None if not costs or None in costs else sum(cost for cost in costs if cost is not None)
+        return self.known_cost_usd if self._costs and not self.unpriced_calls else None
+
+    @property
+    def known_cost_usd(self) -> float:
+        """The sum of the known prices in US dollars: the run cost at least this."""
+        return sum(cost for cost in self._costs if cost is not None)
+
+    @property
+    def unpriced_calls(self) -> int:
+        """The number of billed calls whose price is unknown."""
+        return self._costs.count(None)
+
+    @property
+    def _costs(self) -> list[float | None]:
+        return [record.outcome.usage.cost_usd for record in self.sent if record.is_billed]
 
     @property
     def drafts(self) -> tuple[CallRecord, ...]:
@@ -370,29 +382,6 @@ class Run:
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
-
-    def interrupted(self, why: str) -> Run:
-        """Return this run as interrupted, so that it can be resumed. Cut-off calls move to `abandoned`."""
-        # A cut-off call must leave `calls`: a resumed run replays these and would not send the call again. It stays
-        # in `abandoned`, so that its cost still counts.
-        cut_off = (replace(record, call=replace(record.call, messages=())) for record in self.calls)
-        return replace(
-            self,
-            status="interrupted",
-            error=why,
-            calls=tuple(record for record in self.calls if not _was_cut_off(record)),
-            panels=tuple(record for record in self.panels if not _was_cut_off(record)),
-            abandoned=(*self.abandoned, *filter(_was_cut_off, cut_off)),
-        )
-
-
-def _was_cut_off(record: CallRecord) -> bool:
-    return isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
-
-
-def _is_billed(record: CallRecord) -> bool:
-    usage = record.outcome.usage
-    return isinstance(record.outcome, Draft) or usage.input_tokens is not None or usage.cost_usd is not None
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, Tag, ValidationError, model_validator
 from pydantic.json_schema import SkipJsonSchema
@@ -26,6 +26,8 @@ from moa_mcp.domain.fields import (
     from_id,
 )
 from moa_mcp.domain.stages import (
+    AFTER_LAYER,
+    BEFORE_LAYERS,
     CONCLUDES,
     RESIDUALS,
     ROLES,
@@ -81,6 +83,9 @@ class Aggregator(ModelSettings):
     )
 
 
+OnUnknownPrice: TypeAlias = Literal["note", "refuse"]
+
+
 class Limits(StrictModel):
     """What is unset is limited by config.yaml alone."""
 
@@ -96,14 +101,20 @@ class Limits(StrictModel):
     deadline_seconds: Seconds | None = Field(
         default=None, description="Seconds until a run has to end; it then answers from what is there."
     )
+    on_unknown_price: OnUnknownPrice | None = Field(
+        default=None,
+        description="What to do about models without a known price, which max_cost_usd cannot limit: note or refuse.",
+    )
 
     def lowered_by(self, other: Limits) -> Limits:
-        """Combine two sets of limits: the lower value of each limit applies."""
+        """Combine two sets of limits: the lower value of each limit applies, and `refuse` beats `note`."""
+        choices = (self.on_unknown_price, other.on_unknown_price)
         return Limits(
             max_calls=_min_or_none(self.max_calls, other.max_calls),
             max_tokens=_min_or_none(self.max_tokens, other.max_tokens),
             max_cost_usd=_min_or_none(self.max_cost_usd, other.max_cost_usd),
             deadline_seconds=_min_or_none(self.deadline_seconds, other.deadline_seconds),
+            on_unknown_price="refuse" if "refuse" in choices else self.on_unknown_price or other.on_unknown_price,
         )
 
 
@@ -288,8 +299,13 @@ class Preset(NamedPreset):
     @property
     def parts(self) -> tuple[Part, ...]:
         """The stages of the preset, then its way to conclude."""
-        stages = (self.roles, self.route, self.screen, self.residual, self.stop)
+        stages = (stages.of(self) for stages in (*BEFORE_LAYERS, *AFTER_LAYER))
         return (*(stage for stage in stages if stage is not None), self.conclude)
+
+    @property
+    def compares_answers(self) -> bool:
+        """Whether one of its parts compares the short answers of drafts."""
+        return any(part.compares_answers for part in self.parts)
 
     @property
     def slots(self) -> tuple[Slot, ...]:

@@ -12,14 +12,6 @@ from typing import Any, Protocol, cast
 
 from moa_mcp.domain.text import fix_surrogates
 
-re2: Any
-try:
-    import re2 as _re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
-except ImportError:  # no wheel for this platform: `compile_linear` then raises
-    re2 = None
-else:
-    re2 = _re2
-
 MAX_TEXT = 2_000
 """The number of characters searched, from the end of a text, because the answer is at the end."""
 
@@ -71,17 +63,25 @@ def compile_linear(pattern: str) -> Pattern:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"the pattern is no regular expression: {error}") from None
-    if re2 is None:
-        raise ValueError(
-            "patterns need the package google-re2, which is not installed and has no wheel for every platform: "
-            "install it with `pip install google-re2`, or leave the pattern out"
-        )
+    re2 = _load_re2()
     options = re2.Options()
     options.log_errors = False  # otherwise re2 writes them to stderr
     try:
         return Pattern(cast("_Regexp", re2.compile(_as_re2(pattern), options)))
     except re2.error as error:
         raise ValueError(_explain_refusal(error.args[0].decode())) from None
+
+
+def _load_re2() -> Any:
+    """google-re2, which is loaded for the first pattern. Raises ValueError if it is not installed."""
+    try:
+        import re2  # type: ignore[import-untyped]  # pyright: ignore[reportMissingTypeStubs]
+    except ImportError:
+        raise ValueError(
+            "patterns need the package google-re2, which is not installed and has no wheel for every platform: "
+            "install it with `pip install google-re2`, or leave the pattern out"
+        ) from None
+    return re2
 
 
 def _explain_refusal(why: str) -> str:

@@ -24,9 +24,7 @@ class Spend:
         """Add up finished calls."""
         total = cls()
         for record in records:
-            usage = record.outcome.usage
-            tokens = (usage.input_tokens or 0) + (usage.output_tokens or 0)
-            total += cls(record.attempts, tokens, usage.cost_usd or 0.0)
+            total += cls(record.attempts, record.outcome.usage.tokens, record.outcome.usage.cost_usd or 0.0)
         return total
 
     def __add__(self, other: Spend) -> Spend:

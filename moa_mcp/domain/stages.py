@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Part(StrictModel):
     """Base class of all variants, with defaults that suit most of them."""
 
+    compares_answers: ClassVar[bool] = False
+    """Whether it compares the short answers of drafts. Their writers are then asked to state them in a closing line."""
+
     @property
     def models(self) -> tuple[str, ...]:
         """The ids of the models that it needs: by default the models in its fields."""
@@ -47,6 +50,17 @@ class RouteSpec(Part):
 
     chooses_slots: ClassVar[bool] = False
     """Whether it leaves out slots. The order of the slots then affects the number of calls of a run."""
+
+    share_of_time: ClassVar[float | None] = None
+    """The share of the run's time, from 0 to 1, after which it has ended. None: as much as the longest route has."""
+
+    @property
+    def copy_similarity(self) -> float | None:
+        """How alike, from 0 to 1, two drafts of the first layer are if one is replaced by a slot of the reserve.
+
+        None: no draft is replaced.
+        """
+        return None
 
     @property
     def reads_question(self) -> bool:
@@ -74,6 +88,9 @@ class ConcludeSpec(Part):
 
     merges_layers: ClassVar[bool] = False
     """Whether each layer is aggregated when residuals are on, so that an answer remains if a later layer fails."""
+
+    shares_messages: ClassVar[bool] = False
+    """Whether the aggregator's messages begin as those of the proposers, so that it may read their prompt cache."""
 
     def task_for_proposers(self, task: Task) -> Task:
         """Return the task that the proposers get."""
@@ -109,7 +126,13 @@ STOPS = Variants("stop", StopSpec, "by", "moa_mcp.flows.stages")
 CONCLUDES = Variants("conclude", ConcludeSpec, "by", "moa_mcp.flows.conclude")
 SLOT_METHODS = Variants("slot", SlotMethod, "method", "moa_mcp.flows.slot")
 
-METHODS: tuple[Variants[Any], ...] = (ROLES, ROUTES, SCREENS, RESIDUALS, STOPS, CONCLUDES, SLOT_METHODS)
+BEFORE_LAYERS: tuple[Variants[Any], ...] = (ROUTES, ROLES)
+"""The stages before the first layer, in order: a participant that the route leaves out needs no role."""
+
+AFTER_LAYER: tuple[Variants[Any], ...] = (SCREENS, RESIDUALS, STOPS)
+"""The stages after each layer of proposers, in order."""
+
+METHODS: tuple[Variants[Any], ...] = (*BEFORE_LAYERS, *AFTER_LAYER, CONCLUDES, SLOT_METHODS)
 """The registries that an entry point `moa_mcp.methods` can add to."""
 
 

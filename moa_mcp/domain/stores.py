@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from moa_mcp.domain.variants import Registry
+from moa_mcp.domain.variants import VariantRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,5 +22,5 @@ class StoreOptions:
     max_mb: int = 200
 
 
-STORES: Registry[Callable[[StoreOptions], Any]] = Registry("store", "moa_mcp.store")
+STORES: VariantRegistry[Callable[[StoreOptions], Any]] = VariantRegistry("store", "moa_mcp.store")
 """Functions that open a store, a `moa_mcp.store.base.RunStore`, by the scheme of its URL."""

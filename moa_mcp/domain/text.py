@@ -9,7 +9,15 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-_THINK_TAG = re.compile(r"</?think(?:ing)?>", re.IGNORECASE)
+_THINK_TAG = re.compile(
+    r"</?(?P<word>think(?:ing)?|thought)>|<\|(?P<token>start|channel|constrain|message|end|return|call)\|>",
+    re.IGNORECASE,
+)
+_HARMONY_HEADER = re.compile(
+    r"(?:<\|start\|>\w[^<]*+)?(?:<\|channel\|>(?P<channel>\w++)[^<]*+(?:<\|constrain\|>[^<]*+)?)?<\|message\|>",
+    re.IGNORECASE,
+)
+_MAX_HARMONY_HEADER = 200
 # ECMA-48: a control sequence, an operating-system command up to its end, any other two-character escape.
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])"
 
@@ -135,10 +143,15 @@ def split_thinking(text: str) -> tuple[str, str]:
 class ThinkingParser:
     """Separates a reply from its thoughts while it streams in; `parts` holds the thoughts so far.
 
-    Text between `<think>` tags, also nested ones, is thought. A tag in code, in quotes or in the middle of a sentence
-    is ordinary text. If an opening tag begins a line and is never closed, all text after it is thought (the thought
-    was cut off); an unclosed tag elsewhere is ordinary text. If a closing tag was never opened, all text before it is
-    thought (the chat template contained the opening tag). One pass, because the number of tags is not limited.
+    Text between `<think>` or `<thought>` tags, also nested ones, is thought. A tag in code, in quotes or in the middle
+    of a sentence is ordinary text. If an opening tag begins a line and is never closed, all text after it is thought
+    (the thought was cut off); an unclosed tag elsewhere is ordinary text. If a closing tag was never opened, all text
+    before it is thought (the chat template contained the opening tag). One pass, because the number of tags is not
+    limited.
+
+    A reply that begins with a header of OpenAI's harmony format (the gpt-oss models, if their server does not parse
+    it) is a row of messages; only those in the channel `final` are visible. A header is
+    `<|start|>assistant<|channel|>analysis<|message|>`, and its message ends at `<|end|>`, `<|return|>` or `<|call|>`.
     """
 
     def __init__(self) -> None:
@@ -147,19 +160,24 @@ class ThinkingParser:
         self._thought: list[str] = []
         self._doubtful = False
         self._mentioned = False
+        self._word = ""  # what the tag is called that opened the thought
+        self._begun = False
+        self._is_harmony = False
+        self._header = ""
         self._line = _Line()
         self._unread: list[str] = []  # the rest of the line, which `_line` reads only if a tag follows
 
     def feed(self, text: str, after: str = "") -> str:
         """Return the visible text of the next piece, which must not end within a tag; `after` is the next character."""
-        if "<" not in text and not self._depth:
+        if "<" not in text and self._begun and not self._depth and not self._header:
             self._unread.append(text)
             return text
         visible: list[str] = []
         start = 0
         for tag in _THINK_TAG.finditer(text):
             self._take(text[start : tag.start()], visible)
-            self._read(tag[0], text[tag.end() : tag.end() + 1] or after, visible)
+            read = self._read_token if tag["token"] else self._read_tag
+            read(tag, text[tag.end() : tag.end() + 1] or after, visible)
             start = tag.end()
         self._take(text[start:], visible)
         return "".join(visible)
@@ -169,27 +187,68 @@ class ThinkingParser:
         rest, self._thought = "".join(self._thought), []
         if not self._doubtful:
             self.parts.append(rest)
-        return rest if self._doubtful else ""
+        no_header = "" if self._is_harmony else self._header
+        return rest if self._doubtful else no_header
 
     def _take(self, text: str, visible: list[str]) -> None:
+        if self._header:
+            self._lengthen_header(text, visible)
+            return
+        self._begun = self._begun or bool(text.strip())
         self._unread.append(text)
         (self._thought if self._depth else visible).append(text)
 
-    def _read(self, tag: str, after: str, visible: list[str]) -> None:
-        closing = tag[1] == "/"
-        if self._is_text(closing, after):
-            self._take(tag, visible)
+    def _read_tag(self, tag: re.Match[str], after: str, visible: list[str]) -> None:
+        closing, word = tag[0][1] == "/", tag["word"].lower().removesuffix("ing")
+        if self._header or (self._depth and word != self._word) or self._is_text(closing, after):
+            self._take(tag[0], visible)
             return
         if closing:
-            self._close(tag, visible)
+            self._close(tag[0], visible)
         else:
-            self._open(tag)
+            self._open(tag[0], word)
+        self._begin_line()
+
+    def _read_token(self, tag: re.Match[str], after: str, visible: list[str]) -> None:
+        """Read a token of the harmony format; it is ordinary text in a reply that does not begin with one."""
+        token = tag["token"].lower()
+        begins, ends = token in ("start", "channel"), token in ("end", "return", "call")
+        if self._header:
+            self._lengthen_header(tag[0], visible)
+        elif not (begins or (ends and self._is_harmony)) or not self._is_between_messages(ends, after):
+            self._take(tag[0], visible)
+        else:
+            self._header = tag[0] if begins else ""
+            self._end_message()
+
+    def _is_between_messages(self, ends: bool, after: str) -> bool:
+        if not self._is_harmony:
+            return not self._begun and not self._depth
+        return self._word in ("", "harmony") and not self._is_text(ends, after)
+
+    def _lengthen_header(self, text: str, visible: list[str]) -> None:
+        self._header += text
+        if header := _HARMONY_HEADER.fullmatch(self._header):
+            self._header, self._is_harmony = "", True
+            if (header["channel"] or "final").lower() != "final":
+                self._depth, self._word = 1, "harmony"
+        elif len(self._header) > _MAX_HARMONY_HEADER or text.lower() == "<|message|>":
+            no_header, self._header = self._header, ""
+            self._take(no_header, visible)
+
+    def _end_message(self) -> None:
+        self.parts.append("".join(self._thought))
+        self._thought, self._depth, self._word = [], 0, ""
+        self._begin_line()
+
+    def _begin_line(self) -> None:
         self._line = _Line()
         self._unread.clear()
 
-    def _open(self, tag: str) -> None:
+    def _open(self, tag: str, word: str) -> None:
         if self._depth == 0:
             self._doubtful = not self._line.is_blank
+            self._word = word
         self._split_thought(tag)
         self._depth += 1
 
@@ -199,6 +258,7 @@ class ThinkingParser:
             visible.clear()
             return
         self._depth -= 1
+        self._word = self._word if self._depth else ""
         if self._depth == 0 and self._doubtful:
             self._thought[0] = ""  # the opening tag, which was kept in case no tag closes it
             self._doubtful = False
@@ -274,7 +334,9 @@ class _Line:
 
 def fence(text: str, label: str, nonce: str) -> str:
     """Clean untrusted `text` and enclose it in markers. It cannot forge them: each `nonce` in it is broken up."""
-    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
+    inert = strip_invisible(text)
+    if nonce.lower() in inert.lower():
+        inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", inert, flags=re.IGNORECASE)
     return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
 
 
@@ -284,20 +346,48 @@ _WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |lat
 """The labels of text that may be shortened. Text of the caller, e.g. the question for a judge, never is."""
 
 
-def shorten_drafts(text: str, nonce: str) -> str:
-    """Cut each draft in the fences of `nonce` to its first 35 % and last 15 %; other text stays."""
+MIN_DRAFT_CHARS = 200
+"""No draft is cut to fewer characters: less would tell a reader nothing."""
+
+
+def shorten_drafts(texts: Sequence[str], nonce: str, max_chars: int) -> tuple[str, ...]:
+    """Cut the drafts in the fences of `nonce` until all `texts` together have at most `max_chars` characters.
+
+    The longest drafts are cut first, down to the length of the next longest, and so on; each keeps its first 70 % and
+    its last 30 %. Other text is never cut, and no draft is cut below MIN_DRAFT_CHARS, so the result may be longer than
+    `max_chars`.
+    """
     fenced = re.compile(
-        rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
+        rf"(?P<open><<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)"
+        rf"(?P<close>\n<<end of (?P=label) {nonce}>>)",
+        re.DOTALL,
     )
-    return fenced.sub(_shorten, text)
+    lengths = [len(draft["body"]) for text in texts for draft in fenced.finditer(text)]
+    other = sum(map(len, texts)) - sum(lengths)
+    longest = max(MIN_DRAFT_CHARS, _longest_allowed(lengths, max_chars - other))
+    return tuple(
+        fenced.sub(lambda draft: f"{draft['open']}{_cut_middle(draft['body'], longest)}{draft['close']}", text)
+        for text in texts
+    )
 
 
-def _shorten(fenced: re.Match[str]) -> str:
-    body = fenced["body"]
-    if len(body) < 10 * len(OMISSION_MARK):
-        return fenced[0]
-    head, tail = len(body) * 35 // 100, len(body) * 15 // 100
-    return f"{fenced[1]}{body[:head]}{OMISSION_MARK}{body[-tail:]}{fenced[4]}"
+def _longest_allowed(lengths: Sequence[int], room: int) -> int:
+    """The length to which the longest must be cut so that all have room; the length of the longest if they have."""
+    left = len(lengths)
+    for length in sorted(lengths):
+        if length * left > room:
+            return max(0, room // left)
+        room -= length
+        left -= 1
+    return max(lengths, default=0)
+
+
+def _cut_middle(text: str, max_chars: int) -> str:
+    if len(text) <= max_chars:
+        return text
+    kept = max_chars - len(OMISSION_MARK)
+    tail = kept * 3 // 10
+    return f"{text[: kept - tail]}{OMISSION_MARK}{text[-tail:]}"
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -76,9 +76,43 @@ def known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
 def _unknown_key_problem(path: KeyPath, known: list[str]) -> ValidationProblem:
     name = one_line(str(path[-1]), 60)
     ranked = sort_by_closeness(name, known)
+    meant = _ALSO_CALLED.get(name, "")
+    if meant in known or "." in meant:
+        ranked = [meant]
     return ValidationProblem(
         f"unknown key {name!r} (did you mean {ranked[0]!r}?)", path, f"one of {', '.join(sorted(known))}"
     )
+
+
+_ALSO_CALLED = {
+    "api_base": "base_url",
+    "api_key": "api_key_env",
+    "api_version": "query",
+    "ca_bundle": "ca_file",
+    "custom_llm_provider": "dialect",
+    "default_headers": "headers",
+    "default_query": "query",
+    "extra_headers": "headers",
+    "extra_query": "query",
+    "free": "local",
+    "input_cost_per_token": "input_mtok",
+    "max_completion_tokens": "max_tokens",
+    "max_parallel_requests": "max_concurrency",
+    "output_cost_per_token": "output_mtok",
+    "price": "prices",
+    "pricing": "prices",
+    "proxies": "network.use_proxy_env",
+    "proxy": "network.use_proxy_env",
+    "reasoning_effort": "effort",
+    "enable_thinking": "thinking",
+    "request_timeout": "timeout_seconds",
+    "ssl_verify": "ca_file",
+    "stop_sequences": "stop",
+    "streaming": "stream",
+    "timeout": "first_token_seconds",
+    "verify": "ca_file",
+}
+"""The keys of the OpenAI SDK, LiteLLM and others, with the key that means the same here."""
 
 
 def _place(location: KeyPath, data: Any) -> KeyPath:

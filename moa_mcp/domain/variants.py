@@ -28,7 +28,11 @@ PLUGIN_FAILURES: dict[str, str] = {}
 """Plug-ins in config.yaml that failed to load, with the reason. An unknown variant may belong to one of them."""
 
 
-class Registry(Generic[Variant]):
+PLUGIN_OF: dict[object, tuple[str, str]] = {}
+"""The distribution, and its version, of each variant that a plug-in added."""
+
+
+class VariantRegistry(Generic[Variant]):
     """Variants of one `kind` by name, e.g. of kind "dialect". A name cannot be registered twice."""
 
     def __init__(self, kind: str, home: str) -> None:
@@ -46,6 +50,12 @@ class Registry(Generic[Variant]):
         if name in self._variants:
             raise ValueError(f"There is already a {self.kind} {name!r}, and it cannot be replaced. Use another name.")
         self._variants[name] = variant
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether a module outside the package has registered a variant."""
+        package = self._home.partition(".")[0]
+        return any(variant.__module__.partition(".")[0] != package for variant in self._variants.values())
 
     def load_home(self) -> None:
         """Import every module of the package with the built-in variants, once."""
@@ -83,7 +93,7 @@ class Registry(Generic[Variant]):
         return name
 
 
-class Variants(Registry[type[Spec]]):
+class Variants(VariantRegistry[type[Spec]]):
     """The specs that one key of a preset may hold, each with the function that implements it.
 
     In an annotation, `Annotated[ConcludeSpec, CONCLUDES]`, it makes pydantic choose the spec's class by the key
@@ -96,12 +106,16 @@ class Variants(Registry[type[Spec]]):
         self._base = base
         self._discriminator = discriminator
         self._functions: dict[type[StrictModel], Callable[..., Any]] = {}
+        self._ends_of_layer: dict[type[StrictModel], Callable[..., Any]] = {}
         self._cached_adapter: TypeAdapter[Spec] | None = None
 
-    def register(self, spec: type[Spec]) -> Callable[[Function], Function]:
+    def register(
+        self, spec: type[Spec], end_of_layer: Callable[..., Any] | None = None
+    ) -> Callable[[Function], Function]:
         """Register a spec together with the decorated function.
 
-        The spec's name is the value of its discriminator field: `by: Literal["vote"]`.
+        The spec's name is the value of its discriminator field: `by: Literal["vote"]`. `end_of_layer` takes the same
+        arguments as the function. It runs after all stages of a layer, even if one of them stopped the layers.
 
         Raises:
             ValueError: the name is taken.
@@ -110,6 +124,8 @@ class Variants(Registry[type[Spec]]):
         def decorate(function: Function) -> Function:
             self.add(_literal(spec, self._discriminator) if self._discriminator else self.key, spec)
             self._functions[spec] = function
+            if end_of_layer is not None:
+                self._ends_of_layer[spec] = end_of_layer
             self._cached_adapter = None
             return function
 
@@ -119,6 +135,16 @@ class Variants(Registry[type[Spec]]):
         """Return the function that was registered with the class of `spec`."""
         self.load_home()
         return self._functions[type(spec)]
+
+    def end_of_layer(self, spec: StrictModel | None) -> Callable[..., Any] | None:
+        """Return the function for the end of each layer that was registered with the class of `spec`, if any."""
+        self.load_home()
+        return self._ends_of_layer.get(type(spec)) if spec is not None else None
+
+    def of(self, preset: object) -> Spec | None:
+        """Return the spec under this key of a preset."""
+        spec: Spec | None = getattr(preset, self.key)
+        return spec
 
     def name(self, spec: StrictModel) -> str:
         """Return the name under which the class of `spec` was registered."""

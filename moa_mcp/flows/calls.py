@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Call, ChatCall, Failure, Message, Outcome
+from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Message, Outcome
+from moa_mcp.domain.preset import Preset, Proposer
 
 
 def make_call(
@@ -17,6 +18,7 @@ def make_call(
     *,
     layer: int,
     slot: int = 1,
+    cache_prefix: bool = False,
 ) -> ChatCall:
     """Build the call to one model of a preset; `call_id` is unique in its flow."""
     return ChatCall(
@@ -30,11 +32,27 @@ def make_call(
         max_tokens=settings.max_tokens,
         effort=settings.effort,
         timeout_seconds=settings.timeout_seconds,
+        sampling=settings.sampling,
+        cache_prefix=cache_prefix,
     )
 
 
+def reads_prefix_again(preset: Preset, model: str) -> bool:
+    """Whether several steps of the plan, one after another, send the shared beginning of the messages to `model`.
+
+    Only then is it worth storing in a prompt cache that charges for it.
+    """
+    if preset.prompt_style == "paper":  # the drafts are in the system text, before everything else
+        return False
+    proposes = any(isinstance(slot, Proposer) and slot.model == model for slot in preset.slots)
+    times = preset.layers - 1 if proposes else 0
+    if model == preset.aggregator.model and preset.conclude.shares_messages:
+        times += max(1, preset.layers - 1) if preset.residual else 1
+    return times > 1
+
+
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
-    """Notes for the reader of the answer: which calls failed, were cut off or ran out of tokens."""
+    """Notes for the reader of the answer: which calls failed or did not finish their text."""
     return [note for pair in zip(calls, outcomes, strict=True) for note in _outcome_notes(*pair)]
 
 
@@ -43,14 +61,20 @@ def all_refused(outcomes: Sequence[Outcome]) -> bool:
     return all(isinstance(outcome, Failure) and outcome.reason is Reason.REFUSED for outcome in outcomes)
 
 
+def call_name(call: Call) -> str:
+    """A call as notes name it: its role, layer, slot and model."""
+    return f"{call.role} {call.layer}.{call.slot} ({call.model})"
+
+
 def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
-    name = f"{call.role} {call.layer}.{call.slot} ({call.model})"
+    name = call_name(call)
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
+    if not isinstance(outcome, Draft):
+        return []
     if outcome.cut:
-        why = "; ".join(("", *outcome.notes))
-        return [f"{name} was cut off before its end{why}"]
-    early = [f"{name} ran out of tokens and stops early"] if outcome.truncated else []
+        return ["; ".join((f"{name} {outcome.unfinished}", *outcome.notes))]
+    early = [f"{name} {outcome.unfinished}"] if outcome.unfinished else []
     return [*early, *(f"{name}: {note}" for note in outcome.notes)]
 
 

@@ -16,7 +16,7 @@ from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import PROPOSER, Answer, Batch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset, Proposer
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import all_refused, call_notes, make_call
+from moa_mcp.flows.calls import all_refused, call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, Participant, Reference, Stage, State, no_calls
 from moa_mcp.prompts.panel import messages_for
@@ -75,16 +75,30 @@ def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     def messages(instruction: str | None) -> tuple[Message, ...]:
         return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes)
 
-    def call(number: int, slot: Proposer, instruction: str | None) -> Call:
+    asked = [(one, one.slot) for one in state.participants if isinstance(one.slot, Proposer)]
+    models = [slot.model for _, slot in asked]
+
+    def caches(place: int) -> bool:
+        """The first layer stores the prefix once per model, because its calls run side by side; later ones read it."""
+        stores = state.layer > 1 or models.index(models[place]) == place
+        return stores and reads_prefix_again(preset, models[place])
+
+    def call(place: int, number: int, slot: Proposer, instruction: str | None) -> Call:
         instruction = "\n\n".join(part for part in (slot.role, instruction) if part) or None
         call_id = f"{state.layer}.{number}"
-        return make_call(slot, messages(instruction), call_id, PROPOSER, layer=state.layer, slot=number)
+        return make_call(
+            slot,
+            messages(instruction),
+            call_id,
+            PROPOSER,
+            layer=state.layer,
+            slot=number,
+            cache_prefix=caches(place),
+        )
 
     return Batch(
         state.layer,
-        tuple(
-            call(one.number, one.slot, one.instruction) for one in state.participants if isinstance(one.slot, Proposer)
-        ),
+        tuple(call(place, one.number, slot, one.instruction) for place, (one, slot) in enumerate(asked)),
         enough=preset.min_drafts,
         grace_seconds=preset.straggler_grace_seconds,
         until=schedule.proposer_layer_end(state.layer, preset),

@@ -7,32 +7,31 @@ from typing import Any
 
 from moa_mcp.domain.model import Batch, Draft, Flow, Task
 from moa_mcp.domain.preset import Preset, Proposer
-from moa_mcp.domain.stages import RESIDUALS, ROLES, ROUTES, SCREENS, STOPS
+from moa_mcp.domain.stages import AFTER_LAYER, BEFORE_LAYERS, STOPS
 from moa_mcp.domain.variants import Variants
 from moa_mcp.flows.calls import call_notes
 from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.mixture import accept_drafts, drafts_of, layer_batch, mixture
 from moa_mcp.flows.route.replace_duplicates import replace_duplicates
 from moa_mcp.flows.slot import branch_for
-from moa_mcp.flows.stages.draft_warnings import draft_warnings
-from moa_mcp.flows.stages.residual import aggregate_layer
-from moa_mcp.flows.stages.samples import count_distinct_samples
+from moa_mcp.flows.stages.draft_warnings import count_distinct_samples, draft_warnings
 from moa_mcp.flows.state import Stage, State
 
 
 def ask_panel(task: Task, preset: Preset) -> Flow:
-    """Run `task` through the layers and stages of `preset`.
+    """Run `task` through the layers and stages of `preset`. If these compare answers, the writers have to state theirs.
 
     Raises:
         RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
     """
+    task = replace(task, states_answer=task.states_answer or preset.compares_answers)
     return mixture(
         task, preset, before_layers=_before_layers, layer=_propose, after_layer=_after_layer, conclude=conclude
     )
 
 
 def _before_layers(task: Task, preset: Preset, state: State) -> Stage:
-    for stages in (ROUTES, ROLES):  # the route runs first: a participant that it leaves out needs no role
+    for stages in BEFORE_LAYERS:
         state = yield from _run_stage(stages, task, preset, state)
     return state
 
@@ -51,16 +50,20 @@ def _propose(task: Task, preset: Preset, state: State) -> Stage:
 
 
 def _after_layer(task: Task, preset: Preset, state: State) -> Stage:
-    for stages in (SCREENS, RESIDUALS):
-        state = yield from _run_stage(stages, task, preset, state)
-    if state.layer < preset.layers - 1:  # after the last layer, no layer is left to stop
-        state = yield from _run_stage(STOPS, task, preset, state)
-    return (yield from aggregate_layer(task, preset, state))
+    for stages in AFTER_LAYER:
+        if stages is not STOPS or state.layer < preset.layers - 1:  # after the last layer, no layer is left to stop
+            state = yield from _run_stage(stages, task, preset, state)
+    for stages in AFTER_LAYER:
+        spec = stages.of(preset)
+        if end_of_layer := stages.end_of_layer(spec):
+            stage: Stage = end_of_layer(task, preset, state, spec)
+            state = yield from stage
+    return state
 
 
 def _run_stage(stages: Variants[Any], task: Task, preset: Preset, state: State) -> Stage:
     """Run the preset's stage of this kind, if it has one and the layers have not stopped."""
-    spec = getattr(preset, stages.key)
+    spec = stages.of(preset)
     if spec is None or state.stop_reason is not None:
         return state
     stage: Stage = stages.function(spec)(task, preset, state, spec)

@@ -31,7 +31,8 @@ the phases that follow, so that a slow phase loses its own result and not the an
 | roles             | .20, at least .05 after route   | one reply; later runs know the roles                      |
 | proposer layers   | .60, .10 or less a layer        | the first has the rest: it reads only the question        |
 | duplicates        | .10 after the first layer       | slots are asked one after the other, each then compared   |
-| screen, stop      | .05 after the phase before      | one judge's reply, or one call for embeddings             |
+| screen, stop      | .05 after the phase before      | one judge's reply, or one call for embeddings; as any     |
+|                   |                                 | further kind of stage                                     |
 | extractor, merger | .80, .95 of the time after it   | the merger writes an answer that may be the last one      |
 | variants          | three quarters of the judges'   | they are compared in the last quarter                     |
 | judges            | .80                             | the aggregator still has to write                         |
@@ -44,10 +45,11 @@ After a layer, each phase takes at most half of the time that is left, except th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.stages import ROUTES
+from moa_mcp.domain.stages import AFTER_LAYER, RESIDUALS, STOPS
 
 DIFFICULTY_END = 0.10
 GATE_END = 0.15
@@ -58,8 +60,7 @@ MIN_ROLES_TIME = 0.05
 PROPOSERS_END = 0.60
 MAX_LATER_LAYER_TIME = 0.10
 MAX_DUPLICATES_TIME = 0.10
-MAX_SCREEN_TIME = 0.05
-MAX_STOP_TIME = 0.05
+MAX_STAGE_TIME = 0.05
 EXTRACTOR_PART = 0.80
 MERGER_PART = 0.95
 VARIANTS_PART = 0.75
@@ -68,9 +69,6 @@ COMPARED_ANSWER_END = 0.95
 RUN_END = 1.0
 SLOT_PROGRAM_END = 0.80
 SLOT_END = 0.95
-
-# A route that is not listed has as much time as the longest one.
-_ROUTE_ENDS = {"gate": GATE_END, "difficulty": EASY_END, "agreement": SAMPLES_COMPARED_END}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +93,26 @@ WRITING_BEFORE_COMPARISON = Window(JUDGES_END, COMPARED_ANSWER_END)
 
 @dataclass(frozen=True, slots=True)
 class AfterLayer:
-    """The end of each phase after a proposer layer; a phase that the preset lacks ends with the phase before it."""
+    """The end of each phase after a proposer layer; a phase that the preset lacks ends with the phase before it.
+
+    `stages` are the ends of the stages after a layer, by key.
+    """
 
     duplicates: float
-    screen: float
-    extractor: float
-    stop: float
+    stages: Mapping[str, float]
     merger: float
+
+    @property
+    def screen(self) -> float:
+        return self.stages["screen"]
+
+    @property
+    def extractor(self) -> float:
+        return self.stages["residual"]
+
+    @property
+    def stop(self) -> float:
+        return self.stages["stop"]
 
 
 def roles_end(preset: Preset) -> float:
@@ -120,14 +131,18 @@ def proposer_layer_end(layer: int, preset: Preset) -> float:
 def after_layer(layer: int, preset: Preset) -> AfterLayer:
     """The ends of the phases after proposer layer number `layer`, in the order in which they run."""
     window = _window_after_layer(layer, preset)
-    duplicates = screen = extractor = window.start
-    if layer == 1 and preset.route is not None and ROUTES.name(preset.route) == "gate":
-        duplicates = _phase_end(window.start, window.end, MAX_DUPLICATES_TIME)
-    screen = duplicates if preset.screen is None else _phase_end(duplicates, window.end, MAX_SCREEN_TIME)
-    extractor = screen if preset.residual is None or layer == 1 else window.part_end(EXTRACTOR_PART)
-    stop = extractor if preset.stop is None else _phase_end(extractor, window.end, MAX_STOP_TIME)
-    merger = stop if preset.residual is None else window.part_end(MERGER_PART)
-    return AfterLayer(duplicates, screen, extractor, stop, merger)
+    end = window.start
+    if layer == 1 and preset.route is not None and preset.route.copy_similarity is not None:
+        end = _phase_end(end, window.end, MAX_DUPLICATES_TIME)
+    duplicates, stages = end, dict[str, float]()
+    for kind in AFTER_LAYER:
+        if kind.of(preset) is not None and kind is not RESIDUALS:
+            end = _phase_end(end, window.end, MAX_STAGE_TIME)
+        elif kind.of(preset) is not None and layer > 1:
+            end = window.part_end(EXTRACTOR_PART)
+        stages[kind.key] = end
+    merges = any(kind.end_of_layer(kind.of(preset)) for kind in AFTER_LAYER)
+    return AfterLayer(duplicates, stages, window.part_end(MERGER_PART) if merges else end)
 
 
 def comparison_end(replaced: int, preset: Preset) -> float:
@@ -145,7 +160,8 @@ def conclusion(preset: Preset) -> Window:
     if preset.layers == 1:
         return Window(_route_end(preset))
     last = after_layer(preset.layers - 1, preset)
-    return Window(last.extractor)  # neither a stop nor a merger follows the last layer
+    # Neither a stop nor a merger follows the last layer.
+    return Window(max(end for key, end in last.stages.items() if key != STOPS.key))
 
 
 def variants_end(preset: Preset) -> float:
@@ -154,7 +170,7 @@ def variants_end(preset: Preset) -> float:
 
 
 def _route_end(preset: Preset) -> float:
-    return 0.0 if preset.route is None else _ROUTE_ENDS.get(ROUTES.name(preset.route), SAMPLES_COMPARED_END)
+    return 0.0 if preset.route is None else preset.route.share_of_time or SAMPLES_COMPARED_END
 
 
 def _window_after_layer(layer: int, preset: Preset) -> Window:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, ChatCall, Draft, DryRunReplies, Message, Outcome
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.sampling import without_settings
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.calls import make_call
 from moa_mcp.prompts.judge import REPEAT_REQUEST
@@ -71,7 +72,7 @@ def judge_call(
     layer: int,
     slot: int = 1,
     place: str = "",
-) -> Call:
+) -> ChatCall:
     """Build the call to a stage's own model, or else to the preset's aggregator without its role text.
 
     Its id is "{layer}.{role}", followed by ".{place}" if a stage makes several such calls.
@@ -93,7 +94,7 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     Returns the values that were read, in the order of the calls. A call that failed is not repeated. The repeat also
     fails if the run's limit leaves no call for it.
     """
-    batch = replace(batch, dry_run_replies=form.dry_run)
+    batch = replace(batch, calls=tuple(map(_without_own_form, batch.calls)), dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     repeats = [
@@ -106,6 +107,11 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
         for (index, _), outcome in zip(repeats, outcomes, strict=True):
             replies[index] = _form_reply(outcome, "second try", form)
     return replies
+
+
+def _without_own_form(call: Call) -> Call:
+    """The call without settings that change the form of the reply, which may come from a preset's aggregator."""
+    return without_settings(call, "stop", "response_format") if isinstance(call, ChatCall) else call
 
 
 def ask_form(
@@ -158,7 +164,7 @@ def _decode_object(text: str, place: int) -> tuple[dict[str, Any], int]:
 
 
 def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Value]:
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         return FormReply(None, str(outcome))
     text = strip_invisible(outcome.text)
     if (value := form.strict(text)) is not None:

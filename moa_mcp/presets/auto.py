@@ -5,7 +5,7 @@ The choice is a pure function: the caller passes in which models are usable and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -72,16 +72,12 @@ def choose_panel(auto: AutoPreset, usable: Usable, local_models: Mapping[str, Se
 
 def _pick_diverse(auto: AutoPreset, usable: Usable) -> list[str]:
     """Return the best usable candidates: first one of each family, then, if there is room, the next of each."""
-    routes = [(candidate.family, _first_usable(candidate.routes, usable)) for candidate in auto.candidates]
+    routes = [(candidate.family, next(filter(usable, candidate.routes), None)) for candidate in auto.candidates]
     ranked = [(family, route) for family, route in routes if route is not None]
     families = [family for family, _ in ranked]
     # Sort by the number of earlier candidates of the same family: 0 for the best of each family.
     order = sorted(range(len(ranked)), key=lambda place: families[:place].count(families[place]))
     return [ranked[place][1] for place in order[: auto.size]]
-
-
-def _first_usable(routes: Iterable[str], usable: Usable) -> str | None:
-    return next((route for route in routes if usable(route)), None)
 
 
 def _pick_local(auto: AutoPreset, local_models: Mapping[str, Sequence[str]]) -> list[str]:

@@ -65,7 +65,7 @@ class HermesSlot(StrictModel):
     @classmethod
     def _is_no_panel(cls, provider: str) -> str:
         if provider == "moa":
-            raise ValueError("a Hermes preset cannot stand in a slot of another; name the models themselves")
+            raise ValueError("a Hermes preset cannot be in a slot of another; name the models themselves")
         return PROVIDERS.get(provider, provider).replace(".", "-")
 
     @property

@@ -39,6 +39,12 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def misnamed_file(file: str) -> InvalidPreset:
+    """The error for a file whose name is not the name of a preset."""
+    expected = "lower-case letters, digits, - and _, then .yaml"
+    return InvalidPreset(file, "the name of this file is not the name of a preset", expected=expected)
+
+
 def parse(text: str, file: str, name: str) -> Parsed:
     """Parse a preset from YAML. `file` is the name of its file in errors.
 
@@ -75,14 +81,13 @@ class _CachedFile:
 
 
 class PresetLibrary:
-    """The presets by name. A file is read again when it has changed.
+    """The presets by name. A file is read again when it has changed. `user_folder` need not exist."""
 
-    `user_folder` need not exist. The default of `packaged_folder` is the folder of the built-in presets.
-    """
-
-    def __init__(self, user_folder: Path | None, packaged_folder: Path | None = None) -> None:
+    def __init__(self, user_folder: Path | None) -> None:
+        package = Path(__file__).parents[1]
+        inside = package / "_presets"  # in an installed package; in a checkout, they are beside the package
+        self._packaged_folder = inside if inside.is_dir() else package.parent / "presets"
         self._user_folder = user_folder
-        self._packaged_folder = packaged_folder or _packaged_folder()
         self._cache: dict[Path, _CachedFile] = {}
 
     def names(self) -> list[str]:
@@ -156,11 +161,7 @@ class PresetLibrary:
     def _misnamed(self) -> Iterator[InvalidPreset]:
         for path in _entries(self._user_folder) if self._user_folder else ():
             if path.suffix in {".yaml", ".yml"} and not _names_a_preset(path):
-                yield InvalidPreset(
-                    _display_name(path),
-                    "the name of this file is not the name of a preset",
-                    expected="lower-case letters, digits, - and _, then .yaml",
-                )
+                yield misnamed_file(_display_name(path))
 
 
 def _read(file: _File, name: str, fingerprint: Fingerprint) -> _CachedFile:
@@ -189,10 +190,3 @@ def _names_a_preset(path: Path) -> bool:
 
 def _display_name(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
-
-
-def _packaged_folder() -> Path:
-    """Return the folder of built-in presets: inside an installed package, beside the package in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "_presets"
-    return inside if inside.is_dir() else package.parent / "presets"

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.text import fence
-from moa_mcp.prompts.panel import conversation, user_turn
+from moa_mcp.prompts.panel import after_question, conversation, role_part, user_turn
 
 ADVISER = (
     "You are one of several advisers to an assistant, which alone answers the conversation below and alone can "
@@ -46,8 +46,9 @@ def aggregator_messages(
     task: Task, role: str | None, advice: Sequence[str], missing: Sequence[str]
 ) -> tuple[Message, ...]:
     """Return the aggregator's messages: the conversation, then the advice and the names of missing advisers."""
-    *before, question = conversation(task, role)
-    return (*before, replace(question, text="\n\n".join((question.text, *_advice_block(advice, missing, task.nonce)))))
+    *before, question = conversation(task)
+    shared = (*before, replace(question, shared_chars=0))  # the advisers get another beginning
+    return after_question(shared, role_part(role), *_advice_block(advice, missing, task.nonce))
 
 
 def _advice_block(advice: Sequence[str], missing: Sequence[str], nonce: str) -> list[str]:

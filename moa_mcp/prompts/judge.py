@@ -97,6 +97,19 @@ def compare(task: Task, shown: str) -> tuple[Message, ...]:
     return _examination(task, duty, shown, form)
 
 
+def group(task: Task, shown: str, count: int) -> tuple[Message, ...]:
+    """Ask which of the candidates say the same."""
+    duty = (
+        f"{_WRITERS} Which of these say the same? Put those into one group that come to the same answer, in whatever "
+        "words, order, language or notation. Candidates whose answers differ in anything that matters, such as a "
+        "number, a unit, a name or a yes against a no, belong into different groups. When in doubt, keep them apart."
+    )
+    example = '{"groups": [["A", "C"], ["B"]]}'
+    return _examination(
+        task, duty, shown, _form(example, f"each of the {count} letters in exactly one group, for example")
+    )
+
+
 def critic(task: Task, shown: str) -> tuple[Message, ...]:
     """Ask for one review of all candidates, in free form."""
     duty = (

@@ -7,15 +7,19 @@ redaction) is a wrapper: a provider that contains another provider.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Result, Usage
 from moa_mcp.domain.spend import Spend
+
+if TYPE_CHECKING:
+    from moa_mcp.providers.budget import Outlay
 
 OnText = Callable[[str], None]
 """Called with each piece of the answer as it arrives (never with thoughts); must not block.
 
-An empty piece is a sign of life: the request is being sent, or data arrived that is not shown, such as a thought.
+An empty piece is a sign of life: the request is being sent, or data arrived that is not shown, such as a thought. It
+counts as one token; a long thought gives as many pieces as it has tokens.
 The function may end the call by raising a ProviderError.
 """
 
@@ -23,7 +27,7 @@ The function may end the call by raising a ProviderError.
 class Provider(Protocol):
     """Answers calls."""
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the model and wait for its whole answer.
 
         Raises:
@@ -69,19 +73,6 @@ class Day(Protocol):
 
     def book_soon(self) -> None:
         """Start `book` in the background, without waiting for it."""
-        ...
-
-
-class Outlay(Protocol):
-    """The amounts that are booked for a run."""
-
-    @property
-    def sent(self) -> Spend:
-        """What its ended calls used, plus the estimates of its running and announced calls."""
-        ...
-
-    def wanted(self) -> Spend:
-        """What to set aside of the day: `sent`, room for answers to grow, and the rest of the plan."""
         ...
 
 

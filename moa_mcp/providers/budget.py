@@ -4,21 +4,23 @@ This module makes no calls. Concurrent calls cannot pass a ceiling together as l
 reservation. The estimate of the input is rather too high. Streamed output is limited to the reservation, and a call
 that gets less than it wanted is sent with that limit. Only hidden thoughts can still pass a ceiling: those of models
 that neither stream them nor were given a limit, by as much as the running calls think. They are known when they are
-billed; after that nothing more is sent. If the price of a model is unknown, only calls and tokens are counted.
+billed; after that nothing more is sent. If the price of a model is unknown, nothing is reserved for it in dollars: what
+its provider reports counts afterwards, and once the dollars are used up, its calls are refused, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, EmbedCall, Usage
+from moa_mcp.domain.model import Call, CallRecord, ChatCall
 from moa_mcp.domain.preset import Limits
 from moa_mcp.domain.spend import DUST, Spend
+from moa_mcp.domain.usage import NOT_SENT, Usage
 from moa_mcp.providers.base import Day
 from moa_mcp.providers.prices import Rates
 
@@ -33,6 +35,8 @@ MIN_OUTPUT_TOKENS = 1024
 
 EXTENSION_TOKENS = 2048
 """Tokens by which a reservation grows when the answer is longer than it."""
+
+EXTENSION = Usage(output_tokens=EXTENSION_TOKENS)
 
 
 def estimate_tokens(text: str) -> float:
@@ -61,8 +65,13 @@ class Reservation:
     def for_call(cls, call: Call, rates: Rates | None) -> Reservation:
         """Estimate a call, at the rates for requests of its length."""
         read = ceil(sum(estimate_tokens(message.text) for message in call.messages))
-        written = 0 if isinstance(call, EmbedCall) else call.max_tokens or MAX_OUTPUT_TOKENS
-        return cls(read, written, rates and rates.at(read), call.id, call.is_repeat)
+        written, stores = 0, False
+        if isinstance(call, ChatCall):
+            written, stores = call.max_tokens or MAX_OUTPUT_TOKENS, call.cache_prefix
+        rates = rates and rates.at(read)
+        if rates is not None and stores:  # what is stored in a prompt cache may cost more than plain input
+            rates = replace(rates, input_per_token=max(rates.input_per_token, rates.cache_write_per_token or 0.0))
+        return cls(read, written, rates, call.id, call.is_repeat)
 
     @property
     def spend(self) -> Spend:
@@ -75,20 +84,14 @@ class Reservation:
 
     @property
     def cost_usd(self) -> float:
-        return self.cost_of(self.output_tokens) or 0.0
+        return self.price_of(Usage(self.input_tokens, self.output_tokens)) or 0.0
 
-    def cost_of(self, output_tokens: int) -> float | None:
-        """The price in US dollars with this many output tokens; None if it is unknown."""
-        return self.price_of(self.input_tokens, output_tokens)
-
-    def price_of(self, input_tokens: int, output_tokens: int) -> float | None:
-        """The price in US dollars of these tokens at the rates of this call; None if it is unknown."""
-        if self.rates is None:
-            return None
-        return input_tokens * self.rates.input_per_token + output_tokens * self.rates.output_per_token
+    def price_of(self, used: Usage) -> float | None:
+        """The price in US dollars of this usage at the rates of this call; None if it is unknown."""
+        return None if self.rates is None else self.rates.cost(used)
 
 
-class Drawn:
+class Outlay:
     """What a run takes of its owner's day: the amount to book as sent, and the amount to set aside.
 
     `planned_calls` must find room, however many calls are repeated. `used` is the usage of ended calls, `held` are
@@ -118,7 +121,7 @@ class Drawn:
             calls, tokens, usd = calls + 1, tokens + waiting.tokens, usd + waiting.cost_usd
         for reservation in (*self._announced.values(), *self.held, *self.asking):
             if reservation.output_tokens:
-                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(0, EXTENSION_TOKENS) or 0.0)
+                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(EXTENSION) or 0.0)
         repeats = self._repeats + sum(map(self._is_repeat, self.asking))
         return Spend(max(calls, self._planned + repeats), tokens, usd)
 
@@ -148,13 +151,13 @@ class Drawn:
     def grow(self, held: Reservation) -> None:
         """Extend the reservation of a running call by one step."""
         held.output_tokens += EXTENSION_TOKENS
-        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(0, EXTENSION_TOKENS) or 0.0)
+        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(EXTENSION) or 0.0)
 
     def end(self, held: Reservation, used: Usage) -> None:
         """Replace the reservation of an ended call by its usage."""
         self.held.remove(held)
         self.reserved = self.reserved.beyond(held.spend) if self.held else Spend()
-        self.used += Spend(used.attempts, (used.input_tokens or 0) + (used.output_tokens or 0), used.cost_usd or 0.0)
+        self.used += Spend(used.attempts, used.tokens, used.cost_usd or 0.0)
 
     def _is_repeat(self, wanted: Reservation) -> bool:
         return wanted.again or wanted.call in self._sent_ids
@@ -167,12 +170,13 @@ class Budget:
     more when this amount is too small. A reservation is valid only once it is booked in the day.
     """
 
-    def __init__(self, limits: Limits, drawn: Drawn | None = None) -> None:
+    def __init__(self, limits: Limits, outlay: Outlay | None = None) -> None:
         self._calls = inf if limits.max_calls is None else limits.max_calls
         self._tokens = inf if limits.max_tokens is None else limits.max_tokens
         self._dollars = inf if limits.max_cost_usd is None else limits.max_cost_usd
+        self._refuses_unknown_price = limits.on_unknown_price == "refuse"
         self._settled: anyio.Event | None = None  # made only when a call waits, which is rare
-        self._drawn = drawn or Drawn(0)
+        self._outlay = outlay or Outlay(0)
         self._day: Day | None = None
 
     def count_resumed(self, record: CallRecord) -> None:
@@ -193,20 +197,22 @@ class Budget:
         try:
             await self._wait_for_room(wanted)
         finally:
-            self._drawn.forget(wanted)
+            self._outlay.forget(wanted)
         self._calls -= 1
-        self._drawn.begin(wanted)
+        self._outlay.begin(wanted)
         try:
-            if self._day is not None and not self._day.sent.covers(self._drawn.sent):
+            if self._day is not None and not self._day.sent.covers(self._outlay.sent):
                 await self._day.book()
         except BaseException:
             # The caller settles only a reservation that it got: on a failure or a cancel here, this gives it back.
-            self.settle(wanted, Usage(attempts=0))
+            self.settle(wanted, NOT_SENT)
             raise
 
     async def _wait_for_room(self, wanted: Reservation) -> None:
         """Wait until there is room, and reduce the output of `wanted` to it. Raises ProviderError if there is none."""
         while True:
+            if wanted.rates is None and self._refuses_unknown_price:
+                raise ProviderError(Reason.BUDGET, "no price is known for the model, and on_unknown_price is refuse")
             if self._calls < 1:
                 raise ProviderError(Reason.BUDGET, "no calls are left")
             room = self._room(wanted)
@@ -216,7 +222,7 @@ class Budget:
                 continue
             if not self._day_has_call(wanted):
                 raise ProviderError(Reason.BUDGET, "its owner's day has no calls left")
-            if not self._drawn.held:
+            if not self._outlay.held:
                 break
             self._settled = self._settled or anyio.Event()
             await self._settled.wait()
@@ -232,14 +238,14 @@ class Budget:
         # An answer may grow faster than the day can give more. So it is cut only once the day has no more.
         if day is not None and day.exhausted and self._room_in_day(day, step) < EXTENSION_TOKENS:
             return False
-        self._drawn.grow(held)
-        if day is not None and not day.amount.covers(self._drawn.wanted()):
+        self._outlay.grow(held)
+        if day is not None and not day.amount.covers(self._outlay.wanted()):
             day.book_soon()
         return True
 
     def settle(self, held: Reservation, used: Usage) -> None:
         """Give a reservation back and count the usage; a call that was not sent does not count as a call."""
-        self._drawn.end(held, used)
+        self._outlay.end(held, used)
         self._calls += used.attempts == 0
         self._deduct(used)
         if self._settled is not None:
@@ -247,11 +253,11 @@ class Budget:
             self._settled = None
 
     def _deduct(self, used: Usage) -> None:
-        self._tokens -= (used.input_tokens or 0) + (used.output_tokens or 0)
+        self._tokens -= used.tokens
         self._dollars -= used.cost_usd or 0.0
 
     def _day_has_call(self, wanted: Reservation) -> bool:
-        return self._day is None or self._drawn.has_call(self._day.amount, wanted)
+        return self._day is None or self._outlay.has_call(self._day.amount, wanted)
 
     async def _ask_day_for_more(self, wanted: Reservation) -> bool:
         """If the day has too little room for `wanted`, ask it for more. Returns whether it gave more."""
@@ -259,11 +265,11 @@ class Budget:
         if day is None or (self._day_has_call(wanted) and self._room_in_run(wanted) <= self._room_in_day(day, wanted)):
             return False
         before = day.amount
-        self._drawn.asking.append(wanted)
+        self._outlay.asking.append(wanted)
         try:
             await day.book()
         finally:
-            self._drawn.asking.remove(wanted)
+            self._outlay.asking.remove(wanted)
         return day.amount != before
 
     def _room(self, wanted: Reservation) -> int:
@@ -275,22 +281,21 @@ class Budget:
         return self._room_in(wanted, self._tokens, self._dollars)
 
     def _room_in_day(self, day: Day, wanted: Reservation) -> int:
-        amount, used = day.amount, self._drawn.used
+        amount, used = day.amount, self._outlay.used
         return self._room_in(wanted, amount.tokens - used.tokens, amount.usd - used.usd)
 
     def _room_in(self, wanted: Reservation, tokens: float, dollars: float) -> int:
-        tokens -= self._drawn.reserved.tokens + wanted.input_tokens
+        tokens -= self._outlay.reserved.tokens + wanted.input_tokens
         room = min(tokens, wanted.output_tokens)
-        if wanted.rates is not None:
-            dollars -= self._drawn.reserved.usd + (wanted.cost_of(0) or 0.0)
-            per_token = wanted.rates.output_per_token
-            room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
+        dollars -= self._outlay.reserved.usd + (wanted.price_of(Usage(wanted.input_tokens)) or 0.0)
+        per_token = wanted.rates.output_per_token if wanted.rates is not None else 0.0
+        room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1
 
     def _describe_rest(self) -> str:
         left = (self._tokens, self._dollars)
         if self._day is not None:
-            amount, used = self._day.amount, self._drawn.used
+            amount, used = self._day.amount, self._outlay.used
             left = (min(left[0], amount.tokens - used.tokens), min(left[1], amount.usd - used.usd))
         tokens = "" if left[0] == inf else f"{max(0, int(left[0])):,} tokens"
         dollars = "" if left[1] == inf else f"${max(0.0, left[1]):.4f}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from copy import copy
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ import anyio
 
 from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
-from moa_mcp.domain.model import Call, CodeCall, Draft
+from moa_mcp.domain.model import Call, CodeCall, Result
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.dialects.json_access import mapping, sequence, string
@@ -23,6 +25,7 @@ from moa_mcp.providers.wrappers.by_kind import KindRouter
 from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
 from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
+from moa_mcp.providers.wrappers.name_configuration import NameConfiguration
 from moa_mcp.providers.wrappers.pricing import Pricing
 from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 
@@ -63,14 +66,18 @@ class Registry:
         self.use(endpoints)
 
     def use(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """Use these endpoints from the next call on.
+        """Use these endpoints from the next run on.
 
         An unchanged endpoint keeps its client. The client of a changed or removed one is closed only with the
         registry, because calls may still run on it.
         """
         self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    def snapshot(self) -> Registry:
+        """This registry with its endpoints of now, for a run: a later `use` does not change it. Clients are shared."""
+        return copy(self)
+
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask the call's model at its endpoint.
 
         Raises:
@@ -85,11 +92,17 @@ class Registry:
         return not isinstance(call, CodeCall) and (endpoint is None or DIALECTS.get(endpoint.dialect).calls_models)
 
     def missing_key(self, model: str) -> str | None:
-        """The key variable that the model's endpoint needs and that is not set; None if no key is missing."""
+        """The first variable, of a key or in a header, that the model's endpoint needs and that is not set; or None."""
+        return next(iter(self._missing_variables(model)), None)
+
+    def _missing_variables(self, model: str) -> tuple[str, ...]:
         endpoint = self._endpoints.get(split_model(model)[0])
-        if endpoint is None or keys.is_set(endpoint, self._environ):
-            return None
-        return endpoint.api_key_env
+        return keys.missing_variables(endpoint, self._environ) if endpoint else ()
+
+    def dialects_of(self, models: Iterable[str]) -> set[str]:
+        """The names of the dialects in which these models are asked."""
+        names = {split_model(model)[0] for model in models}
+        return {endpoint.dialect for name, endpoint in self._endpoints.items() if name in names - self._own.keys()}
 
     def is_usable(self, model: str) -> bool:
         """Whether the model can be asked: its endpoint is known and has the key that it needs."""
@@ -109,12 +122,12 @@ class Registry:
                 raise InvalidRequest(self._unknown_provider_error(name, model))
             if is_own(self._endpoints[name].base_url, self.listening):
                 raise InvalidRequest(_own_address_error(name))
-            if variable := self.missing_key(model):
+            for variable in self._missing_variables(model):
                 model_of.setdefault(variable, model)
         if model_of:
             values = {name: keys.placeholder_in(self._environ.get(name, "")) for name in model_of}
             placeholders = {name: value for name, value in values.items() if value}
-            wanted_by = f"The panel ({', '.join(model_of.values())})"
+            wanted_by = f"The panel ({', '.join(dict.fromkeys(model_of.values()))})"
             raise MissingKey(tuple(model_of), wanted_by=wanted_by, placeholders=placeholders)
 
     async def local_models(self, provider: str) -> list[str]:
@@ -127,9 +140,8 @@ class Registry:
         return [model for model in ids if model]
 
     def rates(self, model: str) -> Rates | None:
-        """The rates of the model: zero for a local endpoint, None if they are unknown."""
-        endpoint = self._endpoints.get(split_model(model)[0])
-        return FREE if endpoint is not None and endpoint.local else rates(model)
+        """The rates of the model: zero for a local endpoint, else those of the configuration or the table, or None."""
+        return _rates_at(self._endpoints.get(split_model(model)[0]), model)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -153,13 +165,16 @@ class Registry:
         """
         own = self._own.get(endpoint.name)
         adapter = KindRouter(own, None) if own else self._with_key_redaction(endpoint)
-        timed = Timeouts(Pricing(adapter, endpoint.name, self.rates), self._timeouts)
+        timed = Timeouts(
+            Pricing(adapter, endpoint.name, partial(_rates_at, endpoint)),
+            (self._timeouts or TimeoutSettings()).for_endpoint(endpoint),
+        )
         return ConcurrencyLimit(CircuitBreaker(timed), endpoint.max_concurrency)
 
     def _with_key_redaction(self, endpoint: Endpoint) -> Provider:
         adapter = self._adapter(endpoint)
-        key = keys.key_of(endpoint, self._environ)
-        return KeyRedaction(adapter, key) if key else adapter
+        long = [each for each in keys.secrets_of(endpoint, self._environ) if len(each) >= keys.MIN_SECRET_CHARS]
+        return NameConfiguration(KeyRedaction(adapter, *long) if long else adapter, endpoint)
 
     def _adapter(self, endpoint: Endpoint) -> Provider:
         try:
@@ -174,11 +189,24 @@ class Registry:
         if endpoint not in self._clients:
             # Imported for the first call: httpx and aiohttp take longer to load than everything else.
             from moa_mcp.providers.wire.http import Http
+            from moa_mcp.providers.wire.route import route_to
 
-            key = keys.key_of(endpoint, self._environ)
-            headers = dict(DIALECTS.get(endpoint.dialect).headers(key))
-            self._clients[endpoint] = Http(endpoint.base_url, headers, key, use_proxy_env=self._use_proxy_env)
+            route = route_to(endpoint, self._environ, use_proxy_env=self._use_proxy_env)
+            secrets = keys.secrets_of(endpoint, self._environ)
+            self._clients[endpoint] = Http(route, self._headers(endpoint), secrets)
         return self._clients[endpoint]
+
+    def _headers(self, endpoint: Endpoint) -> dict[str, str]:
+        """The headers of every request: those of the dialect, the key in the form of `auth`, and the endpoint's own."""
+        key, dialect = keys.key_of(endpoint, self._environ), DIALECTS.get(endpoint.dialect)
+        if endpoint.auth is None or key is None:
+            headers = dict(dialect.headers(key))
+        elif endpoint.auth == "bearer":
+            headers = {**dialect.headers(None), "authorization": f"Bearer {key}"}
+        else:
+            headers = {**dialect.headers(None), endpoint.auth: key}
+        own = {name.lower(): value for name, value in keys.headers_of(endpoint, self._environ).items()}
+        return headers | own
 
     def _unknown_provider_error(self, name: str, model: str) -> str:
         return (
@@ -186,6 +214,13 @@ class Registry:
             f"Known, nearest first: {', '.join(sort_by_closeness(name, self._endpoints))}. "
             "Correct the id, or declare the provider in the configuration file."
         )
+
+
+def _rates_at(endpoint: Endpoint | None, model: str) -> Rates | None:
+    if endpoint is None:
+        return rates(model)
+    configured = endpoint.prices.get(split_model(model)[1])
+    return FREE if endpoint.local else Rates.of(configured) if configured else rates(model)
 
 
 def _own_address_error(name: str) -> str:

@@ -6,32 +6,38 @@ from collections.abc import Callable, Iterable
 
 from moa_mcp.domain.model import Call, CodeCall, Run
 from moa_mcp.providers.base import Day, Provider
-from moa_mcp.providers.budget import Budget, Drawn, Reservation
+from moa_mcp.providers.budget import Budget, Outlay, Reservation
 from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
+from moa_mcp.providers.wrappers.adapting import AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.providers.wrappers.keep_partial import KeepPartial
 from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
-from moa_mcp.providers.wrappers.unsupported_settings import DropUnsupportedSettings, UnsupportedSettings
 
 
 class RunProviderFactory:
     """Makes the provider of each run from the provider of the process.
 
-    `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The settings that
-    models refused are remembered across runs.
+    `rates` returns the rates of a model; `random` returns numbers from 0 up to 1 for the jitter. The forms of
+    requests that models want are remembered across runs, in `forms`.
     """
 
-    def __init__(self, inner: Provider, rates: Callable[[str], Rates | None], random: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        inner: Provider,
+        rates: Callable[[str], Rates | None],
+        random: Callable[[], float],
+        forms: ModelForms | None = None,
+    ) -> None:
         self._inner = inner
         self._rates = rates
         self._random = random
-        self._unsupported = UnsupportedSettings()
+        self._forms = forms or ModelForms()
 
     def __call__(self, run: Run) -> RunProvider:
         """Make the provider of a run. The calls that a resumed run already made count against its ceilings."""
-        drawn = Drawn(run.calls_left)
-        budget, account = Budget(run.limits, drawn), UsageTracker()
+        outlay = Outlay(run.calls_left)
+        budget, account = Budget(run.limits, outlay), UsageTracker()
         allowance = RetryBudget.for_plan(run.planned_calls, run.limits.max_calls)
         for record in run.sent:
             budget.count_resumed(record)
@@ -39,8 +45,8 @@ class RunProviderFactory:
         # The budget is innermost, because each request is paid for separately. KeepPartial is inside the retry loop,
         # so a long enough partial answer becomes a draft and is not asked for again.
         paid = BudgetLimit(self._inner, budget, account, self._rates)
-        adapting = DropUnsupportedSettings(KeepPartial(paid), self._unsupported, run.task.nonce, allowance)
-        return RunProvider(Retrying(adapting, allowance, self._random), account, budget, drawn, paid.wanted)
+        adapting = AdaptToModel(KeepPartial(paid), self._forms, run.task.nonce, allowance)
+        return RunProvider(Retrying(adapting, allowance, self._random), account, budget, outlay, paid.wanted)
 
 
 class RunProvider:
@@ -51,22 +57,22 @@ class RunProvider:
         first: Provider,
         account: UsageTracker,
         budget: Budget,
-        drawn: Drawn,
+        outlay: Outlay,
         wanted: Callable[[Call], Reservation],
     ) -> None:
         self.complete = first.complete
         self.usage_of = account.usage_of
         self._budget = budget
-        self._drawn = drawn
+        self._outlay = outlay
         self._estimate = wanted
 
-    def book_in(self, day: Day) -> Drawn:
+    def book_in(self, day: Day) -> Outlay:
         """From now on, book each call in `day` before it is sent. Returns the amounts to book."""
         self._budget.draw_on(day)
-        return self._drawn
+        return self._outlay
 
     def announce(self, calls: Iterable[Call]) -> None:
         """Add the next calls to the amounts to book, except repeated calls (may be refused) and code calls (free)."""
-        self._drawn.announce(
+        self._outlay.announce(
             self._estimate(call) for call in calls if not isinstance(call, CodeCall) and not call.is_repeat
         )

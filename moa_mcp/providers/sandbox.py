@@ -1,8 +1,8 @@
 """Runs model-written code in isolation: an interpreter in a separate process, without I/O.
 
-It answers each `CodeCall` (`flows/slot/execution.py` describes the JSON), keeps no state between calls, and reports
-every failure of a program as a value. A program has no network, files or environment, and is limited in time, memory
-and steps. Without the extra `code`, every program is reported as lost.
+It answers each `CodeCall` (`flows/slot/execution.py` and `flows/compare/formulas.py` describe the JSON), keeps no
+state between calls, and reports every failure of a program as a value. A program has no network, files or
+environment, and is limited in time, memory and steps. Without the extra `code`, every program is reported as lost.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ import anyio
 import anyio.to_thread
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.model import Call, CodeResult
 from moa_mcp.domain.statements import assigned_names, split_statements
 from moa_mcp.domain.text import fix_surrogates, one_line
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, string
+from moa_mcp.providers.formulas import FormulasLost, compare_formulas
 
 if TYPE_CHECKING:
     from pydantic_monty import MontySession, ResourceLimits
@@ -51,7 +54,7 @@ _LIMITS: ResourceLimits = {
 class SandboxProvider:
     """Runs programs concurrently, each in a process that one thread waits for."""
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> CodeResult:
         """Run the program that the call describes.
 
         Raises:
@@ -61,9 +64,10 @@ class SandboxProvider:
             request = mapping(json.loads(call.messages[-1].text))
         except ValueError:
             raise ProviderError(Reason.MALFORMED, "a code call without a program") from None
+        work = run_formulas if "pairs" in request else run
         # A cancelled caller does not wait: the time limit ends the process, and then the thread ends.
-        report = await anyio.to_thread.run_sync(run, request, abandon_on_cancel=True, limiter=_limiter())
-        return Draft(json.dumps(report), call.model, "stop", Usage(0, 0, 0.0))
+        ran = await anyio.to_thread.run_sync(work, request, abandon_on_cancel=True, limiter=_limiter())
+        return CodeResult(ran, call.model)
 
 
 @cache
@@ -71,22 +75,31 @@ def _limiter() -> anyio.CapacityLimiter:
     return anyio.CapacityLimiter(MAX_PROCESSES)
 
 
-def run(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Start or continue a program, and report how far it got. Blocks, at most for the limits above."""
+def run(request: Mapping[str, Any]) -> Execution:
+    """Start or continue a program, and return how far it got. Blocks, at most for the limits above."""
     try:
         # Imported for the first program: few runs have one, and the package is an optional extra.
         from pydantic_monty import Monty, MontyError
     except ImportError:
-        return {"status": "lost", "error": MISSING}
+        return Execution(error=MISSING)
     try:
         with Monty(min_processes=1, max_processes=2, request_timeout=PROGRAM_SECONDS, checkout_timeout=5) as pool:
             program = _Program(request)
             with pool.checkout(limits=_LIMITS, os_policy={"sleep": "zero", "random_start": {"seed": 0}}) as session:
                 return program.proceed(session, pool.checkout(limits=_LIMITS))
     except _NotRunnable as error:
-        return {"status": "error", "error": str(error)}
+        return Execution("error", error=str(error))
     except (MontyError, RuntimeError, OSError, TimeoutError) as error:
-        return {"status": "lost", "error": f"the sandbox broke: {one_line(str(error))}"}
+        return Execution(error=f"the sandbox broke: {one_line(str(error))}")
+
+
+def run_formulas(request: Mapping[str, Any]) -> Execution:
+    """Compare the pairs of formulas of a request; the answer is a JSON list with a verdict for each."""
+    pairs = [(string(one), string(other)) for one, other in request["pairs"]]
+    try:
+        return Execution("done", answer=json.dumps(compare_formulas(pairs)))
+    except FormulasLost as error:
+        return Execution(error=str(error))
 
 
 class _NotRunnable(Exception):
@@ -105,21 +118,22 @@ class _Program:
         self._state = string(request.get("state"))
         self._steps = 0
 
-    def proceed(self, session: MontySession, spare: MontySession) -> dict[str, Any]:
+    def proceed(self, session: MontySession, spare: MontySession) -> Execution:
         """Run from the current position until the program ends, fails or waits; `spare` is used to read variables."""
         from pydantic_monty import MontyRuntimeError, MontySyntaxError
 
         try:
-            report = self._restore(session) or self._run_rest(session)
+            ran = self._restore(session) or self._run_rest(session)
         except (MontyRuntimeError, MontySyntaxError) as error:
-            report = {"status": "error", "error": one_line(error.display("type-msg"))}
-        if report["status"] != "done":
+            ran = Execution("error", error=one_line(error.display("type-msg")))
+        if ran.status != "done":
             with spare as other:
-                report["variables"] = self._variables(other)
-            report |= {"state": self._state, "at": self._position, "statement": self._current()}
-        return {**report, "steps": self._steps}
+                variables = self._variables(other)
+            statement = self._current()
+            ran = replace(ran, at=self._position, state=self._state, statement=statement, variables=variables)
+        return replace(ran, steps=self._steps)
 
-    def _restore(self, session: MontySession) -> dict[str, Any] | None:
+    def _restore(self, session: MontySession) -> Execution | None:
         """Restore the state of the program, and finish the statement that waits for a value, if there is one."""
         if snapshot := string(self._request.get("snapshot")):
             from pydantic_monty import CollectString
@@ -135,7 +149,7 @@ class _Program:
                 session.feed_run("pass", inputs={name: value})
         return None
 
-    def _run_rest(self, session: MontySession) -> dict[str, Any]:
+    def _run_rest(self, session: MontySession) -> Execution:
         from pydantic_monty import CollectString
 
         while self._position < len(self._statements):
@@ -147,7 +161,7 @@ class _Program:
         self._state = _keep_state(session.dump())
         return _report_answer(session)
 
-    def _drive(self, snapshot: Any) -> dict[str, Any] | None:
+    def _drive(self, snapshot: Any) -> Execution | None:
         """Run a statement to its end, or until it waits for a value that only a model can give."""
         from pydantic_monty import FunctionSnapshot, MontyComplete, NameLookupSnapshot
 
@@ -157,7 +171,7 @@ class _Program:
             elif not isinstance(snapshot, FunctionSnapshot | NameLookupSnapshot):
                 raise _NotRunnable("it waits for itself: asynchronous code is not run here")
             elif self._pauses:
-                return {"status": "paused", "wanted": _describe(snapshot), "snapshot": _keep_state(snapshot.dump())}
+                return Execution("paused", wanted=_describe(snapshot), snapshot=_keep_state(snapshot.dump()))
             elif isinstance(snapshot, FunctionSnapshot):
                 missing = NameError(f"name {snapshot.function_name!r} is not defined")
                 snapshot = snapshot.resume({"exception": missing})
@@ -206,11 +220,11 @@ def _describe(snapshot: Any) -> str:
     return f"{snapshot.function_name}({', '.join(arguments)})"[:MAX_VALUE_CHARS]
 
 
-def _report_answer(session: MontySession) -> dict[str, Any]:
+def _report_answer(session: MontySession) -> Execution:
     answer = _value(session, "answer", MAX_ANSWER_CHARS)
     if answer is None:
-        return {"status": "error", "error": "it ended without setting `answer`"}
-    return {"status": "done", "answer": answer}
+        return Execution("error", error="it ended without setting `answer`")
+    return Execution("done", answer=answer)
 
 
 def _value(session: MontySession, name: str, max_chars: int = MAX_VALUE_CHARS) -> str | None:

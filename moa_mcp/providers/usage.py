@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from moa_mcp.domain.model import Call, Usage
-
-NOT_SENT = Usage(attempts=0)
+from moa_mcp.domain.model import Call, Draft, Result
+from moa_mcp.domain.usage import NOT_SENT, Usage
 
 
 class UsageTracker:
@@ -18,25 +15,17 @@ class UsageTracker:
     def add(self, call: Call, used: Usage) -> Usage:
         """Add a try of a call, and return the usage of the call so far."""
         before = self._usages.get(call.id)
-        self._usages[call.id] = total = used if before is None else _sum(before, used)
+        self._usages[call.id] = total = used if before is None else before + used
         return total
 
     def usage_of(self, call: Call) -> Usage:
         """The usage of a call so far: no attempts if it was not sent, no numbers if no model was reached."""
-        return self._usages.get(call.id) or NOT_SENT
+        return self._usages.get(call.id, NOT_SENT)
 
 
-def _sum(one: Usage, other: Usage) -> Usage:
-    """Add two usages. A try that reached no model adds only attempts; one unknown price makes the sum unknown."""
-    attempts = one.attempts + other.attempts
-    paid = [used for used in (one, other) if replace(used, attempts=0) != NOT_SENT]
-    if len(paid) < 2:
-        return replace(paid[0] if paid else NOT_SENT, attempts=attempts)
-    known = one.cost_usd is not None and other.cost_usd is not None
-    return Usage(
-        (one.input_tokens or 0) + (other.input_tokens or 0),
-        (one.output_tokens or 0) + (other.output_tokens or 0),
-        (one.cost_usd or 0.0) + (other.cost_usd or 0.0) if known else None,
-        estimated=one.estimated or other.estimated,
-        attempts=attempts,
-    )
+def is_counted(result: Result) -> bool:
+    """Whether the provider reported both counts, and they are plausible: a text takes at least one token."""
+    used = result.usage
+    if used.input_tokens is None or used.output_tokens is None:
+        return False
+    return used.output_tokens > 0 or not isinstance(result, Draft)

@@ -16,7 +16,8 @@ import anyio.lowlevel
 from moa_mcp.domain.errors import MoAError, ProviderError, Reason
 from moa_mcp.domain.model import Call, CallRecord
 from moa_mcp.domain.spend import Spend
-from moa_mcp.providers.base import Booking, Outlay, Provider
+from moa_mcp.providers.base import Booking, Provider
+from moa_mcp.providers.budget import Outlay
 from moa_mcp.store.daily_budget import DayReservation
 
 Write = Callable[[Sequence[CallRecord], DayReservation, Spend], Awaitable[DayReservation | None]]

@@ -1,4 +1,4 @@
-"""A live run: its state, its subscribers and its waiters. scheduler.py starts and ends it."""
+"""A live run: its state, its subscribers, its waiters and how it ends. scheduler.py starts and ends it."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class _Fanout:
         If the run was stopped, only an event is published, so that a resume sends the call again.
         """
         seconds, used = anyio.current_time() - started, usage_of(self._runner.provider, call)
-        if self._time_is_up():
+        if anyio.current_time() >= self._scope.deadline:
             self._runner.journal.add(CallRecord(call, Failure(self._failure_reason, usage=used), seconds))
         else:
             self._runner.on_event(end_event(CallRecord(call, Failure(Reason.CANCELLED, usage=used), seconds)))
@@ -229,10 +229,7 @@ class _Fanout:
         waiting = len(self._calls) - len(self._outcomes)
         if not 0 < waiting <= max(1, len(self._calls) // 5):
             return False
-        return sum(isinstance(outcome, Draft) for outcome in self._outcomes.values()) >= self._batch.enough
-
-    def _time_is_up(self) -> bool:
-        return anyio.current_time() >= self._scope.deadline
+        return sum(not isinstance(outcome, Failure) for outcome in self._outcomes.values()) >= self._batch.enough
 
 
 class _CallReporter:

@@ -6,7 +6,7 @@ service.py decides before this what a caller may ask; the runner makes the calls
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,10 +16,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from moa_mcp.domain.errors import Busy, MoAError, Reason, UnknownRun, describe_reason
-from moa_mcp.domain.model import Answer, CallRecord, Failure, PanelCall, Run
+from moa_mcp.domain.model import Answer, CallRecord, PanelCall, Run
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.providers.base import Provider
-from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped
+from moa_mcp.runs.background import background_tasks
+from moa_mcp.runs.endings import CANCEL, DROP, SERVER_END, completed, stopped, was_cut_off
 from moa_mcp.runs.events import (
     BranchEnded,
     CallEnded,
@@ -69,12 +70,7 @@ class RunScheduler:
     """
 
     def __init__(
-        self,
-        tasks: TaskGroup,
-        provider_for: ProviderFor,
-        store: RunStore,
-        max_concurrent_runs: int,
-        gate: UpstreamGate,
+        self, tasks: TaskGroup, provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int, gate: UpstreamGate
     ) -> None:
         self.gate = gate
         self._tasks = tasks
@@ -96,7 +92,8 @@ class RunScheduler:
         """Return the run to its owner. A completed run becomes the owner's latest run."""
         if run.status == "completed":
             await self._store.make_latest(run.owner, run.run_id)
-            self._publish(RunHandedOver(run), run)
+            for handler in self._watchers:
+                handler(stamped(RunHandedOver(run), run))
         return run
 
     async def start(self, run: Run, request: ReservationRequest, since: float | None = None) -> LiveRun | Run:
@@ -116,8 +113,10 @@ class RunScheduler:
                 case before:
                     return before
 
-    async def resume(self, owner: str, run_id: str, request: ReservationRequest) -> LiveRun | None:
-        """Resume an interrupted run: replay the calls that were paid for, and send the rest.
+    async def resume(
+        self, owner: str, run_id: str, request: ReservationRequest, notes: Sequence[str] = ()
+    ) -> LiveRun | None:
+        """Resume an interrupted run: replay the calls that were paid for, and send the rest. The run gets `notes`.
 
         Returns None if there is no such run, or if another server has taken it over. Raises the same errors as `start`.
         """
@@ -126,7 +125,9 @@ class RunScheduler:
             if claimed is None:
                 return None
             known = {record.call.id: record for record in (*claimed.run.calls, *claimed.run.panels)}
-            return self._launch(claimed.run, claimed.reservation, known)
+            run = claimed.run
+            run = replace(run, notes=(*run.notes, *(note for note in notes if note not in run.notes)))
+            return self._launch(run, claimed.reservation, known)
 
     @contextmanager
     def _reserve_place(self) -> Generator[None]:
@@ -164,7 +165,7 @@ class RunScheduler:
             try:
                 await work()
             except Exception:
-                logger.exception("What a run wants of its owner's day could not be written down")
+                logger.exception("The reservation of a run in its owner's day could not be stored")
 
         self._tasks.start_soon(do_and_log)
 
@@ -234,10 +235,6 @@ class RunScheduler:
     def _has_room(self) -> bool:
         return len(self._live) + self._arriving < self._turns.total_tokens + MAX_QUEUED_RUNS
 
-    def _publish(self, event: Event, run: Run) -> None:
-        for handler in self._watchers:
-            handler(stamped(event, run))
-
     def _on_event(self, live: LiveRun, event: Event) -> None:
         replayed = isinstance(event, CallEnded | BranchEnded) and event.record.call.id in live.journal.known
         if not replayed:  # a replayed record has been in the run since the resume
@@ -274,13 +271,13 @@ class RunScheduler:
                 writes.start_soon(live.journal.write)
                 writes.start_soon(self._store.finish, final)
                 if final.status == "cancelled":  # no resume sends these calls again: keep them
-                    writes.start_soon(self._store.add_records, final.run_id, _cut_off_calls(final))
+                    writes.start_soon(self._store.add_records, final.run_id, list(filter(was_cut_off, final.calls)))
                 writes.start_soon(self._store.settle, live.journal.hold, live.spent())
                 if live.waiters:
                     writes.start_soon(self.hand_over, final)
         except Exception:
             # The caller still gets the answer, and the other runs continue.
-            logger.exception("How run %s ended could not be written down", live.initial.run_id)
+            logger.exception("The end of run %s could not be stored", live.initial.run_id)
 
     async def _outcome(self, live: LiveRun) -> Run:
         try:
@@ -322,36 +319,15 @@ class RunScheduler:
         return answer
 
 
-def _cut_off_calls(run: Run) -> list[CallRecord]:
-    """Return the calls that were cancelled with their run: the journal does not have them."""
-    return [
-        record
-        for record in run.calls
-        if isinstance(record.outcome, Failure) and record.outcome.reason is Reason.CANCELLED
-    ]
-
-
 @asynccontextmanager
 async def open_scheduler(
-    provider_for: ProviderFor,
-    store: RunStore,
-    max_concurrent_runs: int = 4,
-    is_sent: IsSent = lambda call: True,
+    provider_for: ProviderFor, store: RunStore, max_concurrent_runs: int = 4, is_sent: IsSent = lambda call: True
 ) -> AsyncGenerator[RunScheduler]:
     """Open a scheduler for the block. At the end of the block, live runs are stopped.
 
     The heartbeats stop after the runs, so that no other server takes over a run that is still being stored.
     """
-    error: Exception | None = None
-    async with anyio.create_task_group() as housekeeping:
-        async with anyio.create_task_group() as tasks:
-            scheduler = RunScheduler(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
-            housekeeping.start_soon(scheduler.maintain)
-            try:
-                yield scheduler
-            except Exception as raised:  # raised again below; task groups would wrap it in an ExceptionGroup
-                error = raised
-            tasks.cancel_scope.cancel()
-        housekeeping.cancel_scope.cancel()
-    if error is not None:
-        raise error
+    async with background_tasks() as housekeeping, background_tasks() as tasks:
+        scheduler = RunScheduler(tasks, provider_for, store, max_concurrent_runs, UpstreamGate(is_sent))
+        housekeeping.start_soon(scheduler.maintain)
+        yield scheduler

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import anyio
 
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Call, Result, Usage
 from moa_mcp.providers.base import OnText, Provider, usage_of
 
 StopRun = Callable[[], None]
@@ -23,9 +23,9 @@ class UpstreamGate:
     """Tracks the requests in flight. `is_sent` decides which calls go through the gate."""
 
     def __init__(self, is_sent: IsSent) -> None:
-        self._is_sent = is_sent
-        self._in_flight: list[StopRun] = []
-        self._closed = False
+        self.is_sent = is_sent
+        self.in_flight: list[StopRun] = []
+        self.is_closed = False
 
     def guard(self, provider: Provider, stop: StopRun) -> Provider:
         """Wrap the provider of a run in the gate. The gate calls `stop` if it may not send a request."""
@@ -33,22 +33,9 @@ class UpstreamGate:
 
     def close(self) -> None:
         """Stop the runs with a request in flight, and from now on each run that needs another request."""
-        self._closed = True
-        for stop in tuple(self._in_flight):
+        self.is_closed = True
+        for stop in tuple(self.in_flight):
             stop()
-
-    async def complete(self, provider: Provider, stop: StopRun, call: Call, on_text: OnText) -> Draft:
-        """Send a call, or stop its run if the gate is closed. Raises ProviderError."""
-        if not self._is_sent(call):
-            return await provider.complete(call, on_text)
-        if self._closed:
-            stop()
-            await anyio.sleep_forever()  # `stop` cancels this task
-        self._in_flight.append(stop)
-        try:
-            return await provider.complete(call, on_text)
-        finally:
-            self._in_flight.remove(stop)
 
 
 class _GuardedProvider:
@@ -59,8 +46,17 @@ class _GuardedProvider:
         self._provider = provider
         self._stop = stop
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
-        return await self._gate.complete(self._provider, self._stop, call, on_text)
+    async def complete(self, call: Call, on_text: OnText) -> Result:
+        if not self._gate.is_sent(call):
+            return await self._provider.complete(call, on_text)
+        if self._gate.is_closed:
+            self._stop()
+            await anyio.sleep_forever()  # `_stop` cancels this task
+        self._gate.in_flight.append(self._stop)
+        try:
+            return await self._provider.complete(call, on_text)
+        finally:
+            self._gate.in_flight.remove(self._stop)
 
     def usage_of(self, call: Call) -> Usage:
         return usage_of(self._provider, call)

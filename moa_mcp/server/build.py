@@ -11,7 +11,6 @@ from mcp.server.models import InitializationOptions
 from mcp.types import CallToolRequestParams, NotificationParams, ServerCapabilities
 
 import moa_mcp
-from moa_mcp.server.completions import Completions
 from moa_mcp.server.errors import with_readable_errors
 from moa_mcp.server.prompts import Prompts
 from moa_mcp.server.resources.routes import Resources
@@ -32,8 +31,8 @@ tools and files.
 
 How: moa_list_presets shows the panels, their models, calls and estimated cost; a preset that is not \
 usable lacks a key. moa_ask with a question that is complete in itself (the panel sees neither this \
-conversation nor files; pass what it needs as context). The call waits 45 seconds unless told \
-otherwise. If its status is running, the run goes on: call moa_ask with that run_id alone until it \
+conversation nor files; pass what it needs as context). The call waits 45 seconds by \
+default. If its status is running, the run goes on: call moa_ask with that run_id alone until it \
 is done; never repeat the question to poll. cancel with run_id stops it. continue_from asks a \
 follow-up.
 
@@ -77,8 +76,7 @@ class MoAServer(Server[Any]):
 def build_server(service: Service) -> MoAServer:
     """Build a server for any transport. The caller owns `service`, which must live longer than the server."""
     tools, resources = Tools(service), Resources(service)
-    prompts, completions = Prompts(service), Completions(service)
-    updates = Updates()
+    prompts, updates = Prompts(service), Updates()
     service.scheduler.subscribe(updates.on_event)
     service.add_preset_handler(updates.presets_changed)
     server = MoAServer(
@@ -88,11 +86,7 @@ def build_server(service: Service) -> MoAServer:
         version=_version(),
         description=DESCRIPTION,
         instructions=INSTRUCTIONS,
-        cache_hints={
-            "tools/list": UNCHANGING,
-            "prompts/list": UNCHANGING,
-            "resources/templates/list": UNCHANGING,
-        },
+        cache_hints={"tools/list": UNCHANGING, "prompts/list": UNCHANGING, "resources/templates/list": UNCHANGING},
         on_list_tools=tools.list,
         on_list_resources=resources.list,
         on_list_resource_templates=resources.templates,
@@ -102,7 +96,7 @@ def build_server(service: Service) -> MoAServer:
         on_subscriptions_listen=updates.listen,
         on_list_prompts=prompts.list,
         on_get_prompt=with_readable_errors(prompts.get),
-        on_completion=with_readable_errors(completions.complete),
+        on_completion=with_readable_errors(prompts.complete),
     )
     # Not `on_call_tool`, which does not accept a task as a result.
     server.add_request_handler("tools/call", CallToolRequestParams, with_readable_errors(tools.call))

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol, TypeAlias, cast
 
 from moa_mcp.config.settings import Settings
@@ -17,6 +17,7 @@ from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import UnknownPreset, UserError
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import NestedPreset, PanelSlot, Preset, Slot
+from moa_mcp.domain.usage import Usage
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.call_bounds import call_bounds
 from moa_mcp.flows.planning.dry_run import Bounds, DryRun, dry_run
@@ -95,23 +96,27 @@ class Catalog:
     async def resolve(self, name: str | None, settings: Settings | None = None) -> tuple[Preset, tuple[str, ...]]:
         """The preset with that name, ready to run, and notes on automatic choices.
 
-        Without a name: the default preset of `settings`, or of the current settings.
+        `settings` are those that the caller has read; without them the current ones. Without a name: their default
+        preset.
 
         Raises:
             UnknownPreset: there is no such preset.
             InvalidPreset: its file is broken, or a slot names an unknown preset or nests too deep.
         """
-        lookup = _Lookup(self._library, self._choose)
+        settings = settings or self._settings()
+        lookup = _Lookup(self._library, partial(self._choose, settings))
         if name is not None:
             return await lookup.find(name)
         try:
-            return await lookup.find((settings or self._settings()).default_preset)
+            return await lookup.find(settings.default_preset)
         except UnknownPreset as error:
             raise UnknownPreset(error.name, error.known, named_by="default_preset in config.yaml") from None
 
     async def resolve_slots(self, preset: Preset, document: Document) -> Preset:
         """Resolve the slots of a preset read from `document` instead of the library. Raises as `resolve` does."""
-        return await _Lookup(self._library, self._choose).within(preset, (preset.name,), lambda: document)
+        return await _Lookup(self._library, partial(self._choose, self._settings())).within(
+            preset, (preset.name,), lambda: document
+        )
 
     def bounds(self, preset: Preset) -> Bounds:
         """The minimum and maximum of calls and rounds of a preset, for any question."""
@@ -132,13 +137,14 @@ class Catalog:
     async def entry(self, name: str) -> PresetEntry:
         """The entry of one preset. Raises UnknownPreset."""
         source = self._library.source(name)
-        default = name == self._settings().default_preset
+        settings = self._settings()
+        default = name == settings.default_preset
         try:
-            preset, notes = await self.resolve(name)
+            preset, notes = await self.resolve(name, settings)
             planned = _plan(preset)
         except UserError as error:
             return PresetEntry(name, name, str(error), source, usable=False, default=default, problem=str(error))
-        unusable = [model for model in preset.required_models if not await self._is_available(model)]
+        unusable = [model for model in preset.required_models if not await self._is_available(model, settings)]
         keys = (self._models.missing_key(model) for model in unusable)
         cost = self.estimated_cost(planned)
         return PresetEntry(
@@ -155,7 +161,7 @@ class Catalog:
             serial_rounds=planned.rounds,
             estimated_cost_usd=cost,
             times_plain_price=self._times_plain(preset, cost),
-            seconds=self._seconds(preset, planned),
+            seconds=_seconds(preset, planned, settings),
             default=default,
             problem=f"These models cannot be called now: {', '.join(unusable)}." if unusable else None,
         )
@@ -166,40 +172,44 @@ class Catalog:
         for call in dry_run.planned_calls:
             if (model_rates := self._rates(call.model)) is None:
                 return None
-            price = model_rates.at(call.input_tokens)
-            total += call.input_tokens * price.input_per_token + call.output_tokens * price.output_per_token
+            total += model_rates.cost(Usage(call.input_tokens, call.output_tokens))
         return total
+
+    def unpriced(self, models: Iterable[str]) -> tuple[str, ...]:
+        """Those of the models whose price is unknown, each once."""
+        return tuple(model for model in dict.fromkeys(models) if self._rates(model) is None)
 
     def _times_plain(self, preset: Preset, cost: float | None) -> float | None:
         """`cost` divided by the cost of one plain call of the aggregator for the same question. None if unknown."""
         plain_cost = self.estimated_cost(_plan(Preset(aggregator=preset.aggregator, layers=1)))
         return round(cost / plain_cost, 1) if cost is not None and plain_cost else None
 
-    def _seconds(self, preset: Preset, planned: DryRun) -> float | None:
-        """The estimated duration of a run in seconds, at deadline its deadline. None if a model is local."""
-        endpoints = self._settings().endpoints
-        providers = {split_model(model)[0] for model in preset.required_models}
-        if any(endpoint.local for name, endpoint in endpoints.items() if name in providers):
-            return None
-        deadline = self._settings().limits.per_run.lowered_by(preset.limits).deadline_seconds
-        return min(planned.rounds * SECONDS_PER_ROUND, deadline or math.inf)
-
-    async def _is_available(self, model: str) -> bool:
+    async def _is_available(self, model: str, settings: Settings) -> bool:
         """Whether a model can be called. A local server must also answer and have the model."""
         provider, name = split_model(model)
-        if not self._models.is_usable(model) or provider not in self._local_servers():
+        if not self._models.is_usable(model) or provider not in _local_servers(settings):
             return self._models.is_usable(model)
         return bool({name, f"{name}:latest"}.intersection(await self._models.local_models(provider)))
 
-    def _local_servers(self) -> list[str]:
-        """The providers that are programs on this computer. They may not be running."""
-        return [name for name, endpoint in self._settings().endpoints.items() if endpoint.local and endpoint.base_url]
-
-    async def _choose(self, auto: AutoPreset) -> tuple[Preset, str]:
+    async def _choose(self, settings: Settings, auto: AutoPreset) -> tuple[Preset, str]:
         local: Mapping[str, list[str]] = {}
         if not auto.reachable(self._models.is_usable):
-            local = {name: await self._models.local_models(name) for name in self._local_servers()}
+            local = {name: await self._models.local_models(name) for name in _local_servers(settings)}
         return choose_panel(auto, self._models.is_usable, local)
+
+
+def _seconds(preset: Preset, planned: DryRun, settings: Settings) -> float | None:
+    """The estimated duration of a run in seconds, at most its deadline. None if a model is local."""
+    providers = {split_model(model)[0] for model in preset.required_models}
+    if any(endpoint.local for name, endpoint in settings.endpoints.items() if name in providers):
+        return None
+    deadline = settings.limits.per_run.lowered_by(preset.limits).deadline_seconds
+    return min(planned.rounds * SECONDS_PER_ROUND, deadline or math.inf)
+
+
+def _local_servers(settings: Settings) -> list[str]:
+    """The providers that are programs on this computer. They may not be running."""
+    return [name for name, endpoint in settings.endpoints.items() if endpoint.local and endpoint.base_url]
 
 
 def _plan(preset: Preset) -> DryRun:
@@ -214,10 +224,6 @@ def _plan_cached(preset: Preset) -> DryRun:
 
 class _NestedTooDeep(Exception):
     """Presets are nested too deep or in a circle. The message names the chain."""
-
-
-def _file_error(document: Document, place: int, problem: str, expected: str) -> UserError:
-    return document.error(problem, ("proposers", place, "preset"), expected)
 
 
 Choose: TypeAlias = Callable[[AutoPreset], Awaitable[tuple[Preset, str]]]
@@ -241,7 +247,7 @@ class _Lookup:
             return self._found[name]
         trail = (*above, name)
         if name in above or len(above) >= MAX_NESTING:
-            raise _NestedTooDeep(f"presets stand inside one another too deep: {' > '.join(trail)}")
+            raise _NestedTooDeep(f"presets are nested too deep: {' > '.join(trail)}")
         preset = await self._read(name)
         self._found[name] = await self.within(preset, trail, lambda: self._library.document(name))
         return self._found[name]
@@ -253,17 +259,16 @@ class _Lookup:
         """
         slots: list[Slot] = []
         for place, slot in enumerate(preset.proposers):
+            path = ("proposers", place, "preset")
             try:
                 slots.append(await self._slot(slot, trail))
             except UnknownPreset as error:
                 expected = f"one of, nearest first, {', '.join(error.known)}"
-                raise _file_error(document(), place, f"there is no preset {error.name!r}", expected) from None
+                raise document().error(f"there is no preset {error.name!r}", path, expected) from None
             except _NestedTooDeep as error:
                 if len(trail) > 1:  # report it at the first preset of the trail: the user asked for that one
                     raise
-                raise _file_error(
-                    document(), place, str(error), f"at most {MAX_NESTING} levels and no circle"
-                ) from None
+                raise document().error(str(error), path, f"at most {MAX_NESTING} levels and no circle") from None
         return preset.model_copy(update={"proposers": tuple(slots)})
 
     async def _read(self, name: str) -> Preset:

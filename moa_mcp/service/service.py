@@ -5,8 +5,6 @@ It checks a request, plans it, and passes it to the scheduler. It knows no MCP, 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -18,23 +16,26 @@ from math import ceil
 import anyio
 import anyio.to_thread
 
+from moa_mcp.config.plugins import version_changes, versions_used
 from moa_mcp.config.settings import LimitSettings, LiveSettings, Settings
 from moa_mcp.domain.errors import InvalidRequest, MissingKey
-from moa_mcp.domain.model import CodeCall, Message, Output, Run, Task
+from moa_mcp.domain.model import CodeCall, Message, Run, Task
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.spend import Spend
 from moa_mcp.domain.text import fix_surrogates, strip_invisible
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import DryRun, dry_run
 from moa_mcp.prompts.panel import user_turn
-from moa_mcp.providers.budget import Drawn, Reservation
+from moa_mcp.providers.budget import Outlay, Reservation
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.runs.events import EventHandler
 from moa_mcp.runs.live_run import LiveRun
 from moa_mcp.runs.scheduler import RunScheduler
+from moa_mcp.service.ask_request import AskRequest as AskRequest
+from moa_mcp.service.ask_request import request_key
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.ceilings import check_plan
+from moa_mcp.service.ceilings import check_plan, unknown_price_note
 from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, ConfigEditor
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
@@ -56,30 +57,6 @@ MAX_WAITED_DEADLINES = 8
 
 POLL_SECONDS = 0.5
 """The interval, in seconds, at which the store is read while a caller waits for a run of another server."""
-
-
-@dataclass(frozen=True, slots=True)
-class AskRequest:
-    """A question and its options.
-
-    `preset` is a name, a Preset built in code, or None for the default. `max_cost_usd` and `deadline_seconds` can
-    only lower the limits of the settings. `fresh` starts a new run even if a stored answer exists.
-    """
-
-    question: str
-    preset: str | Preset | None = None
-    context: str | None = None
-    system: str | None = None
-    history: tuple[Message, ...] = ()
-    continue_from: str | None = None
-    output: Output = "answer"
-    max_cost_usd: float | None = None
-    deadline_seconds: float | None = None
-    fresh: bool = False
-
-    @property
-    def limits(self) -> Limits:
-        return Limits(max_cost_usd=self.max_cost_usd, deadline_seconds=self.deadline_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +106,10 @@ class Service:
         ceilings = (settings.limits.per_run, preset.limits, request.limits)
         planned = dry_run(ask_panel(task, preset))
         cost = self.catalog.estimated_cost(planned)
-        check_plan(preset, planned, cost, ceilings)
+        unpriced = self.catalog.unpriced(call.model for call in planned.planned_calls)
+        check_plan(preset, planned, cost, unpriced, ceilings)
         limits = reduce(Limits.lowered_by, ceilings)
-        notes = (*self._warnings(), *notes)
+        notes = (*self._warnings(), *notes, *([unknown_price_note(unpriced, limits)] if unpriced else ()))
         return Plan(preset, task, limits, notes, planned, cost, settings.limits, missing)
 
     def _missing_key(self, preset: Preset) -> MissingKey | None:
@@ -158,7 +136,8 @@ class Service:
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        found = await self._find_or_start(_new_run(plan, owner), plan, fresh=request.fresh)
+        run = _new_run(request, plan, owner, self._plugins(plan.preset, plan.task))
+        found = await self._find_or_start(run, plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.scheduler.wait(found, wait_seconds, handler)
         if found.status == "completed":
@@ -188,15 +167,15 @@ class Service:
             if not lock.locked():
                 self.starting.pop(key, None)
 
-    def _first_draw(self, plan: Plan) -> Drawn:
+    def _first_draw(self, plan: Plan) -> Outlay:
         """What the first calls of a plan, which are sent at once, draw from the daily budget."""
-        drawn = Drawn(plan.dry_run.calls)
+        outlay = Outlay(plan.dry_run.calls)
         first = (call for call in plan.dry_run.first if not isinstance(call, CodeCall))
-        drawn.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
-        return drawn
+        outlay.announce(Reservation.for_call(call, self.registry.rates(call.model)) for call in first)
+        return outlay
 
     def _reservation_request(
-        self, run: Run, needs: Spend, first: Drawn, ceilings: LimitSettings, *, is_free: bool = False
+        self, run: Run, needs: Spend, first: Outlay, ceilings: LimitSettings, *, is_free: bool = False
     ) -> ReservationRequest:
         """What a run reserves from the daily budget: its planned calls and a factor for retries.
 
@@ -263,8 +242,13 @@ class Service:
             return await self.scheduler.resume(
                 owner,
                 run_id,
-                self._reservation_request(run, needs, Drawn(left), self.settings().limits, is_free=cost == 0),
+                self._reservation_request(run, needs, Outlay(left), self.settings().limits, is_free=cost == 0),
+                version_changes(run.plugins, self._plugins(run.plan, run.task)),
             )
+
+    def _plugins(self, preset: Preset, task: Task) -> dict[str, str]:
+        models = preset.models if task.embeddings is None else (*preset.models, task.embeddings)
+        return versions_used(preset, self.registry.dialects_of(models))
 
     async def _wait_elsewhere(self, run_id: str, owner: str, wait_seconds: float | None) -> Run:
         """Poll the store until a run of another server on the same store ends, or the wait is over."""
@@ -362,7 +346,7 @@ class Service:
         return (*earlier.task.history, *turns)
 
 
-def _new_run(plan: Plan, owner: str) -> Run:
+def _new_run(request: AskRequest, plan: Plan, owner: str, plugins: dict[str, str]) -> Run:
     return Run(
         run_id=secrets.token_hex(16),
         preset=plan.preset.name,
@@ -371,9 +355,10 @@ def _new_run(plan: Plan, owner: str) -> Run:
         notes=plan.notes,
         created_at=time.time(),
         owner=owner,
-        key=_request_key(plan),
+        key=request_key(request, plan.task, plan.preset),
         limits=plan.limits,
         planned_calls=plan.dry_run.calls,
+        plugins=plugins,
     )
 
 
@@ -382,11 +367,3 @@ def _spend_of(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:
     share = calls / max(1, planned.calls)
     tokens = ceil((planned.input_tokens + planned.output_tokens) * share)
     return Spend(calls, tokens, (cost_usd or 0.0) * share)
-
-
-def _request_key(plan: Plan) -> str:
-    """A hash of question, preset and parameters, equal for repeated requests. The run's seed is not part of it."""
-    task = plan.task
-    parts = [user_turn(task), task.system, [(turn.speaker, turn.text) for turn in task.history], task.output]
-    text = json.dumps([*parts, plan.preset.model_dump(mode="json")], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()

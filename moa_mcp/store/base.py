@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
-from moa_mcp.store.daily_budget import DailyBudget, DayReservation, ReservationRequest
+from moa_mcp.store.daily_budget import DayReservation, ReservationRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,17 @@ class AdmittedRun:
 
     run: Run
     reservation: DayReservation
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What a store declares about its errors: those of `types` mean that it is out of order, not that a call is wrong.
+
+    `is_damage` says whether an error means that its data are lost, so that it has to begin anew.
+    """
+
+    types: tuple[type[Exception], ...]
+    is_damage: Callable[[Exception], bool] = lambda error: False
 
 
 CANCELLED = "The run was cancelled."
@@ -41,7 +52,7 @@ REUSABLE = frozenset({"completed", "running", "interrupted"})
 """The states in which a run can be reused: the same question gets this run, and is not paid for again."""
 
 
-class RunStore(DailyBudget, Protocol):
+class RunStore(Protocol):
     """Stores runs, the journals of their calls, and the daily spending of their owners.
 
     A `running` run belongs to the server that started it. When that server is gone, the run reads as `interrupted`,
@@ -126,6 +137,14 @@ class RunStore(DailyBudget, Protocol):
 
     async def prune(self) -> int:
         """Delete the runs that exceed the store's limits of age and size. Returns how many were deleted."""
+        ...
+
+    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
+        """Book the actual usage of a run, and release its reservation. A second call changes nothing."""
+        ...
+
+    async def spent(self, owner: str) -> Spend:
+        """Return what the owner has spent today, without reservations."""
         ...
 
     async def heartbeat(self) -> None:

@@ -10,11 +10,15 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import CallRecord, Run
 
 _NOT_STORED: dict[str, set[str]] = {"call": {"messages"}}
+
+_KINDS = {"chat": "draft", "panel": "draft", "embedding": "embeddings", "code": "code"}
+"""The kind of the result of each kind of call."""
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -32,7 +36,7 @@ def decode_run(text: str) -> Run:
     """
     data = json.loads(text)
     for record in data.get("abandoned", ()):
-        _add_relations(record["call"])
+        _upgrade(record)
     return _runs().validate_python(data)
 
 
@@ -50,8 +54,35 @@ def decode_record(text: str) -> CallRecord:
         ValueError: the text is not an encoded record.
     """
     data = json.loads(text)
-    _add_relations(data["call"])
+    _upgrade(data)
     return _records().validate_python(data)
+
+
+def _upgrade(record: dict[str, Any]) -> None:
+    """Change a record that an older version stored into the present form."""
+    _add_relations(record["call"])
+    outcome = record["outcome"]
+    if "kind" not in outcome:
+        outcome["kind"] = "failure" if "reason" in outcome else _KINDS[record["call"]["kind"]]
+        _parse_text(outcome)
+
+
+def _parse_text(outcome: dict[str, Any]) -> None:
+    """Parse vectors and executions, which older versions stored as JSON in the text of a draft.
+
+    What cannot be parsed was of no use to the older version, and is of none now.
+    """
+    text = outcome.get("text", "")
+    if outcome["kind"] == "embeddings":
+        try:
+            outcome["vectors"] = _vectors().validate_json(text, strict=True)
+        except ValidationError:
+            outcome["vectors"] = ()
+    elif outcome["kind"] == "code":
+        try:
+            outcome["execution"] = _executions().validate_json(text)
+        except ValidationError:
+            outcome["execution"] = Execution(error="the sandbox reported nothing")
 
 
 def _add_relations(call: dict[str, Any]) -> None:
@@ -85,3 +116,13 @@ def _runs() -> TypeAdapter[Run]:
 @cache
 def _records() -> TypeAdapter[CallRecord]:
     return TypeAdapter(CallRecord)
+
+
+@cache
+def _vectors() -> TypeAdapter[tuple[tuple[float, ...], ...]]:
+    return TypeAdapter(tuple[tuple[float, ...], ...])
+
+
+@cache
+def _executions() -> TypeAdapter[Execution]:
+    return TypeAdapter(Execution)

@@ -7,7 +7,6 @@ servers together cannot exceed the ceiling. A day is a day in UTC.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from moa_mcp.domain.errors import PlanRefused
 from moa_mcp.domain.spend import Spend
@@ -53,21 +52,6 @@ class DayReservation:
     amount: Spend
     cap: Spend | None = None
     sent: Spend = Spend()
-
-
-class DailyBudget(Protocol):
-    """Stores what each owner has spent and reserved in a day.
-
-    A reservation is made when the run is admitted, and grows with its journal (base.py).
-    """
-
-    async def settle(self, reservation: DayReservation, actual: Spend) -> None:
-        """Book the actual usage of a run, and release its reservation. A second call changes nothing."""
-        ...
-
-    async def spent(self, owner: str) -> Spend:
-        """Return what the owner has spent today, without reservations."""
-        ...
 
 
 def day_of(now: float) -> int:
@@ -120,9 +104,9 @@ class _Day:
     def refuse_without_price(self, ceiling: float) -> OverBudget:
         """Make the error for a run with a model of unknown price: why it cannot start, and what to do."""
         return OverBudget(
-            f"What the run will cost is not known, because the price of a model is not; so up to its ceiling of "
-            f"${ceiling:g} is set aside for it. {self._state()} {self._advise(0.0)} A lower max_cost_usd lets each "
-            "such run set less aside."
+            f"The cost of the run is unknown, because the price of a model is unknown; so its ceiling of "
+            f"${ceiling:g} is reserved for it. {self._state()} {self._advise(0.0)} With a lower max_cost_usd, each "
+            "such run reserves less."
         )
 
     def _state(self) -> str:

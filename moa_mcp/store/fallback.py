@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -19,28 +18,27 @@ import anyio.to_thread
 from moa_mcp.domain.model import CallRecord, Run
 from moa_mcp.domain.spend import Spend
 from moa_mcp.domain.stores import STORES, StoreOptions
-from moa_mcp.store.base import AdmittedRun, RunStore
+from moa_mcp.store.base import AdmittedRun, Faults, RunStore
 from moa_mcp.store.daily_budget import DayReservation, ReservationRequest, day_of
 from moa_mcp.store.memory import MemoryStore
-from moa_mcp.store.sqlite.database import DamagedDatabase, NewerSchema
+from moa_mcp.store.sqlite.database import FAULTS
 
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Work = Callable[[RunStore], Awaitable[Result]]
 
-_BROKEN = (DamagedDatabase, NewerSchema, sqlite3.Error, OSError, ValueError)
-
 
 class FallbackStore:
     """Uses the store that `open_store` opens on `file`, and memory for what that store cannot take.
 
-    A damaged file is renamed in its folder, and a new file is created. A full or read-only disk is tried again with
-    every write.
+    `faults` are the errors that mean that the store is out of order. A damaged file is renamed in its folder, and a
+    new file is created. A full or read-only disk is tried again with every write.
     """
 
-    def __init__(self, file: Path, open_store: Callable[[], RunStore]) -> None:
+    def __init__(self, file: Path, open_store: Callable[[], RunStore], faults: Faults = FAULTS) -> None:
         self._file = file
+        self._faults = faults
         self._open = open_store
         self._memory = MemoryStore()
         self._booked: dict[tuple[str, int], Spend] = {}
@@ -66,14 +64,10 @@ class FallbackStore:
             for warning in store.warnings():
                 self._add_warning(warning)
             return store
-        except DamagedDatabase as error:
-            return self._open_new(error)
-        except _BROKEN as error:
-            name = self._file.name
-            self._add_warning(
-                f"Runs are kept in memory only: the store {name} cannot be opened ({_error_text(error)})."
-            )
-            return self._memory
+        except self._faults.types as error:
+            if self._faults.is_damage(error):
+                return self._open_new(error)
+            return self._use_memory(f"the store {self._file.name} cannot be opened", error)
 
     async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
         found = await self._on_disk(lambda store: store.admit(run, wanted, since))
@@ -194,15 +188,11 @@ class FallbackStore:
         store = await self._get_store()
         try:
             return await work(store)
-        except _BROKEN as error:
-            if _is_damage(error):
+        except self._faults.types as error:
+            if self._faults.is_damage(error):
                 await self._replace(store, error)
             else:
-                name = self._file.name
-                self._add_warning(
-                    f"Runs are kept in memory only: the store {name} cannot be used ({_error_text(error)}).",
-                    for_everybody=False,
-                )
+                self._use_memory(f"the store {self._file.name} cannot be used", error, for_everybody=False)
             return None
 
     async def _replace(self, damaged: RunStore, error: Exception) -> None:
@@ -218,12 +208,15 @@ class FallbackStore:
         try:
             aside = _set_aside(self._file)
             self._add_warning(
-                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one begun."
+                f"The store was damaged ({damage}); it was set aside as {aside.name} and a new one was created."
             )
             return self._open()
-        except _BROKEN as error:
-            self._add_warning(f"Runs are kept in memory only: no new store could be begun ({_error_text(error)}).")
-            return self._memory
+        except self._faults.types as error:
+            return self._use_memory("no new store could be created", error)
+
+    def _use_memory(self, why: str, error: Exception, *, for_everybody: bool = True) -> MemoryStore:
+        self._add_warning(f"Runs are kept in memory only: {why} ({_error_text(error)}).", for_everybody=for_everybody)
+        return self._memory
 
     def _add_warning(self, warning: str, *, for_everybody: bool = True) -> None:
         if warning not in self._warnings:
@@ -252,14 +245,6 @@ def _date(run: Run) -> float:
 def _error_text(error: Exception) -> str:
     """Return the error text without the path of the file, because clients see it and must not learn the path."""
     return (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-
-
-def _is_damage(error: Exception) -> bool:
-    """Return whether the file is damaged.
-
-    SQLite reports damage as a plain DatabaseError, and a busy, full or read-only file as one of its subclasses.
-    """
-    return isinstance(error, DamagedDatabase) or type(error) is sqlite3.DatabaseError
 
 
 def _set_aside(file: Path) -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from moa_mcp.domain.model import Answer, Batch, Call, Draft, Failure, Flow, Outcome
+from moa_mcp.domain.model import Answer, Batch, Call, Draft, Flow, Outcome
 
-Reply = Callable[[Call], str | Draft | Failure]
-"""Returns the reply to a call: a text, a whole draft, or a failure."""
+Reply = Callable[[Call], str | Outcome]
+"""Returns the reply to a call: the text of a draft, or a whole outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ def drive(flow: Flow, reply: Reply) -> Played:
             return Played(stop.value, tuple(batches))
 
 
-def _outcome(replied: str | Draft | Failure) -> Outcome:
+def _outcome(replied: str | Outcome) -> Outcome:
     return Draft(replied, finish_reason="stop") if isinstance(replied, str) else replied

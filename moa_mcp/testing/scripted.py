@@ -7,30 +7,31 @@ from collections.abc import Callable
 import anyio
 import anyio.lowlevel
 
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Draft, Result
 from moa_mcp.providers.base import OnText
 
 
 class ScriptedProvider:
-    """Answers each call with the result of `reply(call)`: a text, a draft, or an error, which is raised.
+    """Answers each call with `reply(call)`: the text of a draft, a whole result, or an error, which is raised.
 
     `calls` lists the calls in the order in which they arrived.
     """
 
-    def __init__(self, reply: Callable[[Call], str | Draft | Exception]) -> None:
+    def __init__(self, reply: Callable[[Call], str | Result | Exception]) -> None:
         self._reply = reply
         self.calls: list[Call] = []
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         self.calls.append(call)
         on_text("")  # reports that the request is being sent, as real providers do
         await anyio.lowlevel.checkpoint()
         reply = self._reply(call)
         if isinstance(reply, Exception):
             raise reply
-        draft = Draft(reply, served_model=call.model, finish_reason="stop") if isinstance(reply, str) else reply
-        on_text(draft.text)
-        return draft
+        result = Draft(reply, served_model=call.model, finish_reason="stop") if isinstance(reply, str) else reply
+        if isinstance(result, Draft):
+            on_text(result.text)
+        return result
 
 
 class HoldingProvider:
@@ -46,7 +47,7 @@ class HoldingProvider:
         self.opened = anyio.Event()
         self.cancelled: list[Call] = []
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         if self._holds(call):
             self.held.set()
             try:

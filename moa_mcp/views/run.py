@@ -19,11 +19,17 @@ MAX_DRAFTS_BYTES = 40_000
 CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
 """The most bytes of each part beside an answer in `brief`. With the other facts the total is below 10,000."""
 
+COST_PLACES = 7
+"""Decimal places of a price in US dollars."""
+
 Item = TypeVar("Item")
 
 
 class CallFacts(TypedDict):
-    """What is told of one call; `seconds` of wall time, tokens as counted by the provider, price in USD."""
+    """The facts of one call: `seconds` of wall time, tokens as counted by the provider, price in USD.
+
+    The last three are parts of the input and the output, and are there if they are above 0.
+    """
 
     role: str
     layer: int
@@ -38,6 +44,9 @@ class CallFacts(TypedDict):
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
+    cached_tokens: NotRequired[int]
+    cache_write_tokens: NotRequired[int]
+    reasoning_tokens: NotRequired[int]
 
 
 class DraftText(TypedDict):
@@ -58,7 +67,10 @@ class Resources(TypedDict):
 
 
 class RunResult(TypedDict):
-    """The structured result of a run. An unknown price is null, never 0."""
+    """The structured result of a run. An unknown price is null, never 0: `cost_usd` is null if any price is unknown.
+
+    `known_cost_usd` is the sum of the prices that are known, `unpriced_calls` the number of calls without one.
+    """
 
     run_id: str
     status: RunStatus
@@ -73,6 +85,8 @@ class RunResult(TypedDict):
     input_tokens: int | None
     output_tokens: int | None
     cost_usd: float | None
+    known_cost_usd: float
+    unpriced_calls: int
     seconds: float
     resources: Resources
     error: str | None
@@ -129,6 +143,8 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
         "input_tokens": run.input_tokens,
         "output_tokens": run.output_tokens,
         "cost_usd": round_cost(run.cost_usd),
+        "known_cost_usd": round(run.known_cost_usd, COST_PLACES),
+        "unpriced_calls": run.unpriced_calls,
         "seconds": round(run.seconds, 3),
         "resources": {"run": f"moa://runs/{run.run_id}", "drafts": f"moa://runs/{run.run_id}/drafts"},
         "error": extent.error,
@@ -142,7 +158,7 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
 def call_facts(record: CallRecord) -> CallFacts:
     """Return the facts of one call."""
     call, outcome = record.call, record.outcome
-    return {
+    facts: CallFacts = {
         "role": call.role,
         "layer": call.layer,
         "slot": call.slot,
@@ -157,6 +173,13 @@ def call_facts(record: CallRecord) -> CallFacts:
         "output_tokens": outcome.usage.output_tokens,
         "cost_usd": round_cost(outcome.usage.cost_usd),
     }
+    if outcome.usage.cached_tokens:
+        facts["cached_tokens"] = outcome.usage.cached_tokens
+    if outcome.usage.cache_write_tokens:
+        facts["cache_write_tokens"] = outcome.usage.cache_write_tokens
+    if outcome.usage.reasoning_tokens:
+        facts["reasoning_tokens"] = outcome.usage.reasoning_tokens
+    return facts
 
 
 def answer_text(run: Run) -> str | None:
@@ -175,13 +198,7 @@ def draft_text(record: CallRecord, run: Run) -> DraftText:
     """Return one draft of a run in full, with inert links."""
     text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
     call = record.call
-    return {
-        "layer": call.layer,
-        "slot": call.slot,
-        "model": call.model,
-        "status": record.status,
-        "text": text,
-    }
+    return {"layer": call.layer, "slot": call.slot, "model": call.model, "status": record.status, "text": text}
 
 
 def calls_in_order(run: Run) -> list[CallRecord]:
@@ -207,7 +224,8 @@ def format_calls(run: Run, extent: Extent | None = None, drafts_at: str | None =
     facts = (
         f"Run {run.run_id} · preset {run.preset} · {run.status}{_marks(run)}",
         f"{pluralize(run.layers, 'layer')} · {pluralize(run.calls_made, 'call')}",
-        f"{format_tokens(run.input_tokens)} in, {format_tokens(run.output_tokens)} out · {format_cost(run.cost_usd)}",
+        f"{format_tokens(run.input_tokens)} in{cached_part(run.cached_tokens)}, {format_tokens(run.output_tokens)} out",
+        format_run_cost(run),
         f"{run.seconds:.1f} s",
     )
     lines = [" · ".join(facts)]
@@ -223,14 +241,16 @@ def call_line(record: CallRecord) -> str:
     call, outcome = record.call, record.outcome
     served = outcome.served_model
     model = call.model if served is None or call.model.endswith(served) else f"{call.model} (answered by {served})"
+    used = outcome.usage
     parts = [
         f"{call.role} {call.layer}.{call.slot} {model}: {record.status}",
         f"{record.seconds:.1f} s",
-        f"{format_tokens(outcome.usage.input_tokens)} in, {format_tokens(outcome.usage.output_tokens)} out",
-        format_cost(outcome.usage.cost_usd) + (" (estimated)" if outcome.usage.estimated else ""),
+        format_tokens(used.input_tokens)
+        + f" in{cached_part(used.cached_tokens)}, {format_tokens(used.output_tokens)} out",
+        format_cost(used.cost_usd) + (" (estimated)" if used.estimated else ""),
     ]
     parts += [f"finish {outcome.finish_reason}"] if outcome.finish_reason not in (None, "stop") else []
-    parts += [f"{outcome.usage.retries} retries"] if outcome.usage.retries else []
+    parts += [f"{used.retries} retries"] if used.retries else []
     parts += [record.error] if record.error else []
     return " · ".join(parts)
 
@@ -239,6 +259,11 @@ def draft_markdown(record: CallRecord, run: Run) -> str:
     """Format one draft of a run as a separate document."""
     body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
+
+
+def drafts_markdown(run: Run) -> str:
+    """Format all drafts of a run, one document after the other."""
+    return "\n".join(draft_markdown(record, run) for record in run.drafts)
 
 
 def pluralize(count: int | None, noun: str) -> str:
@@ -256,9 +281,26 @@ def format_cost(cost: float | None) -> str:
     return "price unknown" if cost is None else f"${cost:.4f}"
 
 
+def cached_part(cached_tokens: int) -> str:
+    """Format the part of the input that providers read from their prompt caches; empty if there is none."""
+    return f" ({cached_tokens:,} cached)" if cached_tokens else ""
+
+
+def format_run_cost(run: Run) -> str:
+    """Format the price of a run for people."""
+    return format_total_cost(run.known_cost_usd, run.unpriced_calls or int(run.cost_usd is None))
+
+
+def format_total_cost(known_usd: float, unpriced_calls: int) -> str:
+    """Format the price of several calls for people; if only a part of it is known, say so."""
+    if unpriced_calls and known_usd:
+        return f"at least {format_cost(known_usd)}, {pluralize(unpriced_calls, 'call')} without a price"
+    return format_cost(None if unpriced_calls else known_usd)
+
+
 def round_cost(cost: float | None) -> float | None:
-    """Round a price to 7 decimals of a US dollar, to remove floating-point noise."""
-    return None if cost is None else round(cost, 7)
+    """Round a price, to remove floating-point noise."""
+    return None if cost is None else round(cost, COST_PLACES)
 
 
 def _marks(run: Run) -> str:

@@ -52,7 +52,7 @@ def test_a_command_that_there_is_not_brings_the_known_ones_nearest_first(capsys:
 
 def test_a_question_in_the_place_of_a_command_leads_to_the_one_that_asks(capsys: Capture) -> None:
     assert run(["Why is the sky blue?"]) == 2
-    assert "`moa-mcp ask`" in capsys.readouterr().err
+    assert "`moa-mcp ask QUESTION`" in capsys.readouterr().err
 
 
 def test_what_click_says_is_a_sentence(capsys: Capture) -> None:
@@ -63,7 +63,7 @@ def test_what_click_says_is_a_sentence(capsys: Capture) -> None:
     assert "'--preset'? See" in err
 
 
-def test_a_terminal_is_told_nothing_that_it_would_obey(capsys: Capture) -> None:
+def test_errors_on_a_terminal_have_no_control_sequences(capsys: Capture) -> None:
     assert run(["ask", "--context", "gone\x1b]0;title\x07.md", "What?"]) == 2
     assert "moa-mcp: gone.md cannot be read" in capsys.readouterr().err
 

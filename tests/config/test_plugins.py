@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -67,13 +68,15 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def install(home: Path, distribution: str, module: str, code: str) -> None:
+def install(home: Path, distribution: str, module: str, code: str, version: str = "1.0") -> None:
     """Install a distribution of one module, with an entry point, as an installer would."""
     site = home / "site"
-    info = site / f"{distribution.replace('-', '_')}-1.0.dist-info"
+    info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir(parents=True)
     (site / f"{module}.py").write_text(code, encoding="utf-8")
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n", encoding="utf-8")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n", encoding="utf-8"
+    )
     (info / "entry_points.txt").write_text(f"[moa_mcp.methods]\n{module} = {module}\n", encoding="utf-8")
 
 
@@ -98,7 +101,7 @@ async def test_doctor_shows_a_loaded_plug_in_and_its_store_and_presets_show_draw
     checked = await moa(home, "doctor")
     drawn = await moa(home, "presets", "show", "birds")
 
-    assert "parrots (of moa-parrot): loaded" in checked.stdout.decode()
+    assert "parrots (of moa-parrot): loaded, version 1.0" in checked.stdout.decode()
     assert checked.returncode == 0
     assert "a plug-in's, shelf: runs are kept" in checked.stdout.decode()
     assert "by join, between +" in drawn.stdout.decode()
@@ -122,7 +125,9 @@ async def test_a_plug_in_that_is_not_named_is_not_imported(home: Path) -> None:
         (PLUGIN.replace('"parrot"', '"openai"'), "There is already a dialect 'openai', and it cannot be replaced."),
     ],
 )
-async def test_a_plug_in_that_cannot_be_loaded_stops_nothing_else_and_is_told(home: Path, code: str, why: str) -> None:
+async def test_a_plug_in_that_cannot_be_loaded_is_reported_and_stops_nothing_else(
+    home: Path, code: str, why: str
+) -> None:
     (home / "site" / "parrots.py").write_text(code, encoding="utf-8")
     (home / "config.yaml").write_text("plugins: [parrots]\ndefault_preset: demo\n", encoding="utf-8")
 
@@ -139,7 +144,7 @@ async def test_a_plug_in_that_cannot_be_loaded_stops_nothing_else_and_is_told(ho
     assert b"the plug-in parrots was not loaded" in used.stderr
 
 
-async def test_a_plug_in_that_is_named_but_not_installed_is_told(home: Path) -> None:
+async def test_a_plug_in_that_is_named_but_not_installed_is_reported(home: Path) -> None:
     (home / "config.yaml").write_text(CONFIG.replace("moa-parrot", "moa-parot"), encoding="utf-8")
 
     checked, asked = await moa(home, "doctor"), await moa(home, "ask", "Who is it?")
@@ -148,3 +153,23 @@ async def test_a_plug_in_that_is_named_but_not_installed_is_told(home: Path) -> 
     assert asked.returncode == 2
     assert b"there is no dialect of this name" in asked.stderr
     assert b"the plug-in moa-parot was not loaded: it is not installed" in asked.stderr
+
+
+async def test_a_run_that_goes_on_under_another_version_of_a_plug_in_says_so(home: Path) -> None:
+    dies = PLUGIN.replace(
+        "        return Draft(", "        call.layer == 2 and os.kill(os.getpid(), 9)\n        return Draft("
+    )
+    (home / "site" / "parrots.py").write_text(f"import os\n{dies}", encoding="utf-8")
+    (home / "config.yaml").write_text(CONFIG.replace('store: {url: "shelf:top"}', ""), encoding="utf-8")
+    (home / "presets" / "birds.yaml").write_text(f"layers: 3\n{PRESET}", encoding="utf-8")
+
+    killed = await moa(home, "ask", "Who is it?")
+    shutil.rmtree(home / "site")
+    install(home, "moa-parrot", "parrots", PLUGIN, version="2.0")
+    resumed = json.loads((await moa(home, "ask", "Who is it?", "--json")).stdout)
+    anew = json.loads((await moa(home, "ask", "Who is it?", "--json", "--fresh")).stdout)
+
+    assert killed.returncode == -9
+    assert (resumed["status"], resumed["calls_made"]) == ("completed", 4)
+    assert resumed["notes"] == ["the plug-in moa-parrot was 1.0 when this run began, and is 2.0 now"]
+    assert anew["notes"] == []

@@ -44,7 +44,8 @@ def test_the_example_of_the_documentation_is_read() -> None:
     assert settings.endpoints["lab"] == Endpoint(
         "lab", "http://127.0.0.1:8081/v1", api_key_env="LAB_KEY", max_concurrency=4
     )
-    assert settings.limits.per_run == Limits(max_calls=9, max_tokens=2_000_000, max_cost_usd=1, deadline_seconds=60)
+    limits = Limits(max_calls=9, max_tokens=2_000_000, max_cost_usd=1, deadline_seconds=60, on_unknown_price="note")
+    assert settings.limits.per_run == limits
     assert (settings.limits.max_cost_usd_per_day, settings.limits.max_concurrent_runs) == (5, 2)
     assert (settings.store.keep_days, settings.store.max_mb, settings.store.enabled) == (7, 50, False)
     assert settings.embeddings == "openai/text-embedding-3-small"
@@ -54,7 +55,8 @@ def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
     settings = load_settings(Paths.in_folder(tmp_path))
 
     assert settings == Settings()
-    assert settings.limits.per_run == Limits(max_calls=40, max_tokens=2_000_000, max_cost_usd=1.0, deadline_seconds=300)
+    limits = Limits(max_calls=40, max_tokens=2_000_000, max_cost_usd=1.0, deadline_seconds=300, on_unknown_price="note")
+    assert settings.limits.per_run == limits
     assert (settings.limits.max_cost_usd_per_day, settings.limits.max_concurrent_runs) == (20, 4)
     assert (settings.store.keep_days, settings.store.max_mb, settings.store.enabled) == (30, 200, True)
     assert (settings.default_preset, settings.endpoints) == ("auto", BUILTIN)
@@ -76,6 +78,11 @@ def test_a_server_on_this_computer_that_needs_no_key_is_local() -> None:
     )
     assert not provider('{base_url: "http://[::1]:9000", api_key_env: LAB_KEY}').local
     assert not provider('{base_url: "https://lab.example"}').local
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "chat/completions/", "messages", "completions", "embeddings"])
+def test_a_base_url_that_was_copied_with_the_path_of_a_request_loses_it(path: str) -> None:
+    assert provider(f'{{base_url: "https://lab.example/v1/{path}"}}').base_url == "https://lab.example/v1"
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_file_that_is_too_large_is_not_read_to_its_end(tmp_path: Path) -> None
         yamlfile.read(path, "large", InvalidPreset)
 
 
-def test_a_folder_in_place_of_a_file_is_refused_and_a_missing_file_is_told_as_such(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_a_file_is_refused_and_a_missing_file_raises_file_not_found(tmp_path: Path) -> None:
     with pytest.raises(InvalidPreset, match="this is a folder, not a file"):
         yamlfile.read(tmp_path, "folder", InvalidPreset)
     with pytest.raises(FileNotFoundError):
@@ -236,7 +236,7 @@ class Outer(BaseModel):
     inner: Inner
 
 
-def test_data_that_does_not_fit_its_model_is_told_with_file_line_and_key() -> None:
+def test_invalid_data_is_an_error_with_file_line_and_key() -> None:
     document = yamlfile.parse("inner:\n  layers: x\n", "lab.yaml", InvalidConfig)
 
     with pytest.raises(InvalidConfig, match=r"^lab\.yaml, line 2: inner\.layers: .* valid integer"):

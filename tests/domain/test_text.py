@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.domain.text import Cleaner, fence, fix_surrogates, one_line, split_thinking, strip_invisible
+from moa_mcp.domain.text import (
+    MIN_DRAFT_CHARS,
+    Cleaner,
+    fence,
+    fix_surrogates,
+    one_line,
+    shorten_drafts,
+    split_thinking,
+    strip_invisible,
+)
 
 
 def test_surrogate_halves_of_one_emoji_are_joined() -> None:
@@ -70,6 +79,58 @@ def test_a_reply_that_speaks_of_tags_stays_whole(reply: str) -> None:
 )
 def test_thoughts_are_taken_out_though_they_speak_of_tags(reply: str, message: str, thought: str) -> None:
     assert split_thinking(reply) == (message, thought)
+
+
+ANALYSIS, FINAL = "<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>final<|message|>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "message", "thought"),
+    [
+        (f"{ANALYSIS}hm<|end|>{FINAL}Yes.", "Yes.", "hm"),
+        (f"\n<|start|>assistant{ANALYSIS}hm<|end|>\n{FINAL}Yes.<|return|>", "Yes.", "hm"),
+        (f"{ANALYSIS}hm<|start|>assistant<|channel|>final<|constrain|>json<|message|>{{}}", "{}", "hm"),
+        (
+            f"{ANALYSIS}a<|end|><|channel|>commentary to=f <|constrain|>json<|message|>b<|call|>{FINAL}Yes.",
+            "Yes.",
+            "a\n\nb",
+        ),
+        (f"{ANALYSIS}hm<|end|>Yes.", "Yes.", "hm"),
+        (f"{ANALYSIS}never ended", "", "never ended"),
+        (f"{ANALYSIS}It ends with `<|end|>` soon.<|end|>{FINAL}Yes.", "Yes.", "It ends with `<|end|>` soon."),
+        (f"{ANALYSIS}a <think> b\n</think> c<|end|>{FINAL}Yes.", "Yes.", "a <think> b\n</think> c"),
+        ("<|channel|>final<|message|>Yes.", "Yes.", ""),
+        (
+            f"{ANALYSIS}hm<|end|>{FINAL}Its form: `{ANALYSIS}`, and <|end|> ends it.",
+            f"Its form: `{ANALYSIS}`, and <|end|> ends it.",
+            "hm",
+        ),
+        (f"{ANALYSIS}hm<|end|>{FINAL}```\n{ANALYSIS}a<|end|>\n```\nYes.", f"```\n{ANALYSIS}a<|end|>\n```\nYes.", "hm"),
+        ("<thought>\nhm\n</thought>\nYes.", "Yes.", "hm"),
+        ("<think>a <thought> b\n<thought>c</think>Yes.", "Yes.", "a <thought> b\n<thought>c"),
+        ("hm</thought>Yes.", "Yes.", "hm"),
+    ],
+)
+def test_thoughts_of_other_formats_are_taken_out(reply: str, message: str, thought: str) -> None:
+    assert split_thinking(reply) == (message, thought)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        f"A thought begins with {ANALYSIS} and ends with <|end|>.",
+        f"The form is:\n\n```\n{ANALYSIS}hm<|end|>{FINAL}Yes.\n```",
+        f"`{ANALYSIS}`",
+        "<|channel|> and <|message|> are tokens.",
+        f"<|channel|>{'x' * 300}<|message|>Yes.",
+        "<|start|> begins a message, and <|message|> its text.",
+        "The sky is blue.<|end|>",
+        "Its tag is <thought>, and it ends with </thought>.",
+        "```xml\n<thought>hm</thought>\n```",
+    ],
+)
+def test_a_text_about_other_formats_loses_nothing(reply: str) -> None:
+    assert split_thinking(reply) == (reply, "")
 
 
 tags_and_text = st.lists(st.sampled_from(["<think>", "</think>", "x", "x x", " ", "\n", "`", "```", "'", ".", "("]))
@@ -175,3 +236,35 @@ def test_a_text_is_cleaned_the_same_in_pieces(text: str, length: int) -> None:
     shown = [cleaner.feed(text[start : start + length]) for start in range(0, len(text), length)]
 
     assert "".join([*shown, cleaner.close()]) == strip_invisible(text)
+
+
+NONCE = "0123456789abcdef"
+QUESTION = "Why is the sky blue? " * 20
+
+
+def shortened(drafts: list[int], max_chars: int) -> tuple[list[str], list[str]]:
+    """The texts of a call with drafts of these lengths, before and after they are shortened."""
+    texts = [QUESTION, *(fence("x" * length, f"draft {place}", NONCE) for place, length in enumerate(drafts, 1))]
+    return texts, list(shorten_drafts(texts, NONCE, max_chars))
+
+
+@given(st.lists(st.integers(0, 5000), max_size=8), st.integers(0, 30_000))
+def test_drafts_are_never_longer_than_was_asked_or_than_a_draft_has_to_be(drafts: list[int], max_chars: int) -> None:
+    before, after = shortened(drafts, max_chars)
+    least = sum(map(len, before)) - sum(max(0, length - MIN_DRAFT_CHARS) for length in drafts)
+
+    assert sum(map(len, after)) <= max(max_chars, least)
+    assert shorten_drafts(before, NONCE, max_chars) == tuple(after)
+    assert after[0] == QUESTION
+
+
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=8), st.integers(0, 30_000))
+def test_the_longest_drafts_are_cut_first_and_no_more_than_needed(drafts: list[int], max_chars: int) -> None:
+    before, after = shortened(drafts, max_chars)
+    cut = [len(text) for text, whole in zip(after, before, strict=True) if text != whole]
+    kept = [len(text) for text, whole in zip(after, before, strict=True) if text == whole and whole != QUESTION]
+
+    assert not cut or min(cut) >= max(kept, default=0)
+    assert not cut or max(cut) - min(cut) == 0
+    assert not cut or sum(map(len, after)) > max_chars - len(drafts)
+    assert bool(cut) == (after != before)

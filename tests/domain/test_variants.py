@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.fields import Count, StrictModel
 from moa_mcp.domain.stages import CONCLUDES, METHODS
-from moa_mcp.domain.variants import Registry, Variants
+from moa_mcp.domain.variants import VariantRegistry, Variants
 
 
 class Bake(StrictModel):
@@ -19,7 +19,7 @@ class Bake(StrictModel):
 
 
 def test_a_name_is_taken_once() -> None:
-    registry: Registry[int] = Registry("number", "moa_mcp.views")
+    registry: VariantRegistry[int] = VariantRegistry("number", "moa_mcp.views")
     registry.add("one", 1)
 
     with pytest.raises(ValueError, match="There is already a number 'one', and it cannot be replaced"):
@@ -28,7 +28,7 @@ def test_a_name_is_taken_once() -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones_nearest_first() -> None:
-    registry: Registry[int] = Registry("number", "moa_mcp.views")
+    registry: VariantRegistry[int] = VariantRegistry("number", "moa_mcp.views")
     for name in ("fifty", "one", "two"):
         registry.add(name, 0)
 

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Reason
+from moa_mcp.providers.wrappers.adapting import MAX_CHANGES
 from tests import clock
 from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
 from tests.upstream import Answer, Fault, Reply, in_turn
@@ -145,7 +146,7 @@ async def test_a_cut_answer_is_taken_only_when_no_fallback_could_write_a_whole_o
     assert record_of(partial, "2.1").status == "cut"
 
 
-async def test_drafts_that_do_not_fit_are_shortened_once_and_the_question_is_not() -> None:
+async def test_drafts_that_do_not_fit_are_shortened_and_the_question_is_not() -> None:
     too_long = Fault.status(400, code="context_length_exceeded")
     question = "Why is the sky blue? " * 30
     async with open_lab({"chief": in_turn(too_long, LONG_REPLY)}, otherwise=Reply(WORDS)) as lab:
@@ -158,12 +159,13 @@ async def test_drafts_that_do_not_fit_are_shortened_once_and_the_question_is_not
     assert any("were shortened to fit its context" in note for note in run.notes)
 
 
-async def test_a_message_that_still_does_not_fit_is_given_up() -> None:
+async def test_a_message_that_does_not_fit_however_short_its_drafts_is_given_up() -> None:
     too_long = Fault.status(413)
     async with open_lab({"chief": too_long}, otherwise=Reply(WORDS)) as lab:
         run = await lab.ask()
 
-    assert (lab.hits("chief"), run.degraded) == (2, True)
+    assert 2 < lab.hits("chief") <= MAX_CHANGES
+    assert run.degraded
 
 
 async def test_a_setting_that_a_model_refuses_is_left_out_remembered_and_noted() -> None:
@@ -225,7 +227,6 @@ async def test_a_model_that_keeps_failing_rests_and_is_asked_again_later() -> No
         Fault.endless_tokens(text="and so on, " * 3000),
         Fault.endless_line(),
         Fault.gzip_bomb(8),
-        Fault.without_end(),
         Reply(""),
         Reply("", thinking="hm"),
         Reply("", refusal="No.", finish_reason="content_filter"),

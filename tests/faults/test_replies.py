@@ -78,6 +78,25 @@ async def test_an_answer_that_ran_out_of_tokens_is_marked_wherever_it_is() -> No
 
     assert [record_of(run, identity).outcome.finish_reason for identity in ("1.1", "2.1")] == ["length", "length"]
     assert sum("ran out of tokens" in note for note in run.notes) == 2
+    assert run.degraded
+
+
+@pytest.mark.parametrize("finish_reason", ["content_filter", "insufficient_system_resource", "pause_turn"])
+async def test_an_answer_that_its_provider_stopped_is_kept_and_marked(finish_reason: str) -> None:
+    stopped = Reply("The sky is", finish_reason=finish_reason)
+    async with open_lab({"chief": stopped}) as lab:
+        run = await lab.ask()
+
+    assert (run.answer, run.degraded, run.status) == ("The sky is", True, "completed")
+    assert run.notes[0].startswith("aggregator 2.1 (lab/chief) was ")
+
+
+async def test_a_fallback_writes_the_answer_that_a_filter_stopped() -> None:
+    stopped = Reply("The sky is", finish_reason="content_filter")
+    async with open_lab({"chief": stopped, "deputy1": LONG_REPLY}, panel(fallbacks=1)) as lab:
+        run = await lab.ask()
+
+    assert (run.answer, run.degraded) == (LONG_REPLY.text.strip(), False)
 
 
 async def test_a_tool_call_that_nobody_offered_is_ignored() -> None:

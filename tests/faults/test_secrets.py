@@ -189,6 +189,18 @@ def test_a_log_of_ours_masks_every_form_of_every_key_even_in_a_traceback() -> No
     assert "/bin" in line
 
 
+def test_a_log_masks_what_config_yaml_names_however_short_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOA_MCP_HOME", str(tmp_path))
+    entry = f"{{base_url: https://lab.example, api_key_env: LAB_KEY, headers: {{x-team: $TEAM, x-pass: Basic {KEY}}}}}"
+    (tmp_path / "config.yaml").write_text(f"providers:\n  lab: {entry}\n", encoding="utf-8")
+    masking = SecretMasking("%(message)s", {"LAB_KEY": "EMPTY", "TEAM": "k"})
+    line = masking.format(logging.LogRecord("x", logging.INFO, "x", 1, f"EMPTY, k, key, {KEY}", None, None))
+
+    assert line == "[key], [key], key, [key]"
+
+
 @pytest.mark.parametrize("session", ["0123456789abcdef0123456789abcdef", "01234567-89ab-cdef-0123-456789abcdef"])
 def test_a_log_shows_the_beginning_of_a_session_and_the_whole_of_a_run(session: str) -> None:
     masking = SecretMasking("%(message)s", {})
@@ -200,14 +212,11 @@ def test_a_log_shows_the_beginning_of_a_session_and_the_whole_of_a_run(session: 
     assert lines == ["No 01234567… here", f"No {session} here"]
 
 
-async def test_a_proxy_is_used_only_where_the_configuration_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_proxy_is_used_only_where_the_configuration_says_so() -> None:
     async with Upstream() as proxy, Upstream() as upstream:
-        monkeypatch.setenv("HTTP_PROXY", proxy.base_url.removesuffix("/v1"))
-        monkeypatch.setenv("http_proxy", proxy.base_url.removesuffix("/v1"))
+        environ = {"HTTP_PROXY": proxy.base_url.removesuffix("/v1")}
         for used in (False, True):
-            registry = Registry({"lab": Endpoint("lab", upstream.base_url, local=True)}, {}, use_proxy_env=used)
+            registry = Registry({"lab": Endpoint("lab", upstream.base_url, local=True)}, environ, use_proxy_env=used)
             with suppress(ProviderError):
                 await registry.complete(_CALL, ignore_text)
             await registry.aclose()

@@ -13,8 +13,23 @@ from typing import Any, TypeAlias, TypeVar
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Answer, Batch, Call, CodeCall, Draft, DryRunReplies, EmbedCall, Failure, Flow, Outcome
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.model import (
+    Answer,
+    Batch,
+    Call,
+    CodeCall,
+    CodeResult,
+    Draft,
+    DryRunReplies,
+    EmbedCall,
+    Failure,
+    Flow,
+    Outcome,
+    Result,
+)
 from moa_mcp.flows.planning.dry_run import MAX_CALLS
+from tests.results import embeddings
 
 Thing = TypeVar("Thing")
 
@@ -48,16 +63,16 @@ MALFORMED_VALUES: tuple[Any, ...] = (
     {"A": None, "B": {"score": "many"}},
 )
 PROGRAMS = ("```python\nanswer = 1\n```", "answer = judge('this')", "```\nnot a program at all\n```", "x = (\nanswer=")
-RAN: tuple[dict[str, Any], ...] = (
-    {"status": "done", "answer": "42", "steps": 2},
-    {"status": "done"},
-    {"status": "paused", "wanted": "step()", "state": "s", "snapshot": "n", "steps": 1},
-    {"status": "paused", "wanted": "", "steps": 100},
-    {"status": "error", "statement": "judge()", "error": "no", "state": "s", "at": 1, "steps": 1},
-    {"status": "error", "error": "it is not Python"},
-    {"status": "lost", "error": "there is no sandbox"},
+RAN = (
+    Execution("done", answer="42", steps=2),
+    Execution("done"),
+    Execution("paused", wanted="step()", state="s", snapshot="n", steps=1),
+    Execution("paused", steps=100),
+    Execution("error", statement="judge()", error="no", state="s", at=1, steps=1),
+    Execution("error", error="it is not Python"),
+    Execution("lost", error="there is no sandbox"),
 )
-VECTORS = ("[]", "{}", "[[0.0]]", "[[1, 2], [3]]", '[["a"]]', "[[1e999]]", "[[null]]", "[" * 5_000)
+VECTORS = (embeddings(), embeddings([0.0]), embeddings([1, 2], [3]), embeddings([float("inf")]), embeddings([]))
 
 
 class Dice:
@@ -122,21 +137,22 @@ def _as_outcome(found: Answer | str) -> Outcome:
     return Draft(found.text, finish_reason="stop", notes=found.notes, method=found.method)
 
 
-def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str) -> Draft:
+def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str) -> Result:
     """What is asked for: in the form of it, or `words` where that is free."""
     if isinstance(call, EmbedCall):
-        return Draft(json.dumps([[1.0, float(dice.within(50)), float(place)] for place in range(len(call.messages))]))
+        return embeddings(*([1.0, float(dice.within(50)), float(place)] for place in range(len(call.messages))))
     if form is not None:
-        return Draft(dice.one_of([form.least, form.most]), finish_reason="stop")
+        reply = dice.one_of([form.least, form.most])
+        return Draft(reply, finish_reason="stop") if isinstance(reply, str) else CodeResult(reply)
     return Draft(words, served_model="served", finish_reason="stop")
 
 
-def _odd(call: Call, form: DryRunReplies | None, dice: Dice) -> Draft:
+def _odd(call: Call, form: DryRunReplies | None, dice: Dice) -> Result:
     if isinstance(call, EmbedCall):
-        return Draft(dice.one_of(VECTORS))
+        return dice.one_of(VECTORS)
     if isinstance(call, CodeCall):
-        return Draft(dice.one_of([json.dumps(dice.one_of(RAN)), "", "broken"]))
+        return CodeResult(dice.one_of(RAN))
     reply = dice.one_of([*MALFORMED_TEXTS, *PROGRAMS])
-    if form is not None and form.most.startswith("{") and dice.within(60):
+    if form is not None and isinstance(form.most, str) and form.most.startswith("{") and dice.within(60):
         reply = json.dumps({key: dice.one_of(MALFORMED_VALUES) for key in json.loads(form.most)})
     return Draft(reply, finish_reason=dice.one_of(["stop", "length"]), cut=dice.within(20), thinking="hm")

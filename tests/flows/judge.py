@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from moa_mcp.domain.model import Call, Draft, Failure, Task
+from moa_mcp.domain.model import Call, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.panel import MERGED, TASK, draft_of
 
-FakeReply: TypeAlias = str | Draft | Failure
+FakeReply: TypeAlias = str | Outcome
 Judge: TypeAlias = Callable[[Call], FakeReply]
 
 
@@ -23,7 +23,7 @@ def judged(judge: Judge, preset: Preset, task: Task = TASK) -> Played:
 
 
 def with_judge(judge: Judge) -> Reply:
-    """Proposers and aggregator say the known words; whoever else is asked says what `judge` says."""
+    """Proposers and aggregator say the known words; every other model replies with the text of `judge`."""
 
     def reply(call: Call) -> FakeReply:
         if call.role == "proposer":

@@ -59,12 +59,12 @@ ROUTES: Stages = {
         "near_copy": _shares,
     },
     Difficulty: lambda slots: {"easy": _judges, "model": _judges, "hard_from": st.integers(2, 5)},
-    Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares},
+    Agreement: lambda slots: {"easy": _judges, "samples": st.integers(2, 4), "agree": _shares, "model": _judges},
 }
 SCREENS: Stages = {
     JudgedScreen: lambda slots: {"model": _judges, "keep": st.integers(1, slots), "may_stop": _yes},
     DiverseScreen: lambda slots: {"keep": st.integers(1, slots)},
-    ClusterScreen: lambda slots: {"margin": _shares},
+    ClusterScreen: lambda slots: {"margin": _shares, "model": _judges},
 }
 STOPS: Stages = {
     NoChangeStop: lambda slots: {"layers": _few},
@@ -76,7 +76,7 @@ ENDS: Stages = {
     Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
     Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
     Rate: lambda slots: {"model": _judges},
-    Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"])},
+    Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"]), "model": _judges},
     Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
     Critique: lambda slots: {"model": _judges},
     Council: lambda slots: {},
@@ -84,6 +84,7 @@ ENDS: Stages = {
     Subsets: lambda slots: {
         "mode": st.sampled_from(["leave-one-out", "vote", "cluster"]),
         "most": st.integers(1, 8),
+        "model": _judges,
     },
     Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
 }
@@ -98,6 +99,13 @@ _SAMPLING: Keys = {
     "effort": st.just("low"),
     "timeout_seconds": st.just(30.0),
     "role": st.just("You are brief."),
+    "top_p": st.just(0.9),
+    "top_k": st.just(40),
+    "seed": st.just(7),
+    "stop": st.just(["END"]),
+    "thinking": st.sampled_from([True, False, 1024]),
+    "response_format": st.just({"type": "json_object"}),
+    "extra_body": st.just({"provider": {"sort": "price"}}),
 }
 SLOTS: Stages = {
     Proposer: lambda slots: {**_SAMPLING, "samples": _few, "skills": st.just(["right", "reasons"])},
@@ -141,7 +149,7 @@ tasks = st.builds(
 
 @st.composite
 def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
-    """A preset as a file may have it; up to `nesting` panels stand inside one another."""
+    """A preset as a file may have it; up to `nesting` panels are nested."""
     end = draw(st.sampled_from(list(ENDS)))
     layers = 2 if end is Windows else draw(st.integers(1, 4))
     proposers = [draw(_slot(nesting, alone=end is Take)) for _ in range(1 if end is Take else draw(_few))]
@@ -211,7 +219,7 @@ def _entry(stage: type[StrictModel], table: Stages, slots: int) -> st.SearchStra
 
 
 def _named(stage: type[StrictModel]) -> Keys:
-    """The key by which a stage is told from its kind, with its one value."""
+    """The key that names the variant of a stage, with its one value."""
     words = {key: get_args(field.annotation) for key, field in _fields(stage).items() if key in ("by", "method")}
     return {key: st.just(word) for key, (word,) in words.items()}
 

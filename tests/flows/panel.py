@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from moa_mcp.domain.model import Call, Task
@@ -29,6 +30,12 @@ def packaged(name: str) -> Preset:
 def draft_of(number: int) -> str:
     """What the proposer of that slot always says."""
     return f"the draft of slot {number}"
+
+
+def role_texts(calls: Iterable[Call]) -> list[str]:
+    """The roles behind the questions of the calls that have one."""
+    behind = (call.messages[-1].text.partition("keep to this:\n\n")[2] for call in calls)
+    return [text.partition("\n\nSeveral writers")[0] for text in behind if text]
 
 
 def with_role(played: tuple[Call, ...], role: str) -> list[Call]:

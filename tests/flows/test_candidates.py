@@ -54,7 +54,7 @@ def test_a_letter_is_known_in_any_dress(label: str) -> None:
 
 
 @pytest.mark.parametrize("label", ["", "D", "0", "1", "B and C", "none", "Bravo", "AB"])
-def test_what_means_no_candidate_is_none(label: str) -> None:
+def test_a_text_that_names_no_candidate_is_not_read(label: str) -> None:
     assert SHOWN.index(label) is None
 
 
@@ -64,7 +64,7 @@ def test_a_list_of_letters_keeps_its_order_and_drops_repeats(labels: object) -> 
 
 
 @pytest.mark.parametrize("labels", [["C", "Z"], [0, 1], "C, Z", None, 3, {"C": 1}, [["C"], "none"]])
-def test_a_list_with_a_stranger_in_it_is_none(labels: object) -> None:
+def test_a_list_with_an_unknown_letter_is_not_read(labels: object) -> None:
     assert SHOWN.indices(labels) is None
 
 
@@ -88,5 +88,5 @@ def test_prose_that_speaks_of_none_or_several_means_none(prose: str) -> None:
     assert SHOWN.find_choice(prose) is None
 
 
-def test_letters_go_on_behind_z() -> None:
+def test_letters_continue_after_z() -> None:
     assert [letter(place) for place in (0, 25, 26, 27, 52)] == ["A", "Z", "AA", "AB", "BA"]

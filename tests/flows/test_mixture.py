@@ -8,6 +8,7 @@ from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import drive
+from tests.results import chats
 
 SIX = tuple(Proposer(model=f"lab/p{number}") for number in range(1, 7))
 PANEL = Preset(proposers=SIX, layers=3, aggregator=Aggregator(model="lab/agg"))
@@ -97,11 +98,11 @@ def test_samples_of_one_model_are_slots_of_their_own() -> None:
 
     assert [call.slot for call in played.batches[0].calls] == [1, 2, 3, 4, 5, 6]
     assert len({call.id for call in played.calls}) == 7
-    assert {call.temperature for call in played.batches[0].calls} == {0.7}
+    assert {call.temperature for call in chats(played.batches[0].calls)} == {0.7}
 
 
 def test_settings_that_are_unset_stay_unset() -> None:
-    call = drive(ask_panel(TASK, PANEL), reply_to).calls[0]
+    call = chats(drive(ask_panel(TASK, PANEL), reply_to).calls)[0]
 
     assert (call.temperature, call.max_tokens, call.effort) == (None, None, None)
 
@@ -109,7 +110,7 @@ def test_settings_that_are_unset_stay_unset() -> None:
 def test_a_temperature_next_to_zero_is_asked_for_as_zero() -> None:
     preset = Preset(layers=1, aggregator=Aggregator(model="lab/agg", temperature=0.00001))
 
-    assert drive(ask_panel(TASK, preset), reply_to).calls[0].temperature == 0
+    assert chats(drive(ask_panel(TASK, preset), reply_to).calls)[0].temperature == 0
 
 
 def test_a_failing_aggregator_is_followed_by_its_fallbacks_in_order() -> None:
@@ -202,7 +203,7 @@ def test_the_same_task_asks_for_the_same_calls_every_time() -> None:
     assert drive(ask_panel(TASK, PANEL), reply_to) == drive(ask_panel(TASK, PANEL), reply_to)
 
 
-def test_an_answer_that_ran_out_of_tokens_is_said_to_stop_early() -> None:
+def test_a_note_says_that_an_answer_ran_out_of_tokens() -> None:
     played = drive(
         ask_panel(TASK, PANEL), lambda c: Draft(reply_to(c), finish_reason="length") if c.id == "3.1" else reply_to(c)
     )

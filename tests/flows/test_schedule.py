@@ -81,7 +81,7 @@ def test_proposer_layers_share_the_first_three_fifths_of_a_run(layers: int, ends
     assert [round(schedule.proposer_layer_end(layer, preset), 9) for layer in range(1, layers)] == ends
 
 
-def test_roles_are_written_behind_the_longest_route_and_still_before_the_first_of_many_layers() -> None:
+def test_roles_are_written_after_the_longest_route_and_before_the_first_of_many_layers() -> None:
     preset = a_preset(layers=10, roles={"task": "hard questions"}, route={"by": "agreement", "easy": "lab/small"})
 
     assert schedule.SAMPLES_COMPARED_END < schedule.roles_end(preset) < schedule.proposer_layer_end(1, preset)

@@ -75,7 +75,7 @@ def test_two_replies_out_of_form_are_given_up_on() -> None:
     assert len(calls) == 2
 
 
-def test_a_failure_is_not_asked_again_and_is_told_in_plain_words() -> None:
+def test_a_failed_call_is_not_repeated_and_is_described_in_plain_words() -> None:
     asked, calls = asked_with(Failure(Reason.AUTH))
 
     assert asked.value is None
@@ -83,14 +83,14 @@ def test_a_failure_is_not_asked_again_and_is_told_in_plain_words() -> None:
     assert len(calls) == 1
 
 
-def test_a_failure_of_the_second_try_is_told_too() -> None:
+def test_a_failure_of_the_second_try_is_described_too() -> None:
     asked, _ = asked_with("well…", Failure(Reason.DEADLINE))
 
     assert asked.value is None
     assert "deadline" in asked.outcome
 
 
-def test_a_model_that_said_nothing_is_asked_the_same_again_without_an_empty_turn() -> None:
+def test_after_an_empty_reply_the_same_messages_are_sent_again_without_an_empty_turn() -> None:
     _, calls = asked_with("  ", "3")
 
     assert calls[1].messages == QUESTION
@@ -109,7 +109,7 @@ def test_only_those_out_of_form_are_asked_again_and_replies_keep_their_places() 
     assert [one.value for one in stop.value.value] == [0, 1, None, None]
 
 
-def test_asking_nobody_takes_no_batch() -> None:
+def test_no_calls_make_no_batch() -> None:
     asking = ask_forms(Batch(2, ()), Form(number))
 
     with pytest.raises(StopIteration) as stop:
@@ -143,7 +143,7 @@ def test_a_judge_has_its_own_settings_and_role() -> None:
         '{" Keep ": ["A"], "why": "two\nlines"}',
     ],
 )
-def test_an_object_is_found_whatever_stands_around_it(text: str) -> None:
+def test_an_object_is_found_with_any_text_around_it(text: str) -> None:
     found = json_object(text, "keep")
 
     assert found is not None
@@ -155,7 +155,7 @@ def test_keys_are_read_without_case_spaces_and_hyphens() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "none", "{", "[1]", '{"kept": 1}', '{"keep": ["A"', "{'keep': ['A']}"])
-def test_without_such_an_object_there_is_none(text: str) -> None:
+def test_without_a_matching_object_nothing_is_read(text: str) -> None:
     assert json_object(text, "keep") is None
 
 

@@ -110,7 +110,7 @@ def test_a_provider_that_is_not_built_in_keeps_its_name() -> None:
         ),
     ],
 )
-def test_faults_are_told_with_their_line(wrong: str, right: str, message: str) -> None:
+def test_errors_name_their_line(wrong: str, right: str, message: str) -> None:
     with pytest.raises(InvalidPreset) as refused:
         ours(DEFAULT.replace(wrong, right))
 

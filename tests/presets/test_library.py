@@ -128,7 +128,7 @@ def test_a_missing_folder_is_an_empty_one(tmp_path: Path) -> None:
     assert PresetLibrary(tmp_path / "none").names() == PACKAGED.names()
 
 
-def test_a_broken_file_is_told_with_its_line_and_hides_no_other(tmp_path: Path) -> None:
+def test_the_error_of_a_broken_file_names_its_line_and_the_file_hides_no_other(tmp_path: Path) -> None:
     library = written(tmp_path / "presets", "lab.yaml", PANEL + "layer: 3\n")
     written(tmp_path / "presets", "good.yaml")
 
@@ -158,7 +158,7 @@ def test_the_text_of_what_is_no_preset_is_not_shown(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
-def test_only_regular_files_are_read_and_what_is_else_is_told(tmp_path: Path) -> None:
+def test_only_regular_files_are_read_and_the_error_names_what_else_it_is(tmp_path: Path) -> None:
     library = written(tmp_path, "good.yaml")
     os.mkfifo(tmp_path / "pipe.yaml")
     (tmp_path / "folder.yaml").mkdir()
@@ -171,7 +171,7 @@ def test_only_regular_files_are_read_and_what_is_else_is_told(tmp_path: Path) ->
     assert isinstance(library.get("good"), Preset)
 
 
-def test_an_unknown_preset_is_told_with_the_nearest_first() -> None:
+def test_the_error_for_an_unknown_preset_lists_the_nearest_first() -> None:
     with pytest.raises(UnknownPreset) as unknown:
         PACKAGED.get("moa-light")
 
@@ -179,7 +179,7 @@ def test_an_unknown_preset_is_told_with_the_nearest_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["../moa", "/etc/passwd", "C:x", "moa\x00", "", "MOA", "moa.yaml", "a" * 65])
-def test_a_name_that_is_none_is_unknown_and_never_a_path(name: str) -> None:
+def test_an_invalid_name_is_unknown_and_never_a_path(name: str) -> None:
     assert not is_name(name)
     with pytest.raises(UnknownPreset):
         PACKAGED.get(name)
@@ -195,7 +195,7 @@ def test_nothing_outside_the_folder_is_reached(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["My Panel.yaml", "lab.yml", "_lab.yaml"])
-def test_a_file_whose_name_is_no_name_is_told_as_a_problem(tmp_path: Path, name: str) -> None:
+def test_a_file_with_an_invalid_name_is_listed_as_a_problem(tmp_path: Path, name: str) -> None:
     library = written(tmp_path, name)
 
     (problem,) = library.problems()

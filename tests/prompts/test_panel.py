@@ -59,8 +59,33 @@ def test_two_runs_have_different_markers() -> None:
     assert Task("Q?", seed=1).nonce != Task("Q?", seed=2).nonce
 
 
-def test_a_role_stands_behind_the_callers_system_text() -> None:
-    assert messages_for(Task("Q?", system="S"), [], "fenced", "You check units.")[0].text == "S\n\nYou check units."
+def test_a_role_follows_the_callers_system_text_in_the_paper_style_and_the_question_in_the_fenced_one() -> None:
+    task = Task("Q?", system="S")
+
+    assert messages_for(task, [], "paper", "You check units.")[0].text == "S\n\nYou check units."
+    assert messages_for(task, [], "fenced", "You check units.") == (
+        Message("system", "S"),
+        Message("user", "Q?\n\nIn your reply to the message above, keep to this:\n\nYou check units."),
+    )
+
+
+def test_what_all_calls_of_a_run_share_comes_first_byte_for_byte() -> None:
+    history = (Message("user", "a"), Message("assistant", "b"))
+    task = Task("Q?", system="S", history=history, context="facts " * 100)
+    calls = [
+        messages_for(task, references, "fenced", role, extra)
+        for references, role, extra in (
+            ([], None, None),
+            ([], "You check units.", None),
+            (["draft"], None, "note"),
+            (["other", "draft"], "You are a teacher.", None),
+        )
+    ]
+    shared = calls[0][-1].text
+
+    assert {messages[:-1] for messages in calls} == {(Message("system", "S"), *history)}
+    assert {messages[-1].shared_chars for messages in calls} == {len(shared)}
+    assert all(messages[-1].text.startswith(shared) for messages in calls)
 
 
 def test_only_the_last_user_turn_is_extended() -> None:

@@ -19,7 +19,7 @@ from moa_mcp.providers.budget import (
     MAX_OUTPUT_TOKENS,
     MIN_OUTPUT_TOKENS,
     Budget,
-    Drawn,
+    Outlay,
     Reservation,
     estimate_tokens,
 )
@@ -127,27 +127,27 @@ async def test_a_resumed_run_counts_no_call_that_its_budget_had_refused(make_cal
 class Given:
     """A day that gives up to `most` calls, and any number of tokens and dollars."""
 
-    def __init__(self, drawn: Drawn, calls: int, most: int) -> None:
+    def __init__(self, outlay: Outlay, calls: int, most: int) -> None:
         self.amount, self.sent = Spend(calls), Spend()
         self.writes = self.wishes = 0
         self.exhausted = False
-        self._drawn = drawn
+        self._outlay = outlay
         self._most = Spend(most, 10**9, 10.0**6)
 
     async def book(self) -> None:
         self.writes += 1
         await anyio.lowlevel.checkpoint()
-        self.sent, self.amount = self._drawn.sent, self._drawn.wanted().at_most(self._most).at_least(self.amount)
+        self.sent, self.amount = self._outlay.sent, self._outlay.wanted().at_most(self._most).at_least(self.amount)
 
     def book_soon(self) -> None:
         self.wishes += 1
 
 
-def drawing(planned: int, calls: int, most: int) -> tuple[Budget, Drawn, Given]:
-    drawn = Drawn(planned)
-    budget, day = Budget(Limits(), drawn), Given(drawn, calls, most)
+def drawing(planned: int, calls: int, most: int) -> tuple[Budget, Outlay, Given]:
+    outlay = Outlay(planned)
+    budget, day = Budget(Limits(), outlay), Given(outlay, calls, most)
     budget.draw_on(day)
-    return budget, drawn, day
+    return budget, outlay, day
 
 
 def one(call: str, *, again: bool = False) -> Reservation:
@@ -155,21 +155,21 @@ def one(call: str, *, again: bool = False) -> Reservation:
 
 
 async def test_a_call_is_booked_in_the_day_before_it_has_its_reservation() -> None:
-    budget, drawn, day = drawing(2, 0, 2)
+    budget, outlay, day = drawing(2, 0, 2)
     await budget.reserve(one("c1"))
 
-    assert day.sent == drawn.sent == one("c1").spend
+    assert day.sent == outlay.sent == one("c1").spend
     assert day.amount.covers(Spend(2))
 
 
 async def test_calls_that_were_announced_are_booked_at_once() -> None:
-    budget, drawn, day = drawing(2, 0, 2)
-    drawn.announce([one("c1"), one("c2")])
+    budget, outlay, day = drawing(2, 0, 2)
+    outlay.announce([one("c1"), one("c2")])
     await day.book()
     for call in ("c1", "c2"):
         await budget.reserve(one(call))
 
-    assert (day.writes, drawn.sent) == (1, one("c1").spend + one("c2").spend)
+    assert (day.writes, outlay.sent) == (1, one("c1").spend + one("c2").spend)
 
 
 async def test_a_day_is_asked_for_more_where_it_is_short_and_a_call_that_it_has_no_room_for_is_refused() -> None:
@@ -218,12 +218,12 @@ async def test_an_answer_that_comes_faster_than_the_day_is_asked_is_cut_only_onc
 
 
 async def test_a_call_that_was_not_sent_gives_its_call_back() -> None:
-    budget, drawn, _ = drawing(1, 0, 1)
+    budget, outlay, _ = drawing(1, 0, 1)
     held = one("c1")
     await budget.reserve(held)
     budget.settle(held, Usage(attempts=0))
 
-    assert drawn.sent == Spend()
+    assert outlay.sent == Spend()
 
 
 @pytest.mark.parametrize(("text", "tokens"), [("", 0), ("Why?!?", 2), ("\u6c49\u5b57", 2), ("Warum \u00fc\u00df", 4)])

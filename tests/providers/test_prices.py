@@ -8,7 +8,13 @@ import sys
 import pytest
 
 from moa_mcp.domain.endpoints import BUILTIN
-from moa_mcp.providers.prices import price, rates
+from moa_mcp.domain.usage import Usage
+from moa_mcp.providers.prices import rates
+
+
+def price(model: str, read: int, written: int) -> float | None:
+    known = rates(model)
+    return None if known is None else known.cost(Usage(read, written))
 
 
 def test_a_price_is_the_sum_over_its_tokens() -> None:
@@ -81,8 +87,8 @@ def test_a_price_is_known_without_a_network_and_without_a_thread_that_would_fetc
         "import socket, sys, threading\n"
         "def refuse(*_): raise OSError('no network here')\n"
         "socket.socket.connect = socket.getaddrinfo = refuse\n"
-        "from moa_mcp.providers.prices import price\n"
-        "sys.exit(not (price('openai/gpt-4o-mini', 1000, 1000) and threading.active_count() == 1))"
+        "from moa_mcp.providers.prices import rates\n"
+        "sys.exit(not (rates('openai/gpt-4o-mini') and threading.active_count() == 1))"
     )
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -16,6 +16,7 @@ from moa_mcp.domain.model import Call
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from tests import clock
+from tests.results import as_draft
 from tests.upstream import Fault, Upstream, in_turn
 
 OpenLab = Callable[..., AbstractAsyncContextManager[Registry]]
@@ -39,7 +40,7 @@ async def test_each_call_goes_to_the_endpoint_that_its_model_names_with_that_one
 
 
 async def test_the_demo_answers_without_a_network(make_call: Callable[..., Call]) -> None:
-    draft = await Registry(BUILTIN, {}).complete(make_call(model="demo/owl"), ignore_text)
+    draft = as_draft(await Registry(BUILTIN, {}).complete(make_call(model="demo/owl"), ignore_text))
 
     assert "no model was called" in draft.text
     assert draft.usage.cost_usd == 0.0

@@ -16,6 +16,7 @@ from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.run_provider import RunProviderFactory
 from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import as_draft
 
 CENT = Rates(0.01, 0.01)
 GOOD = Draft("blue", usage=Usage(10, 20, 0.3))
@@ -23,7 +24,7 @@ GOOD = Draft("blue", usage=Usage(10, 20, 0.3))
 
 def empty(retry_after: float | None = None) -> ProviderError:
     """An answer of nothing, after thoughts that were paid for."""
-    return ProviderError(Reason.EMPTY, retry_after=retry_after, reached=True, input_tokens=10, output_tokens=500)
+    return ProviderError(Reason.EMPTY, retry_after=retry_after, reached=True, usage=Usage(10, 500))
 
 
 def in_turn(*replies: Draft | ProviderError) -> ScriptedProvider:
@@ -61,8 +62,8 @@ async def test_the_last_error_says_what_all_tries_cost(make_call: Callable[..., 
     with pytest.raises(ProviderError) as caught:
         await provider_of(in_turn(empty(), gone)).complete(make_call(), ignore_text)
 
-    assert (caught.value.reason, caught.value.output_tokens) == (Reason.AUTH, 500)
-    assert caught.value.cost_usd == pytest.approx(5.1)
+    assert (caught.value.reason, caught.value.usage.output_tokens) == (Reason.AUTH, 500)
+    assert caught.value.usage.cost_usd == pytest.approx(5.1)
 
 
 async def test_a_try_that_reached_nobody_costs_nothing(make_call: Callable[..., Call]) -> None:
@@ -136,7 +137,7 @@ async def test_a_second_try_of_a_judge_takes_no_call_that_was_planned(make_call:
         await provider.complete(make_call(id="1.judge.again", repeat_of="1.judge"), ignore_text)
 
     assert caught.value.reason is Reason.BUDGET
-    assert (await provider.complete(make_call(), ignore_text)).text == "blue"
+    assert (as_draft(await provider.complete(make_call(), ignore_text))).text == "blue"
 
 
 @pytest.mark.parametrize("most", [None, 2])
@@ -145,7 +146,7 @@ async def test_a_second_try_is_made_where_there_is_room_for_it(
 ) -> None:
     provider = provider_of(in_turn(GOOD, GOOD), max_calls=most)
     for call in (make_call(id="1.judge.again", repeat_of="1.judge"), make_call(id="2.1")):
-        assert (await provider.complete(call, ignore_text)).text == "blue"
+        assert (as_draft(await provider.complete(call, ignore_text))).text == "blue"
 
 
 async def test_what_a_run_had_used_up_before_it_was_resumed_is_to_spare_no_more(make_call: Callable[..., Call]) -> None:
@@ -154,4 +155,4 @@ async def test_what_a_run_had_used_up_before_it_was_resumed_is_to_spare_no_more(
     with pytest.raises(ProviderError, match="needed for the rest of the plan"):
         await provider.complete(make_call(id="1.other.again", repeat_of="1.other"), ignore_text)
 
-    assert (await provider.complete(make_call(id="2.1"), ignore_text)).text == "blue"
+    assert (as_draft(await provider.complete(make_call(id="2.1"), ignore_text))).text == "blue"

@@ -13,13 +13,14 @@ import pytest
 
 from moa_mcp.domain.endpoints import BUILTIN
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Message
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, CodeResult, Message, Result
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.sandbox import MISSING, SandboxProvider, run
 
 
-def ran(program: str, **more: Any) -> dict[str, Any]:
+def ran(program: str, **more: Any) -> Execution:
     return run({"program": program, "steps": 200, "pauses": True, **more})
 
 
@@ -34,7 +35,9 @@ def ran(program: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_a_program_leaves_its_answer(program: str, answer: str) -> None:
-    assert ran(program) == {"status": "done", "answer": answer, "steps": program.count("\n") + 1 - ("f(n)" in program)}
+    found = ran(program)
+    steps = program.count("\n") + 1 - ("f(n)" in program)
+    assert (found.status, found.answer, found.steps) == ("done", answer, steps)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +53,7 @@ def test_a_program_leaves_its_answer(program: str, answer: str) -> None:
     ],
 )
 def test_no_file_no_network_no_environment_is_in_reach(program: str) -> None:
-    assert ran(program)["status"] == "error"
+    assert ran(program).status == "error"
 
 
 @pytest.mark.parametrize(
@@ -69,37 +72,36 @@ def test_no_file_no_network_no_environment_is_in_reach(program: str) -> None:
 def test_a_program_that_goes_too_far_is_stopped_and_says_why(program: str, message: str) -> None:
     report = ran(program)
 
-    assert report["status"] == "error"
-    assert message in report["error"]
+    assert report.status == "error"
+    assert message in report.error
 
 
 def test_an_undefined_function_pauses_with_its_arguments_and_the_variables_before_the_statement() -> None:
     report = ran("x = 2\ny = judge(x, kind='big')\nanswer = y")
 
-    assert (report["status"], report["wanted"], report["variables"]) == ("paused", "judge(2, kind='big')", "x = 2")
+    assert (report.status, report.wanted, report.variables) == ("paused", "judge(2, kind='big')", "x = 2")
 
 
 def test_a_paused_program_goes_on_from_its_snapshot_in_another_process() -> None:
     program = "total = 0\nfor x in [1, 2]:\n    total += weigh(x)\nanswer = total"
     report = ran(program)
     for value in (10, 20):
-        kept = json.loads(json.dumps(report))
-        report = ran(program, at=kept["at"], state=kept["state"], snapshot=kept["snapshot"], value=value)
+        report = ran(program, at=report.at, state=report.state, snapshot=report.snapshot, value=value)
 
-    assert (report["status"], report["answer"]) == ("done", "30")
+    assert (report.status, report.answer) == ("done", "30")
 
 
 def test_a_statement_that_failed_is_skipped_with_the_variables_it_would_have_set() -> None:
     program = "a = 5\nb = a / 0\nanswer = a + b"
     report = ran(program)
 
-    after = ran(program, at=report["at"] + 1, state=report["state"], set={"b": 7})
-    assert (report["statement"], after["answer"]) == ("b = a / 0", "12")
+    after = ran(program, at=report.at + 1, state=report.state, set={"b": 7})
+    assert (report.statement, after.answer) == ("b = a / 0", "12")
 
 
 def test_without_pauses_an_undefined_name_is_an_error() -> None:
-    assert "NameError" in ran("answer = judge(1)", pauses=False)["error"]
-    assert "NameError" in ran("answer = judge", pauses=False)["error"]
+    assert "NameError" in ran("answer = judge(1)", pauses=False).error
+    assert "NameError" in ran("answer = judge", pauses=False).error
 
 
 def test_a_program_gives_the_same_each_time() -> None:
@@ -111,10 +113,11 @@ def test_a_program_gives_the_same_each_time() -> None:
 async def test_the_registry_sends_code_to_the_sandbox_and_nothing_else() -> None:
     message = json.dumps({"program": "answer = 1", "steps": 9, "pauses": True})
     call = CodeCall("r", "sandbox", 1, 1, "sandbox/monty", (Message("user", message),))
-    draft = await Registry(BUILTIN, {}).complete(call, ignore_text)
+    result = await Registry(BUILTIN, {}).complete(call, ignore_text)
 
-    assert json.loads(draft.text) == {"status": "done", "answer": "1", "steps": 1}
-    assert draft.usage.cost_usd == 0.0
+    assert isinstance(result, CodeResult)
+    assert (result.execution.status, result.execution.answer) == ("done", "1")
+    assert result.usage.cost_usd == 0.0
     with pytest.raises(ProviderError) as caught:
         await Registry(BUILTIN, {}).complete(ChatCall("r", "p", 1, 1, "sandbox/monty", call.messages), ignore_text)
     assert caught.value.reason is Reason.UNKNOWN_MODEL
@@ -122,13 +125,13 @@ async def test_the_registry_sends_code_to_the_sandbox_and_nothing_else() -> None
 
 async def test_whoever_leaves_a_running_program_leaves_at_once(make_call: Callable[..., Call]) -> None:
     message = json.dumps({"program": "while True:\n    pass", "steps": 9, "pauses": True})
-    drafts: list[Draft] = []
+    results: list[Result] = []
     with anyio.move_on_after(0.05) as scope:
         call = make_call(CodeCall, messages=(Message("user", message),))
-        drafts.append(await SandboxProvider().complete(call, ignore_text))
+        results.append(await SandboxProvider().complete(call, ignore_text))
 
     assert scope.cancelled_caught
-    assert not drafts
+    assert not results
 
 
 async def test_a_code_call_without_a_program_is_malformed(make_call: Callable[..., Call]) -> None:
@@ -140,13 +143,12 @@ async def test_a_code_call_without_a_program_is_malformed(make_call: Callable[..
 
 def test_without_the_extra_a_program_is_lost_and_the_report_says_why() -> None:
     script = (
-        "import sys, json; sys.modules['pydantic_monty'] = None\n"
+        "import sys; sys.modules['pydantic_monty'] = None\n"
         "from moa_mcp.providers.sandbox import run\n"
-        "sys.stdout.write(json.dumps(run({'program': 'answer = 1', 'steps': 9})))"
+        "sys.stdout.write(run({'program': 'answer = 1', 'steps': 9}).error)"
     )
-    message = subprocess.check_output([sys.executable, "-c", script])
 
-    assert json.loads(message) == {"status": "lost", "error": MISSING}
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == MISSING
 
 
 def test_the_registry_loads_the_sandbox_only_with_the_first_program() -> None:

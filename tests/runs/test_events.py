@@ -92,7 +92,7 @@ async def test_a_model_that_is_left_alone_for_a_while_is_published_as_cooled() -
     assert (cooled.call.model, cooled.seconds, cooled.reason) == ("lab/m", 300.0, Reason.BILLING)
 
 
-async def test_the_slow_ones_are_awaited_and_then_left_behind() -> None:
+async def test_slow_calls_are_awaited_and_then_left_out() -> None:
     provider = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.slot == 3 and call.layer == 1)
     events = await published(provider, panel(3, grace_seconds=0.02))
 

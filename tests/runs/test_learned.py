@@ -1,4 +1,4 @@
-"""What flows have learned is there for the owner's next run, and for nobody else's."""
+"""Texts that flows learned are available to the owner's next run, and to no other owner."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_what_was_learned_is_known_to_its_owner_alone() -> None:
     assert memory.known_to("bob") == {}
 
 
-def test_what_is_known_does_not_change_under_a_run_that_was_told() -> None:
+def test_learned_texts_do_not_change_during_a_run() -> None:
     memory = LearnedTexts()
     memory.learn("ann", {"a": "1"})
     message = memory.known_to("ann")
@@ -94,7 +94,7 @@ async def test_what_a_panel_in_a_slot_learned_is_known_to_the_next_run_too() -> 
     assert [call.id for call in provider.calls if call.role == "roles"] == ["1.2/1.roles"]
 
 
-async def test_a_task_is_told_what_its_owner_knows(tmp_path: Path) -> None:
+async def test_a_task_gets_the_learned_texts_of_its_owner(tmp_path: Path) -> None:
     key = roles_key(SPEC, 2)
     async with open_service({"MOA_MCP_HOME": str(tmp_path)}) as service:
         service.scheduler.learned.learn("ann", {key: reply_to(ChatCall("1.roles", "roles", 1, 1, "demo/agg", ()))})

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Draft, Failure, Message, Run, Task
+from moa_mcp.domain.model import Call, Failure, Message, Result, Run, Task
 from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
@@ -112,7 +112,7 @@ class Asked:
         self._answered = defaultdict[str, anyio.Event](anyio.Event)
         self._inner = ScriptedProvider(reply_to)
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         assert call.id not in self.prompts
         self.prompts[call.id] = call.messages
         if self.prompts.keys() >= self._unanswered:
@@ -147,7 +147,7 @@ def a_run(preset: Preset) -> Run:
         (PANEL_IS_SLOW, ("1.3/1.1", "2.3/1.1"), {"1.2": "1.3/1.2", "2.2": "2.3/1.2"}, ("3.1",)),
     ],
 )
-async def test_who_was_left_behind_stays_behind_and_every_later_prompt_is_the_same(
+async def test_a_straggler_stays_left_out_after_a_resume_and_every_later_prompt_is_the_same(
     tmp_path: Path, preset: Preset, slow: tuple[str, ...], after: Mapping[str, str], cut_off: tuple[str, ...]
 ) -> None:
     whole, first, second = Asked(slow, after), Asked(slow + cut_off, after), Asked((), {})

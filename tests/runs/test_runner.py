@@ -89,7 +89,7 @@ async def test_the_calls_of_a_layer_are_all_under_way_at_once() -> None:
     assert answer.text == "<2.1>"
 
 
-async def test_it_tells_of_every_batch_call_and_piece_of_text() -> None:
+async def test_there_is_an_event_for_every_batch_call_and_piece_of_text() -> None:
     recorder = Recorder()
 
     await runner(ScriptedProvider(reply_to), recorder).drive(ask_panel(Task("Q?"), PRESET))
@@ -112,7 +112,7 @@ async def test_a_finished_call_is_kept_before_the_next_layer_starts() -> None:
     assert len(recorder.added) == 7
 
 
-async def test_calls_that_end_together_are_written_together_with_what_comes_of_them() -> None:
+async def test_calls_that_end_together_and_the_end_of_their_run_share_a_commit() -> None:
     recorder = Recorder()
 
     await runner(ScriptedProvider(reply_to), recorder).drive(ask_panel(Task("Q?"), PRESET))
@@ -157,7 +157,7 @@ async def test_a_bug_in_an_adapter_costs_only_its_own_draft(caplog: pytest.LogCa
     assert "1.1" in caplog.text
 
 
-async def test_stragglers_are_left_behind_once_the_grace_is_over() -> None:
+async def test_stragglers_are_left_out_after_the_grace_time() -> None:
     recorder = Recorder()
     provider = HoldingProvider(ScriptedProvider(reply_to), lambda call: call.id == "1.3")
     preset = PRESET.model_copy(update={"straggler_grace_seconds": 0.0})
@@ -171,7 +171,7 @@ async def test_stragglers_are_left_behind_once_the_grace_is_over() -> None:
     assert [call.id for call in provider.cancelled] == ["1.3"]
 
 
-async def test_what_a_call_that_was_left_behind_came_to_is_in_its_record() -> None:
+async def test_the_usage_of_a_straggler_is_in_its_record() -> None:
     class Accountant(HoldingProvider):
         def usage_of(self, call: Call) -> Usage:
             return Usage(10, 20, 0.5, estimated=True)

@@ -1,4 +1,4 @@
-"""The desk: a run belongs to the server, not to the call that started it."""
+"""The scheduler: a run belongs to the server, not to the call that started it."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import Busy, ProviderError, Reason, UnknownRun
-from moa_mcp.domain.model import Call, CallRecord, Draft, Run, Task, Usage
+from moa_mcp.domain.model import Call, CallRecord, Draft, Result, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Limits, Preset, Proposer
 from moa_mcp.domain.spend import Spend
 from moa_mcp.providers.base import OnText
@@ -48,7 +48,7 @@ def a_run(number: int = 1, owner: str = "local") -> Run:
 
 @asynccontextmanager
 async def held_scheduler(concurrent: int = 4) -> AsyncGenerator[tuple[RunScheduler, HoldingProvider]]:
-    """A desk whose calls all wait at a gate."""
+    """A scheduler whose calls all wait until the test lets them go on."""
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(10):
         async with open_scheduler(lambda run: gate, MemoryStore(), concurrent) as scheduler:
@@ -91,9 +91,7 @@ async def drop(scheduler: RunScheduler, live: LiveRun, gate: HoldingProvider) ->
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_and_books_each_once(
-    tmp_path: Path, kind: str
-) -> None:
+async def test_a_resumed_run_lists_every_request_that_was_sent_and_books_each_once(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
     gate = HoldingProvider(ScriptedProvider(priced), lambda call: call.id == "1.2")
     async with open_scheduler(lambda run: Counting(gate), store) as scheduler:
@@ -117,9 +115,9 @@ async def test_a_dropped_run_that_goes_on_tells_of_every_request_that_was_sent_a
 
 
 @jumping
-async def test_a_run_that_goes_on_has_its_deadline_anew() -> None:
+async def test_a_resumed_run_gets_a_new_deadline() -> None:
     class Slow(ScriptedProvider):
-        async def complete(self, call: Call, on_text: OnText) -> Draft:
+        async def complete(self, call: Call, on_text: OnText) -> Result:
             await anyio.sleep(7)
             return await super().complete(call, on_text)
 
@@ -261,7 +259,7 @@ async def test_of_runs_that_come_together_the_first_go_on_before_the_last_begin(
     assert events.index("run0 is answered") < events.index("run7 begins")
 
 
-async def test_a_full_waiting_room_is_told_at_once() -> None:
+async def test_a_full_queue_is_an_error_at_once() -> None:
     async with held_scheduler(concurrent=1) as (scheduler, _):
         for number in range(1 + MAX_QUEUED_RUNS):
             await started(scheduler, a_run(number))
@@ -270,7 +268,7 @@ async def test_a_full_waiting_room_is_told_at_once() -> None:
             await started(scheduler, a_run(99))
 
 
-async def test_closing_the_desk_interrupts_what_is_going_on() -> None:
+async def test_closing_the_scheduler_interrupts_running_runs() -> None:
     store = MemoryStore()
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     with anyio.fail_after(5):
@@ -301,7 +299,7 @@ async def test_an_ended_run_can_be_collected_later() -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_run_that_was_stopped_tells_the_same_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
+async def test_a_stopped_run_has_the_same_facts_when_it_is_collected_later(tmp_path: Path, kind: str) -> None:
     store = MemoryStore() if kind == "memory" else SqliteStore(tmp_path / "runs.db")
     gate = HoldingProvider(ScriptedProvider(reply_to), lambda call: True)
     async with open_scheduler(lambda run: gate, store) as scheduler:
@@ -346,7 +344,7 @@ async def test_a_resumed_run_that_waits_for_its_turn_has_its_drafts(tmp_path: Pa
 
 
 @jumping
-async def test_a_server_tells_the_others_that_it_lives_while_it_clears_the_store() -> None:
+async def test_a_server_sends_heartbeats_while_it_prunes_the_store() -> None:
     class Slow(MemoryStore):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""The desk's states: whoever comes, waits, leaves or stops what, each run has one end, and everybody hears the same."""
+"""The states of the scheduler: each run has one end, and every subscriber gets the same one."""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
@@ -26,6 +26,7 @@ from moa_mcp.store.daily_budget import DayReservation
 from moa_mcp.store.memory import MemoryStore
 from moa_mcp.testing.scripted import HoldingProvider, ScriptedProvider
 from tests.admission import whatever
+from tests.results import as_draft
 from tests.state_machine import Machine, some
 
 Result = TypeVar("Result")
@@ -56,7 +57,7 @@ class Play:
         self.in_flight += 1
         try:
             gate = self.drafts if call.role == "proposer" else self.answer
-            draft = await gate.complete(call, on_text)
+            draft = as_draft(await gate.complete(call, on_text))
         finally:
             self.in_flight -= 1
         self.answered.add(call.id)
@@ -80,7 +81,7 @@ class Books(MemoryStore):
 
 @dataclass(slots=True)
 class Known:
-    """What is known of a run: who has it, how it stands, how many drafts it has, who waits for it.
+    """The expected state of a run: its owner, its status, its number of drafts, and its waiters.
 
     `live` is the run as it is played, or was at last. `paid` are the calls that it has answers to, `asked` is how many
     were sent. `told` are the states in which its watchers are to have heard of it.
@@ -104,7 +105,7 @@ def good(run: Run) -> int:
 
 
 class AtTheDesk(Machine):
-    """What happens at a desk where two runs are played at once. `line` are the runs that go on, the oldest first."""
+    """A scheduler that executes two runs at once. `line` are the running ones, the oldest first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class AtTheDesk(Machine):
             self.heard.setdefault(event.run_id, []).append(event.run.status)
 
     def act(self, work: Callable[[], Awaitable[Result]]) -> Result:
-        """Do `work`, and let everybody go on from there until all wait."""
+        """Do `work`, and let all tasks run until all of them wait."""
 
         async def acted() -> Result:
             result = await work()
@@ -148,7 +149,7 @@ class AtTheDesk(Machine):
         return list(self.runs)
 
     def going(self) -> list[str]:
-        """The first of the line; what holds for the third in it holds for those behind, too."""
+        """The first runs of the queue; later ones behave like the third."""
         return self.line[: AT_ONCE + 1]
 
     def playing(self) -> list[str]:
@@ -172,7 +173,7 @@ class AtTheDesk(Machine):
 
     @rule(owner=st.sampled_from(OWNERS), key=st.sampled_from(KEYS), fresh=st.booleans(), stays=st.booleans())
     def ask(self, owner: str, key: str, *, fresh: bool, stays: bool) -> None:
-        """What was asked before stands for it, unless it failed; else there must be room."""
+        """An earlier run of the same question is reused, unless it failed; else the queue must have room."""
         run = Run(f"r{next(self.numbers)}", "two", PRESET, Task("Q?"), owner=owner, key=key)
         before = None if fresh else self.standing(owner, key)
         if before is None and self.full():
@@ -215,7 +216,7 @@ class AtTheDesk(Machine):
     @precondition(lambda self: self.line)
     @rule(run_id=some("going"))
     def look(self, run_id: str) -> None:
-        """Wait with a limit that passes at once: it is handed back, and goes on from now on whoever leaves."""
+        """Wait with a limit of 0: the run is returned as running, and no longer stops when its callers leave."""
         run = self.act(lambda: self.desk.wait(self.runs[run_id].live, 0))
         self.runs[run_id].handed_back = True
         assert (run.status, good(run)) == ("running", self.runs[run_id].drafts)
@@ -231,7 +232,7 @@ class AtTheDesk(Machine):
     @precondition(lambda self: self.waited_for())
     @rule(run_id=some("waited_for"), most=st.integers(1, 3))
     def who_waits_leaves(self, run_id: str, most: int) -> None:
-        """One after the other; with the last of them goes a run that nobody was told to come back for."""
+        """Cancel the waiters one by one; with the last one, a run that is not detached is interrupted."""
         known = self.runs[run_id]
         for waiting in known.waiting[:most]:
             known.waiting.remove(waiting)
@@ -301,7 +302,7 @@ class AtTheDesk(Machine):
         self.desk = self.opened()
 
     def ends(self, run_id: str, status: RunStatus) -> None:
-        """The run has ended so, which is what all who waited for it were told."""
+        """The run has ended like this, and every waiter got that state."""
         known = self.runs[run_id]
         known.status = status
         known.told.append(status)
@@ -369,5 +370,5 @@ class AtTheDesk(Machine):
         super().teardown()
 
 
-def test_whatever_happens_at_the_desk_each_run_has_one_end_of_which_everybody_hears_the_same() -> None:
+def test_each_run_has_one_end_and_every_subscriber_gets_the_same_one() -> None:
     run_state_machine_as_test(AtTheDesk, settings=settings(stateful_step_count=25))

@@ -21,7 +21,7 @@ async def notes_of_a_run(scheduler: RunScheduler, number: int, owner: str) -> st
     return " ".join((await scheduler.wait(await started(scheduler, run), 5)).notes)
 
 
-async def test_a_damaged_store_is_told_once_to_each_owner(tmp_path: Path) -> None:
+async def test_a_damaged_store_is_reported_once_to_each_owner(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     file.write_bytes(b"garbage" * 1000)
     store = FallbackStore(file, lambda: SqliteStore(file))
@@ -32,7 +32,7 @@ async def test_a_damaged_store_is_told_once_to_each_owner(tmp_path: Path) -> Non
     assert ["set aside" in note for note in notes] == [True, True, False, False]
 
 
-async def test_a_store_that_cannot_be_used_for_a_while_is_told_to_those_whose_runs_it_did_not_take(
+async def test_a_store_that_cannot_be_used_for_a_while_is_reported_to_the_owners_of_runs_it_did_not_take(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "runs.db"

@@ -41,7 +41,7 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a tool told: its text, its facts, and the URIs that it links to."""
+    """The result of a tool: its text, its facts, and the URIs that it links to."""
 
     text: str
     facts: dict[str, Any]

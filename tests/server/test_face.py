@@ -1,4 +1,4 @@
-"""What a client is told of the server before it asks anything."""
+"""What a client learns about the server before its first call."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_an_argument_is_described_and_bounded_and_null_where_null_says_something
             assert kind in {"boolean", "object", "array", None}
 
 
-def test_the_calls_that_are_told_are_those_of_the_packaged_presets() -> None:
+def test_the_numbers_of_calls_in_the_texts_are_those_of_the_packaged_presets() -> None:
     library = PresetLibrary(None)
     presets = [preset for name in library.names() if isinstance(preset := library.get(name), Preset)]
     calls = sorted(dry_run(ask_panel(Task("Why?"), preset)).calls for preset in presets)

@@ -80,7 +80,7 @@ async def test_a_prompt_that_cannot_be_written_says_why(
     assert refused.value.error.code == -32602
 
 
-async def test_presets_and_runs_are_completed_wherever_they_are_asked_for(serve: Serve) -> None:
+async def test_presets_and_runs_are_completed_in_every_prompt_and_resource(serve: Serve) -> None:
     async with serve(ScriptedProvider(reply_to)) as served:
         run_id = (await served.ask(question="Why?")).facts["run_id"]
         found = [

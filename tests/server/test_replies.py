@@ -1,4 +1,4 @@
-"""A run on its way to a client: what is long holds up nobody."""
+"""Long runs are rendered without a delay for other requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The private parts of mcp and uvicorn are what sdk_compat.py takes them for."""
+"""The private parts of mcp and uvicorn are what sdk_compat takes them for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from moa_mcp.server.context import OWNER
-from moa_mcp.server.sdk_compat import HttpConnection
+from moa_mcp.server.sdk_compat.connections import HttpConnection
 from moa_mcp.server.transports.http.connections import ConnectionLimit
 from tests import clock
 
@@ -59,7 +59,7 @@ class Line:
 
 
 class Web:
-    """An application that knows the owner `anne` where told so, and answers when it may."""
+    """An application that sets the owner `anne` if asked to, and answers when the test lets it."""
 
     def __init__(self, *, known: bool) -> None:
         self.known = known
@@ -114,7 +114,7 @@ async def test_an_owner_is_at_work_from_the_end_of_its_request_until_the_answer_
     [b"", b"GET / HT", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"],
     ids=["silent", "half a head", "an answer that is not taken"],
 )
-async def test_nobody_unknown_has_longer_than_the_time_for_a_head(sent: bytes) -> None:
+async def test_a_connection_without_a_known_owner_ends_after_the_time_for_a_head(sent: bytes) -> None:
     async with connected(Web(known=False)) as (connection, line):
         started = anyio.current_time()
         if sent:

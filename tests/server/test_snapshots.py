@@ -1,4 +1,4 @@
-"""What clients are told of the tools, resources and prompts, word for word: a change of it is never by accident.
+"""The texts of tools, resources and prompts for clients, word for word, so that none changes by accident.
 
 `python -m pytest tests/server/test_snapshots.py` shows what differs; after a wanted change, delete the file of the
 snapshot in tests/data and run it once: it is then written anew, and the test fails that one time.
@@ -23,16 +23,16 @@ DATA = Path(__file__).parents[1] / "data"
 
 
 def plain(item: BaseModel) -> dict[str, Any]:
-    """What is told of one thing, as JSON; its size differs from one machine to the next."""
+    """One entry of a list as JSON, without its size, which differs between machines."""
     return item.model_dump(by_alias=True, mode="json", exclude_none=True, exclude={"size"})
 
 
 @pytest.mark.parametrize("name", ["tools", "resources", "resource_templates", "prompts"])
-async def test_what_clients_are_told_is_what_it_was(serve: Serve, name: str) -> None:
+async def test_texts_for_clients_equal_their_snapshots(serve: Serve, name: str) -> None:
     async with serve(ScriptedProvider(str)) as served:
         listed = await getattr(served.client, f"list_{name}")()
     result = [plain(item) for item in getattr(listed, name)]
-    # Which presets there are is not the server's doing: one stands for all.
+    # The list of presets is not part of the server: one of them is enough.
     result = [
         item
         for item in result

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.parametrize("mode", ["auto"], indirect=True, ids=["2026
 
 
 class Raw:
-    """A client that says what it is told to, and gives back whatever comes."""
+    """A client that sends what the test asks for, and returns the raw answers."""
 
     def __init__(
         self, out: MemoryObjectSendStream[Any], back: MemoryObjectReceiveStream[Any], extensions: dict[str, Any]

@@ -49,7 +49,7 @@ def asks(run: Run, at_most: Spend, cap: Spend = LARGE, first: Spend = Spend()) -
 
 
 @pytest.mark.parametrize(("preset", "rounds"), [(PRESET, 3), (NESTED, 5)], ids=["plain", "nested"])
-async def test_booking_takes_no_commit_of_its_own(tmp_path: Path, preset: Preset, rounds: int) -> None:
+async def test_booking_needs_no_extra_commit(tmp_path: Path, preset: Preset, rounds: int) -> None:
     file, run = tmp_path / "runs.db", a_run(preset)
     store = SqliteStore(file)
     before = commits(file)

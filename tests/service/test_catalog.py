@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moa_mcp.config.settings import Settings
-from moa_mcp.domain.endpoints import BUILTIN, split_model
+from moa_mcp.domain.endpoints import BUILTIN, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidPreset, UnknownPreset
 from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.presets.library import PresetLibrary
@@ -97,12 +97,12 @@ async def test_auto_falls_back_to_the_demonstration_and_says_so(tmp_path: Path) 
     assert "demonstration" in notes[0]
 
 
-async def test_an_unknown_name_is_told_with_the_nearest(tmp_path: Path) -> None:
+async def test_the_error_for_an_unknown_name_lists_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UnknownPreset, match="moa-lite"):
         await catalog(library(tmp_path)).resolve("moa-light")
 
 
-async def test_a_default_that_is_not_there_is_told_with_the_key_that_names_it(tmp_path: Path) -> None:
+async def test_the_error_for_a_missing_default_preset_names_its_key(tmp_path: Path) -> None:
     presets = catalog(library(tmp_path), settings=Settings(default_preset="mooa"))
 
     with pytest.raises(UnknownPreset, match=r"no preset 'mooa', which default_preset in config\.yaml names.* moa,"):
@@ -150,7 +150,7 @@ async def test_presets_stand_inside_one_another_three_levels_deep_at_most(tmp_pa
         await presets.resolve("p0")
 
 
-async def test_a_slot_that_names_no_preset_is_told_with_its_place_and_the_nearest(tmp_path: Path) -> None:
+async def test_the_error_for_a_slot_with_an_unknown_preset_names_its_place_and_the_nearest(tmp_path: Path) -> None:
     inner = "aggregator: groq/agg\nproposers:\n  - preset: laab\n"
     presets = catalog(library(tmp_path, outer="aggregator: groq/agg\nproposers: [{preset: inner}]\n", inner=inner))
 
@@ -186,7 +186,7 @@ async def test_a_fallback_without_a_key_keeps_nothing_from_being_used(tmp_path: 
     assert (await catalog(library(tmp_path, lab=text), Hand("groq")).entry("lab")).usable
 
 
-async def test_a_model_of_an_undeclared_provider_is_told_without_a_key(tmp_path: Path) -> None:
+async def test_a_model_of_an_undeclared_provider_is_listed_without_a_key(tmp_path: Path) -> None:
     text = "aggregator: nowhere/agg\nproposers: [groq/a]\n"
     entry = await catalog(library(tmp_path, lab=text), Hand("groq")).entry("lab")
 
@@ -257,3 +257,13 @@ async def test_ceilings_of_the_configuration_are_not_applied_here(tmp_path: Path
 
     assert isinstance(preset, Preset)
     assert preset.limits.max_cost_usd == 50
+
+
+async def test_with_the_settings_of_an_ask_no_others_are_read(tmp_path: Path) -> None:
+    given = Settings(default_preset="auto", endpoints={"shed": Endpoint("shed", "http://127.0.0.1:9/v1", local=True)})
+    hand = Hand()
+    presets = Catalog(library(tmp_path), lambda: pytest.fail("read again"), hand, flat)
+    preset, _ = await presets.resolve(None, given)
+
+    assert hand.asked == ["shed"]
+    assert preset.name == "auto"

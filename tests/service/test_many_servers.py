@@ -72,7 +72,7 @@ async def do_everything(number: int, ready: Callable[[], None], home: Path) -> D
 
 
 def changes_of(number: int) -> Iterable[ChangeRequest]:
-    """Save a preset of one's own in one version after another, and make it the default, which is everybody's."""
+    """Save one version after another of an own preset, and make it the default of all servers."""
     own = f"own{number}"
     for version in range(VERSIONS):
         yield ChangeRequest(save_preset=own, base="panel", fields={"title": f"Version {version}"})

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -45,7 +46,7 @@ async def test_two_who_ask_the_same_at_once_share_one_run(tmp_path: Path) -> Non
     await service.store.aclose()
 
 
-async def test_the_same_question_a_moment_later_is_cached_and_fresh_asks_anew(tmp_path: Path) -> None:
+async def test_the_same_question_a_moment_later_is_cached_and_fresh_starts_a_new_run(tmp_path: Path) -> None:
     provider = ScriptedProvider(reply_to)
     async with service_of(tmp_path, provider, MemoryStore()) as service:
         first, again = await service.ask(ASK), await service.ask(ASK)
@@ -152,7 +153,7 @@ async def test_a_cancelled_run_looks_the_same_whenever_it_is_looked_at(tmp_path:
     ],
 )
 async def test_a_plan_over_a_limit_is_refused_with_whose_limit_it_is(
-    tmp_path: Path, config: str, preset: dict[str, int], request_usd: float | None, expected: str
+    tmp_path: Path, config: str, preset: dict[str, Any], request_usd: float | None, expected: str
 ) -> None:
     (tmp_path / "config.yaml").write_text(config, encoding="utf-8")
     priced = {
@@ -165,7 +166,7 @@ async def test_a_plan_over_a_limit_is_refused_with_whose_limit_it_is(
             await service.plan(AskRequest("Q?", preset=asked, max_cost_usd=request_usd))
 
 
-async def test_a_plan_needs_no_key_but_tells_which_one_is_missing(tmp_path: Path) -> None:
+async def test_a_plan_needs_no_key_but_names_the_missing_one(tmp_path: Path) -> None:
     preset = PRESET.model_copy(update={"aggregator": Aggregator(model="openai/gpt-4o")})
     async with service_of(tmp_path, ScriptedProvider(reply_to), MemoryStore()) as service:
         plan = await service.plan(AskRequest("Q?", preset=preset))
@@ -210,7 +211,7 @@ async def test_who_asks_again_while_a_dropped_run_is_wound_down_goes_on_with_it(
     assert [call.id for call in provider.calls].count("1.1") == 1
 
 
-async def test_a_run_of_another_server_cannot_be_cancelled_from_here_and_that_is_said(tmp_path: Path) -> None:
+async def test_cancelling_a_run_of_another_server_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "runs.db"
     gate, idle = HoldingProvider(ScriptedProvider(reply_to), lambda call: True), ScriptedProvider(reply_to)
     stores = SqliteStore(file), SqliteStore(file)

@@ -1,4 +1,4 @@
-"""What an owner spends in a day never passes the ceiling, whoever reserves, dies or is late."""
+"""What an owner spends in a day never exceeds the ceiling, even if servers die or are late."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -117,10 +117,10 @@ def asked(needs: Spend, at_most: Spend) -> ReservationRequest:
             10,
             0,
             5,
-            r"not known.*up to its ceiling of \$5 is set aside.*today: \$0\.0000 .*Wait for one of these runs to end",
+            r"is unknown.*its ceiling of \$5 is reserved.*today: \$0\.0000 .*Wait for one of these runs to end",
             "needs about|tomorrow",
         ),
-        (10, 0, 0, 5, r"price of a model is not.*wait for tomorrow", "to end"),
+        (10, 0, 0, 5, r"price of a model is unknown.*wait for tomorrow", "to end"),
     ],
 )
 async def test_a_refusal_says_what_is_spent_what_is_reserved_and_what_to_wait_for(
@@ -171,7 +171,7 @@ class Held:
 
     @property
     def due(self) -> Spend:
-        """What it is booked at if nobody settles it."""
+        """The amount that is booked if no server settles it."""
         return self.journal.at_least(self.sent)
 
 
@@ -270,7 +270,7 @@ class Days(Machine):
         return True
 
     def is_over(self, held: Held, server: int) -> bool:
-        """Whether a sweep of that server takes the hold for one that nobody will settle."""
+        """Whether a sweep of that server settles the reservation."""
         alone = held.server != server and not self.lives(held.server)
         return alone or held.until + LEASE_SECONDS <= self.now
 
@@ -302,7 +302,7 @@ class Days(Machine):
     @precondition(lambda self: self.unsettled())
     @rule(reservation=some("unsettled"), lost=st.integers(0, 2))
     def settle(self, reservation: str, lost: int) -> None:
-        """Booked is what was spent, with the calls that nobody wrote down: all of it, or what no sweep has booked."""
+        """Book what was spent, including calls that are not in the journal, minus what a sweep has booked."""
         held = self.held[reservation]
         actual = sum((quarters(4) for _ in range(lost)), held.journal)
         self.do(lambda: self.servers[held.server].settle(held.hold, actual))
@@ -321,7 +321,7 @@ class Days(Machine):
     @precondition(lambda self: self.settled)
     @rule(reservation=some("done"), server=servers, number=st.integers(0, 8))
     def settle_again(self, reservation: str, server: int, number: int) -> None:
-        """It changes nothing, whoever does it and whatever they say."""
+        """A second settlement changes nothing, on any server and with any amount."""
         self.do(lambda: self.servers[server].settle(self.held[reservation].hold, quarters(number)))
 
     @rule(seconds=st.sampled_from((5, int(ALIVE_SECONDS), DAY_SECONDS)), silent=st.sets(servers))
@@ -362,5 +362,5 @@ class Days(Machine):
         super().teardown()
 
 
-def test_what_was_spent_is_booked_once_and_the_ceiling_holds_whoever_dies_or_is_late() -> None:
+def test_spending_is_booked_once_and_the_ceiling_holds_even_if_servers_die_or_are_late() -> None:
     run_state_machine_as_test(Days, settings=settings(stateful_step_count=20))

@@ -1,4 +1,4 @@
-"""A file that is damaged, or of another version, or lacks a part: mended, read only or set aside, and told of."""
+"""A file that is damaged, of another version or incomplete is repaired, only read or set aside, with a warning."""
 
 import sqlite3
 from contextlib import closing
@@ -10,7 +10,9 @@ import pytest
 from benchmarks.clearing import fill
 from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.store.base import Faults
 from moa_mcp.store.fallback import FallbackStore
+from moa_mcp.store.memory import MemoryStore
 from moa_mcp.store.sqlite.database import CHECKED_BYTES
 from moa_mcp.store.sqlite.schema import VERSION
 from moa_mcp.store.sqlite.store import SqliteStore
@@ -37,7 +39,7 @@ def resilient(file: Path) -> FallbackStore:
 
 
 @pytest.mark.parametrize("damage", [b"garbage" * 1000, b"\x00" * 4096])
-async def test_a_damaged_file_is_set_aside_and_said_once(file: Path, damage: bytes) -> None:
+async def test_a_damaged_file_is_set_aside_and_reported_once(file: Path, damage: bytes) -> None:
     file.parent.mkdir(mode=0o700)
     file.write_bytes(damage)
 
@@ -110,7 +112,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
     await store.aclose()
 
     assert runs == [("now", None, 1), ("before", "yes", 0)]
-    assert message == f"The store runs.db has lost what was in {table}, and goes on without."
+    assert message == f"The store runs.db has lost the content of {table}, and goes on without it."
     again = resilient(file)
     assert len(await again.list("ann")) == 2
     assert not again.warnings()
@@ -118,7 +120,7 @@ async def test_a_file_that_lacks_a_table_gets_an_empty_one_and_keeps_its_runs(fi
 
 
 @pytest.mark.parametrize("lost", ["INDEX runs_of_key", "TRIGGER run_deleted"])
-async def test_a_file_that_lacks_an_index_gets_it_and_nothing_is_said(file: Path, lost: str) -> None:
+async def test_a_missing_index_is_created_without_a_warning(file: Path, lost: str) -> None:
     store = await broken(file, f"DROP {lost}")
     assert len(await store.list("ann")) == 1
     assert not store.warnings()
@@ -186,3 +188,21 @@ async def test_a_store_of_a_newer_version_is_read_and_never_changed(file: Path) 
     assert "newer" in "".join(newer.warnings())
     assert file.read_bytes() == content
     await newer.aclose()
+
+
+class LineIsDown(Exception):
+    """What a store of a kind of its own raises when it cannot be reached."""
+
+
+class Unreachable(MemoryStore):
+    async def count(self, owner: str) -> int:
+        raise LineIsDown("the line is down")
+
+
+async def test_a_store_declares_which_errors_mean_that_it_is_out_of_order(tmp_path: Path) -> None:
+    declared = FallbackStore(tmp_path / "far", Unreachable, Faults((LineIsDown,)))
+
+    assert await declared.count("local") == 0
+    assert "the line is down" in "".join(declared.warnings())
+    with pytest.raises(LineIsDown):
+        await FallbackStore(tmp_path / "far", Unreachable, Faults((KeyError,))).count("local")

@@ -1,4 +1,4 @@
-"""What the store on disk forgets: what is old, what is too much, and what it is told to, without a trace."""
+"""The store on disk deletes old runs, runs that are too many, and runs that a user deletes, without a trace."""
 
 import sqlite3
 from contextlib import closing
@@ -81,7 +81,7 @@ async def test_other_servers_admit_runs_while_a_full_store_is_cleared(tmp_path: 
     assert (gone, kept) == ([1000], ["meanwhile"])
 
 
-async def test_a_run_from_a_clock_that_was_ahead_goes_with_those_that_were_begun_after_it(tmp_path: Path) -> None:
+async def test_a_run_with_a_future_date_is_deleted_with_the_runs_that_started_after_it(tmp_path: Path) -> None:
     now = 10 * DAY
     store = SqliteStore(tmp_path / "runs.db", keep_days=30, clock=lambda: now)
     for run_id, day in (("ahead", 1000), ("after", 10), ("ahead too", 1000)):
@@ -95,7 +95,9 @@ async def test_a_run_from_a_clock_that_was_ahead_goes_with_those_that_were_begun
     assert (early, gone, left) == (0, 2, ["ahead too"])
 
 
-async def test_of_a_store_that_is_too_large_those_go_that_were_begun_first_whatever_their_date(tmp_path: Path) -> None:
+async def test_a_store_that_is_too_large_loses_the_runs_that_were_admitted_first_and_not_those_with_the_oldest_date(
+    tmp_path: Path,
+) -> None:
     store = SqliteStore(tmp_path / "runs.db", max_mb=0.5, clock=lambda: 10.0 * DAY)
     for number, day in enumerate((1000, 5, 6, 7, 8, 9)):
         await complete(store, a_run(f"r{number}", day), "x" * 100_000)

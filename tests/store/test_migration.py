@@ -66,7 +66,7 @@ async def test_an_interrupted_run_of_an_older_version_pays_only_for_what_is_miss
     assert [call.id for call in provider.calls] == ["2.2", "3.1"]
 
 
-async def test_what_an_older_version_said_by_ids_alone_is_read_as_branches_and_repeats(nested: Path) -> None:
+async def test_relations_that_older_versions_stored_only_in_ids_are_read(nested: Path) -> None:
     store = SqliteStore(nested)
     run = await store.get("local", NESTED)
     await store.aclose()

@@ -103,7 +103,7 @@ async def test_a_run_of_a_living_sibling_is_running_and_cannot_be_claimed(file: 
     await store.aclose()
 
 
-async def test_a_server_not_heard_of_for_long_counts_as_gone_though_its_process_id_is_in_use(
+async def test_a_server_without_heartbeats_counts_as_gone_even_if_its_process_id_is_in_use(
     file: Path,
 ) -> None:
     sibling, store = SqliteStore(file, clock=lambda: 0.0), SqliteStore(file, clock=lambda: 1000.0)

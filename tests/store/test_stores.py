@@ -86,7 +86,7 @@ async def test_panels_are_kept_apart_from_calls(store: RunStore) -> None:
     assert (len(run.calls), len(run.panels)) == (0, 1)
 
 
-async def test_nobody_reads_finds_lists_claims_or_removes_anothers_run(store: RunStore) -> None:
+async def test_an_owner_cannot_read_find_list_claim_or_remove_the_run_of_another(store: RunStore) -> None:
     await begin(store, a_run())
     await store.finish(replace(a_run(), status="interrupted"))
 
@@ -141,7 +141,7 @@ async def test_a_run_that_is_resumed_is_the_latest(store: RunStore) -> None:
     assert await latest(store) == "r1"
 
 
-async def test_nobody_makes_anothers_run_the_latest(store: RunStore) -> None:
+async def test_an_owner_cannot_make_the_run_of_another_the_latest(store: RunStore) -> None:
     await begin(store, a_run())
     await begin(store, a_run("r2"))
     await store.make_latest("bob", "r1")

@@ -1,4 +1,4 @@
-"""Three owners on one store: whatever they and their servers do, everyone has their own runs and nobody else's."""
+"""Three owners on one store: each of them sees only their own runs, on all servers."""
 
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from tests.state_machine import Machine, some
 PLAN = Preset.model_validate({"layers": 1, "aggregator": "lab/agg"})
 
 OWNERS = ("ann", "Ann", "an_")
-"""Three who are one to whoever compares without case or with patterns."""
+"""Three names that are equal if compared without case or as patterns."""
 
 KEYS = ("k", "K")
 UNKNOWN = "r0"
@@ -47,7 +47,7 @@ def a_record(number: int, text: str) -> CallRecord:
 
 
 async def admit(server: RunStore, run: Run, since: float | None) -> Run:
-    """The run that is found there for it: itself, begun now, or one that was before."""
+    """The run that is returned for it: itself, started now, or an earlier one."""
     found = await server.admit(run, whatever(run.owner, run.run_id), since)
     return found.run if isinstance(found, AdmittedRun) else found
 
@@ -122,7 +122,7 @@ class OwnersOnDisk(Machine):
 
     @rule(owner=st.sampled_from(OWNERS), key=st.sampled_from(KEYS), age=ages, side=sides)
     def ask(self, owner: str, key: str, age: float | None, side: int) -> None:
-        """Asked again, what was asked before stands for it, unless it failed or is too old (None: nothing stands)."""
+        """The earlier run that is reused for a repeated question; None if it failed or is too old."""
         server, run_id = self.servers[side], f"r{next(self.numbers)}"
         run = a_run(run_id, owner, key, self.now)
         before = None if age is None else self.standing(owner, key, age)
@@ -224,7 +224,7 @@ class OwnersOnDisk(Machine):
 
     @rule(run_id=some("ids"), side=sides)
     def everyone_is_given_it(self, run_id: str, side: int) -> None:
-        """It is the latest run of its owner then, and of nobody else."""
+        """It becomes the latest run of its owner, and of no other."""
         for owner in self.strangers_first(run_id):
             self.do(partial(self.servers[side].make_latest, owner, run_id))
             if run_id in self.runs and self.runs[run_id].owner == owner:
@@ -245,7 +245,7 @@ class OwnersOnDisk(Machine):
 
     @rule(seconds=st.sampled_from((0.0, 1800.0, KEPT_SECONDS + 1)), side=sides)
     def prune(self, seconds: float, side: int) -> None:
-        """What has ended and is old is forgotten, whoever owns it; what goes on is not.
+        """Old runs that have ended are deleted for all owners; running ones are not.
 
         What is dated ahead of the clock is old if it was begun before something that is.
         """
@@ -317,9 +317,9 @@ class OwnersInMemory(OwnersOnDisk):
 CHECKS = settings(stateful_step_count=25)
 
 
-def test_on_disk_everyone_has_their_own_runs_whatever_the_others_and_their_servers_do() -> None:
+def test_on_disk_each_owner_sees_only_their_own_runs_on_all_servers() -> None:
     run_state_machine_as_test(OwnersOnDisk, settings=CHECKS)
 
 
-def test_in_memory_everyone_has_their_own_runs_whatever_the_others_do() -> None:
+def test_in_memory_each_owner_sees_only_their_own_runs() -> None:
     run_state_machine_as_test(OwnersInMemory, settings=CHECKS)

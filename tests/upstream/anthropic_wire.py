@@ -57,7 +57,7 @@ class AnthropicWire:
         message = _empty_message(request, reply)
         message |= {"content": content, **_message_delta(reply)["delta"]}
         if reply.usage:
-            message["usage"]["output_tokens"] = reply.usage[1]
+            message["usage"] = {**message["usage"], **_message_delta(reply)["usage"]}
         return message
 
     def hollow_events(self, request: Request, reply: Reply) -> Iterator[Event]:
@@ -112,7 +112,7 @@ def _message_delta(reply: Reply) -> dict[str, Any]:
     delta: dict[str, Any] = {"stop_reason": _stop_reason(reply), "stop_sequence": None}
     if reply.refusal:
         delta["stop_details"] = {"type": "refusal", "category": None, "explanation": reply.refusal}
-    usage = {"usage": {"output_tokens": reply.usage[1]}} if reply.usage else {}
+    usage = {"usage": reply.usage_report or {"output_tokens": reply.usage[1]}} if reply.usage else {}
     return {"type": "message_delta", "delta": delta, **usage}
 
 
@@ -132,7 +132,7 @@ def _empty_message(request: Request, reply: Reply) -> dict[str, Any]:
     }
     if reply.usage:
         cache = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
-        message["usage"] = {"input_tokens": reply.usage[0], **cache, "output_tokens": 1}
+        message["usage"] = reply.first_usage or {"input_tokens": reply.usage[0], **cache, "output_tokens": 1}
     return message
 
 

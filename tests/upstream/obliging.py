@@ -76,6 +76,7 @@ _PARTS: Mapping[str, Any] = {
 _REPLIES: Mapping[str, Callable[[str], Any]] = {
     "slots": _slots,
     "keep": lambda asked: _letters(asked)[: _number(asked, r"(\d+) letters? in keep")],
+    "groups": lambda asked: [_letters(asked)],
     "ranking": _letters,
     "choice": lambda asked: _letters(asked)[0],
     "better": lambda asked: _letters(asked)[0],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tests.upstream.reply import Reply
@@ -46,7 +46,7 @@ class OpenAIWire:
         if reply.finish_reason == "tool_calls":
             message["tool_calls"] = [_tool_call()]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
-        usage = {"usage": _usage(*reply.usage)} if reply.usage else {}
+        usage = {"usage": _usage(reply)} if reply.usage else {}
         return {**_top(request, reply, "chat.completion"), "choices": [choice], **usage}
 
     def hollow_events(self, request: Request, reply: Reply) -> Iterator[Event]:
@@ -74,7 +74,7 @@ def _finish(request: Request, reply: Reply) -> Iterator[Event]:
         yield Event(Part.FINISH, _delta(request, reply, {}, reply.finish_reason))
     if reply.usage and _wants_usage(request):
         top = _top(request, reply, "chat.completion.chunk")
-        yield Event(Part.FINISH, _event({**top, "choices": [], "usage": _usage(*reply.usage)}))
+        yield Event(Part.FINISH, _event({**top, "choices": [], "usage": _usage(reply)}))
 
 
 def _delta(request: Request, reply: Reply, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -97,7 +97,10 @@ def _top(request: Request, reply: Reply, kind: str) -> dict[str, Any]:
     }
 
 
-def _usage(prompt: int, completion: int) -> dict[str, int]:
+def _usage(reply: Reply) -> Mapping[str, Any]:
+    if reply.usage_report is not None:
+        return reply.usage_report
+    prompt, completion = reply.usage or (0, 0)
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Reply:
     `pieces` is into how many deltas `text` is cut, or the deltas themselves (then `text` is not looked at):
     so an emoji can be cut into its surrogate halves. `model` is the model that says it answered; None:
     the one that was asked for. `finish_reason` is worded as OpenAI does and translated for Anthropic;
-    None: the stream never says why it ends. Without both token counts no usage is sent. `delay` is
+    None: the stream never says why it ends. Without both token counts no usage is sent. `usage_report` is sent as
+    the usage in its place, and `first_usage` in the place of the one that opens an Anthropic stream. `delay` is
     the seconds before the headers, `delay_per_piece` those before each delta. `split` is the number of bytes
     per TCP write. `comments` is how many keep-alive comments go before each delta.
     """
@@ -26,6 +28,8 @@ class Reply:
     finish_reason: str | None = "stop"
     input_tokens: int | None = 10
     output_tokens: int | None = 20
+    usage_report: Mapping[str, Any] | None = None
+    first_usage: Mapping[str, Any] | None = None
     delay: float = 0
     delay_per_piece: float = 0
     split: int | None = None

@@ -21,7 +21,7 @@ PRICED = Draft("one", "m-2026", "stop", Usage(10, 20, 0.001))
 UNPRICED = Draft("two", "m", "stop", Usage(10, 20))
 
 
-def test_calls_are_listed_by_layer_and_slot_whatever_order_they_ended_in() -> None:
+def test_calls_are_listed_by_layer_and_slot_and_not_by_their_ends() -> None:
     facts = result(a_run(record("2.1", PRICED, "aggregator"), record("1.2", PRICED), record("1.1", PRICED)))
 
     assert [(call["layer"], call["slot"]) for call in facts["calls"]] == [(1, 1), (1, 2), (2, 1)]
@@ -37,18 +37,36 @@ def test_one_unknown_price_makes_the_sum_unknown_and_never_zero() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", UNPRICED)))["cost_usd"] is None
 
 
+def test_a_total_says_what_is_known_and_how_many_prices_are_not() -> None:
+    run = a_run(record("1.1", PRICED), record("1.2", UNPRICED), record("1.3", UNPRICED))
+
+    assert (result(run)["known_cost_usd"], result(run)["unpriced_calls"]) == (0.001, 2)
+    assert "at least $0.0010, 2 calls without a price" in format_calls(run)
+    assert "price unknown" in format_calls(a_run(record("1.1", UNPRICED)))
+
+
+def test_cached_tokens_are_shown_where_there_are_any() -> None:
+    used = Usage(1000, 20, 0.001, cached_tokens=960, reasoning_tokens=5)
+    run = a_run(record("1.1", Draft("blue", usage=used)))
+
+    assert result(run)["calls"][0].get("cached_tokens") == 960
+    assert result(run)["calls"][0].get("reasoning_tokens") == 5
+    assert "cached_tokens" not in result(a_run(record("1.1", PRICED)))["calls"][0]
+    assert "1,000 in (960 cached), 20 out" in format_calls(run)
+
+
 def test_a_call_that_was_never_billed_does_not_make_the_price_unknown() -> None:
     assert result(a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH))))["cost_usd"] == 0.001
 
 
-def test_the_model_that_answered_is_told_beside_the_one_that_was_asked() -> None:
+def test_the_model_that_answered_is_shown_beside_the_one_that_was_asked() -> None:
     facts = result(a_run(record("1.1", PRICED)))["calls"][0]
 
     assert (facts["model"], facts["served_model"]) == ("lab/m", "m-2026")
     assert "lab/m (answered by m-2026)" in format_calls(a_run(record("1.1", PRICED)))
 
 
-def test_a_failure_is_told_in_plain_words() -> None:
+def test_a_failure_is_described_in_plain_words() -> None:
     facts = result(a_run(record("1.1", Failure(Reason.RATE_LIMITED, "slow down"))))["calls"][0]
 
     assert facts["status"] == "failed"
@@ -70,7 +88,7 @@ def test_drafts_that_are_too_long_are_cut_and_say_where_the_rest_is() -> None:
     assert sum(len(draft["text"] or "") for draft in shown) < MAX_DRAFTS_BYTES + 200
 
 
-def test_text_and_structure_tell_the_same_facts() -> None:
+def test_text_and_structured_content_have_the_same_facts() -> None:
     run = a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH)))
     text, facts = as_markdown(run), result(run)
 

@@ -40,7 +40,7 @@ GOES_ON = (
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON, and nothing else, on stdout.")
 @click.option("--drafts", is_flag=True, help="Print the drafts too.")
-@click.option("--fresh", is_flag=True, help="Ask anew, even what was asked in the same words just before.")
+@click.option("--fresh", is_flag=True, help="Ask again, even if the same question was answered just before.")
 @click.option("--dry-run", is_flag=True, help="Show calls, rounds and price; send nothing.")
 @log_level
 def ask(

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TypeAlias
 
-import anyio
 import click
 
 from moa_mcp.api import open_service
 from moa_mcp.cli.commands.presets import default_preset_problem
 from moa_mcp.cli.config import home
+from moa_mcp.cli.group import async_command
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.summary import all_demo
 from moa_mcp.cli.view.table import table
-from moa_mcp.config.plugins import Plugin, plugins
+from moa_mcp.config.plugins import plugins
 from moa_mcp.config.settings import Paths, Settings, load_settings_or_defaults
 from moa_mcp.domain.errors import InvalidConfig, unexpanded
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.presets.library import PresetLibrary
-from moa_mcp.providers.wire.keys import is_set, placeholder_in
+from moa_mcp.providers.wire.keys import is_quoted, missing_variables, placeholder_in
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.service.service import LOCAL, Service
 
@@ -30,24 +29,20 @@ Rows: TypeAlias = Iterator[tuple[str, str]]
 
 @click.command()
 @log_level
-def doctor() -> int:
+@async_command
+async def doctor() -> int:
     """Show configuration, keys and presets; exit 0 only if asks can work."""
-    return anyio.run(_doctor)
-
-
-async def _doctor() -> int:
     settings, problem = load_settings_or_defaults(home())
     async with open_service() as service:
         entries = await service.catalog.entries()
         local = await _local_servers(service, settings)
         store = await _store(service, settings)
-    found_plugins = plugins()
     rows = [
         *_files(home(), problem),
         *_keys(settings),
         *local,
         ("store", store),
-        *_plugins(found_plugins),
+        *_plugins(),
         *_presets(entries),
         *_misnamed(home(), entries),
     ]
@@ -58,32 +53,28 @@ async def _doctor() -> int:
 
 
 def _files(at: Paths, problem: InvalidConfig | None) -> Rows:
-    yield "configuration", f"{at.config_file} ({_state(at.config_file, problem)})"
-    yield "presets folder", f"{at.presets_folder}{_absence(at.presets_folder)}"
-    yield "data folder", f"{at.data_folder}{_absence(at.data_folder)}"
-
-
-def _state(file: Path, problem: InvalidConfig | None) -> str:
-    if problem is not None:
-        return f"not valid: {problem}"
-    return "valid" if file.exists() else "not there; the defaults hold"
-
-
-def _absence(folder: Path) -> str:
-    return "" if folder.is_dir() else " (not there)"
+    state = "valid" if at.config_file.exists() else "not there; the defaults are used"
+    yield "configuration", f"{at.config_file} ({f'not valid: {problem}' if problem else state})"
+    for name, folder in (("presets folder", at.presets_folder), ("data folder", at.data_folder)):
+        yield name, f"{folder}{'' if folder.is_dir() else ' (not there)'}"
 
 
 def _keys(settings: Settings) -> Rows:
-    """Whether each key variable is set. Values are not shown, except a placeholder that was not replaced by a key.
+    """Whether each variable of a key or a header is set. Of the values, only a placeholder that is no key is shown.
 
     The keys are not tried: only a call to the provider shows whether it accepts the key.
     """
     for endpoint in settings.endpoints.values():
-        if variable := endpoint.api_key_env:
-            state = "set, not checked" if is_set(endpoint, os.environ) else "missing"
-            if placeholder := placeholder_in(os.environ.get(variable, "")):
+        missing = missing_variables(endpoint, os.environ)
+        for variable in endpoint.variables:
+            state = "missing" if variable in missing else "set, not checked"
+            value = os.environ.get(variable, "")
+            if is_quoted(value):
+                state = "set, but in quotation marks: take them off"
+            if placeholder := placeholder_in(value):
                 state = f"missing: it holds {unexpanded(placeholder)}"
-            yield f"key of {endpoint.name}", f"{variable} {state}"
+            what = "key" if variable == endpoint.api_key_env else "header"
+            yield f"{what} of {endpoint.name}", f"{variable} {state}"
 
 
 async def _local_servers(service: Service, settings: Settings) -> list[tuple[str, str]]:
@@ -107,8 +98,8 @@ async def _store(service: Service, settings: Settings) -> str:
     return f"on disk: runs are kept {settings.store.keep_days} days, in at most {settings.store.max_mb} MB"
 
 
-def _plugins(found: Sequence[Plugin]) -> Rows:
-    for plugin in found:
+def _plugins() -> Rows:
+    for plugin in plugins():
         distribution = f" (of {plugin.distribution})" if plugin.distribution else ""
         yield "plug-in", f"{plugin.name}{distribution}: {plugin.state}"
 
@@ -150,6 +141,5 @@ def _verdict(fault: str | None, settings: Settings, entries: Sequence[PresetEntr
     default = next(entry for entry in entries if entry.default)
     if all_demo((*default.proposers, str(default.aggregator)), settings.endpoints):
         return "Asks work, but only the demo panel answers, which calls no model. Set one of the keys above."
-    return (
-        "Asks can work: what the default preset needs is set. No key was checked: the first ask shows if it is taken."
-    )
+    set_up = "Asks can work: what the default preset needs is set."
+    return f"{set_up} No key was checked: the first question shows whether it is accepted."

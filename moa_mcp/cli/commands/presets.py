@@ -12,6 +12,7 @@ import click
 
 from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.group import async_command
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.plan import estimate, extent
 from moa_mcp.cli.view.preset_tree import tree
@@ -23,8 +24,7 @@ from moa_mcp.domain.errors import InvalidPreset, MissingKey, sort_by_closeness
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.domain.validation import KeyPath
-from moa_mcp.flows.planning.dry_run import Bounds
-from moa_mcp.presets.library import is_name, parse
+from moa_mcp.presets.library import is_name, misnamed_file, parse
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import pluralize
 
@@ -40,9 +40,27 @@ def presets(ctx: click.Context) -> None:
 
 @presets.command()
 @click.argument("name")
-def show(name: str) -> None:
+@async_command
+async def show(name: str) -> None:
     """Show the shape of a preset, its calls and its price."""
-    anyio.run(_show, name)
+    valid_settings()
+    async with open_service() as service:
+        preset, _ = await service.catalog.resolve(name)
+        entry = await service.catalog.entry(name)
+        bounds = service.catalog.bounds(preset)
+    least = f"at least {pluralize(bounds.least_calls, 'call')} in {pluralize(bounds.least_rounds, 'round')}"
+    lines = [
+        f"{entry.title} ({entry.source}{', the default' if entry.default else ''})",
+        entry.description,
+        "",
+        *tree(preset),
+        "",
+        extent(entry.layers, entry.calls, entry.serial_rounds),
+        f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted",
+        f"{estimate(entry.estimated_cost_usd)} for a question of ordinary length",
+        f"usable: {usability(entry)}",
+    ]
+    click.echo(strip_invisible("\n".join(lines)))
 
 
 @presets.command()
@@ -50,8 +68,7 @@ def show(name: str) -> None:
 def validate(file: Path) -> None:
     """Check the file of a preset; mistakes come with line and key."""
     if file.suffix != ".yaml" or not is_name(file.stem):
-        expected = "lower-case letters, digits, - and _, then .yaml"
-        raise InvalidPreset(file.name, "the name of this file is not the name of a preset", expected=expected)
+        raise misnamed_file(file.name)
     text = yamlfile.read(file, file.name, InvalidPreset)
     preset = parse(text, file.name, file.stem)
     if isinstance(preset, Preset):
@@ -121,35 +138,3 @@ def usability(entry: PresetEntry) -> str:
     if entry.missing:
         return f"needs {' and '.join(entry.missing)}"
     return one_line(f"no: {entry.problem}")
-
-
-async def _show(name: str) -> None:
-    valid_settings()
-    async with open_service() as service:
-        preset, _ = await service.catalog.resolve(name)
-        entry = await service.catalog.entry(name)
-        bounds = service.catalog.bounds(preset)
-    click.echo(strip_invisible("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
-
-
-def _title(entry: PresetEntry) -> list[str]:
-    return [
-        f"{entry.title} ({entry.source}{', the default' if entry.default else ''})",
-        entry.description,
-        "",
-    ]
-
-
-def _bounds(bounds: Bounds) -> str:
-    least = f"at least {pluralize(bounds.least_calls, 'call')} in {pluralize(bounds.least_rounds, 'round')}"
-    return f"{least}, at most {bounds.most_calls} in {bounds.most_rounds}, retries not counted"
-
-
-def _figures(entry: PresetEntry, bounds: Bounds) -> list[str]:
-    return [
-        "",
-        extent(entry.layers, entry.calls, entry.serial_rounds),
-        _bounds(bounds),
-        f"{estimate(entry.estimated_cost_usd)} for a question of ordinary length",
-        f"usable: {usability(entry)}",
-    ]

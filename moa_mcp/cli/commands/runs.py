@@ -11,13 +11,14 @@ import click
 
 from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
+from moa_mcp.cli.group import async_command
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.table import table
 from moa_mcp.domain.errors import InvalidRequest, UnknownRun
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.service.service import LOCAL, RUNS_LISTED, Service
-from moa_mcp.views.run import answer_text, draft_markdown, format_calls, format_cost
+from moa_mcp.views.run import answer_text, drafts_markdown, format_calls, format_run_cost
 
 _MAX_QUESTION_CHARS = 60
 
@@ -35,22 +36,37 @@ def runs(ctx: click.Context, limit: int) -> None:
 @runs.command()
 @click.argument("run_id")
 @click.option("--drafts", is_flag=True, help="Print every draft in full, too.")
-def show(run_id: str, drafts: bool) -> None:
+@async_command
+async def show(run_id: str, drafts: bool) -> None:
     """Show the question and answer of a run, and what it cost."""
-    anyio.run(_show, run_id, drafts)
+    async with _service() as service:
+        run = await service.scheduler.get_run(LOCAL, run_id)
+    context = f"Context: {run.task.context}\n\n" if run.task.context else ""
+    shown = f"{drafts_markdown(run)}\n" if drafts else ""
+    text = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
+    facts = format_calls(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
+    click.echo(strip_invisible(f"{context}Question: {run.task.question}\n\n{shown}{text}\n\n{facts}"))
 
 
 @runs.command()
 @click.argument("run_id")
-def rm(run_id: str) -> None:
+@async_command
+async def rm(run_id: str) -> None:
     """Forget a run with its drafts."""
-    anyio.run(_remove, run_id)
+    async with _service() as service:
+        await service.remove(run_id)
+    click.echo(strip_invisible(f"Run {run_id} is forgotten."))
 
 
 @runs.command()
-def prune() -> None:
+@async_command
+async def prune() -> None:
     """Forget the runs that are older, or more, than the settings keep."""
-    anyio.run(_prune)
+    settings = valid_settings().store
+    async with _service() as service:
+        deleted = await service.store.prune()
+    kept = f"{settings.keep_days} days and {settings.max_mb} MB are kept"
+    click.echo(f"{deleted} {'run is' if deleted == 1 else 'runs are'} forgotten; {kept}.")
 
 
 @asynccontextmanager
@@ -61,7 +77,7 @@ async def _service() -> AsyncGenerator[Service]:
         try:
             yield service
         except UnknownRun as error:
-            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists those that are.") from None
+            raise InvalidRequest(f"There is no run {error.run_id!r}. `moa-mcp runs` lists the stored runs.") from None
 
 
 async def _list(limit: int) -> None:
@@ -81,31 +97,4 @@ async def _list(limit: int) -> None:
 def _row(run: Run) -> tuple[str, ...]:
     when = datetime.fromtimestamp(run.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
     question = one_line(run.task.question, _MAX_QUESTION_CHARS)
-    return run.run_id, when, run.status, run.preset, str(run.calls_made), format_cost(run.cost_usd), question
-
-
-async def _show(run_id: str, drafts: bool) -> None:
-    async with _service() as service:
-        run = await service.scheduler.get_run(LOCAL, run_id)
-    if run.task.context:
-        click.echo(strip_invisible(f"Context: {run.task.context}\n"))
-    click.echo(strip_invisible(f"Question: {run.task.question}\n"))
-    if drafts:
-        click.echo(strip_invisible("\n".join(draft_markdown(record, run) for record in run.drafts)))
-    text = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
-    shown = format_calls(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
-    click.echo(strip_invisible(f"{text}\n\n{shown}"))
-
-
-async def _remove(run_id: str) -> None:
-    async with _service() as service:
-        await service.remove(run_id)
-    click.echo(strip_invisible(f"Run {run_id} is forgotten."))
-
-
-async def _prune() -> None:
-    settings = valid_settings().store
-    async with _service() as service:
-        deleted = await service.store.prune()
-    kept = f"{settings.keep_days} days and {settings.max_mb} MB are kept"
-    click.echo(f"{deleted} {'run is' if deleted == 1 else 'runs are'} forgotten; {kept}.")
+    return run.run_id, when, run.status, run.preset, str(run.calls_made), format_run_cost(run), question

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Protocol
+from abc import ABC, abstractmethod
 
 import click
 
 from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
 from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
-from moa_mcp.views.run import draft_markdown, draft_text, result
+from moa_mcp.views.run import draft_text, drafts_markdown, result
 
 
-class AnswerWriter(Protocol):
-    """Writes the answer of one run to stdout."""
+class AnswerWriter(ABC):
+    """Writes the answer of one run to stdout, and with `drafts` its drafts. By default it writes when the run ends."""
+
+    def __init__(self, drafts: bool) -> None:
+        self._drafts = drafts
 
     def writes(self, event: Event) -> bool:
         """Whether `on_event(event)` writes to stdout."""
-        ...
+        return False
 
-    def on_event(self, event: Event) -> None:
+    def on_event(self, event: Event) -> None:  # noqa: B027 - only a writer that streams has something to do here
         """Write the part of the answer that `event` carries, if this writer streams."""
-        ...
 
+    @abstractmethod
     def finish(self, run: Run) -> None:
         """Write the rest of the output. Called once, when the run has ended, with or without an answer."""
-        ...
 
 
 def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
@@ -37,11 +39,11 @@ def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
     return StreamingWriter(drafts) if sys.stdout.isatty() else PlainWriter(drafts)
 
 
-class StreamingWriter:
+class StreamingWriter(AnswerWriter):
     """Writes the answer piece by piece to a terminal, without control sequences that the terminal would execute."""
 
     def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
+        super().__init__(drafts)
         self._writer: str | None = None
         self._written: list[str] = []
         self._cleaner = Cleaner()
@@ -52,7 +54,9 @@ class StreamingWriter:
     def on_event(self, event: Event) -> None:
         match event:
             case TextArrived(call, piece) if _writes_the_answer(call):
-                self._turn_to(call)
+                if self._writer not in (None, call.id):
+                    self._revoke(f"{call.model} writes anew.")
+                self._writer = call.id
                 self._written.append(piece)
                 click.echo(self._cleaner.feed(piece), nl=False)
             case CallEnded(record) if record.call.id == self._writer and isinstance(record.outcome, Failure):
@@ -70,12 +74,7 @@ class StreamingWriter:
             self._revoke("What is above was revised.")
             click.echo(strip_invisible(answer))
         if answer and self._drafts:
-            click.echo(strip_invisible(f"\n{_drafts(run)}"))
-
-    def _turn_to(self, call: Call) -> None:
-        if self._writer not in (None, call.id):
-            self._revoke(f"{call.model} writes anew.")
-        self._writer = call.id
+            click.echo(strip_invisible(f"\n{drafts_markdown(run)}"))
 
     def _revoke(self, why: str) -> None:
         if self._written:
@@ -84,34 +83,16 @@ class StreamingWriter:
         self._written.clear()
 
 
-class PlainWriter:
+class PlainWriter(AnswerWriter):
     """Writes the answer to a pipe when it is complete, without control sequences: a terminal or a model may read it."""
-
-    def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
-
-    def writes(self, event: Event) -> bool:
-        return False
-
-    def on_event(self, event: Event) -> None:
-        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         if run.answer is not None:
-            write(strip_invisible(f"{run.answer}\n\n{_drafts(run)}" if self._drafts else run.answer))
+            write(strip_invisible(f"{run.answer}\n\n{drafts_markdown(run)}" if self._drafts else run.answer))
 
 
-class JsonWriter:
+class JsonWriter(AnswerWriter):
     """Writes the structured result as JSON, with the answer or the error."""
-
-    def __init__(self, drafts: bool) -> None:
-        self._drafts = drafts
-
-    def writes(self, event: Event) -> bool:
-        return False
-
-    def on_event(self, event: Event) -> None:
-        """Do nothing: this writer writes at the end of the run."""
 
     def finish(self, run: Run) -> None:
         facts = result(run)
@@ -124,10 +105,6 @@ def write(text: str) -> None:
     """Write `text` and exactly one newline to stdout, as UTF-8 in every locale."""
     sys.stdout.buffer.write(text.rstrip("\n").encode("utf-8", "replace") + b"\n")
     sys.stdout.buffer.flush()
-
-
-def _drafts(run: Run) -> str:
-    return "\n".join(draft_markdown(record, run) for record in run.drafts)
 
 
 def _writes_the_answer(call: Call) -> bool:

@@ -14,6 +14,7 @@ from rich.text import Text
 from moa_mcp.cli.view.progress_table import ProgressTable, Row, State, drafts
 from moa_mcp.domain.model import PROPOSER
 from moa_mcp.domain.text import one_line
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import Event
 
 REDRAW_SECONDS = 0.1
@@ -50,7 +51,9 @@ class LiveView:
 
     def redraw(self) -> None:
         if self._live.is_started:
-            self._live.update(self._drawing(), refresh=True)
+            now, room = anyio.current_time(), self._console.height - 1
+            picture = drawing(self._table, self._title, now - self._started, now, room)
+            self._live.update(picture, refresh=True)
 
     def freeze(self) -> None:
         """Draw once more and release the screen. A second call does nothing."""
@@ -64,20 +67,15 @@ class LiveView:
             self.redraw()
             await anyio.sleep(REDRAW_SECONDS)
 
-    def _drawing(self) -> RenderableType:
-        now = anyio.current_time()
-        return drawing(self._table, self._title, now - self._started, now, room=self._console.height - 1)
-
 
 @asynccontextmanager
 async def live_view(title: str, yields_to: Callable[[Event], bool]) -> AsyncGenerator[LiveView]:
     """Show a view on stderr while the block runs, until `yields_to` returns true for an event."""
     view = LiveView(title, Console(stderr=True), yields_to)
     try:
-        async with anyio.create_task_group() as tasks:
+        async with background_tasks() as tasks:
             tasks.start_soon(view.run, name="live view")
             yield view
-            tasks.cancel_scope.cancel()
     finally:
         view.freeze()
 
@@ -136,13 +134,17 @@ def _line(row: Row, now: float, wait: str) -> tuple[Text, ...]:
 
 
 def _figures(rows: Sequence[Row], seconds: float | None) -> tuple[Text, Text, Text]:
-    """Seconds, tokens and price of one or many rows. Estimated token counts begin with a tilde."""
+    """Seconds, tokens and price of one or many rows. Estimated token counts begin with a tilde.
+
+    `≥` marks a sum that lacks an unknown price.
+    """
     written = [row.tokens for row in rows]
     total = sum(count for count, _ in written)
     mark = "" if all(exact for count, exact in written if count) else "~"
     prices = [row.cost_usd for row in rows if row.cost_usd is not None]
+    least = "≥ " if any(row.record and row.record.is_billed and row.cost_usd is None for row in rows) else ""
     return (
         Text("" if seconds is None else f"{seconds:.1f} s"),
         Text(f"{mark}{total:,} tokens" if total else ""),
-        Text(f"${sum(prices):.4f}" if prices else ""),
+        Text(f"{least}${sum(prices):.4f}" if prices else ""),
     )

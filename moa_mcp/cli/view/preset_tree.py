@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moa_mcp.domain.preset import NestedPreset, Preset, Slot
-from moa_mcp.domain.stages import RESIDUALS, ROLES, ROUTES, SCREENS, STOPS, Part, describe_model
+from moa_mcp.domain.stages import AFTER_LAYER, BEFORE_LAYERS, describe_model
 from moa_mcp.domain.variants import Variants
 
 
@@ -25,7 +25,7 @@ def tree(preset: Preset) -> list[str]:
 
 
 def _panel(label: str, preset: Preset) -> Node:
-    before = [node for stages in (ROLES, ROUTES) for node in _stage(preset, stages)]
+    before = [node for stages in BEFORE_LAYERS for node in _stage(preset, stages)]
     return Node(label, (*before, *_proposer_layers(preset), _end(preset)))
 
 
@@ -33,7 +33,7 @@ def _proposer_layers(preset: Preset) -> Iterator[Node]:
     if preset.layers == 1:
         return
     yield Node("layer 1: proposers", [_slot(slot) for slot in preset.proposers])
-    between = [node for stages in (SCREENS, RESIDUALS, STOPS) for node in _stage(preset, stages)]
+    between = [node for stages in AFTER_LAYER for node in _stage(preset, stages)]
     if between:
         yield Node("after each layer of proposers", between)
     if preset.layers == 3:
@@ -54,8 +54,7 @@ def _slot(slot: Slot) -> Node:
 
 
 def _stage(preset: Preset, stages: Variants[Any]) -> Iterator[Node]:
-    stage: Part | None = getattr(preset, stages.key)
-    if stage is not None:
+    if stage := stages.of(preset):
         yield Node(f"{stages.key}: {stage.details}")
 
 

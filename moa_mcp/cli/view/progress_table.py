@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from moa_mcp.domain.model import Call, CallRecord, Draft
+from moa_mcp.domain.model import Call, CallRecord, Failure
 from moa_mcp.runs.events import BatchStarted, BranchEnded, CallEnded, CallStarted, Event, TextArrived
 from moa_mcp.runs.waits import Waits
 
@@ -96,4 +96,4 @@ class ProgressTable:
 
 def drafts(rows: Iterable[Row]) -> int:
     """How many of the calls ended with a draft."""
-    return sum(row.record is not None and isinstance(row.record.outcome, Draft) for row in rows)
+    return sum(row.record is not None and not isinstance(row.record.outcome, Failure) for row in rows)

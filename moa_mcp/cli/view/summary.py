@@ -11,7 +11,7 @@ from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line
-from moa_mcp.views.run import format_cost, format_tokens, pluralize
+from moa_mcp.views.run import cached_part, format_run_cost, format_tokens, pluralize
 
 NO_MODEL = (
     "No model was called: the demo panel answered with canned text. Set the key variable of a provider, "
@@ -35,7 +35,7 @@ def report(run: Run, endpoints: Mapping[str, Endpoint]) -> None:
 
 def _notes(run: Run, endpoints: Mapping[str, Endpoint]) -> Iterator[str]:
     if run.cached:
-        yield "This was asked just before; it is the stored answer. --fresh asks anew."
+        yield "The same question was answered just before; this is the stored answer. --fresh asks again."
     if all_demo((record.call.model for record in run.calls), endpoints):
         yield NO_MODEL
     else:
@@ -46,9 +46,9 @@ def totals_line(run: Run) -> str:
     """The calls, tokens, cost and seconds of the run, on one line."""
     return (
         f"{run.preset} · {run.status}{_marks(run)} · {pluralize(run.layers, 'layer')} · "
-        f"{pluralize(run.calls_made, 'call')} · {format_tokens(run.input_tokens)} tokens in, "
-        f"{format_tokens(run.output_tokens)} out · "
-        f"{format_cost(run.cost_usd)} · {run.seconds:.1f} s"
+        f"{pluralize(run.calls_made, 'call')} · "
+        f"{format_tokens(run.input_tokens)} tokens in{cached_part(run.cached_tokens)}, "
+        f"{format_tokens(run.output_tokens)} out · {format_run_cost(run)} · {run.seconds:.1f} s"
     )
 
 

@@ -11,13 +11,22 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
 from statistics import fmean
+from typing import Any
 
 from moa_mcp.domain.model import Batch, Outcome, Task
-from moa_mcp.flows.compare.answers import tally_answers
-from moa_mcp.flows.compare.similarity import Kind, Matrix, Similarities, compare_texts
+from moa_mcp.domain.preset import Preset
+from moa_mcp.flows.compare.answers import Group, tally_answers
+from moa_mcp.flows.compare.grouping import Judge, group_drafts
+from moa_mcp.flows.compare.similarity import Kind, Matrix, Similarities, compare_texts, lexical_similarity
 
-MARGINS: Mapping[Kind, float] = {"embeddings": 0.15, "lexical": 0.35}
-"""How much the similarity within the larger group must exceed that across the groups, for the groups to be apart."""
+MAX_ACROSS: Mapping[Kind, float] = {"embeddings": 0.8, "lexical": 0.5}
+"""The most similarity across two groups that are apart, as a share of the similarity within the larger one.
+
+A share, because the similarity within a group is lower for paraphrases than for copies.
+"""
+
+MIN_WITHIN = 0.3
+"""The least similarity by words within a group from which others can be apart: honest paraphrases share few words."""
 
 MIN_TEXTS = 3
 """Two texts have no minority."""
@@ -31,7 +40,7 @@ class TwoClusters:
     """Two groups of texts by their indices, the larger first, and the distance between them.
 
     `distance` is the mean similarity within the larger group minus that across the groups; `are_apart` is whether it
-    exceeds the margin. If both have the same size, the group of the first text comes first.
+    is large enough. If both have the same size, the group of the first text comes first.
     """
 
     larger: tuple[int, ...]
@@ -56,59 +65,71 @@ class TwoClusters:
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """The result of clustering: the groups, how they were found, and notes for the reader of the answer."""
+    """The result of clustering: the groups, how they were found, and notes for the reader of the answer.
+
+    `parts` are all groups of texts that say the same; the texts of `groups.smaller` need not.
+    """
 
     groups: TwoClusters
-    facts: Mapping[str, str]
+    parts: tuple[Group, ...]
+    facts: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    degraded: bool = False
 
 
 def cluster_drafts(
-    task: Task,
-    texts: Sequence[str],
-    *,
-    layer: int,
-    place: str,
-    until: float,
-    margin: float | None = None,
+    task: Task, preset: Preset, texts: Sequence[str], judge: Judge, margin: float | None = None
 ) -> Generator[Batch, Sequence[Outcome], Clustering]:
-    """Split texts by their short answers, or, if these do not allow it, by similarity.
+    """Split texts in two: by their answers if each states one, else by embeddings, else by the word of a judge.
 
-    Answers come first, because two texts that differ in one number are very similar. `layer`, `place` and `until` are
-    those of the call for embeddings (see `compare_texts`).
+    Answers come first, because two texts that differ in one number are very similar. Words are compared only if the
+    embeddings or the judge fail; the result is then degraded.
     """
-    by_answer = split_by_answer(texts)
-    if by_answer is not None:
-        return Clustering(by_answer, {"by": "answer"})
-    found = yield from compare_texts(task, texts, layer=layer, place=place, until=until)
-    return Clustering(split_in_two(found, margin), found.facts, found.notes)
+    tally = tally_answers(texts, task.question)
+    if None in tally.forms and task.embeddings is not None:
+        similar = yield from compare_texts(task, texts, layer=judge.layer, place=judge.place, until=judge.until)
+        return _by_similarity(similar, margin, similar.facts, similar.notes)
+    found = yield from group_drafts(task, preset, texts, tally, judge)
+    facts = {"by": "texts" if None in tally.forms else "answer", **found.facts}
+    if None in tally.forms and found.degraded:
+        similar = Similarities("lexical", lexical_similarity(texts))
+        return _by_similarity(similar, margin, {**facts, **similar.facts}, found.notes)
+    return Clustering(split_by_groups(found.groups), found.groups, facts, found.notes, found.degraded)
+
+
+def _by_similarity(
+    similar: Similarities, margin: float | None, facts: Mapping[str, Any], notes: tuple[str, ...]
+) -> Clustering:
+    groups = split_in_two(similar, margin)
+    parts = (groups.larger, groups.smaller) if groups.are_apart else (groups.kept,)
+    return Clustering(groups, parts, facts, notes, degraded=similar.kind == "lexical")
 
 
 def split_in_two(found: Similarities, margin: float | None = None) -> TwoClusters:
-    """Split texts in two; fewer than three are one group. The default `margin` depends on the kind of similarity."""
+    """Split texts in two; fewer than three are one group.
+
+    The groups are apart if their distance exceeds `margin`; if it is None, if the similarity across them is less than
+    the share `MAX_ACROSS` of that within the larger one. Words decide only where three texts share many.
+    """
     if len(found.matrix) < MIN_TEXTS:
         return TwoClusters(tuple(range(len(found.matrix))), (), 0.0, are_apart=False)
     best = max(_candidate_groups(found.matrix), key=lambda smaller: _fit(found.matrix, smaller))
     smaller, larger = sorted((best, _rest(found.matrix, best)), key=lambda group: (len(group), -group[0]))
-    distance = _similarity_within(found.matrix, larger) - fmean(found.matrix[a][b] for a, b in product(larger, smaller))
+    within = _similarity_within(found.matrix, larger)
+    distance = within - fmean(found.matrix[a][b] for a, b in product(larger, smaller))
+    least = (1 - MAX_ACROSS[found.kind]) * within if margin is None else margin
     # Rounded: a distance of exactly the margin must not depend on the last bit of a sum.
-    apart = round(distance, 9) > (MARGINS[found.kind] if margin is None else margin)
-    return TwoClusters(larger, smaller, distance, apart)
+    is_far = round(distance, 9) > round(least, 9)
+    is_known = margin is not None or found.kind == "embeddings" or (within >= MIN_WITHIN and len(larger) >= MIN_TEXTS)
+    return TwoClusters(larger, smaller, distance, are_apart=is_far and is_known)
 
 
-def split_by_answer(texts: Sequence[str]) -> TwoClusters | None:
-    """Split texts by their short answers; None if not all have one, or if three or more differ without a majority.
-
-    Only the last paragraph is read: in open texts, the last number is mostly not an answer.
-    """
-    tally = tally_answers([text.strip().rpartition("\n\n")[2] for text in texts])
-    votes = list(tally.votes.values())
-    if len(texts) < MIN_TEXTS or None in tally.answers or (len(votes) > 2 and 2 * votes[0] <= len(texts)):
-        return None
-    first = tally.answers[tally.first]
-    larger = tuple(index for index, answer in enumerate(tally.answers) if answer == first)
-    smaller = tuple(index for index, answer in enumerate(tally.answers) if answer != first)
-    return TwoClusters(larger, smaller, distance=1.0 if smaller else 0.0, are_apart=bool(smaller))
+def split_by_groups(groups: Sequence[Group]) -> TwoClusters:
+    """The largest of `groups` and the rest. They are apart if it has a majority, or if there are two of one size."""
+    every = sum(map(len, groups))
+    larger, smaller = groups[0], tuple(sorted(index for group in groups[1:] for index in group))
+    is_clear = every >= MIN_TEXTS and (2 * len(larger) > every or len(groups) == 2)
+    return TwoClusters(larger, smaller, 1.0 if smaller else 0.0, are_apart=is_clear and bool(smaller))
 
 
 def _candidate_groups(matrix: Matrix) -> Iterator[tuple[int, ...]]:

@@ -7,7 +7,6 @@ drafts have. Neither kind notices that two fluent texts contradict each other, s
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -16,8 +15,7 @@ from dataclasses import dataclass
 from operator import mul
 from typing import Any, Literal, TypeAlias
 
-from moa_mcp.domain.model import Batch, EmbedCall, Failure, Message, Outcome, Task
-from moa_mcp.flows.structured_reply import is_list
+from moa_mcp.domain.model import Batch, EmbedCall, Embeddings, Message, Outcome, Task
 
 MAX_EMBEDDED_CHARS = 20_000
 """How many characters of a text are embedded: models accept about 8,000 tokens and refuse more."""
@@ -73,9 +71,9 @@ def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float,
     messages = tuple(Message("user", text[:MAX_EMBEDDED_CHARS]) for text in texts)
     call = EmbedCall(identity, "embedder", layer, 1, task.embeddings, messages)
     (outcome,) = yield Batch(layer, (call,), until=until)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Embeddings):
         return Similarities("lexical", lexical_similarity(texts), f"the embeddings failed: {outcome}")
-    vectors = read_vectors(outcome.text, len(texts))
+    vectors = unit_vectors(outcome.vectors, len(texts))
     if vectors is None:
         return Similarities("lexical", lexical_similarity(texts), "the embeddings could not be read")
     return Similarities("embeddings", _cosines([dict(enumerate(vector)) for vector in vectors]))
@@ -93,27 +91,17 @@ def _words(text: str) -> list[str]:
     return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
 
 
-def read_vectors(text: str, count: int) -> list[list[float]] | None:
-    """The vectors of a reply: `count` vectors of one length, with finite numbers, not all 0; else None."""
-    try:
-        value: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    vectors = [_vector(one) for one in value] if is_list(value) else []
-    valid = [vector for vector in vectors if vector]
-    same_length = len({len(vector) for vector in valid}) == 1
-    return valid if same_length and len(valid) == len(vectors) == count else None
+def unit_vectors(vectors: Sequence[Sequence[float]], count: int) -> list[list[float]] | None:
+    """The vectors, scaled to length 1; None unless there are `count`, of one size, with finite numbers, none all 0."""
+    scaled = [vector for vector in map(_unit_vector, vectors) if vector]
+    same_size = len({len(vector) for vector in scaled}) == 1
+    return scaled if same_size and len(scaled) == len(vectors) == count else None
 
 
-def _vector(value: Any) -> list[float] | None:
-    """The numbers of one vector, scaled to length 1 so that products do not overflow."""
-    if not is_list(value) or not all(type(number) in (int, float) for number in value):
-        return None
-    try:
-        length = math.hypot(*value)
-    except OverflowError:
-        return None
-    return [number / length for number in value] if math.isfinite(length) and length > 0 else None
+def _unit_vector(vector: Sequence[float]) -> list[float] | None:
+    """The vector, scaled to length 1 so that products do not overflow; None if that is not possible."""
+    length = math.hypot(*vector)
+    return [number / length for number in vector] if math.isfinite(length) and length > 0 else None
 
 
 def _cosines(vectors: Sequence[Vector]) -> Matrix:

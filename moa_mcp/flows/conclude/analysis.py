@@ -15,7 +15,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
-from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
+from moa_mcp.flows.conclude.synthesize import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, is_list, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts
@@ -60,11 +60,10 @@ def _read_parts(text: str) -> Parts | None:
 
 def _statements(value: Any) -> list[str]:
     items = value if is_list(value) else [value]
-    return [one_line(_statement(one), MAX_STATEMENT_CHARS) for one in items[:MAX_STATEMENTS] if one]
-
-
-def _statement(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    texts = (
+        one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in items[:MAX_STATEMENTS] if one
+    )
+    return [one_line(text, MAX_STATEMENT_CHARS) for text in texts]
 
 
 _EMPTY = json.dumps({part: ["nothing"] for part in judge_prompts.PARTS})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import fmean
 from typing import Literal
 
@@ -15,8 +16,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
-from moa_mcp.flows.conclude.synthesize import synthesize_after
+from moa_mcp.flows.conclude.synthesize import Review, answer_with_review, synthesize_after
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_forms, json_object, judge_call
 from moa_mcp.prompts import judge as judge_prompts
@@ -55,7 +55,9 @@ def council(task: Task, preset: Preset, state: State, spec: Council) -> Conclusi
         grace_seconds=preset.straggler_grace_seconds,
         until=schedule.JUDGES_END,
     )
-    replies = yield from ask_forms(batch, _form(shown))
+    example = json.dumps({"ranking": shown.letters})
+    form = Form(partial(_read, shown), partial(_read_loosely, shown), DryRunReplies(example, example))
+    replies = yield from ask_forms(batch, form)
     votes = dict(zip(members.values(), replies, strict=True))
     return (yield from answer_with_review(task, preset, state, _review(shown, state.numbers, votes)))
 
@@ -101,23 +103,12 @@ def _review(shown: LabelledCandidates, numbers: Sequence[int], votes: Mapping[in
     if not rankings:
         notes.append("no member ranked the drafts; they were merged without ranks")
         return Review(shown, None, {"council": facts}, tuple(notes))
-    text = [_in_letters(shown, ranking) for ranking in rankings.values()]
-    return Review(shown, judge_prompts.ranking_note(shown.letters, means, text), {"council": facts}, tuple(notes))
-
-
-def _in_letters(shown: LabelledCandidates, ranking: Ranking) -> str:
     labels = {index: label for label, index in shown.mapping.items()}
-    order = " > ".join(labels[index] for index in ranking.order)
-    return f"{order}. {ranking.remarks}".rstrip()
-
-
-def _form(shown: LabelledCandidates) -> Form[Ranking]:
-    example = json.dumps({"ranking": shown.letters})
-    return Form(
-        lambda text: _read(shown, text),
-        lambda text: _read_loosely(shown, text),
-        DryRunReplies(example, example),
-    )
+    text = [
+        f"{' > '.join(labels[index] for index in ranking.order)}. {ranking.remarks}".rstrip()
+        for ranking in rankings.values()
+    ]
+    return Review(shown, judge_prompts.ranking_note(shown.letters, means, text), {"council": facts}, tuple(notes))
 
 
 def _read(shown: LabelledCandidates, text: str) -> Ranking | None:

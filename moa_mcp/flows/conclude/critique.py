@@ -12,10 +12,10 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
-from moa_mcp.flows.conclude.reviewed import Review, answer_with_review
+from moa_mcp.flows.conclude.synthesize import Review, answer_with_review
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
-from moa_mcp.prompts import judge as judge_prompts
+from moa_mcp.prompts.judge import critic, review_note
 
 _ANY_TEXT: Form[str] = Form(lambda text: text.strip() or None)
 
@@ -33,12 +33,12 @@ class Critique(ConcludeSpec):
 def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclusion:
     """Let the critic review the drafts, then the aggregator write; without a review it uses only the drafts."""
     shown = label_candidates(task, "critique", state.texts)
-    messages = judge_prompts.critic(task, shown.render())
-    call = judge_call(preset, spec.model, messages, "critic", layer=preset.layers)
+    call = judge_call(preset, spec.model, critic(task, shown.render()), "critic", layer=preset.layers)
     reply = yield from ask_form(call, _ANY_TEXT, until=schedule.JUDGES_END)
     facts = {"critique": {"how": reply.outcome, "letters": shown.by_letter(state.numbers)}}
     if reply.value is None:
         failure = f"there is no critique ({reply.outcome}); the drafts were merged without one"
-        return (yield from answer_with_review(task, preset, state, Review(shown, None, facts, (failure,))))
-    remarks = judge_prompts.review_note(shown.letters, reply.value)
-    return (yield from answer_with_review(task, preset, state, Review(shown, remarks, facts)))
+        review = Review(shown, None, facts, (failure,))
+    else:
+        review = Review(shown, review_note(shown.letters, reply.value), facts)
+    return (yield from answer_with_review(task, preset, state, review))

@@ -21,7 +21,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
 from moa_mcp.flows.conclude.synthesize import synthesize_after
-from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
+from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
 from moa_mcp.flows.structured_reply import Form, ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import compare

@@ -13,7 +13,7 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
-from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
+from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
 from moa_mcp.flows.structured_reply import Form, ask_forms, judge_call
 from moa_mcp.prompts import judge as judge_prompts
@@ -57,12 +57,4 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
 def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:
     number = reference.participant.number
     messages = judge_prompts.rate(task, label_candidates(task, "rate", [reference.text]).render())
-    return judge_call(
-        preset,
-        spec.model,
-        messages,
-        "judge",
-        layer=preset.layers,
-        slot=number,
-        place=str(number),
-    )
+    return judge_call(preset, spec.model, messages, "judge", layer=preset.layers, slot=number, place=str(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -12,7 +13,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.conclude.verbatim import draft_as_answer, first_complete
+from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import pick_best, pick_consistent
@@ -40,14 +41,18 @@ def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion
         return draft_as_answer(state.references[0], {"select": {"chosen": state.numbers[0], "how": "the only draft"}})
     shown = label_candidates(task, "select", state.texts)
     prompt = pick_best if spec.wanted == "best" else pick_consistent
-    messages = prompt(task, shown.render())
-    call = judge_call(preset, spec.model, messages, "judge", layer=preset.layers)
-    reply = yield from ask_form(call, _form(shown), until=schedule.RUN_END)
-    index, why = reply.value or (None, "")
-    chosen = state.references[index] if index is not None else first_complete(state.references)
-    failure = (
-        f"the judge named no draft ({reply.outcome}); the first whole one is the answer" if index is None else None
+    call = judge_call(preset, spec.model, prompt(task, shown.render()), "judge", layer=preset.layers)
+    form = Form(
+        partial(_read, shown), partial(_read_loosely, shown), DryRunReplies('{"choice": "A"}', '{"choice": "A"}')
     )
+    reply = yield from ask_form(call, form, until=schedule.RUN_END)
+    index, why = reply.value or (None, "")
+    failure: str | None = None
+    if index is not None:
+        chosen = state.references[index]
+    else:
+        chosen = first_complete(state.references)
+        failure = f"the judge named no draft ({reply.outcome}); the first whole one is the answer"
     facts = {
         "for": spec.wanted,
         "chosen": chosen.participant.number,
@@ -56,14 +61,6 @@ def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion
         "letters": shown.by_letter(state.numbers),
     }
     return draft_as_answer(chosen, {"select": facts}, failure)
-
-
-def _form(shown: LabelledCandidates) -> Form[tuple[int, str]]:
-    return Form(
-        lambda text: _read(shown, text),
-        lambda text: _read_loosely(shown, text),
-        DryRunReplies('{"choice": "A"}', '{"choice": "A"}'),
-    )
 
 
 def _read(shown: LabelledCandidates, text: str) -> tuple[int, str] | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
@@ -21,7 +22,8 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import draw_number, shuffled_order
 from moa_mcp.flows.compare.answers import tally_answers
-from moa_mcp.flows.compare.clustering import TwoClusters, cluster_drafts, split_in_two
+from moa_mcp.flows.compare.clustering import Clustering, TwoClusters, cluster_drafts
+from moa_mcp.flows.compare.grouping import Judge, group_answers
 from moa_mcp.flows.compare.similarity import compare_texts
 from moa_mcp.flows.conclude.synthesize import synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
@@ -43,6 +45,13 @@ class Subsets(ConcludeSpec):
     most: Annotated[int, Field(ge=1, le=64)] = Field(
         default=15, description="The most subsets that are drawn; each is one aggregator call."
     )
+    model: ModelSettingsOrId | None = Field(
+        default=None,
+        description="The model that says which outputs are the same where their answers do not show it: one call at "
+        "most. Unset: the aggregator's model.",
+    )
+
+    compares_answers: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +87,7 @@ def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusi
             yield from _merge_all(task, preset, state, made, "no subset could be aggregated" if count > 1 else None)
         )
     end = {"leave-one-out": _leave_one_out, "vote": _vote, "cluster": _cluster}[spec.mode]
-    answer = yield from end(task, preset, state, made)
+    answer = yield from end(task, preset, state, spec, made)
     failed = [[state.numbers[index] for index in subset] for subset in made.failed]
     facts = {"mode": spec.mode, "subsets": len(chosen), "lost": failed, **answer.method.get("subsets", {})}
     return replace(answer, notes=(*made.notes, *answer.notes), method={**answer.method, "subsets": facts})
@@ -134,40 +143,37 @@ def _merge_all(task: Task, preset: Preset, state: State, made: Variants, failed:
     return replace(answer, degraded=answer.degraded or failed is not None, notes=notes)
 
 
-def _leave_one_out(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
-    """Aggregate all drafts, and report the drafts without which the answer would differ."""
+def _leave_one_out(task: Task, preset: Preset, state: State, spec: Subsets, made: Variants) -> Conclusion:
+    """Aggregate all drafts, and report the drafts without which the answer would differ: it is then degraded."""
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_BEFORE_COMPARISON)
-    other, facts = yield from _differing_variants(task, preset, answer.text, made)
+    judge = Judge(spec.model, preset.layers, schedule.RUN_END, "flips")
+    other, compared = yield from _differing_variants(task, preset, answer.text, made, judge)
     left_out = [_missing_slot(state, made.made[index].subset) for index in other]
     notes = [f"without the draft of slot {number} the answer would be another" for number in left_out]
-    method = {**answer.method, "subsets": {"flips": left_out, **facts}}
-    return replace(answer, notes=(*answer.notes, *notes), method=method)
+    return replace(
+        answer,
+        degraded=answer.degraded or compared.degraded or bool(left_out),
+        notes=(*notes, *compared.notes, *answer.notes),
+        method={**answer.method, "subsets": {"flips": left_out, **compared.facts}},
+    )
 
 
 def _differing_variants(
-    task: Task, preset: Preset, answer: str, made: Variants
-) -> Generator[Batch, Sequence[Outcome], tuple[list[int], Mapping[str, Any]]]:
-    """The variants that differ from the answer: by short answers if most texts share one, else by similarity."""
-    texts = [answer, *made.texts]
-    tally = tally_answers(texts)
-    # Open texts also have stray numbers, so answers are compared only if most texts have the same one.
-    if 2 * max(tally.votes.values(), default=0) > len(texts):
-        own, *others = tally.answers
-        return [index for index, one in enumerate(others) if one != own], {"by": "answer"}
-    found = yield from compare_texts(task, texts, layer=preset.layers, place="flips", until=schedule.RUN_END)
-    groups = split_in_two(found)
-    own_group = groups.larger if 0 in groups.larger else groups.smaller
-    facts = {"by": "similarity", "least_alike": round(min(found.matrix[0]), 4), **found.facts}
-    return [index for index in range(len(made.made)) if groups.are_apart and index + 1 not in own_group], facts
+    task: Task, preset: Preset, answer: str, made: Variants, judge: Judge
+) -> Generator[Batch, Sequence[Outcome], tuple[list[int], Clustering]]:
+    """The variants that say something else than the answer does."""
+    compared = yield from cluster_drafts(task, preset, [strip_invisible(answer), *made.texts], judge)
+    own = next((group for group in compared.parts if 0 in group), ())
+    return [index for index in range(len(made.made)) if index + 1 not in own], compared
 
 
 def _missing_slot(state: State, subset: Subset) -> int:
     return next(number for index, number in enumerate(state.numbers) if index not in subset)
 
 
-def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
-    """Answer with the answer of most subsets; the seed decides ties. Open texts vote by similarity."""
-    tally = tally_answers(made.texts)
+def _vote(task: Task, preset: Preset, state: State, spec: Subsets, made: Variants) -> Conclusion:
+    """Answer with the answer of most subsets; the seed decides ties, which degrade. Open texts vote by similarity."""
+    tally = tally_answers(made.texts, task.question)
     if tally.is_open:
         found = yield from compare_texts(task, made.texts, layer=preset.layers, place="vote", until=schedule.RUN_END)
         scores = [round(sum(row), 9) for row in found.matrix]
@@ -175,23 +181,27 @@ def _vote(task: Task, preset: Preset, state: State, made: Variants) -> Conclusio
         return _vote_result(
             state, made.made[scores.index(max(scores))], {"by": "similarity", **found.facts}, note, *found.notes
         )
-    winners = [one for one, votes in tally.votes.items() if votes == max(tally.votes.values())]
+    judge = Judge(spec.model, preset.layers, schedule.RUN_END, "vote")
+    grouped = yield from group_answers(task, preset, tally, judge, enough=len(made.made) // 2 + 1)
+    tally = tally.with_groups(grouped.groups)
+    winners = [group for group in tally.groups if len(group) == len(tally.groups[0])]
     winner = winners[shuffled_order(task.seed, "subset vote", len(winners))[0]]
     votes = [{"answer": one_line(one), "votes": votes} for one, votes in tally.votes.items()]
-    facts = {"by": "answer", "votes": votes, "tie": len(winners) > 1}
-    return _vote_result(state, made.made[tally.answers.index(winner)], facts)
+    facts = {"by": "answer", "votes": votes, "tie": tally.tied, **grouped.facts}
+    notes = ("the vote of the subsets is a tie: the answer was drawn",) if tally.tied else ()
+    answer = _vote_result(state, made.made[winner[0]], facts, *notes, *grouped.notes)
+    return replace(answer, degraded=answer.degraded or grouped.degraded or tally.tied)
 
 
 def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
     slots = [state.numbers[index] for index in chosen.subset]
-    return Answer(chosen.draft.text, chosen.draft.cut, notes, {"subsets": {"chosen": slots, **facts}})
+    return Answer(chosen.draft.text, bool(chosen.draft.unfinished), notes, {"subsets": {"chosen": slots, **facts}})
 
 
-def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclusion:
+def _cluster(task: Task, preset: Preset, state: State, spec: Subsets, made: Variants) -> Conclusion:
     """Aggregate the outputs of the subsets, without those of a minority that differs clearly."""
-    clusters = yield from cluster_drafts(
-        task, made.texts, layer=preset.layers, place="cluster", until=schedule.JUDGES_END
-    )
+    judge = Judge(spec.model, preset.layers, schedule.JUDGES_END, "cluster")
+    clusters = yield from cluster_drafts(task, preset, made.texts, judge)
     groups = clusters.groups
     facts = {
         "dropped": [[state.numbers[index] for index in made.made[place].subset] for place in groups.dropped],
@@ -204,7 +214,8 @@ def _cluster(task: Task, preset: Preset, state: State, made: Variants) -> Conclu
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
     answer = yield from write_answer(preset, messages, drafts, schedule.WRITING_AFTER_JUDGES)
     notes = (*clusters.notes, *_group_notes(groups), *answer.notes)
-    return replace(answer, notes=notes, method={**answer.method, "subsets": facts})
+    degraded = answer.degraded or clusters.degraded
+    return replace(answer, degraded=degraded, notes=notes, method={**answer.method, "subsets": facts})
 
 
 def _group_notes(groups: TwoClusters) -> list[str]:
@@ -213,4 +224,4 @@ def _group_notes(groups: TwoClusters) -> list[str]:
     if groups.tied:
         return [f"the {every} aggregations fall into two groups of one size: all were kept"]
     count = len(groups.dropped)
-    return [f"{count} of {every} aggregations stand apart and were set aside"] if count else []
+    return [f"{count} of {every} aggregations differ from the others and were set aside"] if count else []

@@ -1,9 +1,10 @@
-"""The aggregator writes the answer from the drafts: Aggregate-and-Synthesize."""
+"""The aggregator writes the answer from the drafts (Aggregate-and-Synthesize), or from the drafts and a review."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
@@ -11,7 +12,8 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
+from moa_mcp.flows.candidates import LabelledCandidates
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
@@ -22,6 +24,7 @@ class Synthesize(ConcludeSpec):
     by: Literal["synthesize"] = "synthesize"
 
     merges_layers: ClassVar[bool] = True
+    shares_messages: ClassVar[bool] = True
 
     @property
     def details(self) -> str:
@@ -42,16 +45,44 @@ def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Wi
     return (yield from write_answer(preset, messages, drafts, time))
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """The judges' review of the candidates `shown`; `remarks` is None if there is nothing usable.
+
+    `method` holds the facts of the review, `notes` are for the reader of the answer.
+    """
+
+    shown: LabelledCandidates
+    remarks: str | None
+    method: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
+    """Let the aggregator write the answer from the drafts, in the judges' order, and the review.
+
+    Without remarks, the aggregator uses only the drafts, and the answer is marked as degraded.
+    """
+    extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
+    references = tuple(state.references[index] for index in review.shown.order)
+    if review.remarks is not None:
+        state = replace(state, references=references, extra=extra)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
+    return replace(
+        answer,
+        degraded=answer.degraded or review.remarks is None,
+        notes=(*review.notes, *answer.notes),
+        method={**answer.method, **review.method},
+    )
+
+
 def write_answer(
-    preset: Preset,
-    messages: Sequence[Message],
-    drafts: Sequence[Draft],
-    time: schedule.Window | None = None,
+    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], time: schedule.Window | None = None
 ) -> Conclusion:
     """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 
-    A cut answer is used only if no model could write a whole one. `time` is the part of the run's time for writing, by
-    default all that is left after the drafts; the models share it equally.
+    A part of an answer is used only if no model could write a whole one. `time` is the part of the run's time for
+    writing, by default all that is left after the drafts; the models share it equally.
 
     Raises:
         RunFailed: no model could write an answer, and there is no draft.
@@ -59,7 +90,7 @@ def write_answer(
     aggregator = preset.aggregator
     call_id = f"{preset.layers}.1"
     causes: list[str] = []
-    cut_answers: list[Draft] = []
+    parts: list[Draft] = []
     models = (aggregator.model, *aggregator.fallbacks)
     time = time or schedule.conclusion(preset)
     for attempt, model in enumerate(models):
@@ -69,17 +100,18 @@ def write_answer(
             call_id if attempt == 0 else f"{call_id}.fallback{attempt}",
             AGGREGATOR,
             layer=preset.layers,
+            cache_prefix=reads_prefix_again(preset, model),
         )
         until = time.step_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
-        if isinstance(outcome, Draft) and not outcome.cut:
-            return Answer(outcome.text, notes=tuple(causes))
-        cut_answers += [outcome] if isinstance(outcome, Draft) else []
-    if cut_answers:
-        return Answer(
-            best_draft(cut_answers).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
-        )
+        # A fallback has the same max_tokens, so it would run out of tokens, too.
+        if isinstance(outcome, Draft) and (not outcome.unfinished or outcome.finish_reason == "length"):
+            return Answer(outcome.text, bool(outcome.unfinished), tuple(causes))
+        parts += [outcome] if isinstance(outcome, Draft) else []
+    if parts:
+        notes = (*causes, "the answer is incomplete: no model finished one")
+        return Answer(best_draft(parts).text, degraded=True, notes=notes)
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
     return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
@@ -87,4 +119,4 @@ def write_answer(
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:
     """The draft to use as the answer: the longest complete one, or else the longest."""
-    return max(drafts, key=lambda draft: (not draft.truncated, len(strip_invisible(draft.text))))
+    return max(drafts, key=lambda draft: (not draft.unfinished, len(strip_invisible(draft.text))))

@@ -1,9 +1,9 @@
-"""The only draft is the answer."""
+"""A draft is the answer, word for word: the only one, or the one that a method chose."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic_core import PydanticCustomError
 
@@ -12,7 +12,7 @@ from moa_mcp.domain.fields import constraint_error
 from moa_mcp.domain.model import Answer, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
-from moa_mcp.flows.state import Conclusion, State, no_calls
+from moa_mcp.flows.state import Conclusion, Reference, State, no_calls
 
 
 class Take(ConcludeSpec):
@@ -36,5 +36,16 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
     yield from no_calls()
     if not state.references:
         raise RunFailed("There is no draft to answer with:", state.notes)
-    draft = state.references[0].draft
-    return Answer(draft.text, draft.cut, method=draft.method)
+    only = state.references[0]
+    return draft_as_answer(only, only.draft.method)
+
+
+def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
+    """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
+    notes = () if failure is None else (failure,)
+    return Answer(chosen.draft.text, bool(chosen.draft.unfinished or failure), notes, method)
+
+
+def first_complete(references: Sequence[Reference]) -> Reference:
+    """The draft to use if none could be chosen: the first complete one, or else the first."""
+    return next((one for one in references if not one.draft.unfinished), references[0])

@@ -1,16 +1,17 @@
 """Choose the answer of most drafts (self-consistency); open texts vote by similarity (More Agents).
 
-Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). No model is asked to judge.
+Wang et al. 2022 and Li et al. 2024 (arXiv 2402.05120). A model is asked only which answers are the same, and only where
+their forms do not show it.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
-from moa_mcp.domain.fields import PromptText
+from moa_mcp.domain.fields import ModelSettingsOrId, PromptText
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.regex import compile_linear
@@ -18,8 +19,9 @@ from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.answers import Tally, tally_answers
+from moa_mcp.flows.compare.grouping import Grouping, Judge, group_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.conclude.verbatim import draft_as_answer
+from moa_mcp.flows.conclude.take import draft_as_answer
 from moa_mcp.flows.state import Conclusion, State
 
 
@@ -38,18 +40,58 @@ class Vote(ConcludeSpec):
         description="A regular expression whose first group is a draft's answer. It is searched line by line, from "
         "the last line up. Unset: the answer is found by its usual forms.",
     )
+    model: ModelSettingsOrId | None = Field(
+        default=None,
+        description="The model that says which answers are the same where their forms do not show it: one call at "
+        "most. Unset: the aggregator's model.",
+    )
+
+    compares_answers: ClassVar[bool] = True
 
 
 @CONCLUDES.register(Vote)
 def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
-    """Answer with the first draft that has the most frequent answer; the facts show a tie, and the earliest wins.
+    """Answer with the first draft that has the most frequent answer; of tied answers, the earliest wins.
 
-    If more than half of the drafts have no short answer, the draft that is most similar to the others wins.
+    Drafts that were cut do not vote. A tie, or fewer than half of the votes, is a note, and the answer is degraded. If
+    more than half of the drafts state no answer, the draft that is most similar to the others wins.
     """
-    tally = tally_answers(state.texts, compile_linear(spec.pattern) if spec.pattern else None)
-    if tally.is_open:
-        return (yield from _vote_by_similarity(task, preset, state, tally))
-    return draft_as_answer(state.references[tally.first], {"vote": _answer_facts(state, tally)})
+    whole = tuple(one for one in state.references if not one.draft.unfinished)
+    voters = replace(state, references=whole or state.references)
+    tally = tally_answers(voters.texts, task.question, compile_linear(spec.pattern) if spec.pattern else None)
+    answer = yield from (_vote_by_similarity if tally.is_open else _vote_by_answer)(task, preset, voters, spec, tally)
+    if not whole:
+        return replace(answer, degraded=True, notes=("every draft was cut", *answer.notes))
+    cut = len(state.references) - len(whole)
+    return replace(answer, notes=(f"drafts that were cut do not vote: {cut}", *answer.notes)) if cut else answer
+
+
+def _vote_by_answer(task: Task, preset: Preset, state: State, spec: Vote, tally: Tally) -> Conclusion:
+    stated = [index for index, form in enumerate(tally.forms) if form is not None]
+    judge = Judge(spec.model, preset.layers, schedule.RUN_END)
+    found = Grouping(tally.groups)
+    if spec.pattern is None:
+        found = yield from group_answers(task, preset, tally, judge, enough=len(stated) // 2 + 1)
+    tally = tally.with_groups(found.groups)
+    chosen = state.references[tally.first]
+    answer = draft_as_answer(chosen, {"vote": {**_answer_facts(state, tally), **found.facts}})
+    doubts = _doubts(tally)
+    return replace(
+        answer, degraded=answer.degraded or found.degraded or bool(doubts), notes=(*doubts, *found.notes, *answer.notes)
+    )
+
+
+def _doubts(tally: Tally) -> tuple[str, ...]:
+    """A note if the most frequent answer has no clear majority."""
+    most, *others = tally.votes.items()
+    if tally.tied:
+        names = " and ".join(one_line(name) for name, votes in (most, *others) if votes == most[1])
+        return (
+            f"the vote is a tie of {names}, with {most[1]} of {len(tally.forms)} votes each: the first is the answer",
+        )
+    if tally.is_minority:
+        return (f"fewer than half of the drafts say so: {one_line(most[0])} has {most[1]} of {len(tally.forms)} votes",)
+    return ()
 
 
 def _answer_facts(state: State, tally: Tally) -> dict[str, Any]:
@@ -62,7 +104,7 @@ def _answer_facts(state: State, tally: Tally) -> dict[str, Any]:
     return {"by": "answer", "chosen": chosen, "tie": tally.tied, "votes": votes, "answers": answers}
 
 
-def _vote_by_similarity(task: Task, preset: Preset, state: State, tally: Tally) -> Conclusion:
+def _vote_by_similarity(task: Task, preset: Preset, state: State, spec: Vote, tally: Tally) -> Conclusion:
     found = yield from compare_texts(task, state.texts, layer=preset.layers, until=schedule.RUN_END)
     scores = [sum(row) - row[index] for index, row in enumerate(found.matrix)]
     best = max(scores)

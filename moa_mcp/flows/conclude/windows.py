@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -18,7 +18,7 @@ from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
 from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import messages_for
@@ -32,6 +32,8 @@ class Windows(ConcludeSpec):
     reserved: Count = Field(
         default=3, description="How many places of a window the answer so far takes; fewer than `window`."
     )
+
+    shares_messages: ClassVar[bool] = True
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """Windows aggregate the drafts of one layer, so `layers` must be 2."""
@@ -98,16 +100,19 @@ _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
 def _aggregate_window(
-    preset: Preset,
-    progress: _Progress,
-    messages: Sequence[Message],
-    drafts: Sequence[Draft],
-    number: int,
-    until: float,
+    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, until: float
 ) -> _Aggregating:
     """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
-    call = make_call(preset.aggregator, messages, identity, "windower", layer=preset.layers, slot=number)
+    call = make_call(
+        preset.aggregator,
+        messages,
+        identity,
+        "windower",
+        layer=preset.layers,
+        slot=number,
+        cache_prefix=reads_prefix_again(preset, preset.aggregator.model),
+    )
     (outcome,) = yield Batch(preset.layers, (call,), until=until)
     call_remarks = call_notes((call,), (outcome,))
     if isinstance(outcome, Draft) and not outcome.cut:

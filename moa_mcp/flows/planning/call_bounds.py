@@ -62,16 +62,13 @@ def _other_questions(preset: Preset) -> Iterator[str]:
 
 def _cheapest_first(preset: Preset, task: Task) -> Preset:
     """The preset with its slots sorted so that a gate that prefers the first ones makes the fewest calls."""
-    slots = [_inner_cheapest_first(slot, task) for slot in preset.proposers]
+    slots = [
+        slot.model_copy(update={"plan": _cheapest_first(slot.plan, task)}) if isinstance(slot, NestedPreset) else slot
+        for slot in preset.proposers
+    ]
     if preset.route is not None and preset.route.chooses_slots:
         slots.sort(key=lambda slot: _least_calls(slot, task))
     return preset.model_copy(update={"proposers": tuple(slots)})
-
-
-def _inner_cheapest_first(slot: Slot, task: Task) -> Slot:
-    if not isinstance(slot, NestedPreset):
-        return slot
-    return slot.model_copy(update={"plan": _cheapest_first(slot.plan, task)})
 
 
 def _least_calls(slot: Slot, task: Task) -> int:

@@ -9,25 +9,28 @@ scenarios, never from a formula.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
 from moa_mcp.domain.errors import PlanRefused, Reason, RunFailed
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import (
     AGGREGATOR,
     Batch,
     Call,
     ChatCall,
     CodeCall,
+    CodeResult,
     Draft,
     DryRunReplies,
     EmbedCall,
+    Embeddings,
     Failure,
     Flow,
     Outcome,
+    Result,
 )
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
 
@@ -113,29 +116,35 @@ class Bounds:
 def longest_run(asked: Asked) -> Outcome:
     """Nothing fails, and every reply makes the flow go on as long as possible.
 
-    All drafts differ, because a consensus might end the flow. Each draft sets `answer`, for a flow that runs programs.
+    All drafts differ, and so do the answers that they state, because a consensus might end the flow. Each draft sets
+    `answer`, for a flow that runs programs.
     """
     if asked.form is not None:
-        return Draft(asked.form.most, finish_reason="stop")
+        return _reply(asked.form.most)
     if isinstance(asked.call, EmbedCall):
         places = range(len(asked.call.messages))
-        return Draft(json.dumps([[float(place == one) for place in places] for one in places]))
+        return Embeddings(tuple(tuple(float(place == one) for place in places) for one in places))
     return _unique_draft(asked.call.id)
+
+
+def _reply(reply: str | Execution) -> Result:
+    return Draft(reply, finish_reason="stop") if isinstance(reply, str) else CodeResult(reply)
 
 
 @lru_cache(maxsize=256)
 def _unique_draft(identity: str) -> Draft:
     """A draft that no other call writes. It is cached, because a dry run precedes every run."""
     words = [hashlib.sha256(f"{identity}/{part}".encode()).hexdigest() for part in range(_DRAFT_CHARS // 64)]
-    return Draft(f"{' '.join(words)}\nanswer=step_{words[0]}()", finish_reason="stop")
+    text = f"{' '.join(words)}\n#\\boxed{{{words[0]}}}\nanswer=step_{words[0]}()"
+    return Draft(text, finish_reason="stop")
 
 
 def shortest_run(asked: Asked) -> Outcome:
     """Nothing fails, all drafts agree, and every reply makes the flow end as soon as possible."""
     if asked.form is not None:
-        return Draft(asked.form.least, finish_reason="stop")
+        return _reply(asked.form.least)
     if isinstance(asked.call, EmbedCall):
-        return Draft(json.dumps([[1.0]] * len(asked.call.messages)))
+        return Embeddings(((1.0,),) * len(asked.call.messages))
     return Draft("The answer is 42. " * (_DRAFT_CHARS // 18), finish_reason="stop")
 
 
@@ -172,11 +181,9 @@ def always_malformed(asked: Asked) -> Outcome:
     """All replies in a fixed form are malformed; calls that could end the run alone fail, and so do samples."""
     if asked.call.role == SAMPLER:
         return Failure(Reason.OVERLOADED)
-    return (
-        Draft("", finish_reason="stop")
-        if asked.form is not None and isinstance(asked.call, ChatCall)
-        else malformed_once(asked)
-    )
+    if asked.form is not None and isinstance(asked.call, ChatCall):
+        return Draft("", finish_reason="stop")
+    return malformed_once(asked)
 
 
 def no_drafts(asked: Asked) -> Outcome:
@@ -225,26 +232,20 @@ def _play(flow: Flow, scenario: Scenario) -> tuple[DryRun, Draft | None]:
         while True:
             inner = [_play(branch.flow(), scenario) for branch in batch.branches]
             inner_runs = [one for one, _ in inner]
-            so_far = _with_batch(so_far or _start(batch, inner_runs), batch, inner_runs)
+            if so_far is None:
+                so_far = DryRun(first=(*batch.calls, *(call for one in inner_runs for call in one.first)))
+            so_far = _with_batch(so_far, batch, inner_runs)
             # A branch that fails on made-up drafts may succeed in a real run, so the outer flow gets a draft.
             drafts = (
                 draft or longest_run(Asked(branch.call))
                 for branch, (_, draft) in zip(batch.branches, inner, strict=True)
             )
-            batch = flow.send([*map(scenario, _asked_calls(batch)), *drafts])
+            asked = (Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1))
+            batch = flow.send([*map(scenario, asked), *drafts])
     except StopIteration as stop:
         return so_far or DryRun(), Draft(stop.value.text, finish_reason="stop", method=stop.value.method)
     except RunFailed:
         return so_far or DryRun(), None
-
-
-def _asked_calls(batch: Batch) -> list[Asked]:
-    return [Asked(call, place, batch.dry_run_replies) for place, call in enumerate(batch.calls, start=1)]
-
-
-def _start(batch: Batch, inner: Sequence[DryRun]) -> DryRun:
-    """A dry run that begins with `batch`: the first calls are those of the batch and the first ones of its branches."""
-    return DryRun(first=(*batch.calls, *(call for one in inner for call in one.first)))
 
 
 def _with_batch(so_far: DryRun, batch: Batch, inner: Sequence[DryRun]) -> DryRun:

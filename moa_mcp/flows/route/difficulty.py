@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,12 +17,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
-from moa_mcp.flows.route.short_circuit import (
-    answer_directly,
-    messages_for_solo,
-    reference_without_slot,
-    solo_role,
-)
+from moa_mcp.flows.route.short_circuit import answer_directly, messages_for_solo, reference_without_slot, solo_role
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object, judge_call
 from moa_mcp.prompts.panel import user_turn
@@ -70,6 +65,8 @@ class Difficulty(RouteSpec):
         default=3, description="From this rating on, of 1 to 5, a question goes to the panel."
     )
 
+    share_of_time: ClassVar[float | None] = schedule.EASY_END
+
     @property
     def reads_question(self) -> bool:
         return self.model is None
@@ -81,13 +78,13 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     level, facts = yield from _rate(task, preset, spec)
     state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
-        return state.with_notes(f"the difficulty could not be told ({facts['how']}): the panel answers")
+        return state.with_notes(f"the difficulty could not be determined ({facts['how']}): the panel answers")
     if level >= spec.hard_from:
         return state
     call = make_call(spec.easy, messages_for_solo(task, preset, spec.easy), "1.easy", solo_role(task), layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.EASY_END)
     state = state.with_notes(*call_notes((call,), (outcome,)))
-    if not isinstance(outcome, Draft) or outcome.truncated:
+    if not isinstance(outcome, Draft) or outcome.unfinished:
         return state.with_notes("the question looked easy, but its model gave no whole answer: the panel answers")
     state = state.with_facts(route={"by": "difficulty", **facts, "to": spec.easy.model})
     return answer_directly(

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -61,6 +62,11 @@ class Gate(RouteSpec):
     )
 
     chooses_slots: ClassVar[bool] = True
+    share_of_time: ClassVar[float | None] = schedule.GATE_END
+
+    @property
+    def copy_similarity(self) -> float | None:
+        return self.near_copy
 
     @property
     def reads_question(self) -> bool:
@@ -101,10 +107,8 @@ def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
     scored = yield from _ask_gate(task, preset, state, spec)
     facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.outcome}
     if scored.value is None:
-        all_slots = state.with_facts(
-            route={**facts, "chosen": [participant.number for participant in state.participants]}
-        )
-        return all_slots.with_notes(f"the gate chose nobody ({scored.outcome}): all slots take part")
+        all_slots = state.with_facts(route={**facts, "chosen": [one.number for one in state.participants]})
+        return all_slots.with_notes(f"the gate chose no slot ({scored.outcome}): all slots take part")
     return _select_participants(state, spec, scored.value, facts)
 
 
@@ -129,25 +133,19 @@ def _select_participants(state: State, spec: Gate, scored: Scores, facts: Mappin
     weights = probabilities(scored.scores, spec.sharpness)
     order = sorted(range(len(weights)), key=lambda index: (-weights[index], index))
     ranked = [
-        _with_instruction(state.participants[index], scored.instructions[index], weights[index]) for index in order
+        replace(state.participants[index].with_instruction(scored.instructions[index]), weight=weights[index])
+        for index in order
     ]
     count = count_to_share([weights[index] for index in order], spec)
     chosen, reserve = ranked[:count], ranked[count : _max_participants(spec, len(ranked))]
-    by_slot = {
-        str(participant.number): one_line(participant.instruction) for participant in chosen if participant.instruction
-    }
     facts = {
         **facts,
-        "chosen": [participant.number for participant in chosen],
-        "waiting": [participant.number for participant in reserve],
-        "weights": {str(participant.number): round(participant.weight or 0.0, 4) for participant in ranked},
-        "instructions": by_slot,
+        "chosen": [one.number for one in chosen],
+        "waiting": [one.number for one in reserve],
+        "weights": {str(one.number): round(one.weight or 0.0, 4) for one in ranked},
+        "instructions": {str(one.number): one_line(one.instruction) for one in chosen if one.instruction},
     }
     return replace(state, participants=tuple(chosen), reserve=tuple(reserve)).with_facts(route=facts)
-
-
-def _with_instruction(participant: Participant, instruction: str, weight: float) -> Participant:
-    return replace(participant.with_instruction(instruction), weight=weight)
 
 
 def _max_participants(spec: Gate, slots: int) -> int:
@@ -161,15 +159,13 @@ def _ask_gate(
         return _score_by_skills(task, state)
     shown = label_candidates(task, "gate", [_description(participant) for participant in state.participants])
     call = judge_call(preset, spec.model, gate_prompt(task, shown.render()), "router", layer=1)
-    form = Form(lambda text: _read(shown, text), dry_run=_dry_run_replies(shown))
+    form = Form(partial(_read, shown), dry_run=_dry_run_replies(shown))
     return (yield from ask_form(call, form, until=schedule.GATE_END))
 
 
 def _score_by_skills(task: Task, state: State) -> FormReply[Scores]:
     question_words = _words(user_turn(task))
-    matches = [
-        sum(_mentions(question_words, skill) for skill in participant.slot.skills) for participant in state.participants
-    ]
+    matches = [sum(_mentions(question_words, skill) for skill in one.slot.skills) for one in state.participants]
     if not any(matches):
         return FormReply(None, "no slot has a skill that the question speaks of")
     scores = tuple(min(MAX_SCORE, PER_SKILL * count) for count in matches)

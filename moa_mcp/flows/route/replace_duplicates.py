@@ -1,4 +1,4 @@
-"""The gate's work after the first layer: leave out near-copies, and ask the next slot of the reserve."""
+"""What a route may want after the first layer: leave out near-copies, and ask the next slot of the reserve."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TypeAlias
 
 from moa_mcp.domain.model import Batch, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.stages import ROUTES
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes
 from moa_mcp.flows.compare.similarity import Comparing, Similarities, compare_texts
-from moa_mcp.flows.route.gate import Gate
 from moa_mcp.flows.route.short_circuit import answer_directly
 from moa_mcp.flows.stages.draft_warnings import MIN_COMPARED_CHARS
 from moa_mcp.flows.state import Reference, State, has_weights
@@ -27,15 +27,16 @@ def replace_duplicates(
 ) -> Replacing:
     """Leave out each draft of the first layer that nearly equals a heavier one, and ask a reserve slot instead.
 
-    Reserve slots are asked one at a time, also if there are too few drafts. If the gate chose a single slot, its draft
-    is the answer. Without a gate, or after later layers, nothing changes.
+    Reserve slots are asked one at a time, also if there are too few drafts. If the route chose a single slot, its draft
+    is the answer. If the route wants no copies replaced, or after later layers, nothing changes.
     """
-    if not isinstance(preset.route, Gate) or state.layer != 1 or not has_weights(state.participants):
+    similarity = preset.route.copy_similarity if preset.route else None
+    if preset.route is None or similarity is None or state.layer != 1 or not has_weights(state.participants):
         return state, drafts
     replaced = 0
     while True:
         similarities = yield from _compare_drafts(task, preset, drafts, replaced)
-        copies = _find_duplicates(drafts, similarities, preset.route.near_copy)
+        copies = _find_duplicates(drafts, similarities, similarity)
         state, drafts = _remove_duplicates(_record_comparison(state, similarities), drafts, copies)
         enough = len(drafts) >= min(preset.min_drafts, len(state.participants))
         if not state.reserve or (enough and not copies):
@@ -43,8 +44,8 @@ def replace_duplicates(
         replaced += 1
         state, more = yield from _ask_next(task, preset, state, proposals, replaced)
         drafts = (*drafts, *more)
-    if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.truncated:
-        state = answer_directly(task, state, drafts[0], "the gate chose one slot alone")
+    if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.unfinished:
+        state = answer_directly(task, state, drafts[0], f"the {ROUTES.name(preset.route)} chose one slot alone")
     return state, drafts
 
 

@@ -23,7 +23,7 @@ def answer_directly(task: Task, state: State, alone: Reference, why: str) -> Sta
     ended = replace(state, references=(alone,), stop_reason=why)
     if task.output == "guidance":
         return ended
-    return replace(ended, answer=Answer(alone.text, alone.draft.cut, method=alone.draft.method))
+    return replace(ended, answer=Answer(alone.text, bool(alone.draft.unfinished), method=alone.draft.method))
 
 
 def solo_role(task: Task) -> str:

@@ -1,23 +1,24 @@
 """Cluster & Filter (Wolf et al. 2025, arXiv 2503.05856): drop a minority of drafts that differs from the rest.
 
-This assumes an honest majority. Drafts with short answers are compared by these answers, other drafts by their wording:
-there, a draft that differs in only one number counts as similar.
+This assumes an honest majority. Drafts that all state an answer are compared by it; others by a model's embeddings, for
+which a draft that differs in only one number is similar, or else by a judge that says which of them say the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from moa_mcp.domain.fields import Share
+from moa_mcp.domain.fields import ModelSettingsOrId, Share
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.clustering import MIN_TEXTS, TwoClusters, cluster_drafts
+from moa_mcp.flows.compare.grouping import Judge
 from moa_mcp.flows.state import Stage, State
 
 
@@ -27,29 +28,31 @@ class ClusterScreen(ScreenSpec):
     by: Literal["cluster"]
     margin: Share | None = Field(
         default=None,
-        description="How far apart the clusters have to be, from 0 to 1. Unset: 0.15 for embeddings, 0.35 for words.",
+        description="How much less similar drafts have to be across two clusters than within the larger one, from 0 to "
+        "1. Unset: a fifth less than within it.",
     )
+    model: ModelSettingsOrId | None = Field(
+        default=None,
+        description="The model that says which drafts are the same where their answers do not show it and there are no "
+        "embeddings. Unset: the aggregator's model.",
+    )
+
+    compares_answers: ClassVar[bool] = True
 
 
 @SCREENS.register(ClusterScreen)
 def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterScreen) -> Stage:
     """Keep the larger of two groups of drafts if the groups are far enough apart; the notes name the dropped slots."""
     if len(state.references) < MIN_TEXTS:
-        return state.with_log_entry(
-            "screen", {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
-        )
-    clusters = yield from cluster_drafts(
-        task,
-        state.texts,
-        layer=state.layer,
-        place="screen",
-        until=schedule.after_layer(state.layer, preset).screen,
-        margin=spec.margin,
-    )
-    return _keep_group(state.with_notes(*clusters.notes), clusters.groups, clusters.facts)
+        entry = {"layer": state.layer, "kept": state.numbers, "how": "too few to compare"}
+        return state.with_log_entry("screen", entry)
+    judge = Judge(spec.model, state.layer, schedule.after_layer(state.layer, preset).screen, "screen")
+    clusters = yield from cluster_drafts(task, preset, state.texts, judge, spec.margin)
+    state = replace(state.with_notes(*clusters.notes), degraded=state.degraded or clusters.degraded)
+    return _keep_group(state, clusters.groups, clusters.facts)
 
 
-def _keep_group(state: State, groups: TwoClusters, how: Mapping[str, str]) -> State:
+def _keep_group(state: State, groups: TwoClusters, how: Mapping[str, Any]) -> State:
     entry = {
         "layer": state.layer,
         "kept": [state.numbers[index] for index in groups.kept],
@@ -71,4 +74,4 @@ def _notes(state: State, groups: TwoClusters) -> list[str]:
     if not groups.are_apart:
         return []
     slots = f"slots {names[1]} were" if len(groups.smaller) > 1 else f"slot {names[1]} was"
-    return [f"in layer {state.layer} {slots} set aside: what is said there stands apart from the others"]
+    return [f"in layer {state.layer} {slots} set aside: what is said there differs from the others"]

@@ -16,7 +16,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import Matrix, compare_texts
-from moa_mcp.flows.screen.keep import too_many_kept
+from moa_mcp.flows.screen import too_many_kept
 from moa_mcp.flows.state import Stage, State
 
 
@@ -37,19 +37,11 @@ def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScr
     if spec.keep >= len(state.references):
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
     found = yield from compare_texts(
-        task,
-        state.texts,
-        layer=state.layer,
-        place="screen",
-        until=schedule.after_layer(state.layer, preset).screen,
+        task, state.texts, layer=state.layer, place="screen", until=schedule.after_layer(state.layer, preset).screen
     )
     kept = select_diverse(found.matrix, spec.keep)
-    entry = {
-        "layer": state.layer,
-        "kept": [state.numbers[index] for index in kept],
-        "dropped": [number for index, number in enumerate(state.numbers) if index not in kept],
-        **found.facts,
-    }
+    dropped = [number for index, number in enumerate(state.numbers) if index not in kept]
+    entry = {"layer": state.layer, "kept": [state.numbers[index] for index in kept], "dropped": dropped, **found.facts}
     references = tuple(state.references[index] for index in kept)
     return replace(state, references=references).with_notes(*found.notes).with_log_entry("screen", entry)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -16,7 +17,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
-from moa_mcp.flows.screen.keep import too_many_kept
+from moa_mcp.flows.screen import too_many_kept
 from moa_mcp.flows.state import Stage, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, judge_call, reason_of
 from moa_mcp.prompts.judge import moderator
@@ -58,18 +59,10 @@ def keep_judged(task: Task, preset: Preset, state: State, spec: JudgedScreen) ->
         return state.with_log_entry("screen", {"layer": state.layer, "kept": state.numbers, "how": "none to drop"})
     shown = label_candidates(task, f"screen/{state.layer}", state.texts)
     messages = moderator(task, shown.render(), keep, may_stop=may_stop)
-    call = judge_call(
-        preset,
-        spec.model,
-        messages,
-        "moderator",
-        layer=state.layer,
-    )
-    reply = yield from ask_form(
-        call,
-        _form(shown, keep),
-        until=schedule.after_layer(state.layer, preset).screen,
-    )
+    call = judge_call(preset, spec.model, messages, "moderator", layer=state.layer)
+    ends, goes_on = (json.dumps({"keep": shown.letters[:keep], "end": end}) for end in (True, False))
+    form = Form(partial(_read, shown, keep), partial(_read_loosely, shown, keep), DryRunReplies(ends, goes_on))
+    reply = yield from ask_form(call, form, until=schedule.after_layer(state.layer, preset).screen)
     return _apply_verdict(state, shown, reply, may_stop=may_stop)
 
 
@@ -106,12 +99,3 @@ def _read(shown: LabelledCandidates, keep: int, text: str) -> Verdict | None:
 def _read_loosely(shown: LabelledCandidates, keep: int, text: str) -> Verdict | None:
     kept = frozenset(shown.find_mentions(text))
     return Verdict(kept) if len(kept) == keep else None
-
-
-def _form(shown: LabelledCandidates, keep: int) -> Form[Verdict]:
-    ends, goes_on = (json.dumps({"keep": shown.letters[:keep], "end": end}) for end in (True, False))
-    return Form(
-        lambda text: _read(shown, keep, text),
-        lambda text: _read_loosely(shown, keep, text),
-        DryRunReplies(least=ends, most=goes_on),
-    )

@@ -16,14 +16,15 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from moa_mcp.domain.errors import RunFailed
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
-from moa_mcp.flows.slot.execution import Execution, SandboxSession
+from moa_mcp.flows.slot.execution import SandboxSession
 from moa_mcp.flows.state import State
 from moa_mcp.flows.structured_reply import Form, ask_form, is_object, json_object
 from moa_mcp.prompts import solver as solver_prompts
@@ -95,12 +96,14 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
     call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         raise RunFailed("Nobody wrote a program:", call_notes((call,), (outcome,)))
     code = extract_program(strip_invisible(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
-        return Answer(outcome.text, outcome.cut, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
+        return Answer(
+            outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}}
+        )
     chain = _Chain(task, spec, code, spec.emulations)
     result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:
@@ -251,6 +254,8 @@ def _interpreter_settings(spec: ChainOfCode) -> ModelSettings:
         max_tokens=spec.max_tokens,
         effort=spec.effort,
         timeout_seconds=spec.timeout_seconds,
+        thinking=spec.thinking,
+        extra_body=spec.extra_body,
     )
 
 

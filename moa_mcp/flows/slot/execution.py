@@ -1,4 +1,4 @@
-"""A flow's requests to the sandbox, and its replies: JSON in a `CodeCall`, JSON in its draft.
+"""A flow's requests to the sandbox: JSON in a `CodeCall`, whose result tells how far the program ran.
 
 The sandbox keeps no state between calls. The reply holds a snapshot of the program, and the next call sends it back,
 so that the runner can resume a run from its journal.
@@ -8,46 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
-from moa_mcp.domain.model import Batch, CodeCall, Draft, DryRunReplies, Message, Outcome
-from moa_mcp.flows.structured_reply import json_object
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.model import Batch, CodeCall, CodeResult, DryRunReplies, Message, Outcome
 
 SANDBOX = "sandbox/monty"
 
-_DONE = '{"status": "done", "answer": "42"}'
-_PAUSED = '{"status": "paused", "wanted": "step()", "state": "", "snapshot": ""}'
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """How far a program ran.
-
-    `done`: `answer` is set. `paused`: the program waits for the value of `wanted`, at `snapshot`. `error`: statement
-    number `at` failed, and `state` holds the variables before it. `lost`: there is no sandbox, or it broke. Values are
-    given as text.
-    """
-
-    status: Literal["done", "paused", "error", "lost"] = "lost"
-    at: int = 0
-    steps: int = 0
-    state: str = ""
-    snapshot: str = ""
-    wanted: str = ""
-    statement: str = ""
-    variables: str = ""
-    answer: str | None = None
-    error: str = ""
-
-    @classmethod
-    def read(cls, outcome: Outcome) -> Execution:
-        """Read the outcome of a code call; a call that failed is `lost`."""
-        if not isinstance(outcome, Draft):
-            return cls(error=str(outcome))
-        report = json_object(outcome.text, "status") or {"error": "the sandbox told nothing"}
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in report.items() if key in known})
+_DONE = Execution("done", answer="42")
+_PAUSED = Execution("paused", wanted="step()")
+_FAILED = Execution("error", error="it failed")
 
 
 Running = Generator[Batch, Sequence[Outcome], Execution]
@@ -82,9 +53,9 @@ class SandboxSession:
         self.calls += 1
         request = json.dumps({**extra, "steps": self.steps, "pauses": self.pauses})
         messages = (Message("user", request),)
-        example = DryRunReplies(_DONE, _PAUSED if self.pauses else '{"status": "error", "error": "it failed"}')
+        example = DryRunReplies(_DONE, _PAUSED if self.pauses else _FAILED)
         call = CodeCall(f"run.{self.calls}", "sandbox", 1, 1, SANDBOX, messages)
         (outcome,) = yield Batch(1, (call,), until=self.until, dry_run_replies=example)
-        ran = Execution.read(outcome)
+        ran = outcome.execution if isinstance(outcome, CodeResult) else Execution(error=str(outcome))
         self.steps = max(0, self.steps - ran.steps)
         return ran

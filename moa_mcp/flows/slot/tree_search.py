@@ -135,7 +135,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     search = _Search(task, spec, messages)
     root = make_call(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=schedule.SLOT_END)
-    if isinstance(outcome, Failure):
+    if not isinstance(outcome, Draft):
         raise RunFailed("The tree search has no first reply:", call_notes((root,), (outcome,)))
     yield from _add_node(search, outcome, None)
     for number in range(1, spec.simulations + 1):
@@ -161,7 +161,7 @@ def _simulate(search: _Search, number: int) -> _Step:
         yield from _add_node(search, written, parent)
         return
     search.notes.extend(call_notes((call,), (outcome,)))
-    if outcome.reason is Reason.DEADLINE:
+    if isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
         search.ended = "its time was up"
 
 
@@ -187,7 +187,13 @@ def _judge_answer(search: _Search, text: str) -> Generator[Batch, Sequence[Outco
 
 def _judge_settings(spec: TreeSearch) -> ModelSettings:
     """The settings of the judge: `spec.judge`, else the model itself; temperature 0 unless the judge sets one."""
-    judge = spec.judge or ModelSettings(model=spec.model, effort=spec.effort, timeout_seconds=spec.timeout_seconds)
+    judge = spec.judge or ModelSettings(
+        model=spec.model,
+        effort=spec.effort,
+        timeout_seconds=spec.timeout_seconds,
+        thinking=spec.thinking,
+        extra_body=spec.extra_body,
+    )
     return judge if judge.temperature is not None else judge.model_copy(update={"temperature": 0.0})
 
 
@@ -204,7 +210,7 @@ def _read_judgement_loosely(text: str) -> tuple[float, str] | None:
 def _best_answer(search: _Search) -> Answer:
     best = search.best()
     failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
-    degraded = bool(failure) or best.answer.cut
+    degraded = bool(failure or best.answer.unfinished)
     return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
 
 

@@ -15,7 +15,10 @@ from typing import TypeVar
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.model import Call, ChatCall, Draft, Outcome, Task
+from moa_mcp.domain.preset import Proposer
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.calls import call_name
+from moa_mcp.flows.state import Reference, State
 from moa_mcp.prompts.panel import user_turn
 
 MIN_COMPARED_CHARS = 200
@@ -59,7 +62,7 @@ def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]
     for call, draft in pairs:
         instruction = _instruction(draft.text)
         if instruction and instruction not in user_turn(task).lower():
-            yield f"{_name(call)} tries to instruct its reader; it was passed on as data"
+            yield f"{call_name(call)} tries to instruct its reader; it was passed on as data"
 
 
 def _cache_short(find: Callable[[str], Found]) -> Callable[[str], Found]:
@@ -127,5 +130,20 @@ def _same_served_model(pairs: Sequence[_Pair]) -> Iterator[str]:
             yield f"one model ({served}) answered for different ones that were asked: {models}"
 
 
-def _name(call: Call) -> str:
-    return f"{call.role} {call.layer}.{call.slot} ({call.model})"
+def count_distinct_samples(state: State) -> State:
+    """Count the different texts among the samples of each model; if some are copies, add a note."""
+    groups: defaultdict[Proposer, list[Reference]] = defaultdict(list)
+    for reference in state.references:
+        slot = reference.participant.slot
+        if isinstance(slot, Proposer) and slot.samples > 1:
+            groups[slot].append(reference)
+    if not groups:
+        return state
+    counted = [(slot, len(group), len({one.text for one in group})) for slot, group in groups.items()]
+    notes = [
+        f"{drafts - unique} of {drafts} samples of {slot.model} in layer {state.layer} are copies of others: they "
+        "add nothing. Is its temperature 0, or does its provider cache replies?"
+        for slot, drafts, unique in counted
+        if unique < drafts
+    ]
+    return state.with_notes(*notes).with_facts(unique_samples=sum(unique for _, _, unique in counted))

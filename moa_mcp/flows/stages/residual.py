@@ -19,7 +19,7 @@ from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import RESIDUALS, ResidualSpec
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.state import Reference, Stage, State
 from moa_mcp.flows.structured_reply import Form, ask_form, judge_call
 from moa_mcp.prompts.panel import messages_for
@@ -48,7 +48,34 @@ class ResidualReply:
     details: str = ""
 
 
-@RESIDUALS.register(Residual)
+def aggregate_layer(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
+    """Aggregate the layer if another follows; else set the references that the conclusion aggregates.
+
+    Both use the references of the layer before, beside the residual, or those of this layer if there is no residual.
+    Conclusions that choose among drafts, and guidance for the caller, use the drafts of the last layer.
+    """
+    if task.output == "guidance" or not preset.conclude.merges_layers:
+        return state
+    merging = replace(state, references=state.previous) if _is_extracted(state) else state
+    if state.stop_reason is not None or state.layer == preset.layers - 1:
+        return merging
+    aggregator = preset.aggregator
+    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
+    # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
+    call = make_call(
+        aggregator,
+        messages,
+        f"{state.layer}.merger",
+        "merger",
+        layer=state.layer,
+        cache_prefix=reads_prefix_again(preset, aggregator.model),
+    )
+    (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
+    state = state.with_notes(*call_notes((call,), (outcome,)))
+    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state
+
+
+@RESIDUALS.register(Residual, end_of_layer=aggregate_layer)
 def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     """Extract what the last layer changed; do nothing after layer 1.
 
@@ -72,33 +99,13 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     entry = {"layer": state.layer, "detected": found.detected if found else None, "how": reply.outcome}
     state = state.with_log_entry("residual", {**entry, "models": _changed_models(found.details) if found else []})
     if found is None:
-        failure = f"nobody extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
+        failure = f"no model extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
         return replace(state.with_notes(failure), residual=None, degraded=True)
     if reply.value is None:
         state = state.with_notes(
             f"the residual of layer {state.layer} has no status ({reply.outcome}): it was passed on as it is"
         )
     return replace(state, residual=found.details or None)
-
-
-def aggregate_layer(task: Task, preset: Preset, state: State) -> Stage:
-    """Aggregate the layer if another follows; else set the references that the conclusion aggregates.
-
-    Both use the references of the layer before, beside the residual, or those of this layer if there is no residual.
-    Conclusions that choose among drafts, and guidance for the caller, use the drafts of the last layer.
-    """
-    if preset.residual is None or task.output == "guidance" or not preset.conclude.merges_layers:
-        return state
-    merging = replace(state, references=state.previous) if _is_extracted(state) else state
-    if state.stop_reason is not None or state.layer == preset.layers - 1:
-        return merging
-    aggregator = preset.aggregator
-    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
-    # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
-    call = make_call(aggregator, messages, f"{state.layer}.merger", "merger", layer=state.layer)
-    (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
-    state = state.with_notes(*call_notes((call,), (outcome,)))
-    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.truncated else state
 
 
 def unchanged_layers(state: State) -> int:

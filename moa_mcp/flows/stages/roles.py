@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pydantic import Field
@@ -45,20 +46,12 @@ def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
         return state
     count = len(state.participants) + len(state.reserve)
     key = roles_key(spec, count)
-    known = _read(task.known.get(key, ""), count)
+    known = _read(count, task.known.get(key, ""))
     if known:
         return _assign_roles(state, known, "known from an earlier run")
     example = json.dumps({"roles": [f"You are member {number}." for number in range(1, count + 1)]})
-    form = Form(
-        lambda text: _read(text, count), lambda text: _read_loosely(text, count), DryRunReplies(example, example)
-    )
-    call = judge_call(
-        preset,
-        spec.model,
-        role_writer(spec.task, count),
-        "roles",
-        layer=1,
-    )
+    form = Form(partial(_read, count), partial(_read_loosely, count), DryRunReplies(example, example))
+    call = judge_call(preset, spec.model, role_writer(spec.task, count), "roles", layer=1)
     reply = yield from ask_form(call, form, until=schedule.roles_end(preset))
     if reply.value is None:
         unchanged = state.with_notes(f"the panel works without roles: {reply.outcome}")
@@ -83,13 +76,13 @@ def _assign_roles(state: State, texts: Sequence[str], how: str) -> State:
     )
 
 
-def _read(text: str, count: int) -> list[str] | None:
+def _read(count: int, text: str) -> list[str] | None:
     reply = json_object(text, "roles")
     value = reply["roles"] if reply else None
     return _distinct([_role_text(role) for role in value], count) if is_list(value) else None
 
 
-def _read_loosely(text: str, count: int) -> list[str] | None:
+def _read_loosely(count: int, text: str) -> list[str] | None:
     """Read a numbered list with one role per line."""
     return _distinct(_LISTED.findall(text), count)
 

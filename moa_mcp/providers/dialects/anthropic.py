@@ -1,4 +1,4 @@
-"""The anthropic dialect: messages, always streamed."""
+"""The anthropic dialect: messages, streamed if the model allows it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from moa_mcp.domain.endpoints import DIALECTS, Dialect, split_model
-from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.endpoints import DIALECTS, Dialect, Endpoint, split_model
+from moa_mcp.domain.model import ChatCall, Draft
+from moa_mcp.domain.sampling import Sampling, merge
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
-from moa_mcp.providers.dialects.error_mapping import error_from_body
-from moa_mcp.providers.dialects.json_access import count, mapping, name, parse, string
+from moa_mcp.providers.dialects.json_access import mapping, name, sequence, string
+from moa_mcp.providers.dialects.prompt_cache import marked_parts
+from moa_mcp.providers.dialects.reader import read_event, require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.sampling import as_type, complete_body, sampling_of
+from moa_mcp.providers.dialects.usage import anthropic_usage
+from moa_mcp.providers.request_form import form_of
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -25,17 +29,18 @@ DEFAULT_MAX_TOKENS = 32_000
 only a ceiling: tokens that are not written are not billed."""
 
 
-def request_body(call: Call, model: str) -> dict[str, Any]:
+def request_body(call: ChatCall, model: str) -> dict[str, Any]:
     """The request body for a call; `model` is the service's own model name. Settings that are None are left out.
 
     An effort also switches thinking on, because without thinking it has little effect. Models older than adaptive
     thinking refuse both keys: leave their effort unset.
     """
+    form = form_of(call)
     body: dict[str, Any] = {
         "model": model,
-        "max_tokens": DEFAULT_MAX_TOKENS if call.max_tokens is None else call.max_tokens,
+        "max_tokens": form.lowered(DEFAULT_MAX_TOKENS if call.max_tokens is None else call.max_tokens),
         "messages": _turns(call),
-        "stream": True,
+        "stream": form.sends("stream"),
     }
     if system := _texts(m.text for m in call.messages if m.speaker == "system"):
         body["system"] = system
@@ -46,11 +51,32 @@ def request_body(call: Call, model: str) -> dict[str, Any]:
     return body
 
 
-def _turns(call: Call) -> list[dict[str, str]]:
+def sampling_body(sampling: Sampling) -> dict[str, Any]:
+    """The keys for the settings that are set. What the dialect does not know is sent for the service to decide.
+
+    Thinking without a budget is adaptive: models older than that refuse it and take only a budget.
+    """
+    body: dict[str, Any] = {name: getattr(sampling, name) for name in ("top_p", "top_k", "seed")}
+    body["stop_sequences"] = sampling.stop
+    form = sampling.response_format
+    if form and form.get("type") == "json_schema":
+        schema = mapping(form.get("json_schema")).get("schema")
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    else:
+        body["response_format"] = form
+    if sampling.thinking is not None:
+        body |= {"thinking": {"type": "adaptive"}} if sampling.thinking is True else as_type(sampling.thinking)
+    return {key: value for key, value in body.items() if value is not None}
+
+
+def _turns(call: ChatCall) -> list[dict[str, Any]]:
     """The conversation without its system text; consecutive turns of the same speaker are joined."""
-    turns = (message for message in call.messages if message.speaker != "system")
-    runs = groupby(turns, key=lambda message: message.speaker)
-    return [{"role": speaker, "content": _texts(m.text for m in run)} for speaker, run in runs]
+    messages = (message for message in call.messages if message.speaker != "system")
+    turns = [(speaker, [m.text for m in run]) for speaker, run in groupby(messages, key=lambda m: m.speaker)]
+    bodies: list[dict[str, Any]] = [{"role": speaker, "content": _texts(texts)} for speaker, texts in turns]
+    if turns and (parts := marked_parts(call, turns[-1][1][:-1])):
+        bodies[-1]["content"] = parts
+    return bodies
 
 
 def _texts(texts: Iterable[str]) -> str:
@@ -58,15 +84,27 @@ def _texts(texts: Iterable[str]) -> str:
 
 
 class AnthropicReader:
-    """Reads a reply: a stream of typed events that ends with `message_stop`."""
+    """Reads a reply: a stream of typed events that ends with `message_stop` or a stop reason, or one whole message."""
 
     def __init__(self) -> None:
         self.reply = ReplyBuilder()
 
-    def feed(self, data: str) -> str:
+    def feed(self, data: str, event: str = "") -> str:
         """Take the data of an event and return the new text that can be shown."""
-        event = mapping(parse(data)) if data else {}
-        match event.get("type"):
+        if data.strip() == "[DONE]":  # gateways add this end marker of the other dialect
+            return ""
+        return self._read(read_event(data, event), event)
+
+    def whole(self, body: object) -> str:
+        """Take the whole message of a server that does not stream."""
+        message = require("content", body)
+        self._start(message)
+        self._change({"delta": message, "usage": message.get("usage")})
+        shown = [self._take(mapping(part)) for part in sequence(message["content"])]
+        return "".join(shown) + self.reply.end()
+
+    def _read(self, event: dict[str, Any], name: str) -> str:
+        match event.get("type", name):
             case "content_block_delta":
                 return self._take(mapping(event.get("delta")))
             case "content_block_start":
@@ -77,28 +115,23 @@ class AnthropicReader:
                 self._change(event)
             case "message_stop":
                 return self.reply.end()
-            case "error":
-                raise error_from_body(event)
+            case "message":
+                return self.whole(event)
             case _:
                 pass
         return ""
 
-    def whole(self, body: object) -> str:
-        """Raise ProviderError: in this dialect, a body that is not a stream can only be an error."""
-        if mapping(body).get("error"):
-            raise error_from_body(body)
-        raise ProviderError(Reason.MALFORMED, "a whole JSON body in place of a stream")
-
     def _start(self, message: dict[str, Any]) -> None:
         self.reply.served_model = name(message.get("model"))
-        self.reply.input_tokens = count(mapping(message.get("usage")).get("input_tokens"))
+        # The initial output count is left out: a stream that breaks off has written more.
+        self.reply.add_usage({**mapping(message.get("usage")), "output_tokens": None}, anthropic_usage)
 
     def _change(self, event: dict[str, Any]) -> None:
         delta = mapping(event.get("delta"))
-        self.reply.finish_reason = string(delta.get("stop_reason")) or None
+        self.reply.finish_reason = string(delta.get("stop_reason")) or self.reply.finish_reason
         self.reply.refusal = string(mapping(delta.get("stop_details")).get("explanation"))
-        # The output count is read here, because message_start has only its initial value.
-        self.reply.output_tokens = count(mapping(event.get("usage")).get("output_tokens"))
+        # These counts are totals. They replace the initial ones of message_start, which some servers leave at 0.
+        self.reply.add_usage(event.get("usage"), anthropic_usage)
 
     def _take(self, part: dict[str, Any]) -> str:
         """Take a content block or a piece of one; other blocks than text and thoughts have neither key."""
@@ -111,12 +144,15 @@ class AnthropicReader:
 class AnthropicProvider:
     """Asks the models of one endpoint with the anthropic dialect."""
 
-    def __init__(self, http: Http) -> None:
+    def __init__(self, endpoint: Endpoint, http: Http) -> None:
+        self._endpoint = endpoint
         self._http = http
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
-        body = request_body(call, split_model(call.model)[1])
+        model = split_model(call.model)[1]
+        sampling = sampling_of(call, self._endpoint)
+        body = complete_body(merge(request_body(call, model), sampling_body(sampling)), sampling, self._endpoint)
         return await self._http.stream("/messages", body, AnthropicReader(), on_text)
 
 
@@ -125,4 +161,4 @@ def headers_with(key: str | None) -> dict[str, str]:
     return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
 
 
-DIALECTS.add("anthropic", Dialect(lambda endpoint, http: AnthropicProvider(http), headers_with))
+DIALECTS.add("anthropic", Dialect(AnthropicProvider, headers_with))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from moa_mcp.domain.endpoints import DIALECTS, Dialect
-from moa_mcp.domain.model import AGGREGATOR, Call, Draft, Usage
+from moa_mcp.domain.model import AGGREGATOR, ChatCall, Draft, Usage
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText
 
@@ -14,7 +14,7 @@ ECHO = 120
 class DemoProvider:
     """Answers every call at once; the same call always gets the same answer."""
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: ChatCall, on_text: OnText) -> Draft:
         """Answer that no model was called, in a few pieces."""
         sentences = _sentences(call)
         for sentence in sentences:
@@ -22,7 +22,7 @@ class DemoProvider:
         return Draft("".join(sentences), call.model, "stop", Usage(0, 0, 0.0))
 
 
-def _sentences(call: Call) -> tuple[str, ...]:
+def _sentences(call: ChatCall) -> tuple[str, ...]:
     kind = "answer" if call.role == AGGREGATOR else "draft"
     question = next((message.text for message in reversed(call.messages) if message.speaker == "user"), "")
     opening = f"Demo {kind} from {call.model}: no model was called. "

@@ -1,22 +1,23 @@
 """Embeddings in the openai dialect: one request returns the vectors of several texts.
 
-The adapter answers each `EmbedCall`. The text of the draft is a JSON array of vectors, in the order of the call's
-messages.
+The adapter answers each `EmbedCall`.
 """
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from moa_mcp.domain.endpoints import split_model
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Usage
+from moa_mcp.domain.model import Draft, EmbedCall, Embeddings
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.json_access import count, mapping, name, sequence
+from moa_mcp.providers.dialects.reader import require
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
+from moa_mcp.providers.dialects.usage import openai_usage
 
 if TYPE_CHECKING:
     from moa_mcp.providers.wire.http import Http
@@ -31,7 +32,7 @@ class EmbeddingsProvider:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: EmbedCall, on_text: OnText) -> Embeddings:
         """Embed the texts of the call's messages. Raises ProviderError."""
         body = {
             "model": split_model(call.model)[1],
@@ -39,46 +40,45 @@ class EmbeddingsProvider:
             "encoding_format": "float",
         }
         reader = EmbeddingsReader(len(call.messages))
-        return await self._http.stream("/embeddings", body, reader, on_text)
+        reply = await self._http.stream("/embeddings", body, reader, on_text)
+        return Embeddings(reader.vectors, reply.served_model, usage=reply.usage)
 
 
-class _VectorsBuilder(ReplyBuilder):
-    """A reply without text: its vectors are not cleaned and not checked for loops."""
-
-    vectors: str = ""
+class _NoText(ReplyBuilder):
+    """A reply that has no text, and needs none."""
 
     def draft(self) -> Draft:
-        return Draft(self.vectors, self.served_model, "stop", Usage(self.input_tokens, 0))
+        return Draft("", self.served_model, usage=replace(self.usage, output_tokens=0))
 
 
 class EmbeddingsReader:
     """Reads the vectors of `expected` texts."""
 
     def __init__(self, expected: int) -> None:
-        self.reply = _VectorsBuilder()
+        self.reply = _NoText()
+        self.vectors: tuple[tuple[float, ...], ...] = ()
         self._expected = expected
 
-    def feed(self, data: str) -> str:
+    def feed(self, data: str, event: str = "") -> str:
         """Raise ProviderError: embeddings come as one object, never as a stream."""
         raise ProviderError(Reason.MALFORMED, "a stream in place of embeddings")
 
     def whole(self, body: object) -> str:
         """Take the reply; returns no text to show. Raises ProviderError."""
-        reply = mapping(body)
+        reply = require("data", body)
         entries = [mapping(entry) for entry in sequence(reply.get("data"))]
         embedding_at = {count(entry.get("index", place)): entry.get("embedding") for place, entry in enumerate(entries)}
-        vectors = [_vector(embedding_at.get(place)) for place in range(self._expected)]
-        if len({len(vector) for vector in vectors}) > 1:
+        self.vectors = tuple(_vector(embedding_at.get(place)) for place in range(self._expected))
+        if len(set(map(len, self.vectors))) > 1:
             raise ProviderError(Reason.MALFORMED, "vectors of different lengths")
-        self.reply.vectors = json.dumps(vectors)
         self.reply.ended = True
         self.reply.served_model = name(reply.get("model"))
-        self.reply.input_tokens = count(mapping(reply.get("usage")).get("prompt_tokens"))
+        self.reply.add_usage(reply.get("usage"), openai_usage)
         return ""
 
 
-def _vector(value: object) -> list[float]:
-    numbers = [_number(each) for each in sequence(value)]
+def _vector(value: object) -> tuple[float, ...]:
+    numbers = tuple(_number(each) for each in sequence(value))
     if not numbers:
         raise ProviderError(Reason.MALFORMED, "a text without a vector")
     return numbers

@@ -11,105 +11,42 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.dialects.json_access import mapping, sequence, string
+from moa_mcp.providers.dialects.error_reasons import reason_of
+from moa_mcp.providers.dialects.json_access import count, mapping, sequence, string
+from moa_mcp.providers.settings import first_setting_in, setting_named
 
-_BY_STATUS = {
-    400: Reason.BAD_REQUEST,
-    401: Reason.AUTH,
-    402: Reason.BILLING,
-    403: Reason.FORBIDDEN,
-    404: Reason.UNKNOWN_MODEL,
-    408: Reason.UNAVAILABLE,
-    409: Reason.UNAVAILABLE,
-    413: Reason.TOO_LONG,
-    422: Reason.BAD_REQUEST,
-    429: Reason.RATE_LIMITED,
-    529: Reason.OVERLOADED,
-}
-
-_BY_CODE = {
-    "authentication_error": Reason.AUTH,
-    "billing_error": Reason.BILLING,
-    "billing_hard_limit_reached": Reason.BILLING,
-    "billing_not_active": Reason.BILLING,
-    "content_filter": Reason.REFUSED,
-    "content_policy_violation": Reason.REFUSED,
-    "context_length_exceeded": Reason.TOO_LONG,
-    "credit_balance_exhausted": Reason.BILLING,
-    "engine_overloaded": Reason.OVERLOADED,
-    "enforced_spend_limit_reached": Reason.BILLING,
-    "insufficient_quota": Reason.BILLING,
-    "invalid_api_key": Reason.AUTH,
-    "model_context_window_exceeded": Reason.TOO_LONG,
-    "model_not_found": Reason.UNKNOWN_MODEL,
-    "not_found_error": Reason.UNKNOWN_MODEL,
-    "organization_spend_limit_exceeded": Reason.BILLING,
-    "organization_usage_limit_exceeded": Reason.BILLING,
-    "overloaded": Reason.OVERLOADED,
-    "overloaded_error": Reason.OVERLOADED,
-    "permission_denied": Reason.FORBIDDEN,
-    "permission_error": Reason.FORBIDDEN,
-    "project_spend_limit_exceeded": Reason.BILLING,
-    "rate_limit_error": Reason.RATE_LIMITED,
-    "rate_limit_exceeded": Reason.RATE_LIMITED,
-    "request_too_large": Reason.TOO_LONG,
-    "resource_exhausted": Reason.RATE_LIMITED,
-}
-"""Error codes and types of providers that are more exact than the HTTP status."""
-
-_BY_PHRASE = tuple(
-    (re.compile(phrases, re.IGNORECASE), reason)
-    for phrases, reason in (
-        (r"context (length|window)|prompt is too long|too many (input )?tokens", Reason.TOO_LONG),
-        (r"credit balance|spend(ing)? limit|key limit exceeded|insufficient (funds|balance)", Reason.BILLING),
-        (r"(invalid|incorrect) api key|api key not (valid|found)", Reason.AUTH),
-        (r"not a valid model|model\b.{0,80}\b(does not exist|not found)", Reason.UNKNOWN_MODEL),
-    )
-)
-"""Phrases in the messages of providers without exact codes, whose status is ambiguous."""
-
-_SETTINGS = {
-    "max_completion_tokens": "max_completion_tokens",
-    "max_tokens": "max_tokens",
-    "stream_options": "stream_options",
-    "temperature": "temperature",
-    "thinking": "thinking",
-    "output_config": "output_config",
-    "reasoning_effort": "reasoning_effort",
-    "reasoningeffort": "reasoning_effort",
-    "reasoning": "reasoning",
-    "effort": "output_config",
-}
-"""Words for a setting in error messages, with the request key; longer words first, because the first match wins."""
-
-
-_UNKNOWN = re.compile(
-    r"un(supported|known|recognized|recognised|expected) (\w+ ){0,2}(parameter|argument|field|property|key|name)"
-    r"|extra (inputs|fields|keys)|not permitted|deprecated|no longer|is unsupported"
-    r"|(not|n't) (be )?(support|accept|allow|available)",
+_WAIT = re.compile(
+    r"""\b(?:retry|again|wait|reset\w*|after|available)\b[^.\n"]{0,40}?\b(?P<parts>(?:\d{1,9}(?:\.\d{1,9})?\s?"""
+    r"""(?:milliseconds?|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d)(?![a-z])\s?){1,4})""",
     re.IGNORECASE,
 )
-_OUT_OF_RANGE = re.compile(
-    r"[<>]|\b(range|between|maximum|minimum|at (most|least)|too (large|big|high|low|small|many)|exceed\w*"
-    r"|(must|should|may only|can only) be|one of|supported values|less than|greater than|up to)\b",
+"""A request to wait in a message, such as "try again in 1m2.5s"."""
+
+_WAIT_KEY = re.compile(
+    r"""(?:retry_?(?:delay|after)|retry-after|estimated_time)(?P<milli>[_-]?ms)?[_a-z]*["']?\s?[:=]\s?["']?"""
+    r"""(?P<number>\d{1,9}(?:\.\d{1,9})?)(?P<unit>ms)?""",
     re.IGNORECASE,
 )
+"""The same as a value of the error, such as `"retryDelay": "4s"`."""
 
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s?(ms|milli|[smhd])", re.IGNORECASE)
+_SECONDS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-def is_unknown_setting(detail: str) -> bool:
-    """Whether an error about a setting means that the provider does not accept the setting with any value.
+_HTTP_STATUS = re.compile(r"\b(?:error|status|code|http)\b\W{0,4}(?:code\W{0,4})?\d{3}\b|<\d{3}>", re.IGNORECASE)
+_NUMBER = re.compile(r"(?<![\w.])(?<![A-Za-z]-)(?<!\bby )[1-9](?:\d{0,2}(?:,\d{3})+|\d{1,8})(?!\w|[.,]\d)")
 
-    If unclear, the result is False: a setting that counts as unknown is never sent to that model again.
-    """
-    if "only the default" in detail.lower():
-        return True
-    return bool(_UNKNOWN.search(detail)) and not _OUT_OF_RANGE.search(detail)
+_PASSES = {Reason.RATE_LIMITED, Reason.OVERLOADED, Reason.UNAVAILABLE, Reason.LOADING, Reason.BILLING}
+"""The reasons for which a wait in the words of an error means something."""
+
+MAX_DETAIL = 10_000
+"""The most characters of an error's values that are searched for a wait."""
 
 
 def error_from_response(status: int, headers: Mapping[str, str], body: object, *, now: float) -> ProviderError:
     """The error for an HTTP reply with a status of 400 or more. `now` is in Unix seconds."""
     error = error_from_body(body, status)
-    error.retry_after = retry_after(headers, now)
+    wait = retry_after(headers, now)
+    error.retry_after = error.retry_after if wait is None else wait
     error.should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     return error
 
@@ -122,11 +59,23 @@ def error_from_body(body: object, status: int | None = None) -> ProviderError:
     error = _error_object(body)
     names = [name.lower() for name in _names(error)]
     message = _message(error) or string(body)
+    values = repr(body)[:MAX_DETAIL]
+    wait = _hinted_wait(message, values)
     status = status if status is not None else _status_among(names)
-    reason = _reason(status, names, message)
-    parameter = _parameter(error, message) if reason is Reason.BAD_REQUEST else None
-    detail = message or (f"HTTP {status}" if status else "")
-    return ProviderError(reason, detail, status=status, parameter=parameter)
+    reason = reason_of(status, names, message, values, wait)
+    named = _named_parameter(error)
+    if reason is Reason.BAD_REQUEST and named == "model":
+        reason = Reason.UNKNOWN_MODEL
+    elif reason is Reason.UNKNOWN_MODEL and setting_named(named):
+        reason = Reason.BAD_REQUEST
+    return ProviderError(
+        reason,
+        message or (f"HTTP {status}" if status else ""),
+        status=status,
+        retry_after=wait if reason in _PASSES else None,
+        parameter=_parameter(error, message) if reason is Reason.BAD_REQUEST else None,
+        numbers=_numbers(error, message),
+    )
 
 
 def error_from_redirect(status: int, location: str) -> ProviderError:
@@ -193,31 +142,29 @@ def _message(error: Mapping[str, Any]) -> str:
     return ": ".join(part for part in (text, raw) if part)
 
 
-def _reason(status: int | None, names: list[str], message: str) -> Reason:
-    for name in names:
-        if name in _BY_CODE:
-            return _BY_CODE[name]
-    if reason := _by_phrase(status, message):
-        return reason
-    if status is not None:
-        return _BY_STATUS.get(status) or (Reason.UNAVAILABLE if status >= 500 else Reason.BAD_REQUEST)
-    return Reason.BAD_REQUEST if "invalid_request_error" in names else Reason.UNAVAILABLE
-
-
-def _by_phrase(status: int | None, message: str) -> Reason | None:
-    reasons = (reason for phrase, reason in _BY_PHRASE if phrase.search(message))
-    match status:
-        case 429:  # "too many tokens" means a rate limit here, not a length
-            return Reason.BILLING if Reason.BILLING in reasons else None
-        case None | 400 | 401 | 403 | 404 | 413 | 422:
-            return next(reasons, None)
-        case _:
-            return None
+def _named_parameter(error: Mapping[str, Any]) -> str:
+    named = string(error.get("param")).partition(".")[0].lower()
+    return "" if named in {"none", "null"} else named
 
 
 def _parameter(error: Mapping[str, Any], message: str) -> str | None:
-    """The request key that the provider refuses, if the error names one that can be left out; else None."""
-    if named := string(error.get("param")).partition(".")[0].lower():
-        return _SETTINGS.get(named)
-    text = message.lower()
-    return next((key for word, key in _SETTINGS.items() if word in text), None)
+    """The setting that the provider refuses, as it names it, if it can be changed; else None."""
+    if named := _named_parameter(error):
+        return named if setting_named(named) else None
+    return first_setting_in(message)
+
+
+def _numbers(error: Mapping[str, Any], message: str) -> tuple[int, ...]:
+    """The lengths and limits in a message, followed by those that stand beside it."""
+    found = (int(number[0].replace(",", "")) for number in _NUMBER.finditer(_HTTP_STATUS.sub(" ", message)))
+    beside = (number for key in ("n_prompt_tokens", "n_ctx") if (number := count(error.get(key))))
+    return tuple(dict.fromkeys((*found, *beside)))
+
+
+def _hinted_wait(message: str, values: str) -> float | None:
+    """Seconds that an error asks to wait, in its values or in its words; None if it does not."""
+    if found := _WAIT_KEY.search(values):
+        return float(found["number"]) * (0.001 if found["milli"] or found["unit"] else 1)
+    if found := _WAIT.search(message):
+        return sum(float(number) * _SECONDS[unit.lower()] for number, unit in _PART.findall(found["parts"]))
+    return None

@@ -26,10 +26,18 @@ def parse(text: str) -> Any:
         return _decode(text)
     except (ValueError, RecursionError):
         # The parser raises RecursionError for a text of many nested opening brackets.
-        raise ProviderError(Reason.MALFORMED, f"not JSON: {_opening(text)}") from None
+        raise ProviderError(Reason.MALFORMED, f"not JSON: {first_words(text)}") from None
 
 
-def _opening(text: str) -> str:
+def parse_or_text(text: str) -> Any:
+    """The value of a JSON text; the text itself if it is not JSON."""
+    try:
+        return parse(text)
+    except ProviderError:
+        return text
+
+
+def first_words(text: str) -> str:
     """The first whole words of a text. No word is cut, because redaction could not recognize a part of a key."""
     line = one_line(text, 80)
     return f"{line.rpartition(' ')[0]} …".lstrip() if line.endswith("…") else line

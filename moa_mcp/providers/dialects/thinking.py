@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from moa_mcp.domain.text import ThinkingParser
 
-_TAGS = ("<think>", "<thinking>", "</think>", "</thinking>")
-_LONGEST = len(_TAGS[-1])
+_TAGS = (
+    *(f"<{slash}{word}>" for slash in ("", "/") for word in ("think", "thinking", "thought")),
+    *(f"<|{token}|>" for token in ("start", "channel", "constrain", "message", "end", "return", "call")),
+)
+_LONGEST = max(map(len, _TAGS))
 
 
 class ThinkingFilter:

@@ -1,16 +1,17 @@
 """The HTTP client: one per endpoint, with replies read as they arrive.
 
-Only this module uses httpx. Import it when the first call is made, because httpx and aiohttp take 0.3 s to load. Time
-limits, concurrency limits and prices are not handled here; each is a wrapper around a provider.
+Only this module and `route.py` use httpx. Import them when the first call is made, because httpx and aiohttp take
+0.3 s to load. Time limits, concurrency limits and prices are not handled here; each is a wrapper around a provider.
 """
 
 from __future__ import annotations
 
-import ssl
+import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache, partial
+from functools import partial
+from math import inf
 from typing import Any
 
 import aiohttp
@@ -24,14 +25,17 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Draft
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.error_mapping import error_from_redirect, error_from_response
-from moa_mcp.providers.dialects.json_access import parse
-from moa_mcp.providers.dialects.reader import ReplyReader
+from moa_mcp.providers.dialects.json_access import first_words, parse, parse_or_text
+from moa_mcp.providers.dialects.reader import ReplyReader, read_end, read_events
 from moa_mcp.providers.loop_guard import HEADERS
+from moa_mcp.providers.wire.decoding import decoded
 from moa_mcp.providers.wire.keys import redact_key
+from moa_mcp.providers.wire.route import Route, proxy_of, tls_error
 from moa_mcp.providers.wire.sse import EventSplitter
 
 CONNECT_SECONDS = 10
-KEEP_ALIVE_SECONDS = 30
+FINISH_SECONDS = 1.0
+"""Time for the usage and the end marker to arrive after a finish reason."""
 DRAIN_SECONDS = 0.2
 """Time to read the rest of the body after the answer is complete, so that the connection can be reused."""
 REFUSAL_SECONDS = 2
@@ -42,6 +46,14 @@ MAX_BODY = 2 * 1024 * 1024
 MAX_STREAM = 64 * 1024 * 1024
 """The most bytes of a stream. A token takes about 300 bytes, so the longest answers are far below it. The limit of
 the text itself is `reply_builder.MAX_TEXT`."""
+
+EMPTY_BODY = "the body is empty; some servers reply like this to messages that exceed the model's context"
+
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+"""White space, and the bytes of a byte order mark."""
+
+_PAGE = re.compile(r"<(?:!doctype html|html|head|title|body|center|h1)\b", re.IGNORECASE)
+_STREAM = (b"data:", b"event:", b"error:")
 
 REASON_OF_ERROR: Mapping[type[Exception], Reason] = {
     httpx.ConnectError: Reason.CONNECTION,
@@ -77,19 +89,17 @@ class Http:
     and authentication. None of these may happen here, and they take a third of the time.
     """
 
-    def __init__(
-        self, base_url: str, headers: Mapping[str, str], key: str | None, *, use_proxy_env: bool = False
-    ) -> None:
-        self._key = key
-        self._base_url = base_url.rstrip("/")
+    def __init__(self, route: Route, headers: Mapping[str, str], secrets: Collection[str] = ()) -> None:
+        self._route = route
+        self._secrets = tuple(secrets)
         # Made once: making the headers for each call would be a tenth of the cost of a call.
-        common = {"user-agent": "moa-mcp", "accept-encoding": "identity", **HEADERS, **headers}
-        self._get_headers = httpx.Headers({**common, "accept": "application/json"})
-        self._post_headers = httpx.Headers(
-            {**common, "accept": "text/event-stream, application/json", "content-type": "application/json"}
-        )
+        fixed = {"user-agent": "moa-mcp", "accept-encoding": "identity"}
+        self._get_headers = httpx.Headers({**fixed, "accept": "application/json", **HEADERS, **headers})
+        accepted = {"accept": "text/event-stream, application/json", "content-type": "application/json"}
+        self._post_headers = httpx.Headers({**fixed, **accepted, **HEADERS, **headers})
         self._urls: dict[str, httpx.URL] = {}
-        self._transport = AiohttpTransport(verify=_tls_context(), client=partial(_session, use_proxy_env=use_proxy_env))
+        context = route.context
+        self._transport = AiohttpTransport(context, proxy=proxy_of(route), client=partial(route.connect, context))
 
     async def stream(self, path: str, body: Mapping[str, Any], reader: ReplyReader, on_text: OnText) -> Draft:
         """Post a request and read the reply to its end. Raises ProviderError, with the key redacted."""
@@ -99,17 +109,17 @@ class Http:
             try:
                 await _check(response)
                 answered = True
-                await _read_reply(response, reader, on_text)
+                reader.reply.note_headers(response.headers)
+                await read_reply(response, reader, on_text)
             finally:
                 await _close(response)
             return reader.reply.draft()
         except ProviderError as error:
-            error.detail = redact_key(error.detail, self._key)
+            error.detail = redact_key(self._with_hint(error), *self._secrets)
             error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
-            error.served_model = redact_key(reader.reply.served_model or "", self._key) or None
-            error.input_tokens = reader.reply.input_tokens
-            error.output_tokens = reader.reply.output_tokens
+            error.served_model = redact_key(reader.reply.served_model or "", *self._secrets) or None
+            error.usage = reader.reply.usage
             raise
 
     async def get(self, path: str) -> object:
@@ -117,7 +127,7 @@ class Http:
         response = await self._send("GET", path, self._get_headers)
         try:
             await _check(response)
-            return await _json(response)
+            return parse(_text(await _body(aiter(_content(response)))))
         finally:
             await _close(response)
 
@@ -125,9 +135,15 @@ class Http:
         """Close every connection."""
         await self._transport.aclose()
 
+    def _with_hint(self, error: ProviderError) -> str:
+        """What is known of an error. That a proxy is set and not used may be why the provider cannot be reached."""
+        if error.reason is not Reason.CONNECTION or error.reached or self._route.unused_proxy is None:
+            return error.detail
+        return f"{error.detail}; {self._route.unused_proxy} is set, but network.use_proxy_env is not"
+
     async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
         """Send a request and return the reply with an unread body; the caller must `_close` it."""
-        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._base_url + path))
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._route.url + path + self._route.query))
         # Passed as a stream, else httpx would compute headers that aiohttp computes anyway.
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_TIMEOUT)
@@ -142,28 +158,17 @@ async def _close(response: httpx.Response) -> None:
         await response.aclose()
 
 
-@cache
-def _tls_context() -> ssl.SSLContext:
-    return httpx.create_ssl_context(trust_env=False)
-
-
-def _session(*, use_proxy_env: bool) -> aiohttp.ClientSession:
-    """A session without a connection limit, because a wrapper (`ConcurrencyLimit`) limits concurrent calls."""
-    connector = aiohttp.TCPConnector(limit=0, ssl=_tls_context(), keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=use_proxy_env)
-
-
 @contextmanager
 def _map_errors() -> Generator[None]:
     """Turn the exceptions of the HTTP libraries into ProviderError; only this function does so."""
     try:
         yield
     except BROKEN_CONNECTION as error:
+        if isinstance(error.__cause__, aiohttp.ClientSSLError):
+            raise tls_error(error.__cause__) from error
         reason = next(REASON_OF_ERROR[kind] for kind in type(error).__mro__ if kind in REASON_OF_ERROR)
-        untrusted = isinstance(error.__cause__, aiohttp.ClientSSLError)
         detail = "the reply is not proper HTTP" if reason is Reason.MALFORMED else str(error)
-        should_retry = False if untrusted else None
-        raise ProviderError(reason, detail, should_retry=should_retry, reached=_may_have_been_sent(error)) from error
+        raise ProviderError(reason, detail, reached=_may_have_been_sent(error)) from error
 
 
 def _may_have_been_sent(error: Exception) -> bool:
@@ -174,96 +179,120 @@ def _may_have_been_sent(error: Exception) -> bool:
     return not isinstance(error, NEVER_SENT) and not isinstance(error.__cause__, aiohttp.ClientConnectorError)
 
 
-async def _read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
-    """Read a reply into `reader`, either as a stream or as one JSON body."""
-    match _content_type(response):
-        case "text/event-stream" | "":
-            await _read_events(response, reader, on_text)
-        case "application/json":
-            if text := reader.whole(await _json(response)):
-                on_text(text)
-        case other:
-            raise ProviderError(Reason.MALFORMED, f"content type {other}")
+async def read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
+    """Read a reply into `reader`. Its first bytes, not its content type, say whether it is a stream or JSON."""
+    chunks = aiter(_content(response))
+    opening = await _opening(chunks)
+    if not opening:
+        raise ProviderError(Reason.CUT, EMPTY_BODY)
+    if opening.startswith(b"<"):
+        raise ProviderError(Reason.MALFORMED, "a page of HTML or XML")
+    if opening.startswith((b"{", b"[")):
+        if text := reader.whole(parse(_text(await _body(chunks, opening)))):
+            on_text(text)
+    else:
+        await _read_events(opening, chunks, reader, on_text)
+
+
+async def _opening(chunks: AsyncIterator[bytes]) -> bytes:
+    """The first bytes of a body that are not blank, up to the end of their chunk; empty if there are none.
+
+    Servers send blanks to keep a connection alive until their JSON is ready.
+    """
+    blank = 0
+    while chunk := await _next(chunks):
+        if opening := chunk.lstrip(_BLANK):
+            return opening
+        blank += len(chunk)
+        if blank > MAX_BODY:
+            raise ProviderError(Reason.TOO_LARGE, f"more than {MAX_BODY:,} blanks")
+        await anyio.lowlevel.checkpoint_if_cancelled()
+    return b""
 
 
 async def _check(response: httpx.Response) -> None:
-    """Raise ProviderError for a redirect, an error or a compressed body (it could be a decompression bomb)."""
+    """Raise ProviderError for a redirect or an error."""
     if response.status_code >= 400:
         raise error_from_response(response.status_code, response.headers, await _error_text(response), now=time.time())
     if response.status_code >= 300:
         raise error_from_redirect(response.status_code, response.headers.get("location", ""))
-    if _encoding(response):
-        raise ProviderError(Reason.MALFORMED, f"content encoding {_encoding(response)}, which was not asked for")
 
 
-async def _read_events(response: httpx.Response, reader: ReplyReader, on_text: OnText) -> None:
-    """Read a stream up to its end marker. If it breaks before, the reader decides what the received part is worth."""
-    chunks = aiter(_chunks(response))
-    splitter, size = EventSplitter(), 0
-    while not reader.reply.ended and (chunk := await _next(chunks)):
+async def _read_events(opening: bytes, chunks: AsyncIterator[bytes], reader: ReplyReader, on_text: OnText) -> None:
+    """Read a stream up to its end marker, or up to its end. The reader decides what a part is worth.
+
+    After a finish reason, the end marker and the usage have FINISH_SECONDS to arrive: some servers send neither, and
+    leave the connection open.
+    """
+    reply, splitter = reader.reply, EventSplitter()
+    chunk, size, until = opening, 0, inf
+    while chunk:
         size += len(chunk)
         if size > MAX_STREAM:
             raise ProviderError(Reason.TOO_LARGE, f"a stream of more than {MAX_STREAM:,} bytes")
+        text = ""
         if events := splitter.feed(chunk):
-            on_text("".join([reader.feed(data) for _, data in events]))  # an empty text is a sign of life
+            text = read_events(reader, events, partial(reply.report, on_text=on_text))
+        if reply.ended:
+            await _drain(chunks)
+            return
         # Buffered chunks arrive without a wait, so without this a cancel would not take effect.
         await anyio.lowlevel.checkpoint_if_cancelled()
-    with anyio.move_on_after(DRAIN_SECONDS):
-        while await _next(chunks):
-            pass
+        if reply.finish_reason and (text or until == inf):
+            until = anyio.current_time() + FINISH_SECONDS
+        chunk = await _next(chunks, until)
+    read_end(reader, splitter.close(), on_text)
+    if splitter.stray and not reply.ended and not reply.has_text:
+        raise ProviderError(Reason.MALFORMED, f"not a stream: {first_words(_text(splitter.stray))}")
 
 
-def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
-    """The body directly from the transport: httpx would count and split it again."""
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    until = anyio.current_time() + DRAIN_SECONDS
+    while await _next(chunks, until):
+        pass
+
+
+def _content(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The decoded body, directly from the transport: httpx would count and split it again."""
     assert isinstance(response.stream, httpx.AsyncByteStream)
-    return response.stream
+    encoding: str = response.headers.get("content-encoding", "").strip().lower()
+    return decoded(response.stream, encoding) if encoding else response.stream
 
 
-async def _next(chunks: AsyncIterator[bytes]) -> bytes:
-    """The next bytes of a body; empty at its end, also if the connection broke."""
+async def _next(chunks: AsyncIterator[bytes], until: float = inf) -> bytes:
+    """The next bytes of a body; empty at its end, at the time `until`, or if the connection broke."""
     try:
-        return await anext(chunks, b"")
+        if until == inf:
+            return await anext(chunks, b"")
+        with anyio.CancelScope(deadline=until):
+            return await anext(chunks, b"")
     except BROKEN_CONNECTION:
-        return b""
+        pass
+    return b""
 
 
-async def _json(response: httpx.Response) -> object:
-    body = await _body(response)
-    if len(body) > MAX_BODY:
-        raise ProviderError(Reason.TOO_LARGE, f"a body of more than {MAX_BODY:,} bytes")
-    return parse(body.decode("utf-8", "replace"))
-
-
-async def _body(response: httpx.Response) -> bytes:
-    """The body. Reading stops as soon as it is larger than MAX_BODY."""
-    body = bytearray()
+async def _body(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
+    """The whole of a body that is not a stream. Raises ProviderError."""
+    body = bytearray(opening)
     with _map_errors():
-        async for chunk in _chunks(response):
+        async for chunk in chunks:
             body += chunk
             if len(body) > MAX_BODY:
-                break
+                raise ProviderError(Reason.TOO_LARGE, f"a body of more than {MAX_BODY:,} bytes")
     return bytes(body)
 
 
 async def _error_text(response: httpx.Response) -> object:
-    """The content of an error reply: JSON, else text; empty for an HTML page or a compressed or broken body."""
-    body = b""
-    if "html" not in _content_type(response) and not _encoding(response):
-        with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):
-            body = await _body(response)
-    text = body.decode("utf-8", "replace")
-    try:
-        return parse(text)
-    except ProviderError:
-        return text
+    """The content of an error reply: JSON, also in an event, else text; empty for a page or an unreadable body."""
+    text = ""
+    with suppress(ProviderError), anyio.move_on_after(REFUSAL_SECONDS):
+        body = await _body(aiter(_content(response)))
+        text = _text(body).lstrip()
+        if body.lstrip().startswith(_STREAM):
+            splitter = EventSplitter()
+            text = next((data for _, data in (*splitter.feed(body), *splitter.close())), text)
+    return "" if text.startswith("<") and _PAGE.search(text[:300]) else parse_or_text(text)
 
 
-def _content_type(response: httpx.Response) -> str:
-    header: str = response.headers.get("content-type", "")
-    return header.partition(";")[0].strip().lower()
-
-
-def _encoding(response: httpx.Response) -> str:
-    header: str = response.headers.get("content-encoding", "")
-    encoding = header.strip().lower()
-    return "" if encoding == "identity" else encoding
+def _text(body: bytes) -> str:
+    return body.decode("utf-8-sig", "replace")

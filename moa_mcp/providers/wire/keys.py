@@ -1,13 +1,13 @@
-"""The API key of a provider: read from the key variables, checked before it is sent, redacted before text is shown."""
+"""The secrets of a provider, its key and the values of its headers: read from variables, checked, redacted."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from moa_mcp.domain.endpoints import Endpoint
+from moa_mcp.domain.endpoints import VARIABLE, Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.text import one_line
 
@@ -38,41 +38,89 @@ def placeholder_in(value: str) -> str | None:
     return value if found["default"] is None else f"{value[: found.start('default')]}:-…}}"
 
 
-def is_set(endpoint: Endpoint, keys: Mapping[str, str]) -> bool:
-    """Whether the endpoint has the key that it needs, or needs none. A placeholder does not count as a key."""
-    if endpoint.api_key_env is None:
-        return True
-    value = keys.get(endpoint.api_key_env, "")
-    return bool(value.strip()) and placeholder_in(value) is None
+def missing_variables(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The variables that the endpoint needs, for its key and its headers, and that hold nothing or a placeholder."""
+    return tuple(name for name in endpoint.variables if _is_missing(environ.get(name, "")))
 
 
-def key_of(endpoint: Endpoint, keys: Mapping[str, str]) -> str | None:
+def _is_missing(value: str) -> bool:
+    return not value.strip() or placeholder_in(value) is not None
+
+
+def key_of(endpoint: Endpoint, environ: Mapping[str, str]) -> str | None:
     """The endpoint's key, ready for a header; None if the endpoint needs no key.
 
     Raises:
-        ProviderError: MISSING_KEY, or AUTH for a value that a header cannot carry. Neither contains the value.
+        ProviderError: MISSING_KEY, or AUTH for a value that is no key. Neither contains the value.
     """
-    if endpoint.api_key_env is None:
-        return None
-    if not is_set(endpoint, keys):
-        raise ProviderError(Reason.MISSING_KEY, endpoint.api_key_env)
-    key = keys[endpoint.api_key_env].strip()
-    if not all("!" <= character <= "~" for character in key):
-        detail = f"{endpoint.api_key_env} holds spaces or characters that no key has"
-        raise ProviderError(Reason.AUTH, detail)
-    return key
+    return None if endpoint.api_key_env is None else _value_of(endpoint.api_key_env, environ)
 
 
-def redact_key(text: str, key: str | None) -> str:
-    """A provider's message as one line of at most 200 characters, with every form of the key redacted.
+def headers_of(endpoint: Endpoint, environ: Mapping[str, str]) -> dict[str, str]:
+    """The endpoint's own headers, with the variables in their values filled in. Raises ProviderError, as `key_of`."""
+
+    def fill_in(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        return _value_of(name, environ) if name else "$"
+
+    return {name: VARIABLE.sub(fill_in, value) for name, value in endpoint.headers.items()}
+
+
+def secrets_of(endpoint: Endpoint, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """All that is sent to the endpoint and must not be shown: its key, and the values in its headers.
+
+    Of a header, that is the value of each variable, and each long word that is no address. Short words, such as the
+    name of a service, are no secrets.
+    """
+    values = (environ.get(name, "").strip() for name in endpoint.variables)
+    words = (word for value in endpoint.headers.values() for word in VARIABLE.sub(" ", value).split())
+    written = (word for word in words if len(word) >= MIN_SECRET_CHARS and "://" not in word)
+    return tuple(dict.fromkeys(secret for secret in (*values, *written) if secret))
+
+
+def _value_of(variable: str, environ: Mapping[str, str]) -> str:
+    value = environ.get(variable, "").strip()
+    if _is_missing(value):
+        raise ProviderError(Reason.MISSING_KEY, variable)
+    if is_quoted(value):
+        raise ProviderError(Reason.AUTH, f"{variable} holds its value in quotation marks; take them off")
+    if not all("!" <= character <= "~" for character in value):
+        raise ProviderError(Reason.AUTH, f"{variable} holds spaces or characters that no key has")
+    return value
+
+
+def is_quoted(value: str) -> bool:
+    """Whether the value of a variable begins or ends with a quotation mark, as no key does."""
+    value = value.strip()
+    return value[:1] in _QUOTES or value[-1:] in _QUOTES
+
+
+_QUOTES = ('"', "'", "`", "\u201c", "\u201d", "\u2018", "\u2019")
+
+MIN_SECRET_CHARS = 12
+"""A shorter secret, such as `EMPTY`, is not masked in answers, where it may be an ordinary word."""
+
+
+def redact_key(text: str, *secrets: str | None) -> str:
+    """A provider's message as one line of at most 200 characters, with every form of the secrets redacted.
 
     `text` must be the full message: a message that was cut may end with a part of a key, which cannot be recognized.
     The search ignores case, because host names and content types are shown in lower case.
     """
     line = one_line(text, limit=len(text) + 1)
-    if key:
-        line = re.sub("|".join(map(re.escape, key_forms(key))), "[key]", line, flags=re.IGNORECASE)
+    if pattern := secrets_pattern(secret for secret in secrets if secret):
+        line = pattern.sub("[key]", line)
     return one_line(" ".join("[key]" if _MASK in word else word for word in line.split(" ")))
+
+
+def secrets_pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
+    """A pattern that finds every form of the secrets, in any case. A short secret is found only as a whole word."""
+    forms = [
+        rf"(?<!\w){re.escape(form)}(?!\w)" if len(secret) < MIN_SECRET_CHARS else re.escape(form)
+        for secret in sorted(secrets, key=len, reverse=True)
+        for form in key_forms(secret)
+    ]
+    return re.compile("|".join(forms), re.IGNORECASE) if forms else None
 
 
 def key_forms(key: str) -> tuple[str, ...]:

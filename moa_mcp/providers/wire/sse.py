@@ -13,7 +13,8 @@ _MARK = b"\xef\xbb\xbf"
 class EventSplitter:
     """Takes bytes, and returns the events that they complete, as (name, data).
 
-    An event without data is ignored. Data after the last blank line is not returned, because it may be incomplete.
+    An event without data is ignored. `stray` is the first line that is no field of an event: the stream may be
+    something else. Some servers name a field `error`; it is read as the data of an event of that name.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class EventSplitter:
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
+        self.stray = b""
 
     def feed(self, chunk: bytes) -> list[tuple[str, str]]:
         """Take the next bytes of the stream and return the events that they complete.
@@ -42,6 +44,10 @@ class EventSplitter:
                     self._data = []
                 self._name, self._size = "", 0
         return events
+
+    def close(self) -> list[tuple[str, str]]:
+        """End the stream and return its last event, if the blank line after it is missing. It may be incomplete."""
+        return self.feed(b"\n\n")
 
     def _lines(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completes. A carriage return ends a line at once; a newline after it is skipped."""
@@ -71,6 +77,11 @@ class EventSplitter:
             self._add(value)
         elif field == b"event":
             self._name = value.decode("utf-8", "replace")
+        elif field == b"error":
+            self._name = "error"
+            self._add(value)
+        elif field not in (b"id", b"retry"):
+            self.stray = self.stray or line
 
     def _add(self, value: bytes) -> None:
         self._size += len(value)

@@ -1,6 +1,6 @@
 """A wrapper that sends a request only if the run's budget has room for it.
 
-It lives for one run. It is inside the retry loop, because each request is paid for separately. The usage in a draft or
+It lives for one run. It is inside the retry loop, because each request is paid for separately. The usage in a result or
 an error is the total of all requests that were made for the call.
 """
 
@@ -11,19 +11,19 @@ from dataclasses import replace
 from math import ceil
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CodeCall, Draft, Usage
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, Draft, Result
+from moa_mcp.domain.usage import NOT_SENT, Usage
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import Budget, Reservation, estimate_tokens
 from moa_mcp.providers.prices import FREE, Rates
-from moa_mcp.providers.usage import NOT_SENT, UsageTracker
-from moa_mcp.providers.wrappers.unsupported_settings import refused_field
+from moa_mcp.providers.request_form import form_of
+from moa_mcp.providers.usage import UsageTracker, is_counted
 
 
 class BudgetLimit:
     """Reserves before each request and settles after it. `rates` returns the rates of a model.
 
-    If a call gets fewer output tokens than it wanted, it is sent with `max_tokens`. A model that refuses `max_tokens`
-    is asked without it for the rest of the run.
+    If a call gets fewer output tokens than it wanted, it is sent with `max_tokens`, unless its model refuses that.
     """
 
     def __init__(
@@ -33,9 +33,8 @@ class BudgetLimit:
         self._budget = budget
         self._account = account
         self._rates = rates
-        self._uncapped: set[str] = set()
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask if there is room; usage that the provider does not report is estimated, and marked so.
 
         Raises:
@@ -43,31 +42,27 @@ class BudgetLimit:
         """
         if isinstance(call, CodeCall):
             return await self._inner.complete(call, on_text)
-        while True:
-            may_cap = call.model not in self._uncapped
-            try:
-                return await self._ask_within_budget(call, on_text)
-            except ProviderError as error:
-                _charge(error, self._account.usage_of(call))
-                if not (may_cap and call.model in self._uncapped and _is_about_the_cap(error)):
-                    raise
+        try:
+            return await self._ask_within_budget(call, on_text)
+        except ProviderError as error:
+            error.usage = self._account.usage_of(call)
+            raise
 
     def wanted(self, call: Call) -> Reservation:
         """The reservation that a call needs."""
         return Reservation.for_call(call, self._rates(call.model))
 
-    async def _ask_within_budget(self, call: Call, on_text: OnText) -> Draft:
+    async def _ask_within_budget(self, call: Call, on_text: OnText) -> Result:
         held = self.wanted(call)
         wanted = held.output_tokens
         await self._budget.reserve(held)
         meter = _OutputMeter(held, self._budget, on_text)
         used = NOT_SENT
         try:
-            if held.output_tokens < wanted and call.model not in self._uncapped:
-                draft = await self._ask_capped(call, held.output_tokens, meter.on_text)
-            else:
-                draft = await self._inner.complete(call, meter.on_text)
-            used = meter.usage(draft)
+            if isinstance(call, ChatCall) and held.output_tokens < wanted and form_of(call).sends("max_tokens"):
+                call = replace(call, max_tokens=held.output_tokens)  # nothing else limits hidden thoughts
+            result = await self._inner.complete(call, meter.on_text)
+            used = meter.usage(result)
         except ProviderError as error:
             used = meter.used_by_failure(error)
             raise
@@ -78,27 +73,7 @@ class BudgetLimit:
         finally:
             self._budget.settle(held, used)
             total = self._account.add(call, used)
-        return draft if total is draft.usage else replace(draft, usage=total)
-
-    async def _ask_capped(self, call: Call, output_tokens: int, on_text: OnText) -> Draft:
-        """Send the reserved output as max_tokens: nothing else limits hidden thoughts."""
-        try:
-            return await self._inner.complete(replace(call, max_tokens=output_tokens), on_text)
-        except ProviderError as error:
-            if _is_about_the_cap(error):
-                self._uncapped.add(call.model)
-            raise
-
-
-def _is_about_the_cap(error: ProviderError) -> bool:
-    return refused_field(error) == "max_tokens"
-
-
-def _charge(error: ProviderError, used: Usage) -> None:
-    """Write the total usage of a call, over all its requests, into its error."""
-    error.attempts = used.attempts
-    if used.input_tokens is not None:
-        error.input_tokens, error.output_tokens, error.cost_usd = used.input_tokens, used.output_tokens, used.cost_usd
+        return result if total is result.usage else replace(result, usage=total)
 
 
 class _OutputMeter:
@@ -132,29 +107,31 @@ class _OutputMeter:
 
     def used_so_far(self) -> Usage:
         """The estimated usage of a cancelled request; NOT_SENT if it was still waiting for its turn."""
-        return self._at_least(None, None) if self._is_sent else NOT_SENT
+        return self._at_least(Usage()) if self._is_sent else NOT_SENT
 
-    def usage(self, draft: Draft) -> Usage:
+    def usage(self, result: Result) -> Usage:
         """The usage that the provider reported, if it is complete and plausible; else an estimate."""
-        reported = draft.usage
-        free = self._held.rates == FREE
-        if (
-            reported.input_tokens is not None
-            and reported.output_tokens is not None
-            and (free or reported.output_tokens)
+        reported = result.usage
+        if is_counted(result) or (
+            self._held.rates == FREE and None not in (reported.input_tokens, reported.output_tokens)
         ):
             return reported
-        tokens = ceil(estimate_tokens(draft.text) + estimate_tokens(draft.thinking))
-        return self._at_least(reported.input_tokens, max(tokens, reported.output_tokens or 0))
+        if isinstance(result, Draft):
+            self._written = max(self._written, estimate_tokens(result.text) + estimate_tokens(result.thinking))
+        return self._at_least(reported)
 
     def used_by_failure(self, error: ProviderError) -> Usage:
         """The possible usage of a failed request; no numbers if no model was reached."""
         if error.reached:
-            return self._at_least(error.input_tokens, error.output_tokens)
+            return self._at_least(error.usage)
         return Usage() if self._is_sent else NOT_SENT
 
-    def _at_least(self, input_tokens: int | None, output_tokens: int | None) -> Usage:
-        """An estimate that is not lower than the received pieces and the reported counts."""
-        read = max(self._held.input_tokens, input_tokens or 0)
-        written = max(int(self._written), output_tokens or 0)
-        return Usage(read, written, self._held.price_of(read, written), estimated=True)
+    def _at_least(self, reported: Usage) -> Usage:
+        """An estimate that is not lower than the received pieces and the reported counts.
+
+        A price that the provider reported stays.
+        """
+        read = max(self._held.input_tokens, reported.input_tokens or 0)
+        written = max(ceil(self._written), reported.output_tokens or 0)
+        usage = replace(reported, input_tokens=read, output_tokens=written, estimated=True)
+        return usage if usage.cost_usd is not None else replace(usage, cost_usd=self._held.price_of(usage))

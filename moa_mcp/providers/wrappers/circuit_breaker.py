@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Cooled, report
 from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
@@ -21,7 +21,8 @@ from moa_mcp.providers.wrappers.backoff import MAX_RETRY_AFTER_SECONDS
 _OPEN_SECONDS = {
     Reason.AUTH: 60.0,
     Reason.BILLING: 300.0,
-    Reason.UNKNOWN_MODEL: 300.0,
+    Reason.UNKNOWN_MODEL: 60.0,
+    Reason.WRONG_URL: 30.0,
     Reason.OVERLOADED: 30.0,
     Reason.UNAVAILABLE: 30.0,
     Reason.CONNECTION: 30.0,
@@ -40,10 +41,11 @@ FAILURES_IN_A_ROW = 3
 
 @dataclass(frozen=True, slots=True)
 class OpenCircuit:
-    """The end of a model's pause, in the clock's seconds, and its reason."""
+    """The end of a model's pause, in the clock's seconds, its reason, and what to change about it."""
 
     until: float
     reason: Reason
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class CircuitBreaker:
         self._open: dict[str, OpenCircuit] = {}
         self._failures: dict[str, Failures] = {}
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask, unless the model is paused.
 
         Raises:
@@ -73,27 +75,30 @@ class CircuitBreaker:
         on_text("")  # from here on, the call counts as sent
         asked_at = self._clock()
         try:
-            draft = await self._inner.complete(call, on_text)
+            result = await self._inner.complete(call, on_text)
         except ProviderError as error:
             self._record_failure(call, error, asked_at)
             raise
         self._failures.pop(call.model, None)
-        return draft
+        return result
 
     def _check(self, call: Call) -> None:
         circuit = self._open.get(call.model)
         if circuit is None:
             return
         if (left := circuit.until - self._clock()) > 0:
-            raise ProviderError(Reason.COOLING, f"for {left:.0f} s more, because {describe_reason(circuit.reason)}")
+            why = f"for {left:.0f} s more, because {describe_reason(circuit.reason)}"
+            raise ProviderError(Reason.COOLING, why, advice=circuit.advice)
         del self._open[call.model]
 
     def _record_failure(self, call: Call, error: ProviderError, asked_at: float) -> None:
+        if error.reason is Reason.LOADING:
+            return  # it passes by itself, and is asked again until then
         seconds = _OPEN_SECONDS.get(error.reason)
         if error.retry_after is not None and error.retry_after > MAX_RETRY_AFTER_SECONDS:
-            self._open_circuit(call.model, error.retry_after, error.reason)
+            self._open_circuit(call.model, error.retry_after, error)
         elif seconds and (error.reason in _LASTING or self._count_failures(call.model, asked_at) >= FAILURES_IN_A_ROW):
-            self._open_circuit(call.model, seconds, error.reason)
+            self._open_circuit(call.model, seconds, error)
 
     def _count_failures(self, model: str, asked_at: float) -> int:
         """Failures in a row, with this one; those of concurrent calls count once, because one outage caused them."""
@@ -102,9 +107,9 @@ class CircuitBreaker:
             self._failures[model] = Failures(before.count + 1, self._clock())
         return self._failures[model].count
 
-    def _open_circuit(self, model: str, seconds: float, reason: Reason) -> None:
+    def _open_circuit(self, model: str, seconds: float, error: ProviderError) -> None:
         seconds = min(seconds, MAX_OPEN_SECONDS)
-        self._open[model] = OpenCircuit(self._clock() + seconds, reason)
-        report(Cooled(seconds, reason))
+        self._open[model] = OpenCircuit(self._clock() + seconds, error.reason, error.advice)
+        report(Cooled(seconds, error.reason))
         # The first call after the pause is a probe: if it fails too, the model is paused again.
         self._failures[model] = Failures(FAILURES_IN_A_ROW - 1, self._clock())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Queued, report
 
@@ -17,7 +17,7 @@ class ConcurrencyLimit:
         self._max_concurrency = max_concurrency
         self._turns = anyio.Semaphore(max_concurrency, fast_acquire=True)  # a free turn is taken without a yield
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Wait for a turn, then ask. Raises ProviderError."""
         if self._turns.value == 0:
             report(Queued(self._max_concurrency))

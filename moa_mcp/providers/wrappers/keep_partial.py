@@ -7,7 +7,7 @@ marked as cut.
 from __future__ import annotations
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, ChatCall, Draft, Failure
+from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Result
 from moa_mcp.providers.base import OnText, Provider
 
 MIN_PARTIAL_CHARS = 200
@@ -22,7 +22,7 @@ class KeepPartial:
     def __init__(self, inner: Provider) -> None:
         self._inner = inner
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask, and keep a long enough part if the answer breaks off. Raises ProviderError."""
         pieces: list[str] = []
 
@@ -31,14 +31,14 @@ class KeepPartial:
             on_text(piece)
 
         try:
-            draft = await self._inner.complete(call, collect)
+            result = await self._inner.complete(call, collect)
         except ProviderError as error:
             if not _is_enough(call, error, text := "".join(pieces).strip()):
                 raise
             return Draft(text, error.served_model, usage=Failure.of(error).usage, cut=True, notes=(str(error),))
-        if draft.cut and (not isinstance(call, ChatCall) or len(draft.text) < MIN_PARTIAL_CHARS):
-            raise _too_short(draft)
-        return draft
+        if isinstance(result, Draft) and result.cut and len(result.text) < MIN_PARTIAL_CHARS:
+            raise _too_short(result)
+        return result
 
 
 def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
@@ -46,15 +46,11 @@ def _is_enough(call: Call, error: ProviderError, text: str) -> bool:
 
 
 def _too_short(draft: Draft) -> ProviderError:
-    usage = draft.usage
     return ProviderError(
         Reason.CUT,
         f"after {len(draft.text)} characters",
         sent_text=True,
         served_model=draft.served_model,
         reached=True,
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cost_usd=usage.cost_usd,
-        attempts=usage.attempts,
+        usage=draft.usage,
     )

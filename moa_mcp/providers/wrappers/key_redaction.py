@@ -1,4 +1,4 @@
-"""A wrapper that removes the API key from replies.
+"""A wrapper that removes the API key and other secrets from replies.
 
 A reply is stored as it was sent, but readers see it without invisible characters (`text.strip_invisible`). So the key
 is also searched for in the visible text; if it is found there, the text is stored without invisible characters.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Draft, Result
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.wire.keys import key_forms
@@ -18,23 +18,24 @@ MASK = "[key]"
 
 
 class KeyRedaction:
-    """Masks every form of `key` in pieces and drafts. In errors, `providers/wire/http.py` masks it."""
+    """Masks every form of the secrets in pieces and drafts. In errors, `providers/wire/http.py` masks them."""
 
-    def __init__(self, inner: Provider, key: str) -> None:
+    def __init__(self, inner: Provider, *secrets: str) -> None:
         self._inner = inner
-        self._forms = key_forms(key)
+        self._forms = tuple(form for secret in sorted(secrets, key=len, reverse=True) for form in key_forms(secret))
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
-        """Ask, and mask the key in the answer. Raises ProviderError."""
+    async def complete(self, call: Call, on_text: OnText) -> Result:
+        """Ask, and mask the secrets in the answer. Raises ProviderError."""
         pieces = _Pieces(self._forms, on_text)
-        draft = await self._inner.complete(call, pieces.on_text)
+        result = await self._inner.complete(call, pieces.on_text)
         pieces.close()
+        if isinstance(result, Draft):
+            text, thinking = _mask(result.text, self._forms), _mask(result.thinking, self._forms)
+            result = replace(result, text=text, thinking=thinking)
         return replace(
-            draft,
-            text=_mask(draft.text, self._forms),
-            thinking=_mask(draft.thinking, self._forms),
-            served_model=draft.served_model and _mask(draft.served_model, self._forms),
-            finish_reason=draft.finish_reason and _mask(draft.finish_reason, self._forms),
+            result,
+            served_model=result.served_model and _mask(result.served_model, self._forms),
+            finish_reason=result.finish_reason and _mask(result.finish_reason, self._forms),
         )
 
 

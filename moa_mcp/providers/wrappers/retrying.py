@@ -14,7 +14,8 @@ from math import ceil, inf
 import anyio
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, CallRecord, Draft
+from moa_mcp.domain.model import Call, CallRecord, Result
+from moa_mcp.domain.usage import NOT_SENT
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.notices import Retry, report
 from moa_mcp.providers.wrappers.backoff import wait_before_retry
@@ -69,7 +70,7 @@ class Retrying:
         self._budget = budget
         self._random = random
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask until there is a draft or no further retry is allowed.
 
         Raises:
@@ -78,7 +79,7 @@ class Retrying:
         """
         if call.is_repeat and not self._budget.take_spare():
             raise ProviderError(
-                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", attempts=0
+                Reason.BUDGET, "the calls that are left are needed for the rest of the plan", usage=NOT_SENT
             )
         retries, failure = 0, None
         while True:
@@ -89,11 +90,15 @@ class Retrying:
                     raise failure from error  # the cause of the failure, not the lack of room for a retry
                 failure = error
                 wait = wait_before_retry(error, retries, self._random())
-                if wait is None or not _leaves_time(wait) or not self._budget.take():
+                if wait is None or not _leaves_time(wait) or not self._take(error):
                     raise
             report(Retry(wait, failure.reason, failure.detail))
             await anyio.sleep(wait)
             retries += 1
+
+    def _take(self, error: ProviderError) -> bool:
+        """Use up a retry; only a spare call if the model is still being loaded, which a load may take many of."""
+        return self._budget.take_spare() if error.reason is Reason.LOADING else self._budget.take()
 
 
 def _leaves_time(wait: float) -> bool:

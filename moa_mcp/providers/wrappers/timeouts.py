@@ -5,27 +5,43 @@ A sign of life is data of the answer; comments and single bytes do not count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 
 import anyio
 
+from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, ChatCall, Result
+from moa_mcp.domain.sampling import setting_of
 from moa_mcp.providers.base import OnText, Provider
+from moa_mcp.providers.request_form import form_of
 
 
 @dataclass(frozen=True, slots=True)
 class TimeoutSettings:
     """The time limits of a call, in seconds.
 
-    `first` is the longest silence until text arrives; if the call has an effort, it is `first_thinking`. `idle` is
-    the longest silence after that. `total` is the limit of a whole call without its own limit.
+    `first` is the longest silence until text arrives; for a call that asks for thinking it is `first_thinking`. `idle`
+    is the longest silence after that. `total` is the limit of a whole call without its own limit.
     """
 
     first: float = 60.0
     first_thinking: float = 120.0
     idle: float = 30.0
     total: float = 180.0
+
+    def for_endpoint(self, endpoint: Endpoint) -> TimeoutSettings:
+        """The limits for calls to an endpoint: a later first token makes the whole call longer by as much.
+
+        A reply that does not stream comes all at once, so only the limit of the whole call is left.
+        """
+        first = endpoint.first_token_seconds
+        if not endpoint.stream:
+            return replace(self, first=inf, first_thinking=inf, total=max(self.total, first or 0.0))
+        if first is None:
+            return self
+        return replace(self, first=first, first_thinking=first, total=self.total + max(0.0, first - self.first))
 
 
 MARGIN = 0.25
@@ -39,7 +55,7 @@ class Timeouts:
         self._inner = inner
         self._settings = settings or TimeoutSettings()
 
-    async def complete(self, call: Call, on_text: OnText) -> Draft:
+    async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask within the limits.
 
         Raises:
@@ -57,9 +73,13 @@ class _Watchdog:
 
     def __init__(self, call: Call, settings: TimeoutSettings, on_text: OnText) -> None:
         self._on_text = on_text
-        self._first = settings.first if call.effort is None else settings.first_thinking
         self._idle = settings.idle
         self._total = settings.total if call.timeout_seconds is None else call.timeout_seconds
+        if not form_of(call).sends("stream"):
+            self._first = self._total  # the whole answer comes at once
+        else:
+            thinks = isinstance(call, ChatCall) and (call.effort is not None or setting_of(call, "thinking"))
+            self._first = settings.first_thinking if thinks else settings.first
         self._scope = anyio.CancelScope()
         self._end = 0.0
         self._alive = self._has_text = self._ends_with_layer = False

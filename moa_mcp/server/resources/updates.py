@@ -5,6 +5,7 @@ Runs of other servers on the same store cause no notifications here. Clients see
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,9 +27,10 @@ from mcp.types import (
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import PROPOSER, CallRecord
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BranchEnded, CallEnded, Event, RunEnded, RunHandedOver, RunStarted
 from moa_mcp.server.context import Context, owner_of
-from moa_mcp.server.sdk_compat import connection_of
+from moa_mcp.server.sdk_compat.sessions import connection_of
 
 MAX_QUEUED_EVENTS = 256
 """The maximum of queued notifications per client. A client that does not read them is unsubscribed."""
@@ -94,26 +96,19 @@ class Updates:
     """Receives events of runs and presets, and notifies the subscribed clients."""
 
     def __init__(self) -> None:
-        self._subscriptions: dict[str, OwnerSubscriptions] = {}
+        self._subscriptions: defaultdict[str, OwnerSubscriptions] = defaultdict(OwnerSubscriptions)
 
     @asynccontextmanager
     async def lifespan(self, server: Server[Any]) -> AsyncGenerator[TaskGroup]:
         """Yield the task group that sends notifications to clients of the older era, while the server runs."""
-        error: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            try:
-                yield tasks
-            except Exception as raised:  # raised again below: the task group would wrap it in an ExceptionGroup
-                error = raised
-            tasks.cancel_scope.cancel()
-        if error is not None:
-            raise error
+        async with background_tasks() as tasks:
+            yield tasks
 
     def on_event(self, event: Event) -> None:
         """Notify the run's owner of the resources that an event changes."""
         match event:
             case RunStarted():
-                self._subscriptions_of(event.owner).latest = event.run_id
+                self._subscriptions[event.owner].latest = event.run_id
                 self._run_changed(event)
             case RunEnded():
                 self._run_changed(event, ended=True)
@@ -125,14 +120,14 @@ class Updates:
                 pass
 
     def _run_changed(self, event: Event, record: CallRecord | None = None, *, ended: bool = False) -> None:
-        subscriptions = self._subscriptions_of(event.owner)
+        subscriptions = self._subscriptions[event.owner]
         latest = event.run_id == subscriptions.latest
         for uri in _changed_uris(event.run_id, record, latest=latest, ended=ended):
             subscriptions.notify(ResourceUpdated(uri))
 
     def _latest_changed(self, event: Event) -> None:
         """Notify the owner that the latest run is another one, if it has changed."""
-        subscriptions = self._subscriptions_of(event.owner)
+        subscriptions = self._subscriptions[event.owner]
         if subscriptions.latest != event.run_id:
             subscriptions.latest = event.run_id
             subscriptions.notify(ResourceUpdated("moa://runs/latest"))
@@ -150,7 +145,7 @@ class Updates:
 
     async def listen(self, context: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve one notification stream of a client of 2026-07-28."""
-        return await self._subscriptions_of_request(context).listen(context, params)
+        return await self._subscriptions[owner_of(context)].listen(context, params)
 
     async def connected(self, context: Context, params: NotificationParams) -> None:
         """Start to notify a client of the older era of changed lists."""
@@ -170,7 +165,7 @@ class Updates:
         return EmptyResult()
 
     def _subscriber(self, context: Context) -> Subscriber:
-        subscribers, connection = self._subscriptions_of_request(context).subscribers, connection_of(context.session)
+        subscribers, connection = self._subscriptions[owner_of(context)].subscribers, connection_of(context.session)
         if known := subscribers.get(id(connection)):
             return known
         subscriber = subscribers[id(connection)] = Subscriber(connection, context.lifespan_context)
@@ -181,14 +176,6 @@ class Updates:
 
         connection.exit_stack.callback(leave)
         return subscriber
-
-    def _subscriptions_of_request(self, context: Context) -> OwnerSubscriptions:
-        return self._subscriptions_of(owner_of(context))
-
-    def _subscriptions_of(self, owner: str) -> OwnerSubscriptions:
-        if owner not in self._subscriptions:
-            self._subscriptions[owner] = OwnerSubscriptions()
-        return self._subscriptions[owner]
 
 
 async def _forward(inbox: MemoryObjectReceiveStream[ServerEvent], connection: Connection) -> None:

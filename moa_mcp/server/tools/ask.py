@@ -27,12 +27,12 @@ Use it for what is worth several models: hard reasoning, a design or research de
 proof or of code, a claim to cross-check. Not for quick facts, small edits, or work with tools: the \
 panel sees only `question` and `context`.
 
-Cost: about 3 to 40 paid model calls on the keys of whoever runs this server; moa_list_presets tells \
-the number per preset. Time: 20 to 180 seconds.
+Cost: about 3 to 40 paid model calls on the keys of the person who runs this server; moa_list_presets \
+shows the number per preset. Time: 20 to 180 seconds.
 
-Result: the answer, and the facts of every call; `degraded` and `notes` tell what is less than was \
-asked for. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
-moa_ask again with its `run_id` until it is done, and do not ask the question anew; with `cancel` \
+Result: the answer, and the facts of every call; `degraded` and `notes` say what is missing \
+from it. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
+moa_ask again with its `run_id` until it is done, and do not repeat the question; with `cancel` \
 it is stopped. An interrupted run goes on when it is collected; only what was not finished \
 is paid for. The drafts are in moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
 
@@ -44,72 +44,57 @@ Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class AskArguments(Arguments):
     """The arguments of moa_ask: a question with its options, or the id of a run."""
 
-    question: Annotated[
-        Text | None,
-        Field(
-            description="What the panel is to answer, complete in itself: it sees neither this conversation "
-            "nor files. It is sent to the third-party providers of all models of the preset, which "
-            "moa_list_presets names, so leave out secrets. Required unless run_id is given."
-        ),
-    ] = None
-    context: Annotated[
-        Text | None,
-        Field(description="Background for the question, such as a document or code. It is sent along with it."),
-    ] = None
-    preset: Annotated[
-        str | None,
-        Field(
-            max_length=64,
-            description="The panel to ask, by its name in moa_list_presets; by default the default one.",
-        ),
-    ] = None
-    continue_from: Annotated[
-        RunId | None,
-        Field(description="The id of an earlier run: its question and answer become the history of this one."),
-    ] = None
-    output: Annotated[
-        Output,
-        Field(
-            description="answer: the aggregator writes the answer. guidance: it is not called; the drafts "
-            "come back, and you write the answer from them."
-        ),
-    ] = "answer"
-    max_cost_usd: Annotated[
-        Amount | None,
-        Field(description="The most this run may cost in USD. Can only lower what holds anyway; 0: no limit of yours."),
-    ] = None
-    deadline_seconds: Annotated[
-        Amount | None,
-        Field(
-            le=3600,
-            description="The most seconds this run may take. Can only lower what holds anyway; 0: no limit of yours.",
-        ),
-    ] = None
-    fresh: Annotated[bool, Field(description="Ask anew, even if the same question was answered a few minutes ago.")] = (
-        False
+    question: Text | None = Field(
+        default=None,
+        description="What the panel is to answer, complete in itself: it sees neither this conversation "
+        "nor files. It is sent to the third-party providers of all models of the preset, which "
+        "moa_list_presets names, so leave out secrets. Required unless run_id is given.",
     )
-    run_id: Annotated[
-        RunId | None,
-        Field(
-            description="Collect this run instead of asking. Goes with wait_seconds, drafts and cancel; "
-            "what belongs to a question is ignored."
-        ),
-    ] = None
-    cancel: Annotated[bool, Field(description="With run_id: stop that run and its calls.")] = False
-    wait_seconds: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=600,
-            allow_inf_nan=False,
-            description="How long to wait before a run that is not done comes back as running. Stay below "
-            "the time limit of your client, often 60 seconds.",
-        ),
-    ] = 45
-    drafts: Annotated[
-        Literal["none", "full"],
-        Field(description="full: the drafts come with the result, up to 40,000 letters of them."),
-    ] = "none"
+    context: Text | None = Field(
+        default=None, description="Background for the question, such as a document or code. It is sent along with it."
+    )
+    preset: str | None = Field(
+        default=None,
+        max_length=64,
+        description="The panel to ask, by its name in moa_list_presets; by default the default one.",
+    )
+    continue_from: RunId | None = Field(
+        default=None,
+        description="The id of an earlier run: its question and answer become the history of this one.",
+    )
+    output: Output = Field(
+        default="answer",
+        description="answer: the aggregator writes the answer. guidance: it is not called; the drafts "
+        "come back, and you write the answer from them.",
+    )
+    max_cost_usd: Amount | None = Field(
+        default=None,
+        description="The most this run may cost in USD. Can only lower what holds anyway; 0: no limit of yours.",
+    )
+    deadline_seconds: Annotated[Amount, Field(le=3600)] | None = Field(
+        default=None,
+        description="The most seconds this run may take. Can only lower what holds anyway; 0: no limit of yours.",
+    )
+    fresh: bool = Field(
+        default=False, description="Ask again, even if the same question was answered a few minutes ago."
+    )
+    run_id: RunId | None = Field(
+        default=None,
+        description="Collect this run instead of asking. Goes with wait_seconds, drafts and cancel; "
+        "what belongs to a question is ignored.",
+    )
+    cancel: bool = Field(default=False, description="With run_id: stop that run and its calls.")
+    wait_seconds: float = Field(
+        default=45,
+        ge=0,
+        le=600,
+        allow_inf_nan=False,
+        description="How long to wait before a run that is not done comes back as running. Stay below "
+        "the time limit of your client, often 60 seconds.",
+    )
+    drafts: Literal["none", "full"] = Field(
+        default="none", description="full: the drafts come with the result, up to 40,000 letters of them."
+    )
 
 
 async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
@@ -121,7 +106,7 @@ async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
     await _check(invocation, arguments)
     drafts = arguments.drafts == "full"
     if arguments.cancel:
-        run = await _cancel(invocation, arguments)
+        run = await invocation.service.cancel(arguments.run_id or "", owner=owner_of(invocation.context))
     elif tasks.wanted(invocation.context):
         run = await _wait(invocation, arguments.model_copy(update={"wait_seconds": 0}))
         if run.status == "running":
@@ -130,10 +115,6 @@ async def run_ask(invocation: Invocation, arguments: AskArguments) -> Reply:
         async with report_progress(invocation.report) as handler:
             run = await _wait(invocation, arguments, handler)
     return await rendered(run, lambda: run_result(run, drafts=drafts))
-
-
-async def _cancel(invocation: Invocation, arguments: AskArguments) -> Run:
-    return await invocation.service.cancel(arguments.run_id or "", owner=owner_of(invocation.context))
 
 
 async def _wait(invocation: Invocation, arguments: AskArguments, handler: EventHandler | None = None) -> Run:
@@ -172,7 +153,7 @@ async def _check_question(invocation: Invocation, run_id: str, question: str) ->
     run = await invocation.service.scheduler.get_run(owner_of(invocation.context), run_id)
     if question.strip() not in run.task.question:
         raise InvalidRequest(
-            f"Run {run_id} answers another question. Leave the question out to collect that run; to ask anew, leave "
+            f"Run {run_id} answers another question. Leave the question out to collect that run; to ask again, leave "
             "run_id out, and for a follow-up give the id as continue_from."
         )
 

@@ -42,26 +42,14 @@ async def configure(invocation: Invocation, arguments: ConfigureArguments) -> Re
     if arguments == ConfigureArguments():
         settings = service.editor.current()
         return tool_result(_settings_in_words(settings), settings)
-    request = _request(arguments)
+    given: dict[str, Any] = {**dict(arguments), "fields": arguments.fields or {}}
+    request = ChangeRequest(**given)
     change = await service.propose(request)
     if request.dry_run:
         return _change_result(service.editor.preview(change))
     if question := await confirm(invocation, _question(change)):
         return question
     return _change_result(await service.apply(change))
-
-
-def _request(arguments: ConfigureArguments) -> ChangeRequest:
-    return ChangeRequest(
-        default_preset=arguments.default_preset,
-        save_preset=arguments.save_preset,
-        base=arguments.base,
-        fields=arguments.fields or {},
-        delete_preset=arguments.delete_preset,
-        undo=arguments.undo,
-        dry_run=arguments.dry_run,
-        revision=arguments.revision,
-    )
 
 
 def _question(change: Change) -> str:
@@ -71,10 +59,8 @@ def _question(change: Change) -> str:
 
 def _change_result(result: ChangeResult) -> CallToolResult:
     head = "Done." if result["applied"] else "A dry run: nothing was written."
-    where = ", ".join(result["written_to"])
-    lines = [f"Revision {result['revision']}", f"For {result['scope']}", f"Files: {where}"]
-    words = "\n- ".join([f"{head}\n\n```diff\n{result['diff']}\n```\n", *lines])
-    return tool_result(words, result)
+    lines = [f"Revision {result['revision']}", f"For {result['scope']}", f"Files: {', '.join(result['written_to'])}"]
+    return tool_result("\n- ".join([f"{head}\n\n```diff\n{result['diff']}\n```\n", *lines]), result)
 
 
 def _settings_in_words(settings: CurrentSettings) -> str:
@@ -97,8 +83,9 @@ def _settings_in_words(settings: CurrentSettings) -> str:
 
 
 def _key(provider: ProviderFacts) -> str:
-    variable = provider["api_key_env"]
-    return "no key needed" if variable is None else f"key variable {variable} is {provider['key']}"
+    if provider["key"] == "not needed":
+        return "no key needed"
+    return f"key variable {provider['api_key_env'] or 'of its headers'} is {provider['key']}"
 
 
 def _format_values(values: Mapping[str, Any]) -> str:

@@ -38,32 +38,24 @@ def _is_text(name: str) -> bool:
 class ConfigureArguments(Arguments):
     """The arguments of moa_configure. `compose` checks the fields of the preset."""
 
-    default_preset: Annotated[Name | None, Field(description="Make this preset the default.")] = None
-    save_preset: Annotated[
-        Name | None,
-        Field(
-            description="Save a preset under this name: lower-case letters, digits, - and _. It is `base` "
-            "with `fields` set; what is not given stays as in base."
-        ),
-    ] = None
-    base: Annotated[
-        Name | None,
-        Field(description="The preset to begin from; by default the one that is saved over, if there is one."),
-    ] = None
-    fields: Annotated[
-        dict[str, Any] | None,
-        BeforeValidator(_parse_fields),
-        PresetFieldsSchema(),
-        Field(
-            description="With save_preset: the keys of the preset to set. Null removes a key, its default then holds."
-        ),
-    ] = None
-    delete_preset: Annotated[
-        Name | None,
-        Field(description="Delete this preset of the user; a built-in one of that name comes back."),
-    ] = None
-    undo: Annotated[bool, Field(description="Take the last change back. Goes with dry_run and revision alone.")] = False
-    dry_run: Annotated[bool, Field(description="Check the change and show its diff; write nothing.")] = False
-    revision: Annotated[
-        int | None, Field(ge=0, description="The revision you have seen; at any other the change is refused.")
-    ] = None
+    default_preset: Name | None = Field(default=None, description="Make this preset the default.")
+    save_preset: Name | None = Field(
+        default=None,
+        description="Save a preset under this name: lower-case letters, digits, - and _. It is `base` "
+        "with `fields` set; what is not given stays as in base.",
+    )
+    base: Name | None = Field(
+        default=None, description="The preset to begin from; by default the one that is saved over, if there is one."
+    )
+    fields: Annotated[dict[str, Any] | None, BeforeValidator(_parse_fields), PresetFieldsSchema()] = Field(
+        default=None,
+        description="With save_preset: the keys of the preset to set. Null removes a key, its default then holds.",
+    )
+    delete_preset: Name | None = Field(
+        default=None, description="Delete this preset of the user; a built-in one of that name comes back."
+    )
+    undo: bool = Field(default=False, description="Take the last change back. Goes with dry_run and revision alone.")
+    dry_run: bool = Field(default=False, description="Check the change and show its diff; write nothing.")
+    revision: int | None = Field(
+        default=None, ge=0, description="The revision you have seen; at any other the change is refused."
+    )

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from typing import Annotated, NotRequired
+from dataclasses import asdict, dataclass
+from typing import NotRequired
 
 from mcp.types import CallToolResult, ToolAnnotations
 from pydantic import Field
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from moa_mcp.domain.errors import InvalidPreset
+from moa_mcp.domain.text import one_line
 from moa_mcp.presets.library import Source
 from moa_mcp.server.tools.base import Invocation, Reply, Tool
-from moa_mcp.server.tools.preset_rows import MORE, PresetRow, short_list
 from moa_mcp.server.tools.schema import Arguments
 from moa_mcp.server.wire import tool_result
 from moa_mcp.service.catalog import PresetEntry
@@ -25,18 +27,42 @@ many times the price of one plain call of its aggregator that is, about how many
 and whether it can be used now.
 
 Use it before the first moa_ask, to choose a panel, or after an error about a preset or a key. With \
-`name` it tells all of one preset: its models, layers, price, which key variable is missing, and its \
+`name` it shows all of one preset: its models, layers, price, which key variable is missing, and its \
 definition in YAML, a base for moa_configure. It calls no model, costs nothing and answers at once."""
+
+
+MAX_BYTES = 9_700
+"""The maximum size of the rows, text and JSON together: a widely used client cuts a result at 10,000."""
+
+TITLE_LENGTHS = (60, 40, 24, 14)
+"""The title lengths, in characters, to try from longest to shortest until all rows fit."""
+
+MORE = "`detail: true` lists all of them, `moa-mcp presets` does in a terminal"
 
 
 class ListArguments(Arguments):
     """The arguments of moa_list_presets."""
 
-    name: Annotated[
-        str | None,
-        Field(max_length=64, description="One preset, in full, with its definition. By default: all, in short."),
-    ] = None
-    detail: Annotated[bool, Field(description="All presets in full: long, so better ask for one by name.")] = False
+    name: str | None = Field(
+        default=None, max_length=64, description="One preset, in full, with its definition. By default: all, in short."
+    )
+    detail: bool = Field(default=False, description="All presets in full: long, so better ask for one by name.")
+
+
+class PresetRow(TypedDict):
+    """What to choose a preset by.
+
+    `times_plain_price` is its price as a multiple of one plain call of its aggregator, `seconds` an estimate; null:
+    not known.
+    """
+
+    name: str
+    title: str
+    usable: bool
+    calls: int | None
+    times_plain_price: float | None
+    seconds: float | None
+    default: bool
 
 
 class PresetFacts(PresetRow):
@@ -80,7 +106,7 @@ def _short_result(entries: list[PresetEntry]) -> CallToolResult:
     if found.left_out:
         facts["left_out"] = found.left_out
         lines.append(f"{pluralize(found.left_out, 'more preset')}: {MORE}.")
-    lines.append("All of one, with its models and why it is not usable: give its name.")
+    lines.append("One in full, with its models and why it is not usable: give its name.")
     return tool_result("\n".join(lines), facts)
 
 
@@ -117,6 +143,61 @@ def _describe_shape(entry: PresetEntry) -> list[str]:
         f"Proposers: {', '.join(entry.proposers) or 'none'}",
         f"Aggregator: {entry.aggregator}",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class ShortList:
+    """The rows that fit, each also as a line of text, and the number of presets left out."""
+
+    rows: Sequence[PresetRow]
+    lines: Sequence[str]
+    left_out: int
+
+
+def short_list(entries: Iterable[PresetEntry]) -> ShortList:
+    """The presets as a short list: the default first, then usable ones, the user's own before the packaged ones."""
+    ordered = sorted(entries, key=lambda e: (not e.default, not e.usable, e.source != "user", e.name))
+    lists = (_fit(ordered, length) for length in TITLE_LENGTHS)
+    return next((found for found in lists if not found.left_out), _fit(ordered, TITLE_LENGTHS[-1]))
+
+
+def _fit(entries: Sequence[PresetEntry], title_length: int) -> ShortList:
+    rows: list[PresetRow] = []
+    lines: list[str] = []
+    room = MAX_BYTES
+    for entry in entries:
+        row = _row(entry, title_length)
+        line = _line(row)
+        room -= len(json.dumps(row)) + len(line.encode("utf-8", "replace")) + 3
+        if room < 0:
+            break
+        rows.append(row)
+        lines.append(line)
+    return ShortList(rows, lines, len(entries) - len(rows))
+
+
+def _row(entry: PresetEntry, title_length: int) -> PresetRow:
+    return {
+        "name": entry.name,
+        "title": one_line(entry.title, title_length),
+        "usable": entry.usable,
+        "calls": entry.calls,
+        "times_plain_price": entry.times_plain_price,
+        "seconds": entry.seconds,
+        "default": entry.default,
+    }
+
+
+def _line(row: PresetRow) -> str:
+    facts = [
+        row["title"],
+        "broken" if row["calls"] is None else pluralize(row["calls"], "call"),
+        f"{row['times_plain_price']:g}x" if row["times_plain_price"] is not None else "",
+        f"{row['seconds']:g} s" if row["seconds"] is not None else "",
+        "default" if row["default"] else "",
+        "" if row["usable"] else "not usable",
+    ]
+    return f"- {row['name']}: {' · '.join(filter(None, facts))}"
 
 
 LIST_PRESETS = Tool(

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from moa_mcp.domain.endpoints import split_model
-from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Draft
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord
 from moa_mcp.domain.text import one_line
+from moa_mcp.runs.background import background_tasks
 from moa_mcp.runs.events import BatchStarted, CallEnded, CallStarted, Event, EventHandler, RunPlanned, TextArrived
 from moa_mcp.runs.waits import Waits
-from moa_mcp.views.run import format_cost
+from moa_mcp.views.run import format_total_cost
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,8 @@ class Progress:
     layer: int = 0
     concluding: bool = False
     working: dict[str, Call] = field(default_factory=dict[str, Call])
-    cost_usd: float | None = 0.0
+    known_cost_usd: float = 0.0
+    unpriced_calls: int = 0
     waits: Waits = field(default_factory=lambda: Waits(time.monotonic))
     _notices: int = 0
 
@@ -88,7 +90,7 @@ class Progress:
             return f"{waits or 'waiting'} · {seconds:.0f} s"
         done = f"{self.ended} call{'' if self.ended == 1 else 's'} done"
         parts = [f"layer {self.layer}", done, _at_work(list(self.working.values())), waits]
-        parts += [f"{seconds:.0f} s", format_cost(self.cost_usd)]
+        parts += [f"{seconds:.0f} s", format_total_cost(self.known_cost_usd, self.unpriced_calls)]
         return one_line(" · ".join(filter(None, parts)), MAX_LINE_CHARS)
 
     def _count_ended(self, record: CallRecord) -> None:
@@ -96,11 +98,8 @@ class Progress:
         self.layer = max(self.layer, record.call.layer)
         self.ended += 1
         self._notices = 0
-        price = record.outcome.usage.cost_usd
-        if price is None and isinstance(record.outcome, Draft):
-            self.cost_usd = None
-        elif price is not None and self.cost_usd is not None:
-            self.cost_usd += price
+        self.known_cost_usd += record.outcome.usage.cost_usd or 0.0
+        self.unpriced_calls += record.is_billed and record.outcome.usage.cost_usd is None
 
 
 @asynccontextmanager
@@ -118,14 +117,9 @@ async def report_progress(
         if not isinstance(event, TextArrived):
             signal.set()
 
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_report, send, progress, signal, pace, heartbeat)
-            yield on_event
-            tasks.cancel_scope.cancel()
-    except ExceptionGroup as group:
-        # The task group wraps the block's own error; `_report` itself raises none.
-        raise group.exceptions[0] from None
+    async with background_tasks() as tasks:
+        tasks.start_soon(_report, send, progress, signal, pace, heartbeat)
+        yield on_event
 
 
 async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, heartbeat: float) -> None:
@@ -138,7 +132,7 @@ async def _report(send: Send, progress: Progress, signal: _Signal, pace: float, 
             await anyio.sleep(pace)
     except Exception:
         # A client that cannot receive reports must not end the run.
-        logger.exception("Progress could not be told")
+        logger.exception("Progress could not be reported")
 
 
 class _Signal:
@@ -166,10 +160,5 @@ def _at_work(calls: list[Call]) -> str:
         return ""
     names = [split_model(call.model)[1].rpartition("/")[2] for call in calls[:MAX_NAMED]]
     more = f" and {len(calls) - MAX_NAMED} more" if len(calls) > MAX_NAMED else ""
-    return f"{', '.join(names)}{more} {_activity(calls)}"
-
-
-def _activity(calls: list[Call]) -> str:
-    if any(map(_writes_the_answer, calls)):
-        return "concluding"
-    return "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    activity = "drafting" if all(call.role == PROPOSER for call in calls) else "at work"
+    return f"{', '.join(names)}{more} {'concluding' if any(map(_writes_the_answer, calls)) else activity}"

@@ -1,4 +1,4 @@
-"""Tracks the on_unanswered requests of one client, and rejects a request whose id is already in use.
+"""Tracks the unanswered requests of one client, and rejects a request whose id is already in use.
 
 The SDK lets a second request with the same id replace the first, which can then no longer be cancelled.
 """
@@ -27,7 +27,7 @@ LISTEN = "subscriptions/listen"
 
 
 class InFlight:
-    """The ids of on_unanswered requests."""
+    """The ids of unanswered requests."""
 
     def __init__(self) -> None:
         self._ids: set[RequestId] = set()
@@ -87,13 +87,31 @@ def in_use(request_id: RequestId | None) -> JSONRPCError:
     )
 
 
-class Incoming:
+class _Stream:
+    """A stream of the SDK with another one inside it. Closing it closes the inner one."""
+
+    def __init__(self, messages: Any, in_flight: InFlight) -> None:
+        self._messages = messages
+        self._in_flight = in_flight
+
+    async def aclose(self) -> None:
+        await self._messages.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class Incoming(_Stream):
     """Filters a client's messages: a request whose id is in use gets an error at once and is not passed on."""
 
     def __init__(self, messages: Any, outgoing: Outgoing, in_flight: InFlight) -> None:
-        self._messages = messages
+        super().__init__(messages, in_flight)
         self._outgoing = outgoing
-        self._in_flight = in_flight
 
     @property
     def last_context(self) -> Any:
@@ -110,9 +128,6 @@ class Incoming:
                 return admitted
             await self._outgoing.send(UnsolicitedError(in_use(getattr(item.message, "id", None))))
 
-    async def aclose(self) -> None:
-        await self._messages.aclose()
-
     def __aiter__(self) -> Self:
         return self
 
@@ -122,21 +137,9 @@ class Incoming:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class Outgoing:
+class Outgoing(_Stream):
     """Sends messages to a client, with lone surrogates replaced so that all texts can be encoded as UTF-8."""
-
-    def __init__(self, messages: Any, in_flight: InFlight) -> None:
-        self._messages = messages
-        self._in_flight = in_flight
 
     async def send(self, item: SessionMessage, /) -> None:
         """Send a message."""
@@ -146,17 +149,6 @@ class Outgoing:
             value = fix_json_surrogates(message.model_dump(by_alias=True, exclude_unset=True))
             item = replace(item, message=type(message).model_validate(value, by_name=False))
         await self._messages.send(item)
-
-    async def aclose(self) -> None:
-        await self._messages.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def encodes(message: Any) -> bool:

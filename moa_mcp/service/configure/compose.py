@@ -69,7 +69,8 @@ def _keys_in(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for key, part in cast("Mapping[str, Any]", value).items():
             yield key
-            yield from _keys_in(part)
+            if key != "response_format":  # its keys are those of a schema, such as a property named `search`
+                yield from _keys_in(part)
     elif isinstance(value, list | tuple):
         for item in cast("Sequence[Any]", value):
             yield from _keys_in(item)
@@ -88,7 +89,7 @@ def _base(library: PresetLibrary, name: str, base: str | None) -> Preset | None:
     found = library.get(base or name)
     if isinstance(found, AutoPreset):
         raise InvalidRequest(
-            f"{found.name!r} is chosen anew for every run and is no base. Name another base or preset."
+            f"{found.name!r} is chosen again for every run and cannot be a base. Name another base or preset."
         )
     return found
 
@@ -119,10 +120,8 @@ def _limits(current: Limits, requested: Any) -> Any:
     if not isinstance(requested, Mapping | None):
         return requested
     given = cast("Mapping[str, Any]", requested or {})
-    return (
-        current.model_dump(exclude_none=True) | {key: value for key, value in given.items() if value is not None}
-        or None
-    )
+    kept = {key: value for key, value in given.items() if value is not None}
+    return current.model_dump(exclude_none=True) | kept or None
 
 
 def _check_limits(requested: Limits, maximum: Limits) -> None:
@@ -130,7 +129,7 @@ def _check_limits(requested: Limits, maximum: Limits) -> None:
         value, allowed = getattr(requested, key), getattr(maximum, key)
         if value is not None and allowed is not None and value > allowed:
             raise NotAllowed(
-                f"limits.{key} can only be lowered from here, and {allowed:g} holds. A person can raise it in the file."
+                f"limits.{key} can only be lowered from here; it is {allowed:g} now. A person can raise it in the file."
             )
 
 
@@ -151,19 +150,15 @@ def _models_in(value: Any) -> Iterator[str]:
         yield value.model
     if isinstance(value, Aggregator):
         yield from value.fallbacks
-    for part in _parts(value):
-        yield from _models_in(part)
-
-
-def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, StrictModel):
-        return [part for _, part in value]
-    return cast("Iterable[Any]", value) if isinstance(value, tuple) else ()
+        value = tuple(part for _, part in value)
+    for part in cast("Sequence[Any]", value) if isinstance(value, tuple) else ():
+        yield from _models_in(part)
 
 
 def _check_panels(preset: Preset, library: PresetLibrary) -> None:
     for slot in preset.proposers:
         if isinstance(slot, PanelSlot):
             if slot.preset == preset.name:
-                raise NotAllowed(f"{preset.name!r} cannot stand in a slot of its own.")
+                raise NotAllowed(f"{preset.name!r} cannot contain itself.")
             library.source(slot.preset)

@@ -6,7 +6,7 @@ in config.yaml. Nothing here changes these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from difflib import unified_diff
@@ -45,11 +45,6 @@ class ChangeRequest:
     undo: bool = False
     dry_run: bool = False
     revision: int | None = None
-
-    @property
-    def is_read_only(self) -> bool:
-        """Whether the request only reads the current settings."""
-        return not self.undo and self.names_no_preset
 
     @property
     def names_no_preset(self) -> bool:
@@ -178,17 +173,14 @@ class ConfigEditor:
             NotAllowed: the files have changed since `propose`, or cannot be written.
         """
         with self._lock():
-            return self._apply(change)
-
-    def _apply(self, change: Change) -> ChangeResult:
-        ledger = self._history.read()
-        _check_revision(change.revision, ledger)
-        for edit in change.edits:
-            if self._text(edit.place) != edit.before:
-                raise NotAllowed(f"{edit.place} was changed meanwhile. Look at it and ask for the change again.")
-        ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
-        self._write(change, ledger)
-        return self._result(change, ledger.revision, applied=True)
+            ledger = self._history.read()
+            _check_revision(change.revision, ledger)
+            for edit in change.edits:
+                if self._text(edit.place) != edit.before:
+                    raise NotAllowed(f"{edit.place} was changed meanwhile. Look at it and ask for the change again.")
+            ledger = ledger.without_last() if change.undoes else ledger.with_change(change.edits)
+            self._write(change, ledger)
+            return self._result(change, ledger.revision, applied=True)
 
     def preview(self, change: Change) -> ChangeResult:
         """The result of a dry run: the change that `propose` returned, not written."""
@@ -196,28 +188,22 @@ class ConfigEditor:
 
     def _result(self, change: Change, revision: int, *, applied: bool = False) -> ChangeResult:
         places = [str(self._path(edit.place)) for edit in change.edits]
-        return {
-            "applied": applied,
-            "diff": change.diff,
-            "revision": revision,
-            "scope": SCOPE,
-            "written_to": places,
-        }
+        return {"applied": applied, "diff": change.diff, "revision": revision, "scope": SCOPE, "written_to": places}
 
     def _provider_facts(self, endpoint: Endpoint) -> ProviderFacts:
-        missing = self._models.missing_key(f"{endpoint.name}/any") is not None
+        missing = self._models.missing_key(f"{endpoint.name}/any") is not None  # also a variable in a header
         return {
             "name": endpoint.name,
             "base_url": endpoint.base_url,
             "dialect": endpoint.dialect,
             "api_key_env": endpoint.api_key_env,
-            "key": "not needed" if endpoint.api_key_env is None else "missing" if missing else "set",
+            "key": "missing" if missing else "set" if endpoint.variables else "not needed",
             "max_concurrency": endpoint.max_concurrency,
         }
 
     def _undo_edits(self, request: ChangeRequest, ledger: ChangeLog) -> Change:
         if not request.names_no_preset:
-            raise InvalidRequest("undo stands alone: ask for it without any other change.")
+            raise InvalidRequest("undo cannot be combined with another change. Ask for it alone.")
         if not ledger.changes:
             raise InvalidRequest("There is no change to undo: none was made from here, or all are undone.")
         last = ledger.changes[-1]
@@ -232,32 +218,27 @@ class ConfigEditor:
             raise InvalidRequest("base and fields belong to save_preset: name the preset to save.")
         if request.save_preset is not None and request.save_preset == request.delete_preset:
             raise InvalidRequest("The same preset cannot be saved and deleted at once.")
-        if request.is_read_only:
+        if request.names_no_preset:
             raise InvalidRequest("Name a change: default_preset, save_preset, delete_preset or undo.")
         if request.save_preset is not None:
-            yield self._save_edits(request, request.save_preset)
+            text = compose(self._library, self._settings(), request.save_preset, request.base, request.fields)
+            yield self._edit(preset_path(request.save_preset), text)
         if request.delete_preset is not None:
-            yield self._delete_edits(request.delete_preset, request.default_preset)
+            self._check_deletable(request.delete_preset, request.default_preset)
+            yield self._edit(preset_path(request.delete_preset), None)
         if request.default_preset is not None:
-            yield self._set_default_edits(request.default_preset, request)
+            if request.default_preset != request.save_preset:
+                self._library.get(request.default_preset)  # raises UnknownPreset
+            yield self._edit(CONFIG, with_default_preset(self._text(CONFIG) or "", request.default_preset))
 
-    def _set_default_edits(self, name: str, request: ChangeRequest) -> Edit:
-        if name != request.save_preset:
-            self._library.get(name)
-        before = self._text(CONFIG)
-        return Edit(place=CONFIG, before=before, after=with_default_preset(before or "", name))
+    def _edit(self, place: str, after: str | None) -> Edit:
+        return Edit(place=place, before=self._text(place), after=after)
 
-    def _delete_edits(self, name: str, new_default: str | None) -> Edit:
+    def _check_deletable(self, name: str, new_default: str | None) -> None:
         if self._library.source(name) == "builtin":
             raise NotAllowed(f"{name!r} is built in and stays. Save a preset of that name to use yours instead.")
         if name == (new_default or self._settings().default_preset) and not self._library.is_builtin(name):
             raise NotAllowed(f"{name!r} is the default preset. Name another default_preset first.")
-        place = preset_path(name)
-        return Edit(place=place, before=self._text(place), after=None)
-
-    def _save_edits(self, request: ChangeRequest, name: str) -> Edit:
-        text = compose(self._library, self._settings(), name, request.base, request.fields)
-        return Edit(place=preset_path(name), before=self._text(preset_path(name)), after=text)
 
     def _path(self, place: str) -> Path:
         if place == CONFIG:
@@ -285,16 +266,13 @@ class ConfigEditor:
                 written.append(edit)
             self._history.write(ledger)
         except OSError as error:
-            self._roll_back(written)
+            for edit in reversed(written):
+                with suppress(OSError):  # the caller already gets the error of the write
+                    self._write_file(edit.place, edit.before)
             reason = error.strerror or type(error).__name__
             raise NotAllowed(
                 f"The change could not be written ({reason}). Make {self._paths.config_file.parent} writable."
             ) from None
-
-    def _roll_back(self, written: Sequence[Edit]) -> None:
-        for edit in reversed(written):
-            with suppress(OSError):  # the caller already gets the error of the write
-                self._write_file(edit.place, edit.before)
 
     def _write_file(self, place: str, text: str | None) -> None:
         path = self._path(place)
@@ -315,10 +293,7 @@ class ConfigEditor:
 
 def _diff(edit: Edit) -> Iterator[str]:
     old, new = _split_lines(edit.before), _split_lines(edit.after)
-    names = (
-        edit.place if edit.before is not None else "(none)",
-        edit.place if edit.after is not None else "(none)",
-    )
+    names = (edit.place if edit.before is not None else "(none)", edit.place if edit.after is not None else "(none)")
     # config.yaml may hold private lines: its diff shows no context lines, so a client sees only the changed ones.
     return unified_diff(old, new, *names, lineterm="", n=0 if edit.place == CONFIG else 3)
 

@@ -32,14 +32,8 @@ def config_lock(folder: Path, *swept: Path) -> Generator[None]:
     except OSError as error:
         raise NotAllowed(f"The configuration cannot be changed ({error.strerror}). Make {folder} writable.") from None
     try:
-        for place in (folder, *swept):
-            _remove_orphans(place)
+        for orphan in (file for place in (folder, *swept) for file in place.glob(".*.tmp")):
+            orphan.unlink(missing_ok=True)  # of a killed writer: while the lock is held, no other writer is alive
         yield
     finally:
         lock.release()
-
-
-def _remove_orphans(folder: Path) -> None:
-    """Remove temporary files. The lock must be held: then no writer is alive, so all of them are left over."""
-    for orphan in folder.glob(".*.tmp"):
-        orphan.unlink(missing_ok=True)

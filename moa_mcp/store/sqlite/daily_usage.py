@@ -85,7 +85,9 @@ def settle_all_expired(db: sqlite3.Connection, now: float, server: str, is_alive
     """
     for (owner,) in db.execute("SELECT DISTINCT owner FROM holds WHERE live").fetchall():
         settle_expired(db, owner, now, server, is_alive)
-    _delete_old_days(db, day_of(now))
+    oldest = day_of(now) - KEEP_DAYS
+    db.execute("DELETE FROM days WHERE day < ?", (oldest,))
+    db.execute("DELETE FROM holds WHERE NOT live AND day < ?", (oldest,))
 
 
 def settle_expired(db: sqlite3.Connection, owner: str, now: float, server: str, is_alive: IsAlive) -> None:
@@ -132,8 +134,3 @@ def _sum_reserved(db: sqlite3.Connection, owner: str, day: int, but: str = "") -
         " FROM holds WHERE owner = ? AND day = ? AND live AND hold != ?"
     )
     return Spend(*db.execute(query, (owner, day, but)).fetchone())
-
-
-def _delete_old_days(db: sqlite3.Connection, day: int) -> None:
-    db.execute("DELETE FROM days WHERE day < ?", (day - KEEP_DAYS,))
-    db.execute("DELETE FROM holds WHERE NOT live AND day < ?", (day - KEEP_DAYS,))

@@ -20,8 +20,9 @@ import anyio
 import anyio.to_thread
 from filelock import FileLock
 
+from moa_mcp.store.base import Faults
 from moa_mcp.store.sqlite.backup import back_up
-from moa_mcp.store.sqlite.schema import VERSION, mend, migrate, version_of
+from moa_mcp.store.sqlite.schema import VERSION, mend, migrate, version_of, writing
 
 Result = TypeVar("Result")
 
@@ -44,6 +45,17 @@ class DamagedDatabase(Exception):
 
 class NewerSchema(Exception):
     """A newer moa-mcp wrote the file. It is only read, never changed."""
+
+
+def _is_damage(error: Exception) -> bool:
+    """Return whether the file is damaged.
+
+    SQLite reports damage as a plain DatabaseError, and a busy, full or read-only file as one of its subclasses.
+    """
+    return isinstance(error, DamagedDatabase) or type(error) is sqlite3.DatabaseError
+
+
+FAULTS = Faults((DamagedDatabase, NewerSchema, sqlite3.Error, OSError, ValueError), _is_damage)
 
 
 class _JobFailed(Exception):
@@ -97,7 +109,8 @@ class Database:
         self._waiting: list[_Job[Any]] = []
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(f"{file}.lock", timeout=BUSY_SECONDS, mode=0o600):
-            _create_private(file)
+            # Mode 0600 before SQLite opens it: SQLite gives its journal the same mode.
+            os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
             self._db, self.lost_tables = _connect(file)
         self.read_only = version_of(self._db) > VERSION
 
@@ -156,19 +169,6 @@ def _commit(db: sqlite3.Connection, jobs: Sequence[_Job[Any]]) -> None:
 
 
 @contextmanager
-def writing(db: sqlite3.Connection) -> Generator[None]:
-    """Open a transaction that has the write lock from its start."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
 def _truncated_journal(db: sqlite3.Connection) -> Generator[None]:
     """Truncate the journal after the transaction, because the journal has the old content of the pages."""
     db.execute("PRAGMA journal_size_limit = 0")
@@ -176,11 +176,6 @@ def _truncated_journal(db: sqlite3.Connection) -> Generator[None]:
         yield
     finally:
         db.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
-
-
-def _create_private(file: Path) -> None:
-    """Create the file with mode 0600 before SQLite does. SQLite gives its journal the same mode."""
-    os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
 
 
 def _connect(file: Path) -> tuple[sqlite3.Connection, Sequence[str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, contextmanager
 
 Migration = Callable[[sqlite3.Connection], None]
 
@@ -73,17 +73,25 @@ def version_of(db: sqlite3.Connection) -> int:
     return int(version)
 
 
+@contextmanager
+def writing(db: sqlite3.Connection) -> Generator[None]:
+    """Open a transaction that has the write lock from its start."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
 def migrate(db: sqlite3.Connection, version: int = VERSION) -> None:
     """Migrate a file to `version`, with one transaction for each step."""
     for number, step in enumerate(MIGRATIONS[version_of(db) : version], start=version_of(db) + 1):
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with writing(db):
             step(db)
             db.execute(f"PRAGMA user_version = {number}")
-        except BaseException:
-            db.execute("ROLLBACK")
-            raise
-        db.execute("COMMIT")
 
 
 def mend(db: sqlite3.Connection) -> Sequence[str]:

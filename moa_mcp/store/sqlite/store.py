@@ -26,7 +26,7 @@ from moa_mcp.store.sqlite.liveness import Server
 logger = logging.getLogger(__name__)
 
 _SERVER_GONE = f"The server that ran it is gone. {GOES_ON}"
-_COLUMNS = "run_id, owner, status, body, server"
+_COLUMNS = "run_id, status, body, server"
 _ADD_IF_OURS = (
     "INSERT OR REPLACE INTO records (run_id, call_id, body)"
     " SELECT run_id, ?, ? FROM runs WHERE run_id = ? AND server = ?"
@@ -67,12 +67,7 @@ class SqliteStore:
     """
 
     def __init__(
-        self,
-        file: Path,
-        *,
-        keep_days: float = 30,
-        max_mb: float = 200,
-        clock: Callable[[], float] = time.time,
+        self, file: Path, *, keep_days: float = 30, max_mb: float = 200, clock: Callable[[], float] = time.time
     ) -> None:
         self._database = Database(file)
         self._keep_seconds = keep_days * 86_400
@@ -155,7 +150,10 @@ class SqliteStore:
         return await self._database.run(lambda db: self._find(db, owner, key, since))
 
     async def latest(self, owner: str) -> Run | None:
-        return await self._database.run(lambda db: self._latest(db, owner))
+        given = f"owner = ?1 AND run_id = ({_GIVEN})"
+        return await self._database.run(
+            lambda db: self._read(db, given, (owner,)) or self._read(db, "owner = ?", (owner,))
+        )
 
     async def make_latest(self, owner: str, run_id: str) -> None:
         await self._database.write(lambda db: self._make_latest(db, owner, run_id))
@@ -238,7 +236,7 @@ class SqliteStore:
 
     def warnings(self, owner: str | None = None) -> Sequence[str]:
         lost, name = self._database.lost_tables, self._database.file.name
-        return (f"The store {name} has lost what was in {', '.join(lost)}, and goes on without.",) if lost else ()
+        return (f"The store {name} has lost the content of {', '.join(lost)}, and goes on without it.",) if lost else ()
 
     def _heartbeat(self, db: sqlite3.Connection) -> None:
         this = Server.this()
@@ -257,9 +255,6 @@ class SqliteStore:
         run = self._read(db, "owner = ? AND key = ? AND created_at BETWEEN ? AND ?", (owner, key, *dates))
         return run if run and run.status in REUSABLE else None
 
-    def _latest(self, db: sqlite3.Connection, owner: str) -> Run | None:
-        return self._read(db, f"owner = ?1 AND run_id = ({_GIVEN})", (owner,)) or self._read(db, "owner = ?", (owner,))
-
     def _make_latest(self, db: sqlite3.Connection, owner: str, run_id: str) -> None:
         """Write nothing if the run is already the latest, so that the caller does not wait for the disk."""
         if db.execute(_LATEST, (owner,)).fetchone() != (run_id,):
@@ -273,22 +268,18 @@ class SqliteStore:
             f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY rowid DESC",
             tuple(fix_surrogates(value) if isinstance(value, str) else value for value in values),
         )
-        readable = (run for row in rows if (run := self._run_or_none(db, row)))
+        readable = (run for row in rows if (run := self._run(db, row)))
         return list(islice(readable, limit))
 
-    def _run_or_none(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run | None:
+    def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str]) -> Run | None:
         """Return the run of a row; None if it cannot be read, so that the other runs stay readable."""
-        try:
-            return self._run(db, row)
-        except ValueError as error:
-            logger.warning("Run %s in the store cannot be read (%s)", row[0], type(error).__name__)
-            return None
-
-    def _run(self, db: sqlite3.Connection, row: tuple[str, str, str, str, str]) -> Run:
-        run_id, _, status, body, server = row
-        run = decode_run(body)
+        run_id, status, body, server = row
         records = db.execute("SELECT body FROM records WHERE run_id = ? ORDER BY rowid", (run_id,))
-        run = run.with_records(decode_record(text) for (text,) in records)
+        try:
+            run = decode_run(body).with_records(decode_record(text) for (text,) in records)
+        except ValueError as error:
+            logger.warning("Run %s in the store cannot be read (%s)", run_id, type(error).__name__)
+            return None
         if "running" not in {status, run.status}:
             return run
         if status == "running" and self._is_alive(db, server):
@@ -310,24 +301,21 @@ class SqliteStore:
 
 def _size(db: sqlite3.Connection) -> int:
     """Return the size of the used pages in bytes, without free pages."""
-    (pages,), (free,), (size,) = (
-        db.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "freelist_count", "page_size")
-    )
-    return int((pages - free) * size)
+    return (_pragma(db, "page_count") - _pragma(db, "freelist_count")) * _pragma(db, "page_size")
 
 
 def _vacuum_pages(db: sqlite3.Connection) -> tuple[int, bool]:
     """Remove some free pages from the file. Return how many, and whether that was all."""
-    before = _free_pages(db)
+    before = _pragma(db, "freelist_count")
     for _ in range(_VACUUM_PAGES):  # one by one, because Python stops the statement after its first page
         db.execute("PRAGMA incremental_vacuum(1)")
-    after = _free_pages(db)
+    after = _pragma(db, "freelist_count")
     return before - after, after in {0, before}
 
 
-def _free_pages(db: sqlite3.Connection) -> int:
-    (pages,) = db.execute("PRAGMA freelist_count").fetchone()
-    return int(pages)
+def _pragma(db: sqlite3.Connection, name: str) -> int:
+    (value,) = db.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
 
 
 def _ids(db: sqlite3.Connection, query: str, values: tuple[float, ...] = ()) -> list[str]:

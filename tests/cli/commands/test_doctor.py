@@ -42,7 +42,7 @@ def test_a_default_preset_without_its_key_is_what_keeps_asks_from_working(capsys
     assert "Asks cannot work. The default preset, panel, needs LAB_API_KEY." in rows(capsys)
 
 
-def test_a_placeholder_is_no_key_and_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_a_placeholder_is_no_key_and_is_shown(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     write_home(NOWHERE)
     monkeypatch.setenv("LAB_API_KEY", "${LAB_API_KEY}")
 
@@ -52,7 +52,23 @@ def test_a_placeholder_is_no_key_and_is_told(monkeypatch: pytest.MonkeyPatch, ca
     assert "Asks cannot work. The default preset, panel, needs LAB_API_KEY." in found
 
 
-def test_what_is_no_file_is_told_and_nobody_waits_for_it(capsys: Capture) -> None:
+def test_the_variables_of_headers_are_shown_and_a_key_in_quotation_marks_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    home = write_home(NOWHERE)
+    entry = "{base_url: https://mine.example, api_key_env: MINE_KEY, headers: {x-team: $TEAM, x-pass: secret-of-mine}}"
+    with (home / "config.yaml").open("a", encoding="utf-8") as file:
+        file.write(f"  mine: {entry}\n")
+    monkeypatch.setenv("MINE_KEY", '"sk-mine"')
+
+    run(["doctor"])
+    found = rows(capsys)
+    assert found["key of mine"] == "MINE_KEY set, but in quotation marks: take them off"
+    assert found["header of mine"] == "TEAM missing"
+    assert not any(secret in line for line in found.values() for secret in ("secret-of-mine", "sk-mine"))
+
+
+def test_a_named_pipe_in_place_of_a_file_is_reported_without_waiting(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     os.mkfifo(home / "presets" / "pipe.yaml")
     (home / "config.yaml").unlink()
@@ -72,7 +88,7 @@ def test_a_default_preset_that_is_not_there_is_named(capsys: Capture) -> None:
     assert any("The default preset, nobody, does not exist: correct default_preset in" in line for line in rows(capsys))
 
 
-def test_a_mistake_in_the_configuration_is_told_and_the_rest_is_looked_at(capsys: Capture) -> None:
+def test_a_mistake_in_the_configuration_is_shown_and_the_rest_is_checked(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     (home / "config.yaml").write_text("limit: {}\n", encoding="utf-8")
 
@@ -82,7 +98,7 @@ def test_a_mistake_in_the_configuration_is_told_and_the_rest_is_looked_at(capsys
     assert "demo" in found["presets"]
 
 
-def test_a_broken_preset_is_told_with_its_place(capsys: Capture) -> None:
+def test_a_broken_preset_is_shown_with_its_place(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     (home / "presets" / "torn.yaml").write_text("layerz: 2\n", encoding="utf-8")
     run(["doctor"])
@@ -90,7 +106,7 @@ def test_a_broken_preset_is_told_with_its_place(capsys: Capture) -> None:
     assert rows(capsys)["broken preset"].startswith("presets/torn.yaml, line 1: layerz")
 
 
-def test_a_file_that_no_list_shows_for_its_name_is_told(capsys: Capture) -> None:
+def test_a_file_that_no_list_shows_because_of_its_name_is_shown(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     (home / "presets" / "three-views.yml").write_text("aggregator: demo/a\n", encoding="utf-8")
     run(["doctor"])
@@ -98,7 +114,7 @@ def test_a_file_that_no_list_shows_for_its_name_is_told(capsys: Capture) -> None
     assert rows(capsys)["broken preset"].startswith("presets/three-views.yml: the name of this file")
 
 
-def test_a_store_that_cannot_be_used_is_told(capsys: Capture) -> None:
+def test_a_store_that_cannot_be_used_is_shown(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     (home / "runs.db").mkdir()
     run(["doctor"])
@@ -106,7 +122,7 @@ def test_a_store_that_cannot_be_used_is_told(capsys: Capture) -> None:
     assert rows(capsys)["store"].startswith("Runs are kept in memory only")
 
 
-def test_the_demo_counts_as_working_and_is_said_to_be_the_demo(capsys: Capture) -> None:
+def test_the_demo_counts_as_working_and_is_named_as_the_demo(capsys: Capture) -> None:
     home = write_home(NOWHERE)
     (home / "config.yaml").write_text("default_preset: demo\n", encoding="utf-8")
 

@@ -12,7 +12,7 @@ from tests.cli.fixtures import write_home
 Capture = pytest.CaptureFixture[str]
 
 
-def test_the_table_tells_of_each_preset_what_it_is_and_which_key_it_lacks(capsys: Capture) -> None:
+def test_the_table_shows_the_shape_of_each_preset_and_its_missing_key(capsys: Capture) -> None:
     write_home("http://127.0.0.1:9/v1")
 
     assert run(["presets"]) == 0
@@ -67,7 +67,7 @@ def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) 
         ),
     ],
 )
-def test_a_name_that_nobody_declared_brings_the_known_ones_nearest_first(
+def test_the_error_for_an_undeclared_name_lists_the_known_ones_nearest_first(
     text: str, message: str, tmp_path: Path, capsys: Capture
 ) -> None:
     write_home("http://127.0.0.1:9/v1")
@@ -77,7 +77,7 @@ def test_a_name_that_nobody_declared_brings_the_known_ones_nearest_first(
     assert message in capsys.readouterr().err
 
 
-def test_a_default_preset_that_is_not_there_is_said_under_the_table(capsys: Capture) -> None:
+def test_a_line_below_the_table_says_that_the_default_preset_is_missing(capsys: Capture) -> None:
     home = write_home("http://127.0.0.1:9/v1")
     (home / "config.yaml").write_text("default_preset: nobody\n", encoding="utf-8")
 
@@ -87,7 +87,7 @@ def test_a_default_preset_that_is_not_there_is_said_under_the_table(capsys: Capt
     assert "The default preset, nobody, does not exist" in err
 
 
-def test_a_valid_file_is_shown_and_said_to_be_valid(tmp_path: Path, capsys: Capture) -> None:
+def test_a_valid_file_is_shown_with_a_line_that_says_so(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "pair.yaml"
     file.write_text("proposers: [demo/a, demo/b]\naggregator: demo/c\n", encoding="utf-8")
 

@@ -64,19 +64,19 @@ async def test_a_run_that_is_not_there_is_a_wrong_use(command: str) -> None:
     done = await moa("runs", command, "none")
 
     assert done.returncode == 2
-    assert done.stderr == b"moa-mcp: There is no run 'none'. `moa-mcp runs` lists those that are.\n"
+    assert done.stderr == b"moa-mcp: There is no run 'none'. `moa-mcp runs` lists the stored runs.\n"
     assert done.stdout == b""
 
 
 @pytest.mark.parametrize("arguments", [("runs",), ("runs", "show", "none"), ("runs", "prune")])
-async def test_a_store_that_cannot_be_used_is_told_of_once(arguments: tuple[str, ...]) -> None:
+async def test_a_store_that_cannot_be_used_is_reported_once(arguments: tuple[str, ...]) -> None:
     Path(os.environ["MOA_MCP_HOME"], "runs.db").mkdir(parents=True)
     done = await moa(*arguments)
 
     assert done.stderr.count(b"Runs are kept in memory only") == 1
 
 
-async def test_pruning_tells_how_much_went() -> None:
+async def test_pruning_prints_how_many_runs_were_deleted() -> None:
     done = await moa("runs", "prune")
 
     assert done.returncode == 0

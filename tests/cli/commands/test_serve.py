@@ -64,7 +64,7 @@ async def test_a_server_starts_with_a_mistake_in_the_configuration_and_logs_it()
     assert b"config.yaml, line 1: limit" in done.stderr
 
 
-async def test_a_person_at_a_terminal_is_told_that_a_program_is_waited_for() -> None:
+async def test_on_a_terminal_a_line_says_that_the_server_waits_for_a_program() -> None:
     terminal = Terminal()
     with anyio.fail_after(30):
         async with await anyio.open_process(

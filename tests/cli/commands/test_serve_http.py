@@ -40,7 +40,7 @@ async def test_variables_take_the_place_of_flags_and_may_be_meant_for_another_tr
     assert b"MOA_MCP_TOKENS" in refused.stderr
 
 
-async def test_a_token_that_is_too_short_is_refused_and_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_token_that_is_too_short_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOA_MCP_TOKENS", "anne=hush")
     refused = await moa("serve", "--transport", "http")
 

@@ -41,7 +41,7 @@ class Terminal:
             await self._read()
 
     async def rest(self) -> str:
-        """Wait until nobody has the program's end open any more, and return all that was written."""
+        """Wait until the program's end is closed, and return all that was written."""
         try:
             while True:
                 await self._read()

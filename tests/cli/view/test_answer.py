@@ -57,7 +57,7 @@ def test_an_answer_that_never_came_in_pieces_is_written_whole(capsys: Capture) -
     assert capsys.readouterr() == ("A draft.\n", "")
 
 
-def test_a_fallback_starts_anew_and_the_reader_is_told(capsys: Capture) -> None:
+def test_when_a_fallback_starts_again_a_line_on_stderr_says_so(capsys: Capture) -> None:
     broken = CallEnded(CallRecord(AGGREGATION, Failure(Reason.STALLED), 1.0))
     streamed([*pieces(AGGREGATION, "It is 4"), broken, *pieces(FALLBACK, "It is 42.")], a_run("It is 42."))
 
@@ -74,7 +74,7 @@ def test_a_fallback_after_a_failure_without_a_word_is_no_news(capsys: Capture) -
     assert capsys.readouterr() == ("It is 42.\n", "")
 
 
-def test_an_answer_other_than_its_pieces_is_written_whole_behind_them(capsys: Capture) -> None:
+def test_an_answer_that_differs_from_its_pieces_is_written_whole_after_them(capsys: Capture) -> None:
     streamed(pieces(AGGREGATION, "It is 41."), a_run("It is 42."))
 
     out, err = capsys.readouterr()
@@ -82,7 +82,7 @@ def test_an_answer_other_than_its_pieces_is_written_whole_behind_them(capsys: Ca
     assert "revised" in err
 
 
-def test_an_answer_that_nobody_finished_ends_its_line(capsys: Capture) -> None:
+def test_an_unfinished_answer_ends_its_line(capsys: Capture) -> None:
     streamed(pieces(AGGREGATION, "It is"), a_run(None))
 
     assert capsys.readouterr() == ("It is\n", "")
@@ -147,14 +147,14 @@ def test_a_pipe_gets_nothing_of_a_run_without_an_answer(capsysbinary: pytest.Cap
     assert capsysbinary.readouterr() == (b"", b"")
 
 
-def test_json_tells_of_a_failed_run_too(capsys: Capture) -> None:
+def test_json_shows_a_failed_run_too(capsys: Capture) -> None:
     JsonWriter(drafts=False).finish(a_run(None))
 
     facts = json.loads(capsys.readouterr().out)
     assert (facts["status"], facts["answer"], "drafts" in facts) == ("failed", None, False)
 
 
-def test_json_holds_drafts_in_full_however_long_they_are(capsys: Capture) -> None:
+def test_json_holds_long_drafts_in_full(capsys: Capture) -> None:
     JsonWriter(drafts=True).finish(a_run("Yes.", draft="x" * 100_000))
 
     (draft,) = json.loads(capsys.readouterr().out)["drafts"]

@@ -31,7 +31,7 @@ def ended(identity: str, outcome: Draft | Failure, seconds: float = 1.0) -> Call
 
 
 def drawn(*events: Event, now: float = 0.0, room: int = 40, width: int = 120) -> list[str]:
-    """The lines of a board that heard `events`, all at second 0, at the moment `now`."""
+    """The lines of a table that received `events`, all at second 0, at the moment `now`."""
     board = ProgressTable(lambda: 0.0)
     for event in events:
         board.on_event(event)

@@ -18,7 +18,7 @@ def test_two_layers_are_the_proposers_and_the_aggregator() -> None:
     ]
 
 
-def test_further_layers_of_proposers_are_told_in_a_line() -> None:
+def test_further_layers_of_proposers_are_one_line() -> None:
     three = tree(Preset.model_validate({**PAIR, "layers": 3}))
     five = tree(Preset.model_validate({**PAIR, "layers": 5}))
 
@@ -30,7 +30,7 @@ def test_one_layer_is_the_aggregator_alone() -> None:
     assert tree(Preset.model_validate({**PAIR, "layers": 1})) == ["pair", "└── layer 1: aggregator lab/a"]
 
 
-def test_settings_of_a_model_and_its_fallbacks_are_told() -> None:
+def test_settings_of_a_model_and_its_fallbacks_are_shown() -> None:
     slot = {"model": "lab/p", "temperature": 0.7, "samples": 6}
     last = {"model": "lab/a", "effort": "high", "fallbacks": ["lab/b"]}
     lines = tree(Preset.model_validate({**PAIR, "proposers": [slot], "aggregator": last}))
@@ -39,7 +39,7 @@ def test_settings_of_a_model_and_its_fallbacks_are_told() -> None:
     assert lines[3:] == ["└── layer 2: aggregator lab/a  (effort high)", "    └── if it fails: lab/b"]
 
 
-def test_several_words_are_told_as_a_person_writes_them() -> None:
+def test_lists_are_shown_as_a_person_writes_them() -> None:
     slot = {"model": "lab/p", "skills": ["proof", "law"]}
 
     assert tree(Preset.model_validate({**PAIR, "proposers": [slot]}))[2] == "│   └── lab/p  (skills proof + law)"

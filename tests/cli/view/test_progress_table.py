@@ -100,7 +100,7 @@ def a_branch() -> Branch:
     return Branch(PanelCall("1.1", PROPOSER, 1, 1, "panel/inner", ()), nothing)  # type: ignore[arg-type]  # never driven here
 
 
-def test_the_calls_of_a_panel_in_a_slot_stand_behind_their_slot() -> None:
+def test_the_calls_of_a_panel_in_a_slot_follow_their_slot() -> None:
     board = a_board(0.0)
     board.on_event(BatchStarted(Batch(1, (a_call("1.2", slot=2),), (a_branch(),))))
     board.on_event(BatchStarted(Batch(1, (a_call("1.1/1.1", branches=("1.1",)), a_call("1.1/1.2", branches=("1.1",))))))

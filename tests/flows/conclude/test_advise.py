@@ -48,7 +48,7 @@ def test_advisers_see_the_conversation_without_any_system_text_but_their_own() -
         assert "heron" not in str(call.messages)
 
 
-def test_the_aggregator_has_the_conversation_untouched_and_the_advice_behind_the_question() -> None:
+def test_the_aggregator_reads_the_conversation_unchanged_and_the_advice_after_the_question() -> None:
     *before, last = the_last(advised()).messages
     question, _, advice = last.text.partition("\n\n")
 
@@ -59,7 +59,7 @@ def test_the_aggregator_has_the_conversation_untouched_and_the_advice_behind_the
     assert "lab/p" not in advice
 
 
-def test_the_prefix_is_the_same_whatever_was_advised() -> None:
+def test_the_messages_before_the_advice_do_not_depend_on_it() -> None:
     one, other = the_last(advised()).messages, the_last(advised(2)).messages
 
     assert one[:-1] == other[:-1]
@@ -87,7 +87,7 @@ def test_loud_names_who_gave_no_advice_and_silent_does_not() -> None:
     assert "lab/p2" not in str(the_last(advised(2, unavailable="silent")).messages)
 
 
-def test_if_all_fail_the_aggregator_is_told_to_use_its_own_judgement() -> None:
+def test_if_all_fail_the_aggregator_is_asked_to_use_its_own_judgement() -> None:
     played = advised(1, 2, 3)
 
     assert "own judgement" in the_last(played).messages[-1].text
@@ -112,7 +112,7 @@ def test_advice_cannot_leave_its_fence() -> None:
     assert the_last(played).messages[-1].text.count(f"<<end of advice 1 {TASK.nonce}>>") == 1
 
 
-def test_the_facts_tell_who_was_heard() -> None:
+def test_the_facts_list_the_proposers_whose_advice_was_used() -> None:
     facts = advised(2).answer.method
 
     assert is_plain(facts)

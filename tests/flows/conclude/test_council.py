@@ -56,7 +56,7 @@ def test_members_see_the_same_letters_but_not_the_same_draft_first() -> None:
     assert {next(iter(one)) for one in shown} == {"A", "B", "C"}
 
 
-def test_the_facts_tell_votes_and_average_ranks() -> None:
+def test_the_facts_have_the_votes_and_average_ranks() -> None:
     played = convened(VOTES)
 
     facts = played.answer.method["council"]

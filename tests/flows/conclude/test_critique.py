@@ -10,6 +10,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, candidates, judged, with_judge
 from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.results import chats
 
 PANEL = a_panel(slots=3, conclude={"by": "critique"})
 REVIEW = "Candidate A forgets the ozone."
@@ -46,7 +47,7 @@ def test_it_costs_one_call_and_one_round_more() -> None:
     ]
 
 
-def test_the_aggregator_is_told_which_draft_a_letter_is() -> None:
+def test_the_aggregator_reads_which_draft_a_letter_names() -> None:
     played = reviewed(REVIEW)
 
     shown = candidates(with_role(played.calls, "critic")[0])
@@ -56,7 +57,7 @@ def test_the_aggregator_is_told_which_draft_a_letter_is() -> None:
         assert f"<<draft {number} {TASK.nonce}>>\n{shown[letter]}\n" in text
 
 
-def test_in_the_papers_style_the_review_stands_behind_the_numbered_drafts() -> None:
+def test_in_the_papers_style_the_review_follows_the_numbered_drafts() -> None:
     played = reviewed(REVIEW, PANEL.model_copy(update={"prompt_style": "paper"}))
 
     shown = candidates(with_role(played.calls, "critic")[0])
@@ -65,7 +66,7 @@ def test_in_the_papers_style_the_review_stands_behind_the_numbered_drafts() -> N
     assert system.text.endswith(REVIEW)
 
 
-def test_the_facts_tell_the_letters_and_how_it_went() -> None:
+def test_the_facts_have_the_letters_and_the_outcome() -> None:
     played = reviewed(REVIEW)
 
     facts = played.answer.method["critique"]
@@ -100,7 +101,7 @@ def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
 def test_a_critic_of_its_own_is_asked_with_its_own_settings() -> None:
     preset = a_panel(conclude={"by": "critique", "model": {"model": "lab/critic", "temperature": 0.1}})
 
-    (call,) = with_role(reviewed(REVIEW, preset).calls, "critic")
+    (call,) = chats(with_role(reviewed(REVIEW, preset).calls, "critic"))
 
     assert (call.model, call.temperature) == ("lab/critic", 0.1)
 

@@ -74,7 +74,7 @@ def test_every_pair_is_shown_in_both_orders_side_by_side() -> None:
     assert all(pair[::-1] in shown for pair in shown)
 
 
-def test_a_calls_id_tells_who_was_shown_first() -> None:
+def test_the_id_of_a_comparison_names_the_draft_shown_first() -> None:
     calls = with_role(compared(first_lover).calls, "judge")
 
     for call in calls:
@@ -124,7 +124,7 @@ def test_without_any_comparison_all_drafts_are_merged_and_the_answer_says_so(rep
     assert "no comparison could be read, so all drafts were merged" in played.answer.notes
 
 
-def test_the_order_of_what_is_merged_tells_nothing_of_the_rank() -> None:
+def test_the_order_of_the_merged_drafts_does_not_reveal_their_rank() -> None:
     played = [compared(preferring(3, 1, 4, 2), task=Task("Q?", seed=seed)) for seed in range(9)]
 
     assert {tuple(merged_drafts(one)) for one in played} == {(1, 3), (3, 1)}

@@ -48,7 +48,7 @@ def test_it_takes_two_calls_for_each_draft_in_two_rounds() -> None:
     assert [len(batch.calls) for batch in played.batches] == [4, 4]
 
 
-def test_the_facts_tell_every_score() -> None:
+def test_the_facts_have_every_score() -> None:
     facts = rated(with_scores(1, 2.5, 10, 4)).answer.method["rate"]
 
     assert is_plain(facts)

@@ -10,6 +10,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.results import chats
 
 PANEL = a_panel(conclude={"by": "select"})
 
@@ -37,7 +38,7 @@ def test_it_costs_one_call_and_no_aggregator_writes() -> None:
     assert played.calls[-1].id == "2.judge"
 
 
-def test_the_facts_tell_what_was_chosen_and_which_letter_was_whose() -> None:
+def test_the_facts_have_the_choice_and_the_letters_of_the_drafts() -> None:
     played = selected(naming(3))
 
     facts = played.answer.method["select"]
@@ -63,7 +64,7 @@ def test_consistent_asks_for_agreement_and_best_for_quality() -> None:
 def test_a_judge_of_its_own_is_asked_instead_of_the_aggregator() -> None:
     preset = a_panel(conclude={"by": "select", "model": {"model": "lab/judge", "temperature": 0}})
 
-    call = selected(naming(1), preset).calls[-1]
+    call = chats(selected(naming(1), preset).calls)[-1]
 
     assert (call.model, call.temperature) == ("lab/judge", 0)
 

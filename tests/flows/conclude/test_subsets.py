@@ -15,10 +15,12 @@ from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
-from tests.flows.judge import FakeReply
+from tests.flows.judge import FakeReply, as_json
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
 
 PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
+ALONE = as_json(groups=[[letter] for letter in "ABCDEFG"])
+"""What a judge says that finds no two of seven texts the same."""
 OTHER = "Tomatoes grow best in a warm garden with plenty of water\nand some care."
 
 
@@ -77,6 +79,7 @@ def test_a_draft_without_which_the_answer_is_another_is_named() -> None:
     played = concluded("leave-one-out", lambda call: "Final answer: 4" if 3 in seen(call) else "Final answer: 5")
 
     assert played.answer.text == "Final answer: 4"
+    assert played.answer.degraded
     assert played.answer.method["subsets"]["flips"] == [3]
     assert played.answer.method["subsets"]["by"] == "answer"
     assert "without the draft of slot 3 the answer would be another" in played.answer.notes
@@ -122,7 +125,7 @@ def test_every_subset_is_aggregated_once_and_most_of_them_win() -> None:
     assert played.answer.method["subsets"]["votes"] == [{"answer": "a", "votes": 13}, {"answer": "b", "votes": 2}]
 
 
-def test_a_tie_is_drawn_by_the_seed_and_told() -> None:
+def test_a_tie_is_decided_by_the_seed_and_noted() -> None:
     def split(call: Call) -> FakeReply:
         return (
             "(A)" if 1 in seen(call) and len(seen(call)) < 2 else "(B)" if seen(call) == {2} else Failure(Reason.AUTH)
@@ -135,7 +138,7 @@ def test_a_tie_is_drawn_by_the_seed_and_told() -> None:
     assert won[3] == concluded("vote", split, slots=2, seed=3).answer
 
 
-def test_open_texts_vote_by_likeness_and_that_is_said() -> None:
+def test_open_texts_vote_by_similarity_with_a_note() -> None:
     played = concluded("vote", lambda call: OTHER if seen(call) == {2} else PROSE)
 
     assert played.answer.text == PROSE
@@ -151,24 +154,24 @@ def test_no_more_subsets_are_drawn_than_wanted() -> None:
 
 
 def test_the_outputs_of_the_subsets_are_aggregated_and_not_the_drafts() -> None:
-    played = concluded("cluster", lambda call: f"{PROSE} {call.id}", slots=3)
+    played = concluded("cluster", lambda call: f"{PROSE} {call.id}" if call.role != "comparer" else ALONE, slots=3)
 
     last = played.calls[-1]
     assert last.role == "aggregator"
     assert seen(last) == set()
     assert all(f"{PROSE} 2.variant.{number}" in last.messages[-1].text for number in range(1, 8))
-    assert len(played.calls) == 3 + 7 + 1
+    assert len(played.calls) == 3 + 7 + 1 + 1
 
 
-def test_a_minority_of_outputs_that_stands_apart_is_set_aside_and_told() -> None:
+def test_a_minority_of_outputs_that_differs_is_set_aside_with_a_note() -> None:
     played = concluded("cluster", lambda call: OTHER if seen(call) <= {2, 3} and 2 in seen(call) else PROSE, slots=3)
 
     assert OTHER not in played.calls[-1].messages[-1].text
     assert played.answer.method["subsets"]["dropped"] == [[2], [2, 3]]
-    assert any(note.startswith("2 of 7 aggregations stand apart") for note in played.answer.notes)
+    assert any(note.startswith("2 of 7 aggregations differ from the others") for note in played.answer.notes)
 
 
-def test_outputs_that_differ_in_nothing_but_their_closing_answer_are_told_apart_by_it() -> None:
+def test_outputs_that_differ_only_in_their_closing_answer_count_as_different() -> None:
     def aggregate(call: Call) -> FakeReply:
         return f"{PROSE}\n\nFinal answer: {6 if seen(call) == {1} else 4}"
 
@@ -190,7 +193,7 @@ def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None
 
 
 @pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
-def test_a_subset_that_fails_is_left_out_and_told(mode: str) -> None:
+def test_a_subset_that_fails_is_left_out_with_a_note(mode: str) -> None:
     def reply(call: Call) -> FakeReply:
         return Failure(Reason.TIMEOUT) if call.id == "2.variant.1" else "Final answer: 4"
 
@@ -212,7 +215,7 @@ def test_where_no_subset_comes_the_drafts_are_merged_and_the_answer_is_degraded(
 
 @pytest.mark.parametrize("mode", ["leave-one-out", "vote", "cluster"])
 @given(failing=st.sets(st.integers(1, 40)))
-def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
+def test_every_failure_leads_to_an_answer_or_a_clear_error(mode: str, failing: set[int]) -> None:
     count = 0
 
     def reply(call: Call) -> FakeReply:
@@ -232,5 +235,5 @@ def test_whatever_fails_there_is_an_answer_or_a_clear_error(mode: str, failing: 
 def test_a_rehearsal_counts_what_a_run_makes(mode: str) -> None:
     preset = a_panel(slots=4, conclude={"by": "subsets", "mode": mode})
 
-    expected = {"leave-one-out": 4 + 4 + 1, "vote": 4 + 15, "cluster": 4 + 15 + 1}
+    expected = {"leave-one-out": 4 + 4 + 1 + 1, "vote": 4 + 15 + 1, "cluster": 4 + 15 + 1 + 1}
     assert dry_run(ask_panel(TASK, preset)).calls == expected[mode]

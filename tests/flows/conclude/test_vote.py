@@ -1,18 +1,19 @@
 """Vote: the answer that most drafts come to, without asking a model."""
 
-import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Draft, EmbedCall, Failure
+from moa_mcp.domain.model import Call, Draft, EmbedCall, Failure
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
-from tests.flows.judge import FakeReply
+from tests.flows.judge import FakeReply, Judge, as_json, candidates
 from tests.flows.panel import TASK, a_panel, is_plain, packaged
+from tests.results import embeddings
 
 SUNNY = "The sky scatters blue light more than red light\nand so it looks blue by day."
 ALSO = "The sky scatters blue light more than red light\nand therefore looks blue by day."
@@ -43,10 +44,74 @@ def test_no_model_is_asked_for_the_vote() -> None:
     assert [call.role for call in voted("7", "8", "8").calls] == ["proposer"] * 3
 
 
-def test_of_tied_answers_the_smallest_slot_wins_and_the_tie_is_told() -> None:
-    facts = voted("b", "a", "a", "b").answer.method["vote"]
+def test_of_tied_answers_the_smallest_slot_wins_and_the_tie_is_noted() -> None:
+    answer = voted("b", "a", "a", "b").answer
+    facts = answer.method["vote"]
 
-    assert (facts["chosen"], facts["tie"]) == (1, True)
+    assert (facts["chosen"], facts["tie"], answer.degraded) == (1, True, True)
+    assert any("a tie of b and a, with 2 of 4 votes each" in note for note in answer.notes)
+
+
+def test_fewer_than_half_of_the_votes_are_a_note_and_degraded() -> None:
+    answer = voted("1", "2", "3", "3", "4").answer
+
+    assert (answer.text, answer.degraded) == ("3", True)
+    assert any("3 has 2 of 5 votes" in note for note in answer.notes)
+    assert not voted("1", "3", "3", "4").answer.degraded
+
+
+TOLSTOYS = ["It was Leo Tolstoy.", "Leo Tolstoy wrote it.", "The author is Tolstoy.", "Tolstoy, Lev Nikolayevich."]
+DOSTOEVSKY = "Fyodor Dostoevsky."
+
+
+def compared(judge: Judge, *drafts: str, **spec: Any) -> Played:
+    preset = a_panel(slots=len(drafts), conclude={"by": "vote", **spec})
+    return drive(
+        ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else judge(call)
+    )
+
+
+def joined(call: Call) -> str:
+    """Whoever is a Tolstoy is the same."""
+    letters = candidates(call)
+    tolstoys = [letter for letter, text in letters.items() if "Tolstoy" in text]
+    return as_json(groups=[tolstoys, [letter for letter in letters if letter not in tolstoys]])
+
+
+def test_a_judge_says_which_names_are_the_same_where_their_forms_do_not() -> None:
+    played = compared(joined, DOSTOEVSKY, DOSTOEVSKY, *TOLSTOYS)
+
+    assert played.answer.text == TOLSTOYS[0]
+    assert played.answer.method["vote"]["votes"][0]["votes"] == 4
+    assert played.answer.method["vote"]["grouped"] == "first try"
+    assert [call.model for call in played.calls if call.role == "comparer"] == ["lab/agg"]
+    assert not played.answer.degraded
+
+
+def test_the_preset_can_name_the_judge() -> None:
+    played = compared(joined, DOSTOEVSKY, *TOLSTOYS, model="lab/judge")
+
+    assert played.calls[-1].model == "lab/judge"
+
+
+@pytest.mark.parametrize("reply", ["I cannot say", '{"groups": [["A"]]}', Failure(Reason.TIMEOUT)])
+def test_where_the_judge_cannot_be_read_the_forms_decide_and_the_answer_is_degraded(reply: FakeReply) -> None:
+    played = compared(lambda _: reply, DOSTOEVSKY, DOSTOEVSKY, *TOLSTOYS)
+
+    assert played.answer.degraded
+    assert any("their forms decide" in note for note in played.answer.notes)
+
+
+def test_a_majority_by_form_needs_no_judge_and_nor_do_numbers() -> None:
+    assert compared(joined, "Leo Tolstoy.", "By Leo Tolstoy.", DOSTOEVSKY).calls[-1].role == "proposer"
+    assert compared(joined, "1", "2", "3").calls[-1].role == "proposer"
+
+
+def test_the_drafts_are_asked_for_a_closing_line_and_the_judge_is_not() -> None:
+    played = compared(joined, DOSTOEVSKY, *TOLSTOYS)
+
+    asked = {call.role: "Final answer: …" in call.messages[-1].text for call in played.calls}
+    assert asked == {"proposer": True, "comparer": False}
 
 
 def test_a_failed_sample_has_no_vote_and_slots_keep_their_numbers() -> None:
@@ -71,13 +136,13 @@ def test_open_texts_vote_by_likeness_and_an_outlier_never_wins() -> None:
 
 def test_open_texts_are_compared_by_embeddings_where_there_is_a_model_for_them() -> None:
     texts = [CHEESE, SUNNY, ALSO]
-    vectors = [[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]]
+    vectors = embeddings([1, 0], [0, 1], [0.1, 1])
     preset = a_panel(slots=3, conclude={"by": "vote"})
     task = replace(TASK, embeddings="lab/embed")
 
     played = drive(
         ask_panel(task, preset),
-        lambda call: json.dumps(vectors) if isinstance(call, EmbedCall) else texts[call.slot - 1],
+        lambda call: vectors if isinstance(call, EmbedCall) else texts[call.slot - 1],
     )
 
     assert played.calls[-1].role == "embedder"
@@ -113,17 +178,32 @@ def test_the_facts_hold_no_long_texts() -> None:
     assert len(str(facts)) < 2_000
 
 
-def test_a_cut_winner_is_said_to_be_one() -> None:
-    answer = voted(replace(Draft("7"), cut=True), "7").answer
+CUT = [Draft("7", cut=True), Draft("7", finish_reason="length")]
 
-    assert answer.degraded
+
+@pytest.mark.parametrize("cut", CUT)
+def test_drafts_that_were_cut_do_not_vote_and_that_is_said(cut: Draft) -> None:
+    answer = voted(cut, cut, "The result is 8.", cut, "8").answer
+
+    assert answer.text == "The result is 8."
+    assert answer.method["vote"]["answers"] == {"3": "8", "5": "8"}
+    assert "drafts that were cut do not vote: 3" in answer.notes
+    assert not answer.degraded
+
+
+@pytest.mark.parametrize("cut", CUT)
+def test_if_every_draft_was_cut_the_answer_is_degraded(cut: Draft) -> None:
+    answer = voted(cut, cut).answer
+
+    assert (answer.text, answer.degraded) == ("7", True)
+    assert "every draft was cut" in answer.notes
 
 
 def test_the_same_drafts_give_the_same_vote() -> None:
     assert voted(SUNNY, CHEESE, ALSO) == voted(SUNNY, CHEESE, ALSO)
 
 
-def test_the_packaged_preset_makes_ten_calls_in_one_round() -> None:
+def test_the_packaged_preset_makes_ten_calls_and_one_of_a_judge_at_most() -> None:
     planned = dry_run(ask_panel(TASK, packaged("vote")))
 
-    assert (planned.calls, planned.rounds) == (10, 1)
+    assert (planned.calls, planned.rounds) == (11, 2)

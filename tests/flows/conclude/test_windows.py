@@ -18,6 +18,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, is_plain, packaged, with_role
+from tests.results import chats
 
 
 def sampled(samples: int, window: int = 6, reserved: int = 3, by: str = "windows") -> Preset:
@@ -49,7 +50,7 @@ def lost(number: int) -> Reply:
 
 
 def test_every_sample_is_of_one_model_at_one_temperature_with_the_same_words() -> None:
-    calls = with_role(played(30).calls, "proposer")
+    calls = chats(with_role(played(30).calls, "proposer"))
 
     assert len(calls) == 30
     assert {(call.model, call.temperature, call.messages) for call in calls} == {
@@ -70,7 +71,7 @@ def test_every_draft_is_new_in_exactly_one_window_and_no_window_is_too_large(
                for number, fresh in enumerate(windows))  # fmt: skip
 
 
-def test_each_sample_stands_in_one_prompt_and_the_best_so_far_in_the_reserved_places() -> None:
+def test_each_sample_is_in_one_prompt_and_the_best_so_far_in_the_reserved_places() -> None:
     calls = aggregations(played(30))
 
     assert len(calls) == 9

@@ -27,21 +27,22 @@ def test_where_the_words_of_a_question_choose_the_slots_each_slot_s_own_are_trie
     skilled = [{"model": f"lab/{skill}", "skills": [skill]} for skill in ("code", "law", "music")]
     preset = Preset.model_validate({"proposers": skilled, "aggregator": "lab/agg", "route": {"by": "gate"}})
 
-    # A question of one skill is one draft, which is the answer; one of none asks everybody.
+    # A question of one skill is one draft, which is the answer; one of none asks all slots.
     assert calls(preset) == (1, 3 + 1)
 
 
 def test_samples_that_may_all_fail_leave_the_question_to_the_panel() -> None:
     preset = a_panel(slots=3, layers=1, route={"by": "agreement", "easy": "lab/small", "samples": 3})
 
-    assert calls(preset) == (3, 3 + 1)
+    # Samples that differ are compared by a judge, at most twice.
+    assert calls(preset) == (3, 3 + 2 + 1)
 
 
 def test_a_minority_that_is_set_aside_makes_fewer_calls() -> None:
     assert calls(packaged("robust"))[0] == 4 + 3 + 1
 
 
-def test_drafts_too_short_to_be_copies_wake_nobody() -> None:
+def test_drafts_too_short_to_be_copies_are_not_replaced() -> None:
     proposers = [{"model": f"lab/{number}", "skills": ["code"][: number - 1]} for number in (1, 2, 3)]
     route = {"by": "gate"}
     stop = {"by": "agreement"}
@@ -74,7 +75,7 @@ def test_calls_for_embeddings_count_where_texts_are_compared_by_them() -> None:
     assert call_bounds(preset, replace(TASK, embeddings="lab/embedder")).most_calls == 5
 
 
-def test_who_may_come_to_more_calls_than_the_limit_is_told_so_before() -> None:
+def test_a_preset_that_may_exceed_the_limit_of_calls_gets_a_note_before_the_run() -> None:
     found = call_bounds(packaged("forge"))
 
     assert early_end_note(found, None) == early_end_note(found, found.most_calls) == ()

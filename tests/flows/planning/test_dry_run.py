@@ -1,11 +1,11 @@
 """Counting a flow's calls without making them."""
 
-import json
 from collections.abc import Sequence
 
 import pytest
 
 from moa_mcp.domain.errors import PlanRefused, RunFailed
+from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import (
     Answer,
     Batch,
@@ -33,8 +33,9 @@ from moa_mcp.flows.planning.dry_run import (
     malformed_once,
     shortest_run,
 )
-from moa_mcp.flows.slot.nesting import branch_in_slot
+from moa_mcp.flows.slot import branch_in_slot
 from moa_mcp.flows.structured_reply import Form, ask_form, json_object
+from tests.results import embeddings
 
 TASK = Task("Why is the sky blue?")
 
@@ -99,7 +100,7 @@ def test_a_reply_of_fixed_form_is_the_one_that_lets_the_flow_go_on_longest() -> 
 def test_embeddings_are_vectors_that_differ_and_nothing_is_written_for_them() -> None:
     def flow() -> Flow:
         (outcome,) = yield Batch(1, (a_call("1", EmbedCall, texts=3),))
-        assert json.loads(texts([outcome])[0]) == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+        assert outcome == embeddings([1, 0, 0], [0, 1, 0], [0, 0, 1])
         return Answer("")
 
     (call,) = dry_run(flow()).planned_calls
@@ -155,10 +156,9 @@ def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:
 
 def test_in_the_least_world_all_drafts_agree() -> None:
     def flow() -> Flow:
-        outcomes = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", EmbedCall, texts=2)))
-        one, two, vectors = texts(outcomes)
+        one, two, vectors = yield Batch(1, (a_call("1"), a_call("2"), a_call("3", EmbedCall, texts=2)))
         assert one == two
-        assert json.loads(vectors) == [[1.0], [1.0]]
+        assert vectors == embeddings([1], [1])
         return Answer("")
 
     assert dry_run(flow(), shortest_run).calls == 3
@@ -182,14 +182,14 @@ def test_where_judges_go_astray_they_are_asked_again_and_then_answer() -> None:
 
 def test_code_that_is_run_here_is_no_call_and_no_round() -> None:
     def flow() -> Flow:
-        yield Batch(1, (a_call("1", CodeCall),), dry_run_replies=DryRunReplies("{}", "{}"))
+        yield Batch(1, (a_call("1", CodeCall),), dry_run_replies=DryRunReplies(Execution(), Execution()))
         yield Batch(1, (a_call("2"),))
         return Answer("")
 
     assert (dry_run(flow()).calls, dry_run(flow()).rounds) == (1, 1)
 
 
-def test_a_branch_that_fails_in_a_rehearsal_may_answer_in_a_run_so_the_flow_it_stands_in_goes_on() -> None:
+def test_a_branch_that_fails_in_a_dry_run_may_answer_in_a_run_so_the_outer_flow_goes_on() -> None:
     def failing() -> Flow:
         yield Batch(1, (a_call("inner"),))
         raise RunFailed("No.")

@@ -12,7 +12,8 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, role_texts, with_role
+from tests.results import chats
 
 
 def routed(layers: int = 2, **route: Any) -> Preset:
@@ -70,7 +71,7 @@ def test_a_difficulty_that_cannot_be_read_is_asked_for_again_and_then_takes_the_
     assert panel_answered(played)
     assert len(with_role(played.calls, "router")) == 2
     assert played.answer.method["route"]["difficulty"] is None
-    assert any("difficulty could not be told" in note for note in played.answer.notes)
+    assert any("difficulty could not be determined" in note for note in played.answer.notes)
 
 
 def test_without_its_router_the_panel_answers() -> None:
@@ -95,13 +96,15 @@ def test_where_the_easy_model_gives_no_whole_answer_the_panel_does(failure: Fake
 
 def test_the_easy_model_gets_the_callers_own_conversation_and_its_settings() -> None:
     task = Task("And at dusk?", system="Be kind.", history=(Message("user", "Why blue?"), Message("assistant", "!")))
-    call = run(as_json(difficulty=1), task=task).calls[-1]
+    call = chats(run(as_json(difficulty=1), task=task).calls)[-1]
 
-    assert call.messages == (Message("system", "Be kind.\n\nBe brief."), *task.history, Message("user", task.question))
+    assert call.messages[:-1] == (Message("system", "Be kind."), *task.history)
+    assert call.messages[-1].text.startswith(task.question)
+    assert role_texts([call]) == ["Be brief."]
     assert (call.max_tokens, call.role) == (99, "aggregator")
 
 
-def test_time_is_left_for_a_panel_behind_the_easy_model() -> None:
+def test_time_is_left_for_a_panel_after_the_easy_model() -> None:
     assert [batch.until < 0.5 for batch in run(as_json(difficulty=1)).batches] == [True, True]
 
 
@@ -144,7 +147,7 @@ def test_by_rules_length_and_form_make_a_question_harder(question: str, signs: l
     assert signs_of_difficulty(question) == signs
 
 
-def test_by_rules_nobody_is_asked_about_the_difficulty() -> None:
+def test_by_rules_no_model_is_asked_about_the_difficulty() -> None:
     preset = routed(model=None)
     hard = Task("Prove that 2x + 1 = 7 has one solution. Is it whole? Is it prime?")
 

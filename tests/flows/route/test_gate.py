@@ -17,7 +17,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.gate import Gate, count_to_share, probabilities
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, role_texts, with_role
 
 LONG = "It scatters blue light more than red light, as any physicist will tell you on any day. " * 4
 
@@ -91,7 +91,7 @@ def test_sharpness_makes_the_best_weigh_more() -> None:
     assert abs(sum(sharp) - 1) < 1e-9
 
 
-def test_an_instruction_stands_in_its_own_slots_prompt_only_behind_the_presets_own_role() -> None:
+def test_an_instruction_is_only_in_the_prompt_of_its_slot_after_the_role_of_the_preset() -> None:
     proposers = [{"model": "lab/p1", "role": "You check units."}, "lab/p2", "lab/p3"]
     preset = a_panel(proposers=proposers, route={"by": "gate", "model": "lab/gate", "share": 1})
     plain = scoring(5, 5, 5)
@@ -102,12 +102,11 @@ def test_an_instruction_stands_in_its_own_slots_prompt_only_behind_the_presets_o
         return plain(ChatCall(call.id, call.role, 1, call.slot, call.model, (Message("user", shown),)))
 
     played = run(preset, reply)
-    systems = {call.slot: call.messages[0].text for call in with_role(played.calls, "proposer")}
-    assert systems == {
-        1: "You check units.\n\nAttend to point 1.",
-        2: "Attend to point 2.",
-        3: "Attend to point 3.",
-    }
+    assert role_texts(with_role(played.calls, "proposer")) == [
+        "You check units.\n\nAttend to point 1.",
+        "Attend to point 2.",
+        "Attend to point 3.",
+    ]
     assert "Attend to" not in str(with_role(played.calls, "aggregator"))
 
 
@@ -120,11 +119,11 @@ def test_roles_and_instructions_stand_together_and_roles_are_only_for_who_is_ask
 
     played = run(preset, reply)
     (drafted,) = with_role(played.calls, "proposer")
-    assert drafted.messages[0].text == "Attend to point 2.\n\nYou are a teacher."
+    assert role_texts([drafted]) == ["Attend to point 2.\n\nYou are a teacher."]
     assert [call.role for call in played.calls] == ["router", "roles", "proposer"]
 
 
-def test_the_aggregator_reads_the_heaviest_first_and_is_told_the_weights() -> None:
+def test_the_aggregator_reads_the_heaviest_draft_first_with_all_weights() -> None:
     played = run(gated(share=1, at_most=3, sharpness=0.2), scoring(2, 6, 4, 0))
 
     (call,) = with_role(played.calls, "aggregator")
@@ -135,7 +134,7 @@ def test_the_aggregator_reads_the_heaviest_first_and_is_told_the_weights() -> No
     assert 99 <= sum(percents) <= 101
 
 
-def test_the_facts_tell_who_was_chosen_and_why_and_that_this_is_an_analogue() -> None:
+def test_the_facts_have_the_chosen_slots_and_the_reason_and_call_this_an_analogue() -> None:
     facts = facts_of(run(gated(share=0.9, at_most=3), scoring(0, 6, 6, 5)))
 
     assert (facts["by"], facts["chosen"], facts["waiting"]) == ("gate", [2, 3, 4], [])
@@ -170,14 +169,14 @@ def test_copies_are_compared_again_by_calls_of_their_own_after_each_waking() -> 
     assert asked_slots(played) == [1, 2, 3]
 
 
-def test_short_drafts_that_are_the_same_agree_and_wake_nobody() -> None:
+def test_equal_short_drafts_agree_and_are_not_replaced() -> None:
     played = run(gated(share=0.6), drafting({1: "42", 2: "42"}, scoring(6, 6, 5, 4)))
 
     assert asked_slots(played) == [1, 2]
     assert "copies" not in facts_of(played)
 
 
-def test_a_woken_slot_that_copies_too_wakes_the_next_until_nobody_waits() -> None:
+def test_a_reserve_slot_that_copies_too_is_replaced_by_the_next_until_none_is_left() -> None:
     copies: dict[int, FakeReply] = dict.fromkeys((1, 2, 3, 4), LONG)
     played = run(gated(share=0.6), drafting(copies, scoring(6, 6, 5, 4)))
 
@@ -185,7 +184,7 @@ def test_a_woken_slot_that_copies_too_wakes_the_next_until_nobody_waits() -> Non
     assert facts_of(played)["copies"] == {"2": 1, "3": 1, "4": 1}
 
 
-def test_nobody_is_woken_beyond_at_most() -> None:
+def test_no_reserve_slot_is_asked_beyond_at_most() -> None:
     played = run(gated(share=0.6, at_most=2), drafting({1: LONG, 2: LONG}, scoring(6, 6, 5, 4)))
 
     assert asked_slots(played) == [1, 2]
@@ -195,7 +194,7 @@ def test_nobody_is_woken_beyond_at_most() -> None:
 def test_the_woken_have_their_instructions_and_less_time_than_all_of_it() -> None:
     played = run(gated(share=0.6), drafting({1: LONG, 2: LONG}, scoring(6, 6, 5, 4)))
 
-    assert with_role(played.calls, "proposer")[2].messages[0].text == "Attend to point 3."
+    assert role_texts(with_role(played.calls, "proposer"))[2] == "Attend to point 3."
     shares = [batch.until for batch in played.batches]
     assert shares == sorted(set(shares))
 

@@ -1,6 +1,5 @@
-"""Cluster & Filter: a minority that stands apart is set aside, and an honest panel is left alone."""
+"""Cluster & Filter: a minority that differs is set aside, and an honest panel is left alone."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moa_mcp.flows.compare.clustering import MAX_TRIED, split_by_answer, split_in_two
+from moa_mcp.domain.errors import Reason
+from moa_mcp.domain.model import Call, Failure
+from moa_mcp.flows.compare.clustering import MAX_TRIED, split_by_groups, split_in_two
 from moa_mcp.flows.compare.similarity import Similarities, lexical_similarity
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
-from tests.flows.judge import with_judge
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
+from tests.flows.judge import FakeReply, Judge, as_json, candidates, with_judge
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 HONEST, LIAR = [1.0, 0.1], [0.0, 1.0]
@@ -23,7 +25,7 @@ EUROPE = "Paris is the capital of France and has been so for centuries"
 
 def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
     preset = a_panel(slots=len(vectors), screen={"by": "cluster", **spec})
-    return drive(ask_panel(EMBEDDED, preset), with_judge(lambda _: json.dumps(vectors)))
+    return drive(ask_panel(EMBEDDED, preset), with_judge(lambda _: embeddings(*vectors)))
 
 
 def kept_by(played: Played) -> list[int]:
@@ -73,14 +75,79 @@ def test_of_two_drafts_neither_is_a_minority() -> None:
     assert {call.role for call in played.calls} == {"proposer", "aggregator"}
 
 
-def test_by_words_a_draft_about_something_else_is_set_aside() -> None:
-    drafts = [EUROPE, f"{EUROPE} now", "Buy my tomatoes, they are red and cheap", f"{EUROPE} indeed"]
+def screened(drafts: Sequence[str], judge: Judge, **spec: Any) -> Played:
+    """A panel with these drafts, and a judge that says which of them are the same."""
+    preset = a_panel(slots=len(drafts), screen={"by": "cluster", **spec})
 
-    preset = a_panel(screen={"by": "cluster"})
-    played = drive(ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else "merged")
+    def reply(call: Call) -> FakeReply:
+        if call.role == "proposer":
+            return drafts[call.slot - 1]
+        return MERGED if call.role == "aggregator" else judge(call)
+
+    return drive(ask_panel(TASK, preset), reply)
+
+
+def groups_of(call: Call, *groups: Sequence[str]) -> str:
+    """What a judge says that puts these texts into groups, each text under its letter."""
+    letters = {text: letter for letter, text in candidates(call).items()}
+    return as_json(groups=[[letters[text] for text in group] for group in groups])
+
+
+NEARBY = "France has its capital in Paris, as every map shows"
+ELSEWHERE = "Buy my tomatoes, they are red and cheap"
+
+
+def test_open_drafts_are_parted_by_a_judge_that_sees_each_text_once() -> None:
+    drafts = [EUROPE, NEARBY, ELSEWHERE, EUROPE]
+
+    played = screened(drafts, lambda call: groups_of(call, [EUROPE, NEARBY], [ELSEWHERE]))
+
+    entry = played.answer.method["screen"][0]
+    assert (entry["dropped"], entry["by"], entry["grouped"]) == ([3], "texts", "first try")
+    assert not played.answer.degraded
+
+
+def test_a_judge_that_keeps_all_apart_sets_nobody_aside() -> None:
+    drafts = [EUROPE, NEARBY, ELSEWHERE]
+
+    played = screened(drafts, lambda call: groups_of(call, [EUROPE], [NEARBY], [ELSEWHERE]))
+
+    assert played.answer.method["screen"][0]["dropped"] == []
+
+
+def test_the_preset_names_the_judge_and_by_default_the_aggregator_judges() -> None:
+    drafts = [EUROPE, NEARBY, ELSEWHERE]
+    replies = [screened(drafts, lambda _: "{}", **spec) for spec in ({}, {"model": "lab/judge"})]
+
+    assert [with_role(played.calls, "comparer")[0].model for played in replies] == ["lab/agg", "lab/judge"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "I cannot say",
+        '{"groups": "A"}',
+        '{"groups": [["A", "B"]]}',
+        '{"groups": [["A", "B", "C"], ["A"]]}',
+        '{"groups": [["A", "B"], ["Z"]]}',
+        Failure(Reason.TIMEOUT),
+    ],
+)
+def test_where_the_judge_cannot_be_read_words_decide_and_the_answer_is_degraded(reply: FakeReply) -> None:
+    drafts = [EUROPE, f"{EUROPE} now", ELSEWHERE, f"{EUROPE} indeed"]
+
+    played = screened(drafts, lambda _: reply)
 
     entry = played.answer.method["screen"][0]
     assert (entry["dropped"], entry["similarity"]) == ([3], "lexical")
+    assert played.answer.degraded
+    assert any("the judge did not say" in note for note in played.answer.notes)
+
+
+def test_paraphrases_share_few_words_and_are_not_set_aside_by_these() -> None:
+    drafts = [EUROPE, NEARBY, "The seat of the French government is the city of Paris"]
+
+    assert screened(drafts, lambda _: "no form").answer.method["screen"][0]["dropped"] == []
 
 
 def test_a_distance_of_exactly_the_margin_does_not_set_aside() -> None:
@@ -91,7 +158,7 @@ def test_a_distance_of_exactly_the_margin_does_not_set_aside() -> None:
 
 
 @given(st.integers(3, 16), st.data())
-def test_a_parting_holds_every_text_once_and_the_larger_group_first(count: int, data: st.DataObject) -> None:
+def test_two_clusters_hold_every_text_once_with_the_larger_one_first(count: int, data: st.DataObject) -> None:
     words = st.lists(st.sampled_from(["a", "b", "c", "d"]), min_size=1, max_size=4).map(" ".join)
     texts = data.draw(st.lists(words, min_size=count, max_size=count))
 
@@ -116,9 +183,11 @@ def test_texts_that_are_all_the_same_are_not_apart(count: int) -> None:
 
 def test_the_packaged_preset_names_what_it_set_aside() -> None:
     preset = packaged("robust")
-    drafts = [EUROPE, EUROPE, "Buy my red tomatoes today", EUROPE]
+    drafts = [f"{EUROPE}.\n\nFinal answer: {answer}" for answer in ("42", "42", "41", "42.0")]
 
-    played = drive(ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else EUROPE)
+    played = drive(
+        ask_panel(TASK, preset), lambda call: drafts[call.slot - 1] if call.role == "proposer" else drafts[0]
+    )
 
     assert any("slot 3 was set aside" in note for note in played.answer.notes)
     assert played.answer.method["subsets"]["mode"] == "leave-one-out"
@@ -129,7 +198,7 @@ def closing_with(*answers: str) -> list[str]:
     return [f"Six by seven, one row at a time.\n\nThe final answer is {answer}" for answer in answers]
 
 
-def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words() -> None:
+def test_short_answers_are_compared_by_value_even_in_similar_texts() -> None:
     drafts = closing_with("42", "42", "43", "**42.0**")
 
     played = drive(
@@ -144,29 +213,64 @@ def test_closed_answers_are_told_apart_by_what_they_are_however_alike_the_words(
 
 
 def test_two_answers_of_two_drafts_each_keep_all() -> None:
-    groups = split_by_answer(closing_with("42", "43", "43", "42"))
+    groups = split_by_groups([(0, 3), (1, 2)])
 
-    assert groups is not None
     assert groups.tied
     assert groups.kept == (0, 1, 2, 3)
 
 
 def test_drafts_that_all_answer_the_same_are_all_kept() -> None:
-    groups = split_by_answer(closing_with("42", "42", "42"))
+    groups = split_by_groups([(0, 1, 2)])
 
-    assert groups is not None
     assert (groups.kept, groups.dropped) == ((0, 1, 2), ())
+
+
+@pytest.mark.parametrize("groups", [[(0,), (1,), (2,), (3,)], [(0, 1), (2,), (3,)], [(0,), (1,)]])
+def test_without_a_majority_nobody_is_set_aside(groups: list[tuple[int, ...]]) -> None:
+    assert split_by_groups(groups).dropped == ()
+
+
+@pytest.mark.parametrize(
+    ("drafts", "dropped"),
+    [
+        (["It is 42, not 41.", "It is 42, not 41.", "42", "41"], [4]),
+        (["12", "12", "12", "12 apples"], []),
+        (["Yes.", "Yes, it is.", "No.", "Yes!"], [3]),
+    ],
+)
+def test_forms_that_decide_need_no_judge(drafts: list[str], dropped: list[int]) -> None:
+    played = screened(drafts, lambda _: "nobody asks")
+
+    assert played.answer.method["screen"][0]["dropped"] == dropped
+    assert with_role(played.calls, "comparer") == []
 
 
 @pytest.mark.parametrize(
     "drafts",
     [
-        closing_with("1", "2", "3", "4"),
-        closing_with("42", "42", "43", "44"),
-        closing_with("42", "42"),
-        [f"It began in {year}.\n\n{EUROPE}, as any map will show whoever looks." for year in (1945, 1945, 1949)],
-        [],
+        ["Tips:\n1. a\n2. b\n3. c", "Hints:\n1. d\n2. e\n3. f", "Try:\n1. g\n2. h\n3. i", "Ideas:\n1. j\n2. k"],
+        [f"It began long ago, and in {year} it was over for good." for year in (2026, 2026, 2026, 2025)],
     ],
 )
-def test_open_texts_and_answers_without_a_majority_are_left_to_likeness(drafts: list[str]) -> None:
-    assert split_by_answer(drafts) is None
+def test_numbers_in_passing_part_nobody(drafts: list[str]) -> None:
+    played = screened(drafts, lambda call: groups_of(call, list(candidates(call).values())))
+
+    assert played.answer.method["screen"][0]["dropped"] == []
+
+
+def test_one_name_in_other_words_is_set_aside_by_nobody() -> None:
+    drafts = ["By Leo Tolstoy.", "Leo Tolstoy.", "Lev Tolstoy.", "Fyodor Dostoevsky."]
+    both = ["Leo Tolstoy", "Lev Tolstoy"]
+
+    played = screened(drafts, lambda call: groups_of(call, both, ["Fyodor Dostoevsky"]))
+
+    assert played.answer.method["screen"][0]["dropped"] == [4]
+
+
+def test_a_judge_cannot_join_two_numbers() -> None:
+    drafts = ["42", "42", "41", "forty-two"]
+
+    played = screened(drafts, lambda call: groups_of(call, list(candidates(call).values())))
+
+    assert played.answer.degraded
+    assert len(with_role(played.calls, "comparer")) == 2

@@ -12,10 +12,11 @@ from moa_mcp.flows.screen.diversity import select_diverse
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, judged
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain
+from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
-# Slots 1 and 2 are nearly one, 3 stands between, 4 stands alone.
-VECTORS = "[[1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1]]"
+# Slots 1 and 2 are nearly one, 3 is between them and 4, which is like none.
+VECTORS = embeddings([1, 0, 0], [0.99, 0.1, 0], [0.6, 0.8, 0], [0, 0, 1])
 
 
 def screened(keep: int, reply: FakeReply = VECTORS) -> Played:
@@ -76,7 +77,7 @@ def test_a_failed_slot_is_no_candidate() -> None:
     assert kept_by(drive(ask_panel(TASK, preset), reply)) == [1, 2, 3]
 
 
-def test_without_embeddings_the_words_decide_and_the_reader_is_told() -> None:
+def test_without_embeddings_words_are_compared_and_a_note_says_so() -> None:
     played = screened(2, Failure(Reason.TIMEOUT))
 
     assert len(kept_by(played)) == 2

@@ -1,6 +1,5 @@
 """SMoA's moderator: it keeps the best drafts of a layer and may end the layers."""
 
-import json
 from typing import Any
 
 import pytest
@@ -74,7 +73,7 @@ def test_the_last_layer_cannot_be_ended_as_nothing_follows_it() -> None:
     assert screened(played)[0]["ended"] is False
 
 
-def test_the_facts_tell_what_was_kept_and_dropped_and_why() -> None:
+def test_the_facts_have_the_kept_and_dropped_drafts_and_the_reason() -> None:
     played = moderated(keeping(4, 1))
 
     (first, _) = screened(played)
@@ -177,7 +176,7 @@ def test_a_rehearsal_plays_the_longest_run_and_knows_the_shortest() -> None:
 
     assert dry_run(ask_panel(TASK, PANEL)).calls == 11
     assert batch.dry_run_replies is not None
-    assert json.loads(batch.dry_run_replies.least)["end"] is True
+    assert '"end": true' in str(batch.dry_run_replies.least)
 
 
 def test_the_packaged_preset_makes_the_calls_of_the_paper_and_one_for_the_roles() -> None:

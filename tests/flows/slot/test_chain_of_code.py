@@ -1,4 +1,4 @@
-"""Chain of Code: a program is run, and the model stands in for what cannot be run.
+"""Chain of Code: a program is run, and the model emulates what cannot be run.
 
 Where a test needs the sandbox, it is the real one, asked without an event loop.
 """
@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Call, ChatCall, CodeCall, Failure, Task
+from moa_mcp.domain.execution import Execution
+from moa_mcp.domain.model import Call, ChatCall, CodeCall, CodeResult, Failure, Task
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import bounds, dry_run
 from moa_mcp.flows.slot.chain_of_code import ChainOfCode, chain_of_code, extract_program
@@ -41,7 +42,7 @@ def with_program(program: str, emulator: Emulator, *, sandbox: bool = True) -> R
     def reply(call: Call) -> FakeReply:
         if isinstance(call, CodeCall):
             request = json.loads(call.messages[-1].text)
-            return json.dumps(run(request) if sandbox else {"status": "lost", "error": MISSING})
+            return CodeResult(run(request) if sandbox else Execution(error=MISSING))
         match call.role:
             case "programmer":
                 return f"Here it is:\n```python\n{program}\n```\nGood luck."
@@ -251,7 +252,7 @@ def test_without_a_writer_the_result_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("reply", [Failure(Reason.AUTH), "nothing in form"])
-def test_a_program_that_nobody_can_bring_to_a_result_fails(reply: FakeReply) -> None:
+def test_a_program_without_a_result_fails(reply: FakeReply) -> None:
     with pytest.raises(RunFailed, match="no result"):
         a_chain(FRUIT, lambda _: reply)
 

@@ -6,7 +6,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, ChatCall, Draft, Failure, Flow, PanelCall, Task
 from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.flows.panel import ask_panel
-from moa_mcp.flows.slot.nesting import branch_in_slot, prefix_ids
+from moa_mcp.flows.slot import branch_in_slot, prefix_ids
 from moa_mcp.testing.playing import drive
 from tests.flows.panel import a_panel
 

@@ -17,6 +17,7 @@ from moa_mcp.prompts.solver import REVISED
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates
 from tests.flows.panel import is_plain, packaged, with_role
+from tests.results import chats
 
 TASK = Task("Why is the sky blue?", seed=7)
 
@@ -39,7 +40,7 @@ def judging(value: Callable[[int], FakeReply]) -> Reply:
 
 
 @pytest.mark.parametrize("favourite", range(7))
-def test_the_judges_favourite_is_the_answer_wherever_it_stands(favourite: int) -> None:
+def test_the_judges_favourite_is_the_answer_at_any_place_in_the_tree(favourite: int) -> None:
     played = a_search(judging(lambda number: as_json(score=9 if number == favourite else 0)))
 
     assert played.answer.text == f"reply {favourite}"
@@ -88,7 +89,7 @@ def test_the_search_goes_on_from_the_better_reply() -> None:
     assert played.answer.method["tree_search"]["refined_from"] == [None, 0, 0, 2, 2]
 
 
-def test_the_refiner_reads_the_reply_and_what_the_judge_said_of_it_and_the_judge_sees_no_marker() -> None:
+def test_the_refiner_reads_the_reply_and_the_judges_remarks_and_the_judge_sees_no_marker() -> None:
     played = a_search(judging(lambda number: as_json(reason=f"flaw {number}", score=5)))
 
     first = with_role(played.calls, "refiner")[0].messages[-1].text
@@ -102,9 +103,9 @@ def test_the_judge_is_asked_at_temperature_0_and_may_be_another_model() -> None:
     own = a_search(judging(lambda _: as_json(score=5)), temperature=0.7)
     other = a_search(judging(lambda _: as_json(score=5)), judge={"model": "lab/judge", "temperature": 0.3})
 
-    assert {(call.model, call.temperature) for call in with_role(own.calls, "judge")} == {("lab/m", 0.0)}
-    assert {call.temperature for call in with_role(own.calls, "refiner")} == {0.7}
-    assert {(call.model, call.temperature) for call in with_role(other.calls, "judge")} == {("lab/judge", 0.3)}
+    assert {(call.model, call.temperature) for call in chats(with_role(own.calls, "judge"))} == {("lab/m", 0.0)}
+    assert {call.temperature for call in chats(with_role(own.calls, "refiner"))} == {0.7}
+    assert {(call.model, call.temperature) for call in chats(with_role(other.calls, "judge"))} == {("lab/judge", 0.3)}
 
 
 def test_a_judgement_out_of_form_is_asked_for_once_more_and_its_reply_is_never_the_best() -> None:
@@ -139,7 +140,7 @@ def test_when_its_time_is_up_it_answers_with_the_best_so_far() -> None:
     assert played.answer.method["tree_search"]["ended"] == "its time was up"
 
 
-def test_without_a_first_reply_there_is_none() -> None:
+def test_without_a_first_reply_the_search_fails() -> None:
     with pytest.raises(RunFailed, match="no first reply"):
         a_search(lambda _: Failure(Reason.AUTH))
 

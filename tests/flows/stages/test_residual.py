@@ -1,6 +1,5 @@
 """RMoA: what a layer changed is extracted, slot by slot, and passed on; a layer that changes nothing is the last."""
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +16,7 @@ from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, packaged, with_role
+from tests.results import embeddings
 
 YES = "Residuals Detected: Yes\nModel 1: names the wavelength\nModel 3: lost the proof"
 NO = "Residuals Detected: No"
@@ -128,11 +128,11 @@ def test_an_aggregator_reads_the_drafts_of_the_layer_before_and_the_residual() -
 
 
 def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
-    vectors = {1: [[1, 0], [1, 0.1], [0, 1]], 2: [[1, 0], [0, 1], [1, 0.1]]}
+    vectors = {1: embeddings([1, 0], [1, 0.1], [0, 1]), 2: embeddings([1, 0], [0, 1], [1, 0.1])}
 
     def reply(call: Call) -> FakeReply:
         if call.role == "embedder":
-            return json.dumps(vectors[call.layer])
+            return vectors[call.layer]
         return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
 
     preset = rmoa(2, screen={"by": "diversity", "keep": 2})
@@ -173,10 +173,10 @@ def test_without_an_extractor_the_layers_are_plain_ones_and_that_is_flagged() ->
     assert drafts_in(played.calls[-1]) == [f"draft 2 of {slot}" for slot in (1, 2, 3)]
     assert "What the last round changed" not in played.calls[-1].messages[-1].text
     assert played.answer.degraded
-    assert any("nobody extracted the residual of layer 2" in note for note in played.answer.notes)
+    assert any("no model extracted the residual of layer 2" in note for note in played.answer.notes)
 
 
-def test_the_aggregation_of_an_earlier_layer_stands_if_no_later_one_comes() -> None:
+def test_the_aggregation_of_an_earlier_layer_is_the_answer_if_no_later_one_succeeds() -> None:
     played = played_with(lambda _: YES, rmoa(3), aggregator=Failure(Reason.TIMEOUT))
 
     assert played.answer.text == "written in 2.merger"
@@ -205,7 +205,7 @@ def test_an_end_that_chooses_among_drafts_has_those_of_the_last_layer() -> None:
     played = played_with(lambda _: YES, rmoa(2, conclude={"by": "vote"}))
 
     assert played.answer.text.startswith("draft 2 of")
-    assert {call.role for call in played.calls} == {"proposer", "extractor"}
+    assert {call.role for call in played.calls} == {"proposer", "extractor", "comparer"}
 
 
 @pytest.mark.parametrize("layers", [2, 4, 9])
@@ -229,7 +229,7 @@ def test_calls_of_later_stages_have_time_left(layers: int) -> None:
         ("Residual detected: yes", True, ""),
     ],
 )
-def test_a_status_line_is_read_with_whatever_stands_around_it(text: str, detected: bool, details: str) -> None:
+def test_a_status_line_is_read_with_any_text_around_it(text: str, detected: bool, details: str) -> None:
     found = read_residual(text)
 
     assert found is not None
@@ -239,11 +239,11 @@ def test_a_status_line_is_read_with_whatever_stands_around_it(text: str, detecte
 @pytest.mark.parametrize(
     "text", ["", "Status: yes", "Residuals Detected: maybe", f"{YES}\n{NO}", "Residuals Detected: Nope"]
 )
-def test_no_status_or_both_is_none(text: str) -> None:
+def test_without_a_status_or_with_both_nothing_is_read(text: str) -> None:
     assert read_residual(text) is None
 
 
-def test_facts_tell_what_changed_without_the_texts() -> None:
+def test_the_facts_name_what_changed_without_the_texts() -> None:
     method = played_with(lambda _: YES, rmoa(2)).answer.method
 
     assert method["residual"] == [{"layer": 2, "detected": True, "how": "first try", "models": ["1", "3"]}]

@@ -11,7 +11,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.stages.roles import Roles, roles_key
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json, judged, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, is_plain, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, is_plain, role_texts, with_role
 
 SPEC = Roles(task="School mathematics")
 PANEL = a_panel(slots=3, layers=3, roles={"task": "School mathematics"})
@@ -26,15 +26,14 @@ def in_good_form(_: Call | None = None) -> str:
     return as_json(roles=ROLES)
 
 
-def system_texts(played: Played, layer: int) -> list[str]:
-    calls = [call for call in with_role(played.calls, "proposer") if call.layer == layer]
-    return [message.text for call in calls for message in call.messages if message.speaker == "system"]
+def roles_in(played: Played, layer: int) -> list[str]:
+    return role_texts(call for call in with_role(played.calls, "proposer") if call.layer == layer)
 
 
 def test_each_proposer_has_a_role_of_its_own_in_every_layer() -> None:
     played = cast(in_good_form())
 
-    assert system_texts(played, 1) == system_texts(played, 2) == list(ROLES)
+    assert roles_in(played, 1) == roles_in(played, 2) == list(ROLES)
 
 
 def test_the_roles_are_written_in_one_call_that_sees_the_task_and_not_the_question() -> None:
@@ -47,11 +46,11 @@ def test_the_roles_are_written_in_one_call_that_sees_the_task_and_not_the_questi
     assert TASK.question not in message.text
 
 
-def test_a_role_stands_behind_what_the_preset_tells_the_proposer() -> None:
+def test_a_role_follows_the_own_role_text_of_the_proposer() -> None:
     proposers = [{"model": "lab/p1", "role": "You check units."}, "lab/p2", "lab/p3"]
     preset = a_panel(proposers=proposers, roles={"task": "School mathematics"})
 
-    assert system_texts(cast(in_good_form(), preset), 1)[0] == "You check units.\n\nYou are a teacher."
+    assert roles_in(cast(in_good_form(), preset), 1)[0] == "You check units.\n\nYou are a teacher."
 
 
 def test_roles_of_one_task_are_written_once_over_two_questions() -> None:
@@ -61,7 +60,7 @@ def test_roles_of_one_task_are_written_once_over_two_questions() -> None:
     second = drive(ask_panel(later, PANEL), with_judge(lambda _: Failure(Reason.INTERNAL)))
 
     assert with_role(second.calls, "roles") == []
-    assert system_texts(second, 1) == list(ROLES)
+    assert roles_in(second, 1) == list(ROLES)
     assert second.answer.method["roles"]["how"] == "known from an earlier run"
 
 
@@ -72,15 +71,15 @@ def test_roles_of_another_task_or_number_of_slots_are_others() -> None:
     assert list(cast(in_good_form()).answer.learned) == [roles_key(SPEC, 3)]
 
 
-def test_what_is_remembered_wrongly_is_written_anew() -> None:
+def test_invalid_learned_roles_are_written_again() -> None:
     task = replace(TASK, known={roles_key(SPEC, 3): "no roles at all"})
 
     played = drive(ask_panel(task, PANEL), with_judge(in_good_form))
 
-    assert system_texts(played, 1) == list(ROLES)
+    assert roles_in(played, 1) == list(ROLES)
 
 
-def test_the_facts_tell_the_roles_by_slot() -> None:
+def test_the_facts_have_the_roles_by_slot() -> None:
     facts = cast(in_good_form()).answer.method["roles"]
 
     assert is_plain(facts)
@@ -102,14 +101,14 @@ def test_the_facts_tell_the_roles_by_slot() -> None:
 def test_roles_are_read_leniently(reply: str, how: str) -> None:
     played = cast(reply)
 
-    assert system_texts(played, 1) == list(ROLES)
+    assert roles_in(played, 1) == list(ROLES)
     assert played.answer.method["roles"]["how"] == how
 
 
 def test_a_role_that_comes_in_parts_is_put_together() -> None:
     reply = as_json(roles=[{"occupation": f"job {number}", "temper": "calm"} for number in range(3)])
 
-    assert system_texts(cast(reply), 1) == ["job 0; calm", "job 1; calm", "job 2; calm"]
+    assert roles_in(cast(reply), 1) == ["job 0; calm", "job 1; calm", "job 2; calm"]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +117,7 @@ def test_a_role_that_comes_in_parts_is_put_together() -> None:
 def test_too_few_or_like_roles_are_asked_for_again_and_then_done_without(reply: str) -> None:
     played = cast(reply)
 
-    assert system_texts(played, 1) == []
+    assert roles_in(played, 1) == []
     assert len(with_role(played.calls, "roles")) == 2
     assert played.answer.method["roles"] == {"how": "out of form"}
     assert "the panel works without roles: out of form" in played.answer.notes

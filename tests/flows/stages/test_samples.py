@@ -26,7 +26,7 @@ def test_two_models_that_write_the_same_are_no_samples_of_one() -> None:
     assert "unique_samples" not in played.answer.method
 
 
-def test_copies_are_told_of_each_model_by_itself() -> None:
+def test_copies_are_noted_for_each_model_separately() -> None:
     preset = a_panel().model_validate(
         {
             "proposers": [{"model": "lab/one", "samples": 2}, {"model": "lab/two", "samples": 2}],

@@ -1,6 +1,5 @@
 """Layers end once the drafts agree. That they end without a residual is in test_residual."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +10,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
 from tests.flows.panel import TASK, a_panel, is_plain, with_role
+from tests.results import embeddings
 
 PANEL = a_panel(slots=3, layers=4, stop={"by": "agreement", "agree": 0.9})
 
@@ -39,7 +39,7 @@ def test_drafts_that_never_agree_take_all_layers() -> None:
     assert [entry["layer"] for entry in played.answer.method["agreement"]] == [1, 2]
 
 
-def test_one_that_stands_alone_keeps_the_layers_going() -> None:
+def test_one_draft_that_differs_keeps_the_layers_going() -> None:
     played = drive(ask_panel(TASK, PANEL), lambda call: "something else" if call.slot == 3 else "the same words")
 
     assert len(with_role(played.calls, "proposer")) == 9
@@ -52,7 +52,7 @@ def test_after_the_last_proposer_layer_there_is_nothing_to_stop() -> None:
     assert "agreement" not in played.answer.method
 
 
-def test_one_draft_alone_agrees_with_nobody() -> None:
+def test_a_single_draft_does_not_stop_the_layers() -> None:
     preset = a_panel(slots=1, layers=3, stop={"by": "agreement"})
 
     assert len(with_role(agreeing_in(1, preset).calls, "proposer")) == 2
@@ -60,7 +60,7 @@ def test_one_draft_alone_agrees_with_nobody() -> None:
 
 def test_embeddings_decide_where_there_are_some() -> None:
     def reply(call: Call) -> FakeReply:
-        return json.dumps([[1, 0], [1, 0.1], [1, 0.2]]) if call.role == "embedder" else f"words {call.id}"
+        return embeddings([1, 0], [1, 0.1], [1, 0.2]) if call.role == "embedder" else f"words {call.id}"
 
     played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), PANEL), reply)
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from moa_mcp.domain.errors import ProviderError
 from moa_mcp.domain.model import Draft
-from moa_mcp.providers.dialects.reader import ReplyReader
+from moa_mcp.providers.dialects.reader import ReplyReader, read_end, read_events
 from moa_mcp.providers.wire.sse import EventSplitter
 
 
@@ -19,7 +19,10 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 def read(reader: ReplyReader, *chunks: bytes) -> tuple[Draft, str]:
     """The draft in a stream that comes in these chunks, and what of it could be shown meanwhile."""
     splitter = EventSplitter()
-    shown = [reader.feed(data) for chunk in chunks for _, data in splitter.feed(chunk)]
+    shown: list[str] = []
+    for chunk in chunks:
+        read_events(reader, splitter.feed(chunk), shown.append)
+    read_end(reader, splitter.close(), shown.append)
     return reader.reply.draft(), "".join(shown)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Message, Usage
+from moa_mcp.domain.model import ChatCall, Draft, Message, Usage
 from moa_mcp.providers.dialects.anthropic import (
     DEFAULT_MAX_TOKENS,
     VERSION,
@@ -64,9 +64,18 @@ def test_the_draft_is_the_same_wherever_the_stream_is_split(places: list[int]) -
     assert read(AnthropicReader(), *cut(STREAM, places)) == read(AnthropicReader(), STREAM)
 
 
-@given(st.integers(min_value=0, max_value=len(STREAM) - 2))
-def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None:
+FINISHED = STREAM.index(b"\n\n", STREAM.index(b'"stop_reason": "end_turn"'))
+"""The length of the stream with all of the event that gives the finish reason."""
+
+
+@given(st.integers(min_value=0, max_value=FINISHED - 1))
+def test_a_stream_cut_before_its_finish_reason_is_never_taken_for_a_whole_one(length: int) -> None:
     assert read_or_reason(AnthropicReader(), STREAM[:length]) in (Reason.CUT, "cut draft")
+
+
+@given(st.integers(min_value=FINISHED, max_value=len(STREAM)))
+def test_a_stream_cut_after_its_finish_reason_is_whole(length: int) -> None:
+    assert read_or_reason(AnthropicReader(), STREAM[:length]) == "whole draft"
 
 
 def test_a_cut_stream_does_not_know_its_output_tokens() -> None:
@@ -124,11 +133,11 @@ def test_an_event_of_an_unexpected_shape_says_nothing(odd: str) -> None:
     ("body", "reason"),
     [
         ({"type": "error", "error": {"type": "billing_error", "message": "no"}}, Reason.BILLING),
-        ({"type": "message", "content": []}, Reason.MALFORMED),
+        ({"message": "no such route"}, Reason.MALFORMED),
         (None, Reason.MALFORMED),
     ],
 )
-def test_a_body_that_is_no_stream_is_an_error(body: object, reason: Reason) -> None:
+def test_a_body_that_is_no_message_is_an_error(body: object, reason: Reason) -> None:
     reader = AnthropicReader()
 
     with pytest.raises(ProviderError) as caught:
@@ -138,7 +147,7 @@ def test_a_body_that_is_no_stream_is_an_error(body: object, reason: Reason) -> N
 
 
 def test_nothing_that_is_unset_is_sent_but_the_limit_that_the_dialect_demands(
-    make_call: Callable[..., Call],
+    make_call: Callable[..., ChatCall],
 ) -> None:
     assert request_body(make_call(), "claude-owl-1") == {
         "model": "claude-owl-1",
@@ -148,20 +157,20 @@ def test_nothing_that_is_unset_is_sent_but_the_limit_that_the_dialect_demands(
     }
 
 
-def test_settings_are_sent_as_they_are(make_call: Callable[..., Call]) -> None:
+def test_settings_are_sent_as_they_are(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(temperature=0.0, max_tokens=100), "owl")
 
     assert (body["temperature"], body["max_tokens"]) == (0.0, 100)
 
 
-def test_an_effort_switches_thinking_on(make_call: Callable[..., Call]) -> None:
+def test_an_effort_switches_thinking_on(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(effort="high"), "owl")
 
     assert (body["output_config"], body["thinking"]) == ({"effort": "high"}, {"type": "adaptive"})
 
 
 def test_system_text_stands_apart_and_turns_of_one_speaker_in_a_row_are_one(
-    make_call: Callable[..., Call],
+    make_call: Callable[..., ChatCall],
 ) -> None:
     turns = (
         Message("system", "Be brief."),

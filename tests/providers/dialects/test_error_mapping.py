@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,9 @@ from moa_mcp.providers.dialects.error_mapping import (
     error_from_body,
     error_from_redirect,
     error_from_response,
-    is_unknown_setting,
     retry_after,
 )
+from moa_mcp.providers.settings import is_unknown_setting
 
 NOW = 1_700_000_000.0  # Tue, 14 Nov 2023 22:13:20 GMT
 
@@ -29,8 +31,8 @@ def openai_error(message: str = "no", **given: Any) -> dict[str, Any]:
         (401, Reason.AUTH),
         (402, Reason.BILLING),
         (403, Reason.FORBIDDEN),
-        (404, Reason.UNKNOWN_MODEL),
-        (405, Reason.BAD_REQUEST),
+        (404, Reason.WRONG_URL),
+        (405, Reason.WRONG_URL),
         (408, Reason.UNAVAILABLE),
         (409, Reason.UNAVAILABLE),
         (413, Reason.TOO_LONG),
@@ -93,6 +95,33 @@ def test_an_error_within_a_good_reply_is_read_by_its_own_code(body: object, reas
     assert (error.reason, error.status) == (reason, status)
 
 
+DATA = Path(__file__).parents[2] / "data"
+
+
+def lines_of(file: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (DATA / file).read_text(encoding="utf-8").splitlines()]
+
+
+TEXTS = lines_of("error_texts.jsonl")
+"""What providers really said, from public bug reports and their documentation: status, body, and the right reason."""
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=[text["name"] for text in TEXTS])
+def test_what_providers_really_say_gets_the_advice_that_helps(text: dict[str, Any]) -> None:
+    status, body = text["status"], text["body"]
+    error = error_from_body(body) if status == 200 else error_from_response(status, {}, body, now=NOW)
+
+    assert (error.reason, error.parameter) == (text["reason"], text.get("parameter"))
+    assert error.detail
+
+
+@pytest.mark.parametrize("wording", lines_of("error_wordings.jsonl"), ids=lambda wording: wording["message"][:40])
+def test_another_wording_of_the_same_kind_gets_the_same_reason(wording: dict[str, Any]) -> None:
+    error = error_from_response(wording["status"], {}, {"error": {"message": wording["message"]}}, now=NOW)
+
+    assert error.reason == wording["reason"]
+
+
 def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it() -> None:
     raw = '{"error":{"message":"maximum context length"}}'
     error = error_from_body({"error": {"code": 400, "message": "Provider returned error", "metadata": {"raw": raw}}})
@@ -108,12 +137,12 @@ def test_the_detail_of_a_gateways_error_has_the_words_of_the_provider_behind_it(
         (openai_error("temperature is odd too", param="messages.0"), None),
         (openai_error("Use max_completion_tokens, not max_tokens", param="max_tokens"), "max_tokens"),
         ({"detail": [{"loc": ["body", "stream_options", "include_usage"]}]}, "stream_options"),
-        ({"error": "Model grok does not support parameter reasoningEffort."}, "reasoning_effort"),
-        ({"error": {"message": "This model does not support the effort parameter."}}, "output_config"),
+        ({"error": "Model grok does not support parameter reasoningEffort."}, "reasoningeffort"),
+        ({"error": {"message": "This model does not support the effort parameter."}}, "effort"),
         (openai_error("bad"), None),
     ],
 )
-def test_a_refused_setting_is_named_as_the_request_named_it(body: object, parameter: str | None) -> None:
+def test_a_refused_setting_is_named_as_the_provider_names_it(body: object, parameter: str | None) -> None:
     assert error_from_response(400, {}, body, now=NOW).parameter == parameter
 
 
@@ -169,6 +198,45 @@ def test_a_value_that_a_model_does_not_take_says_nothing_of_the_setting(message:
 )
 def test_a_wish_to_wait_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("message", "seconds"),
+    [
+        ("Please retry in 4.2s.", 4.2),
+        ("Please try again in 1m2.5s. Visit …", 62.5),
+        ("try again in 7m12s", 432),
+        ("Please retry after 20 seconds.", 20),
+        ("Wait 30 seconds before the next request", 30),
+        ("try again in 250ms", 0.25),
+        ("available again in 2 minutes 3 seconds", 123),
+        ("Limit 30000, Used 28000", None),
+        ("wait for the next model", None),
+    ],
+)
+def test_a_wish_to_wait_is_read_from_the_words(message: str, seconds: float | None) -> None:
+    error = error_from_response(429, {}, openai_error(message), now=NOW)
+
+    assert error.retry_after == (seconds if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(
+    ("body", "seconds"),
+    [
+        ([{"error": {"code": 429, "details": [{"@type": "…RetryInfo", "retryDelay": "4s"}]}}], 4),
+        ({"error": {"message": "slow down", "retry_after": 5}}, 5),
+        ({"error": {"message": "slow down", "metadata": {"retry_after_ms": 1500}}}, 1.5),
+        ({"error": "Model owl is currently loading", "estimated_time": 20.0}, 20),
+    ],
+)
+def test_a_wish_to_wait_is_read_from_the_values(body: object, seconds: float) -> None:
+    assert error_from_response(429, {}, body, now=NOW).retry_after == pytest.approx(seconds)
+
+
+def test_a_wish_in_the_headers_counts_more_than_one_in_the_body() -> None:
+    error = error_from_response(429, {"retry-after": "2"}, openai_error("try again in 9s"), now=NOW)
+
+    assert error.retry_after == 2
 
 
 @pytest.mark.parametrize(("message", "wish"), [("true", True), ("False", False), ("maybe", None)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft, Message, Usage
+from moa_mcp.domain.model import ChatCall, Draft, Message, Usage
 from moa_mcp.providers.dialects.openai import DialectQuirks, OpenAIReader, headers_with, quirks_of, request_body
 from tests.providers.dialects.replies import cut, feed_all, read, read_or_reason
 
@@ -84,9 +84,18 @@ def test_the_draft_is_the_same_wherever_the_stream_is_split(stream: bytes, place
     assert read(OpenAIReader(), *cut(stream, places)) == read(OpenAIReader(), stream)
 
 
-@given(st.integers(min_value=0, max_value=len(PLAIN) - 2))
-def test_a_stream_cut_anywhere_is_never_taken_for_a_whole_one(length: int) -> None:
+FINISHED = PLAIN.index(b"\n\n", PLAIN.index(b'"finish_reason": "stop"'))
+"""The length of the stream with all of the event that gives the finish reason."""
+
+
+@given(st.integers(min_value=0, max_value=FINISHED - 1))
+def test_a_stream_cut_before_its_finish_reason_is_never_taken_for_a_whole_one(length: int) -> None:
     assert read_or_reason(OpenAIReader(), PLAIN[:length]) in (Reason.CUT, "cut draft")
+
+
+@given(st.integers(min_value=FINISHED, max_value=len(PLAIN)))
+def test_a_stream_cut_after_its_finish_reason_is_whole(length: int) -> None:
+    assert read_or_reason(OpenAIReader(), PLAIN[:length]) == "whole draft"
 
 
 @pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
@@ -137,7 +146,7 @@ def test_a_completion_that_was_not_streamed_is_a_draft_all_the_same() -> None:
     assert reader.reply.draft() == Draft("blue", "owl", "stop", Usage(1, 2), thinking="air\n\nhm")
 
 
-def test_nothing_that_is_unset_is_sent(make_call: Callable[..., Call]) -> None:
+def test_nothing_that_is_unset_is_sent(make_call: Callable[..., ChatCall]) -> None:
     assert request_body(make_call(), "owl", DialectQuirks()) == {
         "model": "owl",
         "messages": [{"role": "user", "content": "Why is the sky blue?"}],
@@ -146,13 +155,13 @@ def test_nothing_that_is_unset_is_sent(make_call: Callable[..., Call]) -> None:
     }
 
 
-def test_settings_are_sent_as_they_are(make_call: Callable[..., Call]) -> None:
+def test_settings_are_sent_as_they_are(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(temperature=0.0, max_tokens=100, effort="high"), "owl", DialectQuirks())
 
     assert (body["temperature"], body["max_tokens"], body["reasoning_effort"]) == (0.0, 100, "high")
 
 
-def test_every_turn_keeps_its_speaker_and_is_fit_to_be_encoded(make_call: Callable[..., Call]) -> None:
+def test_every_turn_keeps_its_speaker_and_is_fit_to_be_encoded(make_call: Callable[..., ChatCall]) -> None:
     turns = (Message("system", "Be brief."), Message("user", "Hi \ud83d"), Message("assistant", "Hello."))
     messages: list[dict[str, Any]] = request_body(make_call(messages=turns), "owl", DialectQuirks())["messages"]
 
@@ -171,21 +180,21 @@ def test_every_turn_keeps_its_speaker_and_is_fit_to_be_encoded(make_call: Callab
     ],
 )
 def test_openais_own_key_for_the_limit_is_used_with_openai_only(
-    endpoint: Endpoint, key: str, make_call: Callable[..., Call]
+    endpoint: Endpoint, key: str, make_call: Callable[..., ChatCall]
 ) -> None:
     body = request_body(make_call(max_tokens=5), "owl", quirks_of(endpoint))
 
     assert {name for name in body if name.startswith("max_")} == {key}
 
 
-def test_openrouter_takes_the_effort_within_its_reasoning_settings(make_call: Callable[..., Call]) -> None:
+def test_openrouter_takes_the_effort_within_its_reasoning_settings(make_call: Callable[..., ChatCall]) -> None:
     body = request_body(make_call(effort="low"), "maker/owl", quirks_of(BUILTIN["openrouter"]))
 
     assert body["reasoning"] == {"effort": "low"}
     assert "reasoning_effort" not in body
 
 
-def test_mistral_is_not_sent_the_stream_options_that_it_refuses(make_call: Callable[..., Call]) -> None:
+def test_mistral_is_not_sent_the_stream_options_that_it_refuses(make_call: Callable[..., ChatCall]) -> None:
     assert "stream_options" not in request_body(make_call(), "owl", quirks_of(BUILTIN["mistral"]))
 
 

@@ -66,16 +66,37 @@ def test_thoughts_of_either_kind_are_kept_apart_from_the_text() -> None:
     assert (draft.text, draft.thinking) == ("blue", "first, light\n\nthen air")
 
 
-@pytest.mark.parametrize(("finish", "ended"), [("stop", False), (None, True), (None, False)])
-def test_a_reply_without_its_end_marker_or_its_finish_reason_is_cut(finish: str | None, ended: bool) -> None:
-    draft = transcript_of("blue", finish=finish, ended=ended).draft()
+@pytest.mark.parametrize("finish", [None, "", "null", "n" * 41])
+def test_a_reply_without_an_end_marker_or_a_finish_reason_is_cut(finish: str | None) -> None:
+    transcript = transcript_of("blue", finish=finish, ended=False)
 
-    assert draft.cut
-    assert draft.truncated
+    assert transcript.close() == ""
+    assert transcript.draft().unfinished == "was cut off before its end"
 
 
-def test_a_reply_with_both_is_whole() -> None:
-    assert not transcript_of("blue").draft().cut
+@pytest.mark.parametrize(("finish", "ended"), [("stop", False), (None, True), ("stop", True)])
+def test_a_reply_with_either_is_whole_at_the_end_of_its_body(finish: str | None, ended: bool) -> None:
+    transcript = transcript_of("blue", finish=finish, ended=ended)
+    transcript.close()
+
+    assert not transcript.draft().unfinished
+
+
+def test_text_that_was_held_back_is_shown_at_the_end_of_the_body() -> None:
+    transcript = ReplyBuilder(finish_reason="stop")
+
+    assert [transcript.add_text("a <thi"), transcript.close()] == ["a ", "<thi"]
+
+
+@pytest.mark.parametrize(
+    "finish",
+    ["length", "SAFETY", "sensitive", "insufficient_system_resource", "pause_turn", "aborted", "network_error"],
+)
+def test_a_text_that_the_provider_stopped_is_a_draft_that_is_unfinished(finish: str) -> None:
+    draft = transcript_of("blue", finish=finish).draft()
+
+    assert draft.text == "blue"
+    assert draft.unfinished
 
 
 def test_a_reply_of_nothing_is_empty() -> None:

@@ -35,6 +35,35 @@ def test_what_is_shown_is_what_the_whole_reply_says_wherever_it_is_split(reply: 
     assert shown(*pieces).strip() == shown(*reply).strip() == split_thinking(reply)[0]
 
 
+messages = st.lists(
+    st.sampled_from(
+        [
+            "<|start|>",
+            "<|channel|>analysis",
+            "<|channel|>",
+            "final",
+            "<|message|>",
+            "<|end|>",
+            "<|call|>",
+            "<think>",
+            "a\n",
+            "`",
+        ]
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(messages, st.lists(st.integers(min_value=0), max_size=12))
+@example("<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>a<|return|>", [3, 40])
+def test_messages_of_the_harmony_format_are_shown_alike_wherever_they_are_split(reply: str, places: list[int]) -> None:
+    bounds = sorted({0, len(reply), *(place % (len(reply) + 1) for place in places)})
+    pieces = [reply[start:end] for start, end in pairwise(bounds)]
+
+    assert shown(*pieces) == shown(*reply) == shown(reply)
+    assert shown(reply).strip() == split_thinking(reply)[0]
+
+
 soup = st.lists(st.sampled_from(["<think>", "<THINK", ">", "x", "x x", " ", "\n", "`", "```\n", "'", ".", "("]))
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.wire.keys import is_set, key_of, placeholder_in, redact_key
+from moa_mcp.providers.wire.keys import key_of, missing_variables, placeholder_in, redact_key
 
 LAB = Endpoint("lab", "http://127.0.0.1:1/v1", api_key_env="LAB_KEY")
 KEY = "sk-lab+secret/0123456789="
@@ -30,7 +30,7 @@ def test_a_key_that_is_not_set_is_missing_and_its_variable_named(environ: dict[s
     with pytest.raises(ProviderError) as caught:
         key_of(LAB, environ)
 
-    assert not is_set(LAB, environ)
+    assert missing_variables(LAB, environ) == ("LAB_KEY",)
     assert (caught.value.reason, caught.value.detail) == (Reason.MISSING_KEY, "LAB_KEY")
 
 
@@ -56,7 +56,7 @@ def test_a_placeholder_that_nobody_expanded_is_no_key(value: str) -> None:
         key_of(LAB, {"LAB_KEY": f" {value}\n"})
 
     assert caught.value.reason is Reason.MISSING_KEY
-    assert not is_set(LAB, {"LAB_KEY": value})
+    assert missing_variables(LAB, {"LAB_KEY": value}) == ("LAB_KEY",)
     assert placeholder_in(value) == value
 
 
@@ -69,7 +69,7 @@ def test_a_default_that_may_be_a_key_is_not_told_with_its_placeholder() -> None:
 )
 def test_what_may_be_a_key_is_none_of_the_placeholders_that_are_told(value: str) -> None:
     assert placeholder_in(value) is None
-    assert is_set(LAB, {"LAB_KEY": value})
+    assert missing_variables(LAB, {"LAB_KEY": value}) == ()
 
 
 @pytest.mark.parametrize("value", ["sk 1", "sk\n1", "sk-é", "sk-\x00", "“sk-1”"])

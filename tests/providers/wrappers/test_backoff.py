@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.providers.wrappers.backoff import MAX_RETRIES, MAX_WAIT_SECONDS, wait_before_retry
+from moa_mcp.providers.wrappers.backoff import (
+    MAX_LOADING_WAIT_SECONDS,
+    MAX_RETRIES,
+    MAX_WAIT_SECONDS,
+    wait_before_retry,
+)
 
 ONCE = {Reason.CONNECTION, Reason.MALFORMED, Reason.EMPTY, Reason.CUT}
 TWICE = {Reason.RATE_LIMITED, Reason.OVERLOADED, Reason.UNAVAILABLE}
@@ -18,9 +23,19 @@ def retries(error: ProviderError) -> int:
     return next(done for done in range(99) if wait_before_retry(error, done, 0.5) is None)
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", sorted({*Reason} - {Reason.LOADING}))
 def test_only_what_may_pass_is_tried_again(reason: Reason) -> None:
     assert retries(ProviderError(reason)) == (2 if reason in TWICE else 1 if reason in ONCE else 0)
+
+
+@pytest.mark.parametrize("asked", [None, 300.0, 0.0])
+def test_a_model_that_is_being_loaded_is_asked_again_and_again_with_growing_waits(asked: float | None) -> None:
+    loading = ProviderError(Reason.LOADING, retry_after=asked)
+    waits = [wait_before_retry(loading, done, 0.5) or 0 for done in range(2000)]
+
+    assert waits == sorted(waits)
+    assert waits[0] > 0
+    assert waits[-1] == (0.5 if asked == 0 else MAX_LOADING_WAIT_SECONDS)
 
 
 @pytest.mark.parametrize("reason", Reason)

@@ -12,6 +12,7 @@ from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
 from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
+from tests.results import as_draft
 
 
 class Crowd:
@@ -52,7 +53,7 @@ async def test_a_call_that_fails_gives_its_turn_back(make_call: Callable[..., Ca
     with anyio.fail_after(5):
         with pytest.raises(ProviderError):
             await limited.complete(make_call(slot=1), ignore_text)
-        draft = await limited.complete(make_call(slot=2), ignore_text)
+        draft = as_draft(await limited.complete(make_call(slot=2), ignore_text))
 
     assert draft.text == "blue"
 
@@ -66,6 +67,6 @@ async def test_a_call_that_is_cancelled_while_it_waits_takes_no_turn(make_call: 
             await anyio.lowlevel.checkpoint()
             calls.start_soon(limited.complete, make_call(slot=3), ignore_text)
             calls.cancel_scope.cancel()
-        draft = await limited.complete(make_call(slot=4), ignore_text)
+        draft = as_draft(await limited.complete(make_call(slot=4), ignore_text))
 
     assert draft.text == "blue"

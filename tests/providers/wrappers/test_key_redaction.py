@@ -13,6 +13,7 @@ from moa_mcp.domain.text import strip_invisible
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.wire.keys import key_forms
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
+from tests.results import as_draft
 
 KEY = "sk-a+b/c"
 CALL = ChatCall("1.1", "proposer", 1, 1, "lab/owl", (Message("user", "Why?"),))
@@ -35,7 +36,7 @@ def shown(pieces: list[str]) -> str:
     through: list[str] = []
 
     async def ask() -> None:
-        await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append)
+        as_draft(await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append))
 
     anyio.run(ask)
     return "".join(through)
@@ -61,7 +62,7 @@ def test_no_key_comes_through_between_characters_that_cannot_be_seen(pieces: lis
     through: list[str] = []
 
     async def ask() -> Draft:
-        return await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append)
+        return as_draft(await KeyRedaction(Pieces(pieces), KEY).complete(CALL, through.append))
 
     draft = anyio.run(ask)
     assert KEY not in strip_invisible(draft.text)
@@ -70,7 +71,7 @@ def test_no_key_comes_through_between_characters_that_cannot_be_seen(pieces: lis
 
 def test_a_draft_is_masked_in_all_its_texts(make_call: Callable[..., Call]) -> None:
     async def ask() -> Draft:
-        return await KeyRedaction(Pieces([f"It is {KEY}."]), KEY).complete(make_call(), lambda _: None)
+        return as_draft(await KeyRedaction(Pieces([f"It is {KEY}."]), KEY).complete(make_call(), lambda _: None))
 
     draft = anyio.run(ask)
 

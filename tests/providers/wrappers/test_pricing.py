@@ -9,13 +9,19 @@ import pytest
 from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.model import Call, Draft, Usage
 from moa_mcp.providers.base import ignore_text
-from moa_mcp.providers.prices import Rates, price, rates
+from moa_mcp.providers.prices import Rates, rates
 from moa_mcp.providers.registry import Registry
 from moa_mcp.providers.wrappers.pricing import Pricing
 from moa_mcp.testing.scripted import ScriptedProvider
 
 OPUS = "openrouter/anthropic/claude-opus-4.8"
 OPENROUTER = BUILTIN["openrouter"]
+
+
+def price(model: str, read: int, written: int) -> float:
+    known = rates(model)
+    assert known is not None
+    return known.cost(Usage(read, written))
 
 
 async def cost(endpoint: Endpoint, draft: Draft, call: Call) -> float | None:

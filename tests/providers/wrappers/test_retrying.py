@@ -8,10 +8,11 @@ import anyio
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Draft
+from moa_mcp.domain.model import Call, Result
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import as_draft
 
 BUSY = ProviderError(Reason.UNAVAILABLE)
 
@@ -28,7 +29,7 @@ def at_once() -> float:
 
 async def test_what_may_succeed_is_asked_again_until_it_does(make_call: Callable[..., Call]) -> None:
     provider = failing(BUSY, ProviderError(Reason.OVERLOADED))
-    draft = await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text)
+    draft = as_draft(await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text))
 
     assert (draft.text, len(provider.calls)) == ("blue", 3)
 
@@ -81,7 +82,7 @@ async def test_a_wait_that_would_not_end_in_time_is_not_begun(make_call: Callabl
 
 async def test_a_cancelled_wait_asks_nobody(make_call: Callable[..., Call]) -> None:
     provider = failing(ProviderError(Reason.RATE_LIMITED, retry_after=30))
-    drafts: list[Draft] = []
+    drafts: list[Result] = []
 
     async def ask() -> None:
         drafts.append(await Retrying(provider, RetryBudget(3), at_once).complete(make_call(), ignore_text))

@@ -12,6 +12,7 @@ from moa_mcp.domain.model import Call, Draft
 from moa_mcp.providers.base import OnText, ignore_text
 from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 from tests import clock
+from tests.results import as_draft
 
 pytestmark = clock.jumping
 
@@ -125,6 +126,6 @@ async def test_an_impatient_caller_waits_for_as_long_as_it_says(make_call: Calla
 
 async def test_a_call_within_its_limits_is_left_alone(make_call: Callable[..., Call]) -> None:
     pieces: list[str] = []
-    draft = await Timeouts(Quick()).complete(make_call(), pieces.append)
+    draft = as_draft(await Timeouts(Quick()).complete(make_call(), pieces.append))
 
     assert (draft.text, pieces) == ("blue", ["blue"])

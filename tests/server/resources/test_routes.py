@@ -128,7 +128,7 @@ async def test_drafts_can_be_read_while_the_run_goes_on(serve: Serve) -> None:
     assert not_yet.value.error.code == -32602
 
 
-async def test_a_failed_proposer_stands_among_the_drafts_with_its_cause(serve: Serve) -> None:
+async def test_a_failed_proposer_is_listed_among_the_drafts_with_its_cause(serve: Serve) -> None:
     def only_the_second(call: Call) -> str | ProviderError:
         return ProviderError(Reason.REFUSED) if call.id == "1.1" else reply_to(call)
 
@@ -197,7 +197,7 @@ async def test_a_run_of_another_owner_is_as_unknown_as_none(serve: Serve) -> Non
     assert result.text.startswith("There is no run")
 
 
-async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
         async def list(self, owner: str, limit: int = 50) -> Sequence[Run]:
             raise RuntimeError("sk-canary in a traceback")

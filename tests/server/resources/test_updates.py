@@ -27,7 +27,7 @@ LATEST = ["moa://runs", "moa://runs/latest", "moa://runs/latest/drafts"]
 
 
 class Notices:
-    """What one client was told, in order; `until` waits for it to be told something."""
+    """The notices that one client received, in order; `until` waits for one of them."""
 
     def __init__(self) -> None:
         self.uris: list[str] = []
@@ -50,7 +50,7 @@ def notices() -> Notices:
 
 @pytest.fixture
 def serve_with_notices(serve: Serve, notices: Notices) -> Serve:
-    """`serve`, whose client of the older era passes on to `heard` what it is told."""
+    """`serve`, with a client of the older era that records its notices in `heard`."""
 
     async def handle(message: Any) -> None:
         if isinstance(message, ResourceUpdatedNotification):
@@ -66,7 +66,7 @@ def serve_with_notices(serve: Serve, notices: Notices) -> Serve:
 
 @asynccontextmanager
 async def subscribed(client: Client, notices: Notices, mode: str, uris: list[str]) -> AsyncGenerator[None]:
-    """Have `heard` told of changes of `uris`, in the way of the client's era."""
+    """Record notices of changes of `uris` in `heard`, in the way of the client's era."""
     if mode == "legacy":
         for uri in uris:
             await client.subscribe_resource(uri)  # pyright: ignore[reportDeprecated]: in this era it is the way
@@ -90,7 +90,7 @@ async def listen(subscription: Subscription, notices: Notices) -> None:
             notices.take(CHANGED_LIST)
 
 
-async def test_a_client_is_told_that_a_run_began_of_each_draft_and_of_the_end(
+async def test_a_client_is_notified_of_the_start_of_a_run_each_draft_and_the_end(
     serve_with_notices: Serve, notices: Notices, mode: str
 ) -> None:
     gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.id == "1.2")
@@ -119,7 +119,7 @@ async def test_a_draft_is_there_when_its_notice_comes(serve_with_notices: Serve,
     assert "said by 1.1" in getattr(page, "text", "")
 
 
-async def test_nobody_is_told_of_the_runs_of_another_owner(
+async def test_a_client_is_not_notified_of_the_runs_of_another_owner(
     serve_with_notices: Serve, notices: Notices, mode: str
 ) -> None:
     async with (
@@ -134,7 +134,9 @@ async def test_nobody_is_told_of_the_runs_of_another_owner(
     assert not set(notices.uris) & set(LATEST)
 
 
-async def test_a_client_is_told_when_the_presets_change(serve_with_notices: Serve, notices: Notices, mode: str) -> None:
+async def test_a_client_is_notified_when_the_presets_change(
+    serve_with_notices: Serve, notices: Notices, mode: str
+) -> None:
     async with (
         serve_with_notices(ScriptedProvider(lambda call: call.id)) as served,
         subscribed(served.client, notices, mode, ["moa://presets"]),
@@ -154,7 +156,7 @@ async def test_the_handshake_and_the_discovery_promise_what_is_done(serve: Serve
 
 
 @pytest.mark.parametrize("mode", ["legacy"], indirect=True, ids=["handshake"])
-async def test_a_client_that_unsubscribed_is_told_no_more(serve_with_notices: Serve, notices: Notices) -> None:
+async def test_a_client_that_unsubscribed_gets_no_more_notices(serve_with_notices: Serve, notices: Notices) -> None:
     async with serve_with_notices(ScriptedProvider(lambda call: call.id)) as served:
         for uri in LATEST:
             await served.client.subscribe_resource(uri)

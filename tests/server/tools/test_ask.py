@@ -64,7 +64,7 @@ async def test_a_result_stays_small_beside_its_answer(serve: Serve, home: Paths)
     assert max(len(result.text), len(json.dumps(result.facts))) < 10_000
 
 
-async def test_a_result_stays_small_however_many_calls_and_notes_there_are(serve: Serve, home: Paths) -> None:
+async def test_a_result_stays_small_with_many_calls_and_notes(serve: Serve, home: Paths) -> None:
     names = [f"lab/a-rather-long-name-of-a-model-{number}-235b-a22b-instruct" for number in range(13)]
     wide = f"{{proposers: {json.dumps(names)}, layers: 4, aggregator: lab/agg}}"
     (home.presets_folder / "wide.yaml").write_text(wide, encoding="utf-8")
@@ -313,7 +313,7 @@ async def test_limits_of_zero_are_none(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("question", ["", "Why?"])
-async def test_a_run_is_collected_whatever_else_is_filled_in(serve: Serve, question: str) -> None:
+async def test_a_run_is_collected_even_if_other_arguments_are_filled_in(serve: Serve, question: str) -> None:
     # In OpenAI's strict mode a model has to give every argument, and there is no null.
     filled = {
         "question": question,
@@ -348,7 +348,7 @@ async def test_another_question_is_not_answered_by_an_earlier_run(serve: Serve) 
     assert "continue_from" in other.text
 
 
-async def test_an_error_that_nobody_foresaw_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unexpected_error_is_masked(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
     class Broken(MemoryStore):
         async def admit(self, run: Run, wanted: ReservationRequest, since: float | None = None) -> AdmittedRun | Run:
             raise RuntimeError("sk-canary in a traceback")

@@ -54,7 +54,7 @@ class Person:
         return ElicitResult(action=self._action, content={} if self._action == "accept" else None)
 
 
-async def test_without_arguments_it_tells_the_settings_and_never_a_key(serve: Serve) -> None:
+async def test_without_arguments_it_shows_the_settings_and_never_a_key(serve: Serve) -> None:
     async with serve(ScriptedProvider(str)) as served:
         result = await served.call(TOOL)
 

@@ -73,7 +73,7 @@ async def test_without_a_name_each_preset_is_a_row_to_choose_by(serve: Serve) ->
 
 
 @pytest.mark.parametrize(("title", "count", "left_out"), [("long title ", 18, False), ("Ünïcödé ", 99, True)])
-async def test_the_list_stays_small_however_many_presets_there_are(
+async def test_the_list_stays_small_with_many_presets(
     serve: Serve, home: Paths, title: str, count: int, left_out: bool
 ) -> None:
     for number in range(count):

@@ -1,4 +1,4 @@
-"""What a client is told of a run while it waits."""
+"""The reports of progress that a client gets while it waits for a run."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ EVENTS: list[Event] = [
 
 
 @given(st.lists(st.sampled_from([*EVENTS, PLANNED, None])))
-def test_the_number_rises_whatever_happens_between_two_notices(events: list[Event | None]) -> None:
-    """None stands for a notice."""
+def test_the_position_rises_with_every_report(events: list[Event | None]) -> None:
+    """None means a report."""
     progress = Progress()
     values: list[float] = []
     for event in events:
@@ -89,10 +89,13 @@ def test_the_line_says_who_is_at_work_how_far_it_is_and_what_it_cost() -> None:
     progress.on_event(CallStarted(CHIEF))
 
     assert drafting == "layer 1 · 1 call done · owl-7b drafting · 12 s · $0.5000"
-    assert progress.line(20) == "layer 2 · 2 calls done · chief concluding · 20 s · price unknown"
+    assert (
+        progress.line(20)
+        == "layer 2 · 2 calls done · chief concluding · 20 s · at least $0.5000, 1 call without a price"
+    )
 
 
-def test_the_line_is_short_however_many_models_are_at_work() -> None:
+def test_the_line_is_short_with_many_models_at_work() -> None:
     progress = Progress()
     progress.on_event(EVENTS[0])
     for number in range(64):
@@ -121,7 +124,7 @@ def test_until_then_as_many_are_counted_as_were_planned() -> None:
     assert totals == [13, 13, 13, 2]
 
 
-async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(serve: Serve) -> None:
+async def test_a_client_gets_a_report_of_every_stage_and_none_after_the_result(serve: Serve) -> None:
     gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     notices: list[Notice] = []
 
@@ -141,7 +144,7 @@ async def test_a_client_is_told_of_every_stage_and_of_nothing_after_the_result(s
     assert notices == heard
 
 
-async def test_a_client_that_joins_a_run_is_told_of_what_was_before(serve: Serve) -> None:
+async def test_a_client_that_joins_a_run_gets_a_report_of_the_earlier_calls(serve: Serve) -> None:
     gate = HoldingProvider(ScriptedProvider(lambda call: call.id), lambda call: call.role == "aggregator")
     lines: list[str] = []
 
@@ -157,7 +160,7 @@ async def test_a_client_that_joins_a_run_is_told_of_what_was_before(serve: Serve
     assert lines[0].startswith("layer 1 · 2 calls done")
 
 
-async def test_a_silent_run_is_told_of_again_and_again() -> None:
+async def test_a_silent_run_is_reported_again_and_again() -> None:
     notices: list[Notice] = []
     enough = anyio.Event()
 

@@ -92,7 +92,7 @@ class Talk:
                 return dict(message)
 
     async def ask(self, request_id: int | str, method: str, **params: Any) -> dict[str, Any]:
-        """Ask in the way of 2026-07-28, and hear the next answer."""
+        """Send a request of 2026-07-28, and return the next answer."""
         await self.say(line_of(id=request_id, method=method, params={"_meta": ENVELOPE, **params}))
         return await self.hear()
 

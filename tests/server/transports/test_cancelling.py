@@ -1,4 +1,4 @@
-"""A call that nobody waits for any more costs nothing more: in each mode of HTTP its requests to models are closed."""
+"""A call whose client has left costs nothing more: in each mode of HTTP its requests to models are closed."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def test_over_sse_a_notification_or_the_end_of_the_stream_interrupts_the_r
 
 
 @pytest.mark.parametrize("name", ["modern stream", "modern JSON", "session", "stateless"])
-async def test_a_run_that_was_handed_back_goes_on_without_its_client(name: str, tmp_path: Path) -> None:
+async def test_a_run_that_was_returned_as_running_continues_without_its_client(name: str, tmp_path: Path) -> None:
     mode = MODES[name]
     async with line(mode, tmp_path) as client:
         params = {"name": "moa_ask", "arguments": {**ASK["arguments"], "wait_seconds": 0}, "_meta": dict(mode.meta)}

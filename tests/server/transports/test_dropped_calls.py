@@ -86,7 +86,7 @@ async def test_who_asks_the_same_after_a_time_out_pays_only_for_what_was_missing
     assert sorted(call["status"] for call in again["calls"]) == ["cancelled", "ok", "ok", "ok", "ok"]
 
 
-async def test_a_dropped_run_goes_on_by_its_id_and_fresh_asks_anew(tmp_path: Path) -> None:
+async def test_a_dropped_run_is_resumed_by_its_id_and_fresh_starts_a_new_one(tmp_path: Path) -> None:
     slow = Slow()
     async with Upstream(slow) as upstream, connected(tmp_path, upstream, "mcp", "auto") as client:
         run_id = await give_up(client, upstream)
@@ -99,7 +99,7 @@ async def test_a_dropped_run_goes_on_by_its_id_and_fresh_asks_anew(tmp_path: Pat
     assert [request.model for request in upstream.requests[7:]] == ["c", "agg"]
 
 
-async def test_a_dropped_run_that_is_cancelled_by_its_id_is_asked_anew(tmp_path: Path) -> None:
+async def test_after_a_dropped_run_is_cancelled_by_its_id_the_question_starts_a_new_run(tmp_path: Path) -> None:
     slow = Slow()
     async with Upstream(slow) as upstream, connected(tmp_path, upstream, "mcp", "auto") as client:
         run_id = await give_up(client, upstream)

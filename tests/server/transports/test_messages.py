@@ -77,7 +77,7 @@ def test_a_blank_line_is_nothing() -> None:
         b'{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":"\xed\xa0\xbd"}}',
     ],
 )
-def test_what_can_be_mended_is_mended(line: bytes) -> None:
+def test_lone_surrogates_in_a_line_are_replaced(line: bytes) -> None:
     message = parse_line(line)
 
     assert isinstance(message, JSONRPCRequest)

@@ -107,8 +107,8 @@ def test_a_proposer_may_be_given_in_full(library: PresetLibrary) -> None:
         ("new", None, {"candidates": []}, InvalidRequest, "no field 'candidates'"),
         ("new", None, {"reference_models": []}, InvalidRequest, "no field 'reference_models'"),
         ("new", "nown", {}, UnknownPreset, "nearest first: own"),
-        ("new", "auto", {}, InvalidRequest, "chosen anew"),
-        ("auto", None, {"layers": 2}, InvalidRequest, "chosen anew"),
+        ("new", "auto", {}, InvalidRequest, "chosen again"),
+        ("auto", None, {"layers": 2}, InvalidRequest, "chosen again"),
         ("new", None, {"layers": 3}, InvalidPreset, "presets/new.yaml: aggregator: this key is missing"),
         ("own", None, {"layers": 99}, InvalidPreset, "layers: this value does not fit"),
         (
@@ -123,7 +123,7 @@ def test_a_proposer_may_be_given_in_full(library: PresetLibrary) -> None:
         ("own", None, {"limits": {"max_cost_usd": float("nan")}}, InvalidPreset, "max_cost_usd: this value"),
         ("own", None, {"aggregator": None}, InvalidPreset, "aggregator: this key is missing"),
         ("own", None, {"aggregator": {"model": "lab/a", "headers": {}}}, NotAllowed, "headers cannot be set from here"),
-        ("own", None, {"proposers": [{"preset": "own"}]}, NotAllowed, "cannot stand in a slot of its own"),
+        ("own", None, {"proposers": [{"preset": "own"}]}, NotAllowed, "cannot contain itself"),
         ("own", None, {"proposers": [{"preset": "none"}]}, UnknownPreset, "no preset 'none'"),
     ],
 )
@@ -162,12 +162,12 @@ def test_only_models_of_declared_providers_are_composed(library: PresetLibrary, 
             "own",
             None,
             {"max_cost_usd": 0.3},
-            r"limits.max_cost_usd can only be lowered from here, and 0\.2 holds",
+            r"limits.max_cost_usd can only be lowered from here; it is 0\.2 now",
         ),
-        ("new", "own", {"max_cost_usd": 0.3}, r"and 0\.2 holds"),
-        ("own", "moa", {"max_cost_usd": 0.3}, r"and 0\.2 holds"),
-        ("own", None, {"max_calls": 21}, "limits.max_calls can only be lowered from here, and 20 holds"),
-        ("own", None, {"deadline_seconds": 301}, "and 300 holds"),
+        ("new", "own", {"max_cost_usd": 0.3}, r"it is 0\.2 now"),
+        ("own", "moa", {"max_cost_usd": 0.3}, r"it is 0\.2 now"),
+        ("own", None, {"max_calls": 21}, "limits.max_calls can only be lowered from here; it is 20 now"),
+        ("own", None, {"deadline_seconds": 301}, "it is 300 now"),
     ],
 )
 def test_no_limit_is_raised_over_base_preset_or_ceiling(
@@ -182,7 +182,15 @@ def test_a_limit_is_not_removed_by_leaving_it_out(library: PresetLibrary, limits
     assert composed(library, "own", "moa", limits=limits).limits.max_cost_usd == 0.2
 
 
-def test_a_lowered_limit_stands_beside_those_that_held(library: PresetLibrary) -> None:
+def test_a_lowered_limit_is_written_beside_the_current_ones(library: PresetLibrary) -> None:
     limits = composed(library, "own", limits={"max_calls": 5}).limits
 
     assert (limits.max_calls, limits.max_cost_usd, limits.deadline_seconds) == (5, 0.2, None)
+
+
+def test_a_schema_of_replies_may_have_a_property_of_any_name(library: PresetLibrary) -> None:
+    schema = {"type": "object", "properties": {"search": {"type": "string"}}}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    preset = composed(library, "own", aggregator={"model": "lab/a", "response_format": form, "top_p": 0.5})
+
+    assert (preset.aggregator.response_format, preset.aggregator.top_p) == (form, 0.5)

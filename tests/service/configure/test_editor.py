@@ -78,7 +78,7 @@ def editing(tmp_path: Path) -> Editing:
     return Editing(tmp_path)
 
 
-def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(editing: Editing) -> None:
+def test_the_current_settings_show_keys_only_as_set_or_missing(editing: Editing) -> None:
     editing.home.config_file.write_text(CONFIG + "store: {url: 'sqlite://user:secret@host/x.db'}\n", encoding="utf-8")
     current = editing.changes.current()
     keys = {facts["name"]: (facts["api_key_env"], facts["key"]) for facts in current["providers"]}
@@ -90,10 +90,9 @@ def test_the_current_settings_tell_keys_as_set_or_missing_and_nothing_more(editi
     assert (current["limits"]["max_calls"], current["store"]["url"]) == (20, "sqlite:")
     assert current["config_file"] == str(editing.home.config_file)
     assert current["problem"] is None
-    assert ChangeRequest().is_read_only
 
 
-def test_the_current_settings_tell_what_is_wrong_with_the_file(editing: Editing) -> None:
+def test_the_current_settings_show_the_problem_of_the_file(editing: Editing) -> None:
     editing.home.config_file.write_text("limit: {}\n", encoding="utf-8")
 
     assert str(editing.changes.current()["problem"]).startswith("config.yaml, line 1: limit: ")
@@ -194,7 +193,7 @@ def test_a_preset_is_saved_and_made_the_default_in_one_change(editing: Editing) 
         ({"base": "own"}, InvalidRequest, "belong to save_preset"),
         ({"fields": {"layers": 2}}, InvalidRequest, "belong to save_preset"),
         ({"undo": True}, InvalidRequest, "no change to undo"),
-        ({"undo": True, "default_preset": "moa"}, InvalidRequest, "undo stands alone"),
+        ({"undo": True, "default_preset": "moa"}, InvalidRequest, "undo cannot be combined"),
         ({"default_preset": "auto"}, InvalidRequest, "Nothing would change"),
         ({"default_preset": "light", "revision": 7}, NotAllowed, "at revision 0, not 7"),
         ({}, InvalidRequest, "Name a change"),
@@ -332,7 +331,7 @@ def test_other_writers_are_kept_out_while_a_change_is_made(editing: Editing) -> 
     assert ["light" in text for text in seen] == [False, True]
 
 
-def test_a_record_that_someone_else_wrote_is_told_and_not_followed(editing: Editing) -> None:
+def test_a_change_log_with_another_path_is_an_error_and_not_followed(editing: Editing) -> None:
     record = editing.home.data_folder / "changes.json"
     record.write_text("{}x", encoding="utf-8")
     with pytest.raises(InvalidConfig, match=r"changes\.json: this is no record of changes"):
@@ -363,8 +362,8 @@ def test_a_broken_configuration_is_not_touched(editing: Editing) -> None:
     assert editing.config == "limit: {}\n"
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "presets").symlink_to("/proc/none")  # where nobody, not even root, makes a folder
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "presets").symlink_to("/proc/none")  # where no user, not even root, can make a folder
     editing = Editing(tmp_path)
 
     with pytest.raises(NotAllowed, match="could not be written"):
@@ -384,7 +383,7 @@ def test_of_a_change_that_cannot_be_written_as_a_whole_nothing_stays(tmp_path: P
     assert editing.files() == {"presets/own.yaml": panel}
 
 
-def test_a_home_that_is_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_home_that_is_not_a_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file in its place", encoding="utf-8")
 
     with pytest.raises(InvalidConfig, match="cannot be read"):

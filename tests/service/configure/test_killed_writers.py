@@ -69,14 +69,14 @@ def default_of(version: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """How far a writer came: the changes that it had begun to write, and those that it had acknowledged."""
+    """How far a writer came: the changes that it had started to write, and those that it had acknowledged."""
 
     begun: int
     done: int
 
 
 def killed(writer: Child, changes: int, seconds: float) -> Death:
-    """Kill a writer that has acknowledged so many changes, at most so long after it has begun the next one."""
+    """Kill a writer that has acknowledged so many changes, at most so long after it has started the next one."""
     message = [writer.receive() for _ in range(2 * changes + 1)]
     writer.pipe.poll(seconds)
     writer.process.kill()
@@ -84,7 +84,7 @@ def killed(writer: Child, changes: int, seconds: float) -> Death:
     return Death(message.count("begun"), message.count("done"))
 
 
-def test_whatever_moment_a_writer_is_killed_at_each_file_is_whole_and_the_next_one_writes_on(tmp_path: Path) -> None:
+def test_a_writer_killed_at_any_moment_leaves_whole_files_and_the_next_one_can_write(tmp_path: Path) -> None:
     dice, home, version = random.Random(3), Paths.in_folder(tmp_path), 0
     write_panel(tmp_path, "http://127.0.0.1:9/v1", BY_HAND)
     made_in(tmp_path, version)

@@ -11,8 +11,9 @@ import re
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil
+
+from starlette.responses import Response
 
 from moa_mcp.providers.loop_guard import loop_problem
 from moa_mcp.server.transports.http.options import HttpOptions, host_and_port
@@ -22,13 +23,10 @@ _ORIGIN = re.compile(r"https?://(?P<host>[^/?#@\s]+)")
 _CHALLENGE = 'Bearer realm="moa-mcp"'
 
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A refusal of a request: the status, the reason, and headers."""
-
-    status: int
-    why: str
-    headers: Mapping[str, str]
+def reject(status: int, why: str, **headers: str) -> Response:
+    """The response to a refused request. `why` is a text for people; in names of headers, `_` stands for `-`."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(f"{why}\n", status, named, media_type="text/plain")
 
 
 class AccessControl:
@@ -38,29 +36,29 @@ class AccessControl:
         self._options = options
         self._rate_limit = RateLimit(options.requests_per_minute, clock)
 
-    def refuse(self, headers: Mapping[str, str]) -> Rejection | None:
+    def refuse(self, headers: Mapping[str, str]) -> Response | None:
         """The refusal for headers that are not allowed with any token, or None."""
         if "content-length" in headers and "transfer-encoding" in headers:
             # A proxy may use the other header to find the end of the request (RFC 9112, 6.3).
-            return Rejection(400, "A request has a Content-Length or a Transfer-Encoding, not both.", {})
+            return reject(400, "A request has a Content-Length or a Transfer-Encoding, not both.")
         if not self._allows(headers.get("host", "")):
-            return Rejection(421, "This server is not reached by that name; allow it with --allowed-host.", {})
+            return reject(421, "This server does not accept that host name; allow it with --allowed-host.")
         origin = headers.get("origin")
         if origin is not None and not ((found := _ORIGIN.fullmatch(origin)) and self._allows(found["host"])):
-            return Rejection(403, "Pages of that origin may not use this server.", {})
+            return reject(403, "Pages of that origin may not use this server.")
         if why := loop_problem(headers):
-            return Rejection(508, why, {})
+            return reject(508, why)
         return None
 
-    def owner(self, headers: Mapping[str, str]) -> str | Rejection:
+    def owner(self, headers: Mapping[str, str]) -> str | Response:
         """The owner of a request, or the refusal. The names in `headers` must be in lower case."""
         owner = self._token_owner(headers.get("authorization", ""))
         if owner is None:
             given = "authorization" in headers
             challenge = f'{_CHALLENGE}, error="invalid_token"' if given else _CHALLENGE
-            return Rejection(401, "Send one of the server's tokens as a bearer token.", {"www-authenticate": challenge})
+            return reject(401, "Send one of the server's tokens as a bearer token.", www_authenticate=challenge)
         if wait := self._rate_limit.wait(owner):
-            return Rejection(429, "Too many requests. Wait, then go on.", {"retry-after": str(wait)})
+            return reject(429, "Too many requests. Wait, then go on.", retry_after=str(wait))
         return owner
 
     def _allows(self, host: str) -> bool:
@@ -76,7 +74,8 @@ class AccessControl:
         if scheme.lower() != "bearer":
             return None
         # Compare every token in constant time, so that the duration reveals nothing about a token.
-        owners = [name for name, token in self._options.tokens.items() if _equal_in_constant_time(given.strip(), token)]
+        sent = given.strip().encode("utf-8", "replace")
+        owners = [name for name, token in self._options.tokens.items() if hmac.compare_digest(sent, token.encode())]
         return owners[0] if owners else None
 
 
@@ -110,7 +109,7 @@ class RequestLimits:
         self._streams: Counter[str] = Counter()
 
     @contextmanager
-    def hold(self, owner: str, *, stream: bool) -> Generator[Rejection | None]:
+    def hold(self, owner: str, *, stream: bool) -> Generator[Response | None]:
         """Count a request for the duration of the block. Yields the refusal if it exceeds a limit."""
         rejection = self._refuse(owner, stream=stream)
         counts = [] if rejection else [self._requests, self._streams] if stream else [self._requests]
@@ -122,18 +121,14 @@ class RequestLimits:
             for count in counts:
                 count[owner] -= 1
 
-    def _refuse(self, owner: str, *, stream: bool) -> Rejection | None:
-        shortly = {"retry-after": "1"}
+    def _refuse(self, owner: str, *, stream: bool) -> Response | None:
         if self._requests.total() >= self._most:
-            return Rejection(503, f"All {self._most} connections are in use. Try again shortly.", shortly)
+            why = f"All {self._most} connections are in use. Try again shortly."
+            return reject(503, why, retry_after="1")
         if stream and self._streams[owner] >= (most := max(1, self._most // 2)):
-            return Rejection(429, f"{most} streams of yours are open, the most there may be. Close one first.", shortly)
+            why = f"{most} of your streams are open, which is the maximum. Close one first."
+            return reject(429, why, retry_after="1")
         if self._requests[owner] >= (most := max(1, self._most * 3 // 4)):
-            return Rejection(
-                429, f"{most} requests of yours go on, the most there may be. Wait for one to end.", shortly
-            )
+            why = f"{most} of your requests are in progress, which is the maximum. Wait for one to end."
+            return reject(429, why, retry_after="1")
         return None
-
-
-def _equal_in_constant_time(given: str, token: str) -> bool:
-    return hmac.compare_digest(given.encode("utf-8", "replace"), token.encode())

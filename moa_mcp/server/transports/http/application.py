@@ -22,10 +22,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from moa_mcp.server.build import build_server
 from moa_mcp.server.context import OWNER, Context
-from moa_mcp.server.sdk_compat import end_idle_sessions
-from moa_mcp.server.transports.http.access import AccessControl, Rejection
+from moa_mcp.server.sdk_compat.sessions import end_idle_sessions
+from moa_mcp.server.transports.http.access import AccessControl, reject
 from moa_mcp.server.transports.http.options import HttpLimits, HttpOptions
-from moa_mcp.server.transports.http.requests import EXCHANGE, MAX_BODY_BYTES, Exchange, reject
+from moa_mcp.server.transports.http.requests import EXCHANGE, MAX_BODY_BYTES, Exchange
 from moa_mcp.server.transports.in_flight import Incoming, InFlight, Outgoing, in_use
 from moa_mcp.server.transports.messages import InvalidLine, encode_line, parse_line
 from moa_mcp.server.wire import fix_json_surrogates
@@ -83,14 +83,14 @@ class Application:
             return reject(431, f"Headers have at most {MAX_HEAD_BYTES:,} bytes.", connection="close")
         headers = Headers(scope=scope)
         if rejection := self._access.refuse(headers):
-            return reject(rejection.status, rejection.why, **rejection.headers)
+            return rejection
         if scope["path"] in HEALTH:
             return _health(scope["method"])
         if scope["path"].startswith("/.well-known/"):
             return self._not_found()  # not 401: clients would then look for an authorization server, and there is none
         owner = self._access.owner(headers)
-        if isinstance(owner, Rejection):
-            return reject(owner.status, owner.why, **owner.headers)
+        if isinstance(owner, Response):
+            return owner
         scope[OWNER] = owner
         # The SDK binds a session to this user, so other owners cannot use it.
         scope["user"] = AuthenticatedUser(AccessToken(token="", client_id=owner, scopes=[]))
@@ -114,8 +114,8 @@ class Application:
         key = (session or "", coerce_request_id(rpc.id) if rpc else None)
         if isinstance(message, InvalidLine):
             await _error_reply(message.error)(scope, receive, send)
-        elif session is None and rpc and rpc.method == "initialize" and not self._has_room_for(scope[OWNER]):
-            words = f"{self._limits.max_sessions} sessions of yours are in use, the most there may be. End one first."
+        elif session is None and rpc and rpc.method == "initialize" and not self._can_open_session(scope[OWNER]):
+            words = f"{self._limits.max_sessions} of your sessions are in use, which is the maximum. End one first."
             await reject(429, words)(scope, receive, send)
         elif session is None or key[1] is None:
             await self._manager.handle_request(scope, _replay(request, receive), send)
@@ -128,7 +128,7 @@ class Application:
             finally:
                 self._in_use.discard(key)
 
-    def _has_room_for(self, owner: str) -> bool:
+    def _can_open_session(self, owner: str) -> bool:
         return end_idle_sessions(self._manager, owner, keep=self._limits.max_sessions - 1)
 
     async def _listen(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -189,4 +189,4 @@ def _error_reply(error: JSONRPCError) -> Response:
 def _health(method: str) -> Response:
     if method in {"GET", "HEAD"}:
         return Response("ok\n", media_type="text/plain")
-    return reject(405, "Whether the server is well is asked with GET or HEAD.", allow="GET, HEAD")
+    return reject(405, "A health check uses GET or HEAD.", allow="GET, HEAD")

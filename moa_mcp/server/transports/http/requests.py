@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from moa_mcp.server.context import OWNER
-from moa_mcp.server.transports.http.access import RequestLimits
+from moa_mcp.server.transports.http.access import RequestLimits, reject
 from moa_mcp.server.transports.messages import fix_body
 
 logger = logging.getLogger(__name__)
@@ -140,18 +140,13 @@ class Exchanges:
             return
         with self._request_limits.hold(scope[OWNER], stream=scope["method"] == "GET") as rejection:
             if rejection:
-                await reject(rejection.status, rejection.why, **rejection.headers)(scope, receive, exchange.send)
+                await rejection(scope, receive, exchange.send)
                 return
             scope[EXCHANGE] = exchange
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(exchange.watch, receive)
                 await self._app(scope, _replay_body(fix_body(body), exchange.gone), exchange.send)
                 tasks.cancel_scope.cancel()
-
-
-def reject(status: int, why: str, **headers: str) -> Response:
-    """The response to a refused request. `why` is a text for people."""
-    return Response(f"{why}\n", status, headers, media_type="text/plain")
 
 
 def _has_body(scope: Scope) -> bool:

@@ -19,7 +19,7 @@ import uvicorn
 from anyio.abc import TaskStatus
 
 from moa_mcp.domain.errors import InvalidRequest
-from moa_mcp.server.sdk_compat import HttpConnection
+from moa_mcp.server.sdk_compat.connections import HttpConnection
 from moa_mcp.server.transports.http.access import RequestLimits
 from moa_mcp.server.transports.http.application import MAX_HEAD_BYTES, Application
 from moa_mcp.server.transports.http.connections import ConnectionLimit

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 import pytest
+from starlette.responses import Response
 
 from moa_mcp.domain.errors import InvalidRequest
-from moa_mcp.server.transports.http.access import AccessControl, RateLimit, Rejection, RequestLimits
+from moa_mcp.server.transports.http.access import AccessControl, RateLimit, RequestLimits
 from moa_mcp.server.transports.http.options import HttpOptions, parse_tokens
 from moa_mcp.service.service import LOCAL
 
@@ -17,9 +18,9 @@ TOKENS = {"anne": ANNE, "ben": BEN}
 
 def checked(options: HttpOptions, **named: str) -> str | int:
     """The owner, or the status of the refusal."""
-    gate, headers = AccessControl(options, lambda: 0.0), {"host": "127.0.0.1:8000", **named}
-    result = gate.refuse(headers) or gate.owner(headers)
-    return result.status if isinstance(result, Rejection) else result
+    access, headers = AccessControl(options, lambda: 0.0), {"host": "127.0.0.1:8000", **named}
+    result = access.refuse(headers) or access.owner(headers)
+    return result.status_code if isinstance(result, Response) else result
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "LOCALHOST", "[::1]:8000", "127.0.0.1"])
@@ -91,15 +92,15 @@ def test_elsewhere_only_the_allowed_names_are_served(host: str, served: bool) ->
         ("Bearer \udcff", 401),
     ],
 )
-def test_a_token_says_whose_the_runs_are(authorization: str, result: str | int) -> None:
+def test_a_token_names_the_owner_of_the_runs(authorization: str, result: str | int) -> None:
     assert checked(HttpOptions(tokens=TOKENS), authorization=authorization) == result
 
 
-def test_without_a_token_a_request_is_told_what_to_bring() -> None:
-    turned = AccessControl(HttpOptions(tokens=TOKENS), lambda: 0.0).owner({})
+def test_the_answer_to_a_request_without_a_token_asks_for_a_bearer_token() -> None:
+    refused = AccessControl(HttpOptions(tokens=TOKENS), lambda: 0.0).owner({})
 
-    assert isinstance(turned, Rejection)
-    assert (turned.status, turned.headers["www-authenticate"]) == (401, 'Bearer realm="moa-mcp"')
+    assert isinstance(refused, Response)
+    assert (refused.status_code, refused.headers["www-authenticate"]) == (401, 'Bearer realm="moa-mcp"')
 
 
 def test_a_request_of_a_panel_is_refused() -> None:
@@ -119,8 +120,8 @@ def test_each_owner_has_so_many_requests_a_minute() -> None:
 
 def begun(request_limits: RequestLimits, tasks: ExitStack, owner: str, *, stream: bool = False) -> int | None:
     """Begin a request that goes on as long as `tasks`; the status of the refusal, None if it is served."""
-    turned = tasks.enter_context(request_limits.hold(owner, stream=stream))
-    return turned.status if turned else None
+    refused = tasks.enter_context(request_limits.hold(owner, stream=stream))
+    return refused.status_code if refused else None
 
 
 def test_no_owner_takes_all_requests_and_no_streams_take_all_of_an_owners() -> None:
@@ -147,7 +148,7 @@ def test_no_owner_takes_all_requests_and_no_streams_take_all_of_an_owners() -> N
         ("anne=0123456789abcdef,ben=0123456789abcdef", "twice"),
     ],
 )
-def test_tokens_that_protect_nothing_are_refused_without_telling_them(text: str, says: str) -> None:
+def test_weak_tokens_are_refused_without_showing_them(text: str, says: str) -> None:
     with pytest.raises(InvalidRequest, match=says) as refused:
         parse_tokens(text)
     assert not [pair for pair in text.split(",") if (token := pair.partition("=")[2]) and token in str(refused.value)]

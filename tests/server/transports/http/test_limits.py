@@ -105,7 +105,9 @@ BODY = b"host: localhost\r\ncontent-length: 4000000\r\n\r\n"
     ("line", "status"),
     [(b"POST /healthz", b"405"), (b"GET /healthz", b"200"), (b"POST /mcp", b"401"), (b"POST /.well-known/x", b"404")],
 )
-async def test_a_body_of_nobody_known_is_not_waited_for(line: bytes, status: bytes, tmp_path: Path) -> None:
+async def test_the_body_of_a_request_without_a_known_owner_is_not_read(
+    line: bytes, status: bytes, tmp_path: Path
+) -> None:
     async with (
         on_a_port(tmp_path, tokens=TOKENS) as port,
         connected(port, line + b" HTTP/1.1\r\n" + BODY) as stream,
@@ -151,7 +153,7 @@ async def test_the_streams_of_one_owner_leave_room_for_the_others(tmp_path: Path
         opened = [await stack.enter_async_context(web.stream("GET", "/sse", headers=ANNE)) for _ in range(3)]
 
         assert [stream.status_code for stream in opened] == [200, 200, 429]
-        assert "2 streams of yours are open" in (await opened[2].aread()).decode()
+        assert "2 of your streams are open" in (await opened[2].aread()).decode()
         assert (await web.post("/mcp", headers={**MODERN, **ANNE}, json=LIST)).status_code == 200
         beside = [await stack.enter_async_context(web.stream("GET", "/sse", headers=BEN)) for _ in range(2)]
         assert [stream.status_code for stream in beside] == [200, 200]
@@ -191,7 +193,7 @@ async def test_a_session_in_use_is_not_ended_for_another(tmp_path: Path) -> None
         session = await begun(web)
         async with web.stream("GET", "/mcp", headers=session):
             refused = await web.post("/mcp", headers=ACCEPT, json=HELLO)
-            assert (refused.status_code, "1 sessions of yours are in use" in refused.text) == (429, True)
+            assert (refused.status_code, "1 of your sessions are in use" in refused.text) == (429, True)
             assert (await web.post("/mcp", headers=session, json=PING)).status_code == 200
 
 

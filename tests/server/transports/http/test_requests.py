@@ -1,4 +1,4 @@
-"""A request that is slow to come: the patience with its body, and what its client hears in the end."""
+"""A slow request: the time limit of its body, and the response at the end."""
 
 from __future__ import annotations
 

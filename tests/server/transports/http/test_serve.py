@@ -70,7 +70,7 @@ async def test_a_token_is_needed_everywhere_once_there_is_one(path: str, tmp_pat
             assert refused.headers["www-authenticate"].startswith("Bearer")
 
 
-async def test_who_looks_for_an_authorization_server_learns_that_there_is_none(tmp_path: Path) -> None:
+async def test_a_look_up_of_an_authorization_server_is_answered_with_404(tmp_path: Path) -> None:
     async with on_a_port(tmp_path, tokens=TOKENS) as port, httpx.AsyncClient(base_url=port.address) as web:
         for path in ("oauth-protected-resource", "oauth-protected-resource/mcp", "oauth-authorization-server"):
             assert (await web.get(f"/.well-known/{path}")).status_code == 404
@@ -90,7 +90,7 @@ async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
         assert (await web.get("/healthz")).status_code == 200
 
 
-async def test_too_many_requests_are_told_when_to_come_back(tmp_path: Path) -> None:
+async def test_the_answer_to_too_many_requests_says_when_to_retry(tmp_path: Path) -> None:
     async with on_a_port(tmp_path, requests_per_minute=20) as port, httpx.AsyncClient(base_url=port.address) as web:
         replies = [await web.post("/mcp", headers=MODERN, json=PING) for _ in range(3)]
 
@@ -154,7 +154,7 @@ async def test_half_an_emoji_is_served_in_both_directions(face: str, tmp_path: P
         assert "half \N{REPLACEMENT CHARACTER}" in result.structured_content["answer"]
 
 
-async def test_half_an_emoji_in_a_question_is_mended(tmp_path: Path) -> None:
+async def test_half_an_emoji_in_a_question_is_replaced(tmp_path: Path) -> None:
     body = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"x":"\\ud83d",' + HELLO
     async with on_a_port(tmp_path) as port, httpx.AsyncClient(base_url=port.address) as web:
         assert (await web.post("/mcp", headers=ACCEPT, content=body)).status_code == 200

@@ -59,7 +59,7 @@ def a_client(home: Path, upstream: Upstream, mode: str) -> Client:
     return Client(server, mode=mode)
 
 
-async def test_a_question_is_answered_by_the_models_and_told_of_meanwhile(tmp_path: Path, mode: str) -> None:
+async def test_a_question_is_answered_by_the_models_with_reports_of_progress(tmp_path: Path, mode: str) -> None:
     lines: list[str] = []
 
     async def hear(progress: float, total: float | None, message: str | None) -> None:

@@ -1,49 +1,13 @@
-"""All uses of private parts of mcp and uvicorn.
-
-Tested with mcp 2.3.0 and with uvicorn 0.31.1, 0.35.0, 0.40.0, 0.46.0 and 0.54.0 on h11 0.16.0. Neither package
-promises to keep these parts, so pyproject.toml has an upper version bound for both, tests/server/test_sdk_compat.py
-checks that they still exist, and tests/architecture.py forbids them in every other module. Each is here because there
-is no public way:
-
-- `ServerSession._connection`: to detect that a client has disconnected.
-- `StreamableHTTPSessionManager._server_instances`, `._session_owners`: to count the sessions of one owner.
-- `uvicorn.protocols.http.h11_impl`: to limit the number of connections that wait for a request, and their time.
-  uvicorn closes an idle connection, but not one that sends a byte now and then.
-"""
+"""The connections of uvicorn, with a limit on their number and on the time until a request. Only HTTP needs them."""
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any, cast
 
-from mcp.server.connection import Connection
-from mcp.server.session import ServerSession
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from moa_mcp.server.context import OWNER
 from moa_mcp.server.transports.http.connections import ConnectionLimit
-
-
-def connection_of(session: ServerSession) -> Connection:
-    """The connection of a session. Its `exit_stack` is closed when the client disconnects."""
-    return session._connection  # pyright: ignore[reportPrivateUsage]
-
-
-def end_idle_sessions(manager: StreamableHTTPSessionManager, owner: str, keep: int) -> bool:
-    """End the longest-idle sessions of `owner` until `keep` are left. False if too many are in use.
-
-    A session is in use while it serves a request or its stream is open.
-    """
-    sessions = manager._server_instances.items()  # pyright: ignore[reportPrivateUsage]
-    owners = manager._session_owners  # pyright: ignore[reportPrivateUsage]
-    own = [transport.idle_scope for session, transport in sessions if owners[session]["client_id"] == owner]
-    active = [scope for scope in own if scope is None or not scope.cancel_called]
-    idle = sorted((scope for scope in active if scope and scope.deadline < inf), key=lambda scope: scope.deadline)
-    too_many = max(0, len(active) - keep)
-    for scope in idle[:too_many]:
-        scope.cancel()
-    return len(idle) >= too_many
 
 
 class HttpConnection(H11Protocol):

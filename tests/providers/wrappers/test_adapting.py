@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from moa_mcp.domain.errors import ProviderError, Reason
-from moa_mcp.domain.model import Call, Message, Task
-from moa_mcp.domain.text import fence
+from moa_mcp.domain.model import Call, ChatCall, Message, Task
+from moa_mcp.domain.sampling import FrozenDict, Sampling, setting_of
+from moa_mcp.domain.text import MIN_DRAFT_CHARS, fence
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text
+from moa_mcp.providers.dialects.error_mapping import error_from_body
+from moa_mcp.providers.wrappers.adapting import MAX_CHANGES, AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.retrying import RetryBudget
-from moa_mcp.providers.wrappers.unsupported_settings import SHORTENED_NOTE, DropUnsupportedSettings, UnsupportedSettings
 from moa_mcp.testing.scripted import ScriptedProvider
+from tests.results import as_draft, chats
 
 NONCE = f"{7:016x}"
 
@@ -33,11 +38,13 @@ def picky(call: Call) -> str | ProviderError:
 
 async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+    draft = as_draft(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
+            make_call(temperature=0.5, effort="high", max_tokens=9), ignore_text
+        )
     )
 
-    assert [(call.temperature, call.effort, call.max_tokens) for call in provider.calls] == [
+    assert [(call.temperature, call.effort, call.max_tokens) for call in chats(provider.calls)] == [
         (0.5, "high", 9),
         (None, "high", 9),
         (None, None, 9),
@@ -47,45 +54,44 @@ async def test_each_refused_setting_is_left_out_and_said(make_call: Callable[...
 
 async def test_it_is_remembered_for_the_model_over_runs_and_for_no_other(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(picky)
-    refusals = UnsupportedSettings()
-    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5), ignore_text
+    refusals = ModelForms()
+    await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.5), ignore_text)
+    again = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.5), ignore_text)
     )
-    again = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.5), ignore_text
-    )
-    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
+    await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(
         make_call(temperature=0.5, model="lab/lynx"), ignore_text
     )
 
-    assert [call.temperature for call in provider.calls] == [0.5, None, None, 0.5, None]
+    assert [call.temperature for call in chats(provider.calls)] == [0.5, None, None, 0.5, None]
     assert again.notes == ("temperature was not sent: the model refuses it",)
 
 
-@pytest.mark.parametrize("parameter", ["stream_options", "temperature", None])
+@pytest.mark.parametrize("parameter", ["temperature", None])
 async def test_what_was_not_sent_cannot_be_left_out(make_call: Callable[..., Call], parameter: str | None) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.BAD_REQUEST, parameter=parameter))
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-            make_call(), ignore_text
-        )
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(make_call(), ignore_text)
 
     assert len(provider.calls) == 1
 
 
-async def test_drafts_that_do_not_fit_are_shortened_once_and_nothing_else_is(make_call: Callable[..., Call]) -> None:
+async def test_drafts_that_do_not_fit_are_shortened_until_nothing_is_left_to_cut_and_nothing_else_is(
+    make_call: Callable[..., Call],
+) -> None:
     question = "Why? " * 500
     text = f"{question}\n\n{fence('Because. ' * 500, 'draft 1', NONCE)}\n\nNow write."
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
             make_call(messages=(Message("user", text),)), ignore_text
         )
-    _, second = provider.calls
+    texts = [call.messages[0].text for call in provider.calls]
 
-    assert second.messages[0].text.startswith(question)
-    assert second.messages[0].text.endswith("Now write.")
-    assert len(second.messages[0].text) < len(text) - 2000
+    assert 2 < len(texts) <= MAX_CHANGES + 1
+    assert sorted(texts, key=len, reverse=True) == texts
+    assert all(text.startswith(question) and text.endswith("Now write.") for text in texts)
+    assert len(texts[-1]) < len(question) + 2 * MIN_DRAFT_CHARS
 
 
 async def test_a_shortened_draft_says_so(make_call: Callable[..., Call]) -> None:
@@ -93,19 +99,22 @@ async def test_a_shortened_draft_says_so(make_call: Callable[..., Call]) -> None
     provider = ScriptedProvider(
         lambda call: "blue" if len(call.messages[0].text) < 4000 else ProviderError(Reason.TOO_LONG)
     )
-    draft = await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-        make_call(messages=(Message("user", text),)), ignore_text
+    draft = as_draft(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
+            make_call(messages=(Message("user", text),)), ignore_text
+        )
     )
 
-    assert draft.notes == (SHORTENED_NOTE,)
+    left_out = len(text) - len(provider.calls[-1].messages[0].text)
+    assert draft.notes == (
+        f"the drafts it read were shortened to fit its context: {left_out:,} of {len(text):,} characters were left out",
+    )
 
 
 async def test_a_question_that_does_not_fit_is_not_shortened(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-            make_call(), ignore_text
-        )
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(make_call(), ignore_text)
 
     assert len(provider.calls) == 1
 
@@ -115,7 +124,7 @@ OUT_OF_RANGE = "temperature: range: 0..1"
 
 def warm_up_to_one(call: Call) -> str | ProviderError:
     """Refuses a temperature above 1, as a value."""
-    if call.temperature is not None and call.temperature > 1:
+    if isinstance(call, ChatCall) and call.temperature is not None and call.temperature > 1:
         return ProviderError(Reason.BAD_REQUEST, OUT_OF_RANGE, parameter="temperature")
     return "blue"
 
@@ -124,15 +133,15 @@ async def test_a_value_out_of_range_is_left_out_of_that_call_and_of_no_later_one
     make_call: Callable[..., Call],
 ) -> None:
     provider = ScriptedProvider(warm_up_to_one)
-    refusals = UnsupportedSettings()
-    hot = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=1.5), ignore_text
+    refusals = ModelForms()
+    hot = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=1.5), ignore_text)
     )
-    mild = await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3)).complete(
-        make_call(temperature=0.2), ignore_text
+    mild = as_draft(
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(3)).complete(make_call(temperature=0.2), ignore_text)
     )
 
-    assert [call.temperature for call in provider.calls] == [1.5, None, 0.2]
+    assert [call.temperature for call in chats(provider.calls)] == [1.5, None, 0.2]
     assert (hot.notes, mild.notes) == (("temperature was not sent: the model refuses 1.5",), ())
 
 
@@ -140,19 +149,19 @@ async def test_a_setting_is_learnt_but_not_left_out_where_only_a_planned_call_co
     make_call: Callable[..., Call],
 ) -> None:
     provider = ScriptedProvider(picky)
-    refusals = UnsupportedSettings()
+    refusals = ModelForms()
     call = make_call(temperature=0.5)
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
-    await DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
+        await AdaptToModel(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
+    await AdaptToModel(provider, refusals, NONCE, RetryBudget(0, 0)).complete(call, ignore_text)
 
-    assert [call.temperature for call in provider.calls] == [0.5, None]
+    assert [call.temperature for call in chats(provider.calls)] == [0.5, None]
 
 
 async def test_a_value_that_is_refused_even_when_left_out_fails_the_call(make_call: Callable[..., Call]) -> None:
     provider = ScriptedProvider(lambda _: ProviderError(Reason.BAD_REQUEST, OUT_OF_RANGE, parameter="temperature"))
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(
             make_call(temperature=1.5), ignore_text
         )
 
@@ -163,9 +172,7 @@ async def shortened(call: Call) -> str:
     """What is left of a call's only message after it did not fit."""
     provider = ScriptedProvider(lambda _: ProviderError(Reason.TOO_LONG))
     with pytest.raises(ProviderError):
-        await DropUnsupportedSettings(provider, UnsupportedSettings(), NONCE, RetryBudget(3)).complete(
-            call, ignore_text
-        )
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(call, ignore_text)
     return provider.calls[-1].messages[0].text
 
 
@@ -196,3 +203,28 @@ async def test_what_a_user_pasted_in_the_form_of_our_fences_stays_whole(make_cal
     text = f"{pasted}\n\n{fence('Because. ' * 500, 'draft 1', NONCE)}"
 
     assert pasted in await shortened(make_call(messages=(Message("user", text),)))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"top_p": 0.9}, {"top_k": 20}, {"seed": 7}, {"stop": ("END",)}, {"thinking": True}]
+)
+async def test_a_refused_sampling_setting_is_left_out_and_the_others_are_kept(
+    make_call: Callable[..., Call], setting: dict[str, Any]
+) -> None:
+    (name,) = setting
+    kept = Sampling(response_format=FrozenDict({"type": "json_object"}))
+
+    def refuse(call: Call) -> str | ProviderError:
+        if not isinstance(call, ChatCall) or setting_of(call, name) is None:
+            return "blue"
+        error = {"param": name, "message": f"Unsupported parameter: '{name}'.", "type": "invalid_request_error"}
+        return error_from_body({"error": error}, 400)
+
+    provider = ScriptedProvider(refuse)
+    forms = ModelForms()
+    for _ in range(2):
+        call = make_call(sampling=replace(kept, **setting))
+        draft = as_draft(await AdaptToModel(provider, forms, NONCE, RetryBudget(3)).complete(call, ignore_text))
+        assert draft.notes == (f"{name} was not sent: the model refuses it",)
+
+    assert [call.sampling == kept for call in chats(provider.calls)] == [False, True, True]
