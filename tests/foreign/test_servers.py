@@ -28,7 +28,7 @@ QUESTION = "Why is the sky blue? One sentence."
 LONG_DRAFT = "The sky is blue because air scatters short waves of light more than long ones. " * 40
 """About 700 tokens: three of them and a question are more than the window of llama.cpp here."""
 
-TOO_LONG = "too long"
+TOO_LONG = "exceed the context"
 
 
 def _llama_cpp(started: Callable[..., str], *, dialect: str = "openai") -> ModelServer:
