@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Literal
 
-from moa_mcp.domain.sampling import FrozenDict, Sampling
+from moa_mcp.domain.sampling import UNSET, FrozenDict, Sampling
 from moa_mcp.domain.variants import VariantRegistry
 
 
@@ -93,7 +93,9 @@ class Endpoint:
 
     def sampling(self, model: str, asked: Sampling | None) -> Sampling:
         """The settings of a call to `model` (its name at this provider): `asked`, over the defaults configured here."""
-        own = self.models.get(model, Sampling()).over(Sampling(extra_body=self.extra_body or None))
+        if not self.models and not self.extra_body:
+            return asked or UNSET
+        own = self.models.get(model, UNSET).over(Sampling(extra_body=self.extra_body or None))
         return asked.over(own) if asked else own
 
 

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from moa_mcp.domain.sampling import SAMPLING, FrozenDict, Sampling
+from moa_mcp.domain.sampling import SAMPLING, UNSET, FrozenDict, Sampling
 
 MODEL_ID_PATTERN = r"^[a-z0-9][a-z0-9_-]*/\S+$"
 
@@ -139,8 +139,9 @@ class SamplingSettings(StrictModel):
     @property
     def sampling(self) -> Sampling | None:
         """The settings as a value for calls; None if all are unset."""
-        sampling = Sampling(**{name: getattr(self, name) for name in SAMPLING})
-        return None if sampling == Sampling() else sampling
+        given: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set.intersection(SAMPLING)}
+        sampling = Sampling(**given) if given else UNSET
+        return None if sampling == UNSET else sampling
 
 
 class ModelSettings(SamplingSettings, _Reply):

@@ -59,6 +59,9 @@ class Sampling:
         return replace(defaults, **{**own, "extra_body": bodies or None})
 
 
+UNSET = Sampling()
+"""No setting at all."""
+
 SAMPLING = tuple(field.name for field in fields(Sampling))
 """The names of the settings in `Sampling`."""
 

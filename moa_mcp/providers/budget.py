@@ -69,8 +69,8 @@ class Reservation:
         if isinstance(call, ChatCall):
             written, stores = call.max_tokens or MAX_OUTPUT_TOKENS, call.cache_prefix
         rates = rates and rates.at(read)
-        if rates is not None and stores:  # what is stored in a prompt cache may cost more than plain input
-            rates = replace(rates, input_per_token=max(rates.input_per_token, rates.cache_write_per_token or 0.0))
+        if rates is not None and stores and (rates.cache_write_per_token or 0.0) > rates.input_per_token:
+            rates = replace(rates, input_per_token=rates.cache_write_per_token or 0.0)
         return cls(read, written, rates, call.id, call.is_repeat)
 
     @property

@@ -72,6 +72,7 @@ class Registry:
         registry, because calls may still run on it.
         """
         self._endpoints = {**endpoints, **{name: endpoints.get(name, Endpoint(name)) for name in self._own}}
+        self._by_name: dict[str, Provider] = {}  # the providers of these endpoints: to hash an endpoint takes longer
 
     def snapshot(self) -> Registry:
         """This registry with its endpoints of now, for a run: a later `use` does not change it. Clients are shared."""
@@ -146,16 +147,20 @@ class Registry:
     async def aclose(self) -> None:
         """Close all connections."""
         self._providers.clear()
+        self._by_name.clear()
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
     def _provider(self, name: str) -> Provider:
+        if provider := self._by_name.get(name):
+            return provider
         endpoint = self._endpoints.get(name)
         if endpoint is None:
             raise ProviderError(Reason.UNKNOWN_MODEL, f"no provider {name!r} is declared")
         if endpoint not in self._providers:
             self._providers[endpoint] = self._wrapped(endpoint)
-        return self._providers[endpoint]
+        self._by_name[name] = self._providers[endpoint]
+        return self._by_name[name]
 
     def _wrapped(self, endpoint: Endpoint) -> Provider:
         """Build an endpoint's adapter and its wrappers.

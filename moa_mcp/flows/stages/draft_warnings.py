@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
 from typing import TypeVar
@@ -46,21 +46,22 @@ _MARKS = ("<|im_", "inst]", "<<", "\u2039", "\xab", "\uff1c")
 _SIGNS = (*_HINTS, *_MARKS)
 """Every text that matches contains one of these, and searching for them is much faster."""
 
-_Pair = tuple[Call, Draft]
+_Read = tuple[Call, Draft, str]
+"""A call, its draft, and the text of the draft as other models read it."""
 Found = TypeVar("Found")
 
 
 def draft_warnings(task: Task, calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     """Warnings about the drafts of one layer."""
     answered = zip(calls, outcomes, strict=True)
-    pairs = [(call, replace(one, text=strip_invisible(one.text))) for call, one in answered if isinstance(one, Draft)]
-    return [*_instructions_to_reader(task, pairs), *_near_duplicates(pairs), *_same_served_model(pairs)]
+    drafts = [(call, one, strip_invisible(one.text)) for call, one in answered if isinstance(one, Draft)]
+    return [*_instructions_to_reader(task, drafts), *_near_duplicates(drafts), *_same_served_model(drafts)]
 
 
-def _instructions_to_reader(task: Task, pairs: Sequence[_Pair]) -> Iterator[str]:
+def _instructions_to_reader(task: Task, drafts: Sequence[_Read]) -> Iterator[str]:
     """Warn about drafts that instruct their reader, unless the question has the same words."""
-    for call, draft in pairs:
-        instruction = _instruction(draft.text)
+    for call, _, text in drafts:
+        instruction = _instruction(text)
         if instruction and instruction not in user_turn(task).lower():
             yield f"{call_name(call)} tries to instruct its reader; it was passed on as data"
 
@@ -82,9 +83,9 @@ def _instruction(text: str) -> str:
     return found[0] if found else ""
 
 
-def _near_duplicates(pairs: Sequence[_Pair]) -> Iterator[str]:
+def _near_duplicates(drafts: Sequence[_Read]) -> Iterator[str]:
     """Warn about drafts with nearly the same words: they are weak confirmation of each other."""
-    long = [(call, _words(draft.text)) for call, draft in pairs if len(draft.text) >= MIN_COMPARED_CHARS]
+    long = [(call, _words(text)) for call, _, text in drafts if len(text) >= MIN_COMPARED_CHARS]
     near_duplicates = [
         f"{one.layer}.{one.slot} and {other.layer}.{other.slot}"
         for (one, words), (other, others) in combinations(long, 2)
@@ -118,10 +119,10 @@ def _words(text: str) -> _Words:
     return _Words(len(text), frozenset(text.split()))
 
 
-def _same_served_model(pairs: Sequence[_Pair]) -> Iterator[str]:
+def _same_served_model(drafts: Sequence[_Read]) -> Iterator[str]:
     """Warn about slots that asked for different models and were answered by the same one."""
     asked: defaultdict[str, dict[str, Call]] = defaultdict(dict)
-    for call, draft in pairs:
+    for call, draft, _ in drafts:
         if draft.served_model is not None and isinstance(call, ChatCall):
             asked[draft.served_model].setdefault(split_model(call.model)[1], call)
     for served, calls in asked.items():

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from moa_mcp.domain.endpoints import BUILTIN, DIALECTS, Dialect, Endpoint, split_model
 from moa_mcp.domain.model import ChatCall, Draft
-from moa_mcp.domain.sampling import Sampling, merge
+from moa_mcp.domain.sampling import UNSET, Sampling, merge
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects.embeddings import EmbeddingsProvider
@@ -125,10 +125,8 @@ class OpenAIReader:
         return self._read(require("choices", body)) + self.reply.end()
 
     def _read(self, chunk: dict[str, Any]) -> str:
-        self._note_usage(chunk)
-        choice = next(
-            (one for one in map(mapping, sequence(chunk.get("choices"))) if not one.get("index")), mapping(None)
-        )
+        choice = _first_choice(chunk)
+        self._note_usage(chunk, choice)
         if finish := string(choice.get("finish_reason")):
             self._finish(finish, choice)
         return self._take(self._part(choice))
@@ -142,12 +140,14 @@ class OpenAIReader:
         self._has_deltas = self._has_deltas or bool(delta)
         return delta if self._has_deltas else mapping(choice.get("message")) or choice
 
-    def _note_usage(self, event: dict[str, Any]) -> None:
+    def _note_usage(self, chunk: dict[str, Any], choice: dict[str, Any]) -> None:
         reply = self.reply
-        reply.served_model = reply.served_model or name(event.get("model"))
+        reply.served_model = reply.served_model or name(chunk.get("model"))
         # Groq and Moonshot report the usage of a stream in places of their own.
-        own_place = event.get("x_groq") or next(iter(sequence(event.get("choices"))), None)
-        if usage := event.get("usage") or mapping(own_place).get("usage"):
+        usage = chunk.get("usage") or choice.get("usage")
+        if usage is None and "x_groq" in chunk:
+            usage = mapping(chunk["x_groq"]).get("usage")
+        if usage:
             reply.add_usage(usage, openai_usage)
 
     def _finish(self, finish: str, choice: dict[str, Any]) -> None:
@@ -174,6 +174,14 @@ class OpenAIReader:
         return self.reply.add_text(text) if text else ""
 
 
+def _first_choice(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The choice with the index 0, or without an index; empty if there is none."""
+    for choice in map(mapping, sequence(chunk.get("choices"))):
+        if not choice.get("index"):
+            return choice
+    return {}
+
+
 class OpenAIProvider:
     """Asks the models of one endpoint with the openai dialect."""
 
@@ -186,9 +194,10 @@ class OpenAIProvider:
         """Ask the model and wait for its whole answer. Raises ProviderError."""
         model = split_model(call.model)[1]
         sampling = sampling_of(call, self._endpoint)
-        # An effort says more exactly what `thinking` says, so it comes last.
-        plain = merge(sampling_body(sampling, self._quirks), request_body(call, model, self._quirks))
-        body = complete_body(plain, sampling, self._endpoint)
+        body = request_body(call, model, self._quirks)
+        if sampling != UNSET:  # an effort says more exactly what `thinking` says, so it wins
+            body = merge(sampling_body(sampling, self._quirks), body)
+        body = complete_body(body, sampling, self._endpoint)
         return await self._http.stream("/chat/completions", body, OpenAIReader(), on_text)
 
 

@@ -37,9 +37,10 @@ def check_error(value: object, event: str = "") -> None:
     forms: the name of the event, an object in a list, or a message with a code, or a detail, without an error object.
     """
     body = mapping(next(iter(sequence(value)), None) or value)
-    told = body.get("detail") or (string(body.get("message")) and body.get("code"))
-    kinds = (event, body.get("object"), body.get("type"))
-    if "error" in kinds or body.get("error") or (told and "choices" not in body):
+    is_error = "error" in (event, body.get("object"), body.get("type")) or body.get("error")
+    if not is_error and "choices" not in body:
+        is_error = body.get("detail") or (string(body.get("message")) and body.get("code"))
+    if is_error:
         raise error_from_body(value)
 
 

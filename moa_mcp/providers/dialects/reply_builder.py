@@ -71,8 +71,8 @@ class ReplyBuilder:
     _half: str = ""
     _text: list[str] = field(default_factory=list[str])
     _thinking: list[str] = field(default_factory=list[str])
-    _usage: Usage = Usage()
     _usage_report: dict[str, Any] = field(default_factory=dict[str, Any])
+    _read_usage: Callable[[Mapping[str, Any]], Usage] | None = None
     _price_in_headers: float | None = None
     _size: int = 0
     _shown: int = 0
@@ -103,7 +103,7 @@ class ReplyBuilder:
     def add_usage(self, report: object, read: Callable[[Mapping[str, Any]], Usage]) -> None:
         """Take a report of the usage so far; `read` understands the reports of the dialect."""
         self._usage_report = merged(self._usage_report, report)
-        self._usage = read(self._usage_report)
+        self._read_usage = read  # it is read at the end: some servers report the usage in every event
 
     def note_headers(self, headers: Mapping[str, str]) -> None:
         """Take the headers of the response: they may name the price."""
@@ -124,9 +124,10 @@ class ReplyBuilder:
     @property
     def usage(self) -> Usage:
         """The usage that the provider reported so far. A price in the usage is newer than one in the headers."""
-        if self._price_in_headers is None or self._usage.cost_usd is not None:
-            return self._usage
-        return replace(self._usage, cost_usd=self._price_in_headers)
+        usage = self._read_usage(self._usage_report) if self._read_usage else Usage()
+        if self._price_in_headers is None or usage.cost_usd is not None:
+            return usage
+        return replace(usage, cost_usd=self._price_in_headers)
 
     def close(self) -> str:
         """Take the end of the body, and return the text that was held back if the reply is complete.

@@ -22,9 +22,9 @@ def sampling_of(call: ChatCall, endpoint: Endpoint) -> Sampling:
     return replace(sampling, **refused) if refused else sampling
 
 
-def complete_body(body: Mapping[str, Any], sampling: Sampling, endpoint: Endpoint) -> dict[str, Any]:
+def complete_body(body: dict[str, Any], sampling: Sampling, endpoint: Endpoint) -> dict[str, Any]:
     """The body as it is sent: with the extra body, and not as a stream where the endpoint does not stream."""
-    whole = merge(body, sampling.extra_body or {})
+    whole = merge(body, sampling.extra_body) if sampling.extra_body else body
     if not endpoint.stream:
         whole["stream"] = False
         whole.pop("stream_options", None)

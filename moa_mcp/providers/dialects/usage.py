@@ -123,10 +123,12 @@ def _dollars(value: object) -> float | None:
 
 def _count(report: Mapping[str, Any], *names: str) -> int | None:
     """The count under any of its names; a dot leads into an object. None if there is none."""
-    found = (count(_value_at(report, name)) for name in names)
-    return max((number for number in found if number is not None), default=None)
-
-
-def _value_at(report: Mapping[str, Any], name: str) -> object:
-    outer, _, inner = name.partition(".")
-    return mapping(report.get(outer)).get(inner) if inner else report.get(outer)
+    found: int | None = None
+    for name in names:
+        value = report.get(name)
+        if value is None and "." in name:
+            outer, _, inner = name.partition(".")
+            value = mapping(report.get(outer)).get(inner)
+        if (number := count(value)) is not None:
+            found = max(number, found or 0)
+    return found
