@@ -274,30 +274,42 @@ class _Line:
 
 def fence(text: str, label: str, nonce: str) -> str:
     """Clean untrusted `text` and enclose it in markers. It cannot forge them: each `nonce` in it is broken up."""
-    inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
-    return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
+    return f"<<{label} {nonce}>>\n{_without_code(text, nonce)}\n<<end of {label} {nonce}>>"
+
+
+def tag(text: str, label: str, nonce: str) -> str:
+    """As `fence`, but enclose `text` in tags such as `<response 1 0123456789abcdef>`."""
+    return f"<{label} {nonce}>\n{_without_code(text, nonce)}\n</{label} {nonce}>"
+
+
+def _without_code(text: str, nonce: str) -> str:
+    return re.sub(re.escape(nonce), f"{nonce[:4]}…", strip_invisible(text), flags=re.IGNORECASE)
 
 
 OMISSION_MARK = "\n[… the middle of this text is left out …]\n"
 
-_WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
+_WRITTEN_BY_MODELS = (
+    r"draft \d+|response \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
+)
 """The labels of text that may be shortened. Text of the caller, e.g. the question for a judge, never is."""
 
 
 def shorten_drafts(text: str, nonce: str) -> str:
-    """Cut each draft in the fences of `nonce` to its first 35 % and last 15 %; other text stays."""
-    fenced = re.compile(
-        rf"(<<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)(\n<<end of (?P=label) {nonce}>>)", re.DOTALL
+    """Cut each draft in the fences or tags of `nonce` to its first 35 % and last 15 %; other text stays."""
+    enclosed = re.compile(
+        rf"(?P<open><<?(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>?\n)(?P<body>.*?)"
+        rf"(?P<close>\n<(?:<end of |/)(?P=label) {nonce}>>?)",
+        re.DOTALL,
     )
-    return fenced.sub(_shorten, text)
+    return enclosed.sub(_shorten, text)
 
 
-def _shorten(fenced: re.Match[str]) -> str:
-    body = fenced["body"]
+def _shorten(enclosed: re.Match[str]) -> str:
+    body = enclosed["body"]
     if len(body) < 10 * len(OMISSION_MARK):
-        return fenced[0]
+        return enclosed[0]
     head, tail = len(body) * 35 // 100, len(body) * 15 // 100
-    return f"{fenced[1]}{body[:head]}{OMISSION_MARK}{body[-tail:]}{fenced[4]}"
+    return f"{enclosed['open']}{body[:head]}{OMISSION_MARK}{body[-tail:]}{enclosed['close']}"
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -71,14 +71,14 @@ def mixture(
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls of one proposer layer, one for each participant that is a model."""
 
-    @cache  # participants without an own instruction share the messages, so the drafts are fenced once
-    def messages(instruction: str | None) -> tuple[Message, ...]:
-        return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes)
+    @cache  # samples of one model without an own instruction share the messages, so the drafts are fenced once
+    def messages(model: str, instruction: str | None) -> tuple[Message, ...]:
+        return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes, model=model)
 
     def call(number: int, slot: Proposer, instruction: str | None) -> Call:
         instruction = "\n\n".join(part for part in (slot.role, instruction) if part) or None
         call_id = f"{state.layer}.{number}"
-        return make_call(slot, messages(instruction), call_id, PROPOSER, layer=state.layer, slot=number)
+        return make_call(slot, messages(slot.model, instruction), call_id, PROPOSER, layer=state.layer, slot=number)
 
     return Batch(
         state.layer,

@@ -69,7 +69,7 @@ def proposer_messages(
     task: Task, sampling: ModelSettings, drafts: Sequence[str], extra: str | None = None
 ) -> tuple[Message, ...]:
     """Return the conversation that a plain proposer in this slot would get."""
-    return messages_for(task, drafts, "fenced", sampling.role, extra)
+    return messages_for(task, drafts, "auto", sampling.role, extra, model=sampling.model)
 
 
 def refine(task: Task, messages: Sequence[Message], reply: str, remarks: str) -> tuple[Message, ...]:

@@ -11,6 +11,7 @@ from moa_mcp.providers.prices import Rates
 from moa_mcp.providers.usage import UsageTracker
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.providers.wrappers.keep_partial import KeepPartial
+from moa_mcp.providers.wrappers.marker_removal import MarkerRemoval
 from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
 from moa_mcp.providers.wrappers.unsupported_settings import DropUnsupportedSettings, UnsupportedSettings
 
@@ -39,7 +40,9 @@ class RunProviderFactory:
         # The budget is innermost, because each request is paid for separately. KeepPartial is inside the retry loop,
         # so a long enough partial answer becomes a draft and is not asked for again.
         paid = BudgetLimit(self._inner, budget, account, self._rates)
-        adapting = DropUnsupportedSettings(KeepPartial(paid), self._unsupported, run.task.nonce, allowance)
+        # A partial answer has to be filtered before it is kept.
+        whole = KeepPartial(MarkerRemoval(paid, run.task.nonce))
+        adapting = DropUnsupportedSettings(whole, self._unsupported, run.task.nonce, allowance)
         return RunProvider(Retrying(adapting, allowance, self._random), account, budget, drawn, paid.wanted)
 
 

@@ -31,6 +31,11 @@ def draft_of(number: int) -> str:
     return f"the draft of slot {number}"
 
 
+def prompt_of(call: Call) -> str:
+    """All that the model of a call reads."""
+    return "\n\n".join(message.text for message in call.messages)
+
+
 def with_role(played: tuple[Call, ...], role: str) -> list[Call]:
     """The calls of that role."""
     return [call for call in played if call.role == role]

@@ -14,7 +14,7 @@ from moa_mcp.flows.compare.similarity import Similarities, lexical_similarity
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import with_judge
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, prompt_of
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
 HONEST, LIAR = [1.0, 0.1], [0.0, 1.0]
@@ -27,7 +27,7 @@ def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
 
 
 def kept_by(played: Played) -> list[int]:
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     return [number for number in range(1, 7) if draft_of(number) in text]
 
 

@@ -28,7 +28,8 @@ def in_good_form(_: Call | None = None) -> str:
 
 def system_texts(played: Played, layer: int) -> list[str]:
     calls = [call for call in with_role(played.calls, "proposer") if call.layer == layer]
-    return [message.text for call in calls for message in call.messages if message.speaker == "system"]
+    texts = [message.text for call in calls for message in call.messages if message.speaker == "system"]
+    return [text.partition("\n\nYou have been provided")[0] for text in texts]
 
 
 def test_each_proposer_has_a_role_of_its_own_in_every_layer() -> None:
