@@ -69,9 +69,8 @@ class DryRunReplies:
 class _CallFields:
     """The fields of all calls. `id` is the same in each replay of the same run: it is the key of the run's journal.
 
-    `layer` and `slot` count from 1. A setting that is None is not sent. `branches` holds the ids of the branches that
-    contain the call, the outermost first. `repeat_of` is the id of the call that this call repeats because the reply
-    had the wrong form.
+    `layer` and `slot` count from 1. A setting that is None is not sent; `json_reply` asks for JSON mode. `branches` has
+    the ids of the branches around the call, the outermost first. `repeat_of`: the call whose reply had the wrong form.
     """
 
     id: str
@@ -86,6 +85,7 @@ class _CallFields:
     timeout_seconds: float | None = None
     branches: tuple[str, ...] = field(default=(), kw_only=True)
     repeat_of: str | None = field(default=None, kw_only=True)
+    json_reply: Literal[True] | None = field(default=None, kw_only=True)
 
     @property
     def parent(self) -> str | None:

@@ -46,6 +46,11 @@ class Form(Generic[Value]):
     lenient: Callable[[str], Value | None] | None = None
     dry_run: DryRunReplies | None = None
 
+    @property
+    def is_json(self) -> bool:
+        """Whether the requested form is a JSON object."""
+        return self.dry_run is not None and self.dry_run.most.startswith("{")
+
 
 @dataclass(frozen=True, slots=True)
 class FormReply(Generic[Value]):
@@ -93,7 +98,8 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     Returns the values that were read, in the order of the calls. A call that failed is not repeated. The repeat also
     fails if the run's limit leaves no call for it.
     """
-    batch = replace(batch, dry_run_replies=form.dry_run)
+    calls = tuple(replace(call, json_reply=True) for call in batch.calls) if form.is_json else batch.calls
+    batch = replace(batch, calls=calls, dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     repeats = [

@@ -25,7 +25,7 @@ def gate(task: Task, shown: str) -> tuple[Message, ...]:
         "write for each one instruction of one or two sentences: what it in particular should attend to in "
         "this message. Letters and order are arbitrary. Do not reply to the message yourself."
     )
-    form = '{"slots": {"A": {"score": 0 to 10, "instruction": "…"}, "B": …}}'
+    form = '{"slots": {"A": {"score": 5, "instruction": "…"}, "B": {"score": 5, "instruction": "…"}}}'
     return _routing(task, duty, shown, f"Reply with one JSON object and nothing else, every letter once: {form}")
 
 
@@ -36,8 +36,8 @@ def difficulty(task: Task) -> tuple[Message, ...]:
         "2 a short explanation, 3 takes several steps or sources, 4 takes an expert, 5 is where experts often "
         "fail. In doubt choose the higher one. Do not reply to the message yourself."
     )
-    form = '{"reason": "one sentence", "difficulty": 1 to 5}'
-    return _routing(task, duty, f"Reply with one JSON object and nothing else: {form}")
+    form = 'difficulty a whole number from 1 to 5: {"reason": "one sentence", "difficulty": 3}'
+    return _routing(task, duty, f"Reply with one JSON object and nothing else, {form}")
 
 
 def weights_note(percents: Sequence[int]) -> str:

@@ -18,7 +18,8 @@ MIN_CACHED_CHARS = 4_096
 
 _OWN_MACHINE = {"ollama", "lmstudio", "vllm", "demo"}
 _STRONG = re.compile(
-    r"claude-(?:opus|sonnet)-\d|gpt-[5-9]|gemini-\d[\d.]*-pro|grok-[4-9]|deepseek-v[4-9]|glm-[5-9]|kimi-k\d|qwen3\.[5-9]-max"
+    r"claude-(?:opus|sonnet)-\d|gpt-[5-9]|gemini-\d[\d.]*-(?:pro|ultra|argon)|grok-[4-9]|deepseek-v[4-9]|glm-[5-9]"
+    r"|kimi-k\d|qwen3[.p]\d-(?:max|[\d.]+t)|mistral-large|minimax-m\d"
 )
 _SMALL = re.compile(r"(?<![a-z])(?:mini|nano|lite|flash|fast|haiku|small|distill|\d{1,2}b)(?![a-z])")
 

@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Batch, Call, Draft, Failure, Message, Outcome
+from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
 from moa_mcp.domain.preset import Aggregator, Preset
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import REPEAT_REQUEST
@@ -165,3 +165,10 @@ def test_hostile_braces_do_not_hide_an_object(piece: str) -> None:
 
     assert json_object(hostile, "keep") is None
     assert json_object(f'{hostile} "}} {{"keep": 1}}', "keep") == {"keep": 1}
+
+
+def test_only_a_form_that_is_a_json_object_is_asked_for_in_json_mode() -> None:
+    replies = DryRunReplies('{"score": 1}', '{"score": 9}')
+    in_json, in_words = (next(ask_form(CALL, Form(number, dry_run=one))) for one in (replies, None))
+
+    assert [batch.calls[0].json_reply for batch in (in_json, in_words)] == [True, None]

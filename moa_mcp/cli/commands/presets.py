@@ -13,8 +13,10 @@ import click
 from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
 from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.answer import write
 from moa_mcp.cli.view.plan import estimate, extent
 from moa_mcp.cli.view.preset_tree import tree
+from moa_mcp.cli.view.prompts import prompt_lines
 from moa_mcp.cli.view.table import table
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
@@ -24,6 +26,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.domain.validation import KeyPath
 from moa_mcp.flows.planning.dry_run import Bounds
+from moa_mcp.flows.planning.prompts import prompts_of
 from moa_mcp.presets.library import is_name, parse
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import pluralize
@@ -33,7 +36,7 @@ from moa_mcp.views.run import pluralize
 @log_level
 @click.pass_context
 def presets(ctx: click.Context) -> None:
-    """List the presets; `show` one, `validate` a file."""
+    """List the presets; `show` one or its `prompts`, `validate` a file."""
     if ctx.invoked_subcommand is None:
         anyio.run(_list)
 
@@ -43,6 +46,13 @@ def presets(ctx: click.Context) -> None:
 def show(name: str) -> None:
     """Show the shape of a preset, its calls and its price."""
     anyio.run(_show, name)
+
+
+@presets.command()
+@click.argument("name")
+def prompts(name: str) -> None:
+    """Show every prompt of a preset, with placeholders for the drafts."""
+    anyio.run(_prompts, name)
 
 
 @presets.command()
@@ -130,6 +140,13 @@ async def _show(name: str) -> None:
         entry = await service.catalog.entry(name)
         bounds = service.catalog.bounds(preset)
     click.echo(strip_invisible("\n".join((*_title(entry), *tree(preset), *_figures(entry, bounds)))))
+
+
+async def _prompts(name: str) -> None:
+    valid_settings()
+    async with open_service() as service:
+        preset, _ = await service.catalog.resolve(name)
+    write(strip_invisible("\n".join(prompt_lines(prompts_of(preset)))))
 
 
 def _title(entry: PresetEntry) -> list[str]:

@@ -63,6 +63,8 @@ def request_body(call: Call, model: str, quirks: DialectQuirks) -> dict[str, Any
         body["temperature"] = call.temperature
     if call.max_tokens is not None:
         body[quirks.limit] = call.max_tokens
+    if call.json_reply:
+        body["response_format"] = {"type": "json_object"}
     if call.effort is not None:
         body |= _nest(quirks.effort, call.effort)
     return body

@@ -21,6 +21,7 @@ _FIELDS = {
     "temperature": "temperature",
     "max_tokens": "max_tokens",
     "max_completion_tokens": "max_tokens",
+    "response_format": "json_reply",
     "reasoning_effort": "effort",
     "reasoning": "effort",
     "output_config": "effort",

@@ -192,3 +192,9 @@ def test_mistral_is_not_sent_the_stream_options_that_it_refuses(make_call: Calla
 def test_a_key_is_a_bearer_token_and_no_key_no_header() -> None:
     assert headers_with("sk-1") == {"authorization": "Bearer sk-1"}
     assert headers_with(None) == {}
+
+
+def test_json_mode_is_asked_for_in_openais_words(make_call: Callable[..., Call]) -> None:
+    body = request_body(make_call(json_reply=True), "owl", DialectQuirks())
+
+    assert body["response_format"] == {"type": "json_object"}

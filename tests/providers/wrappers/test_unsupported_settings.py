@@ -12,6 +12,7 @@ from moa_mcp.domain.text import fence
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text
+from moa_mcp.providers.dialects.error_mapping import error_from_body
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.providers.wrappers.unsupported_settings import SHORTENED_NOTE, DropUnsupportedSettings, UnsupportedSettings
 from moa_mcp.testing.scripted import ScriptedProvider
@@ -196,3 +197,25 @@ async def test_what_a_user_pasted_in_the_form_of_our_fences_stays_whole(make_cal
     text = f"{pasted}\n\n{fence('Because. ' * 500, 'draft 1', NONCE)}"
 
     assert pasted in await shortened(make_call(messages=(Message("user", text),)))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unsupported parameter: 'response_format' is not supported with this model.",
+        "This model does not support JSON mode.",
+        "json_object is not supported by this endpoint",
+    ],
+)
+async def test_a_model_without_json_mode_is_asked_without_it_from_then_on(
+    make_call: Callable[..., Call], message: str
+) -> None:
+    def without_json_mode(call: Call) -> str | ProviderError:
+        return error_from_body({"error": {"message": message}}, 400) if call.json_reply else "{}"
+
+    provider, refusals = ScriptedProvider(without_json_mode), UnsupportedSettings()
+    for _ in range(2):
+        asking = DropUnsupportedSettings(provider, refusals, NONCE, RetryBudget(3))
+        assert (await asking.complete(make_call(json_reply=True), ignore_text)).text == "{}"
+
+    assert [call.json_reply for call in provider.calls] == [True, None, None]
