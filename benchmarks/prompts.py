@@ -112,7 +112,7 @@ def judged(model: SmallModel, method: str, known: Mapping[str, Sequence[str]], *
             if call.role in (PROPOSER, AGGREGATOR, "merger"):
                 return known[question][call.slot - 1]
             mode = call.json_reply if json_mode else None
-            text = model.ask(replace(call, temperature=0.0, max_tokens=200, json_reply=mode), 1, slot)
+            text = model.ask(replace(call, temperature=0.0, max_tokens=120, json_reply=mode), 1, slot)
             texts.append(text)
             return text
 
@@ -130,14 +130,19 @@ def judged(model: SmallModel, method: str, known: Mapping[str, Sequence[str]], *
 
 @click.command(help=__doc__)
 @click.option("--packages", type=click.Path(exists=True, file_okay=False), help="Folder with the model's packages.")
-def main(packages: str | None) -> None:
+@click.option("--only", type=click.Choice(["styles", "judges"]), help="Measure only these.")
+def main(packages: str | None, only: str | None) -> None:
     """Measure the styles and the judges."""
+    figures: dict[str, Any] = {}
     with small_model(packages) as model:
         known = drafts(model)
-        styles = {style or "alone": merged(model, style, known) for style in (None, *STYLES)}
-        judges = {method: judged(model, method, known, json_mode=False) for method in METHODS}
-        in_json_mode = {method: judged(model, method, known, json_mode=True) for method in METHODS}
-    click.echo(json.dumps({"styles": styles, "judges": judges, "judges_in_json_mode": in_json_mode}))
+        if only != "judges":
+            figures["styles"] = {style or "alone": merged(model, style, known) for style in (*STYLES, None)}
+        if only != "styles":
+            modes = {"judges": False, "judges_in_json_mode": True}
+            for title, json_mode in modes.items():
+                figures[title] = {method: judged(model, method, known, json_mode=json_mode) for method in METHODS}
+    click.echo(json.dumps(figures))
 
 
 if __name__ == "__main__":
