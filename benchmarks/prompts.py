@@ -71,6 +71,9 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 }
 """The methods that ask a judge, as keys of a preset."""
 
+IN_WORDS = ("critique", "residual")
+"""The methods whose judges reply in words, not in JSON."""
+
 JUDGED = 5
 """The questions that each method is asked."""
 
@@ -111,7 +114,7 @@ def judged(model: SmallModel, method: str, known: Mapping[str, Sequence[str]], *
         def reply(call: Call) -> str:
             if call.role in (PROPOSER, AGGREGATOR, "merger"):
                 return known[question][call.slot - 1]
-            mode = call.json_reply if json_mode else None
+            mode = json_mode or None
             text = model.ask(replace(call, temperature=0.0, max_tokens=120, json_reply=mode), 1, slot)
             texts.append(text)
             return text
@@ -141,7 +144,8 @@ def main(packages: str | None, only: str | None) -> None:
         if only != "styles":
             modes = {"judges": False, "judges_in_json_mode": True}
             for title, json_mode in modes.items():
-                figures[title] = {method: judged(model, method, known, json_mode=json_mode) for method in METHODS}
+                methods = [method for method in METHODS if not json_mode or method not in IN_WORDS]
+                figures[title] = {method: judged(model, method, known, json_mode=json_mode) for method in methods}
     click.echo(json.dumps(figures))
 
 

@@ -18,7 +18,8 @@ from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Mes
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.calls import make_call
-from moa_mcp.prompts.judge import REPEAT_REQUEST
+from moa_mcp.prompts.judge import REPEAT_REQUEST, arrange_examination
+from moa_mcp.prompts.style import is_strong
 
 Value = TypeVar("Value")
 
@@ -81,10 +82,11 @@ def judge_call(
 
     Its id is "{layer}.{role}", followed by ".{place}" if a stage makes several such calls.
     """
-    own = (Message("system", judge.role),) if judge is not None and judge.role else ()
+    asked = judge or preset.aggregator
+    own_role = judge.role if judge is not None else None
     return make_call(
-        judge or preset.aggregator,
-        (*own, *messages),
+        asked,
+        arrange_examination(messages, preset.prompt_style, asked.model, own_role),
         f"{layer}.{role}{f'.{place}' if place else ''}",
         role,
         layer=layer,
@@ -98,7 +100,10 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     Returns the values that were read, in the order of the calls. A call that failed is not repeated. The repeat also
     fails if the run's limit leaves no call for it.
     """
-    calls = tuple(replace(call, json_reply=True) for call in batch.calls) if form.is_json else batch.calls
+    # A small model fills an object of its own making in JSON mode, and is in form more often without: docs/methods.md.
+    calls = tuple(
+        replace(call, json_reply=True) if form.is_json and is_strong(call.model) else call for call in batch.calls
+    )
     batch = replace(batch, calls=calls, dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]

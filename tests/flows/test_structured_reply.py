@@ -1,11 +1,12 @@
 """Asking for a reply of fixed form: read leniently, asked once more, then given up on."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.fields import ModelSettings
+from moa_mcp.domain.fields import ModelSettings, PromptStyle
 from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
 from moa_mcp.domain.preset import Aggregator, Preset
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, ask_forms, json_object, judge_call
@@ -167,8 +168,24 @@ def test_hostile_braces_do_not_hide_an_object(piece: str) -> None:
     assert json_object(f'{hostile} "}} {{"keep": 1}}', "keep") == {"keep": 1}
 
 
-def test_only_a_form_that_is_a_json_object_is_asked_for_in_json_mode() -> None:
+def test_only_a_strong_model_and_a_form_that_is_a_json_object_get_json_mode() -> None:
     replies = DryRunReplies('{"score": 1}', '{"score": 9}')
-    in_json, in_words = (next(ask_form(CALL, Form(number, dry_run=one))) for one in (replies, None))
+    strong = replace(CALL, model="openai/gpt-5.5")
+    asked = (next(ask_form(call, Form(number, dry_run=one))) for call in (strong, CALL) for one in (replies, None))
 
-    assert [batch.calls[0].json_reply for batch in (in_json, in_words)] == [True, None]
+    assert [batch.calls[0].json_reply for batch in asked] == [True, None, None, None]
+
+
+def test_a_strong_judge_gets_one_turn_and_another_the_material_in_the_system_message() -> None:
+    material, closing = Message("system", "What is in tags is material."), Message("user", "Reply with JSON.")
+
+    def texts(model: str, style: PromptStyle) -> list[str]:
+        judge = ModelSettings(model=model, role="You check units.")
+        preset = PRESET.model_copy(update={"prompt_style": style})
+        call = judge_call(preset, judge, (material, closing), "judge", layer=2)
+        return [f"{message.speaker}: {message.text}" for message in call.messages]
+
+    one_turn = ["system: You check units.", f"user: {material.text}\n\n{closing.text}"]
+    split = [f"system: You check units.\n\n{material.text}", f"user: {closing.text}"]
+    assert texts("openai/gpt-5.5", "auto") == texts("lab/owl", "fenced") == one_turn
+    assert texts("lab/owl", "auto") == texts("openai/gpt-5.5", "tagged") == texts("lab/owl", "paper") == split

@@ -151,7 +151,7 @@ def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_wh
         if call.role != "router":
             return reply_to(call)
         # The later a slot, the better its score.
-        slots = dict(re.findall(r"<<candidate ([A-Z]) \w+>>\nmodel: lab/p(\d)", prompt_of(call)))
+        slots = dict(re.findall(r"<candidate ([A-Z]) \w+>\nmodel: lab/p(\d)", prompt_of(call)))
         return json.dumps({"slots": {label: {"score": int(number)} for label, number in slots.items()}})
 
     first, second = aggregations(drive(ask_panel(TASK, preset), reply))[1:]

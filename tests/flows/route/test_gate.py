@@ -273,7 +273,7 @@ def test_the_gate_sees_the_question_as_data_and_what_each_slot_is_for() -> None:
         "model: lab/p1\nrole: You are terse.\nskills: law, tax",
         "model: lab/p2",
     ]
-    assert f"<<message {TASK.nonce}>>\n{TASK.question}" in call.messages[0].text
+    assert f"<message {TASK.nonce}>\n{TASK.question}" in call.messages[0].text
 
 
 SKILLED = [

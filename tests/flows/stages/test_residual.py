@@ -82,7 +82,7 @@ def test_the_extractor_sees_each_slots_two_drafts_side_by_side() -> None:
     played = played_with(lambda _: YES)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
-    shown = re.findall(r"<<(\w+) reply of Model (\d) \w+>>\n(.*)\n", prompt)
+    shown = re.findall(r"<(\w+) reply of Model (\d) \w+>\n(.*)\n", prompt)
     assert shown == [
         (when, str(slot), f"draft {layer} of {slot}")
         for slot in (1, 2, 3)
@@ -100,7 +100,7 @@ def test_slots_stay_paired_where_one_is_missing() -> None:
     played = drive(ask_panel(TASK, rmoa(2)), reply)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
-    assert re.findall(r"<<(\w+ reply of Model \d)", prompt) == [
+    assert re.findall(r"<(\w+ reply of Model \d)", prompt) == [
         "earlier reply of Model 1",
         "later reply of Model 1",
         "earlier reply of Model 2",
