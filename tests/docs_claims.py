@@ -228,8 +228,8 @@ PROMISES: dict[int, Promise] = {
         ),
     ),
     41: Promise(
-        "What a draft says cannot leave its fence or tags, nor make a reader fetch anything; in fences it stays out of the "
-        "system role.",
+        "What a draft says cannot leave its fence or tags, or make a reader fetch anything; in fences it cannot reach "
+        "the system role.",
         TEXTS,
         (
             "test_a_draft_cannot_forge_the_fence_that_it_stands_in",

@@ -147,8 +147,7 @@ async def test_a_cut_answer_is_taken_only_when_no_fallback_could_write_a_whole_o
 
 def prompts_of(lab: Lab, model: str) -> list[str]:
     """All that the model read, request by request."""
-    bodies = (request.body["messages"] for request in lab.upstream.requests if request.model == model)
-    return ["\n\n".join(message["content"] for message in messages) for messages in bodies]
+    return [request.prompt for request in lab.upstream.requests if request.model == model]
 
 
 @pytest.mark.parametrize("style", ["fenced", "tagged"])

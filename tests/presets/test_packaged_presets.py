@@ -76,7 +76,7 @@ async def test_forge_hears_all_three_strategies_and_its_program_is_run() -> None
     async with served() as (service, upstream):
         run = await asked(service, "forge")
 
-        last = upstream.requests[-1].body["messages"][0]["content"]
+        last = upstream.requests[-1].prompt
     assert "Result: 2 (computed by a program that was run, with steps that a model emulated)" in last
     assert "<response 3 " in last
     assert {record.call.role for record in run.calls} >= {"programmer", "sandbox", "emulator", "refiner", "judge"}
