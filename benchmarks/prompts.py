@@ -74,9 +74,6 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 IN_WORDS = ("critique", "residual")
 """The methods whose judges reply in words, not in JSON."""
 
-JUDGED = 5
-"""The questions that each method is asked."""
-
 
 def call_to(messages: Sequence[Message], max_tokens: int) -> ChatCall:
     return ChatCall("1.1", PROPOSER, 1, 1, "small/model", tuple(messages), temperature=0.7, max_tokens=max_tokens)
@@ -103,11 +100,13 @@ def merged(model: SmallModel, style: PromptStyle | None, known: Mapping[str, Seq
     return {"answers": len(texts), "right": right, "traces": sum(bool(TRACE.search(text)) for text in texts)}
 
 
-def judged(model: SmallModel, method: str, known: Mapping[str, Sequence[str]], *, json_mode: bool) -> dict[str, float]:
-    """The share of replies of a method's judges that could be read at the first try, and their traces."""
+def judged(
+    model: SmallModel, method: str, known: Mapping[str, Sequence[str]], count: int, *, json_mode: bool
+) -> dict[str, float]:
+    """The share of replies of a method's judges that could be read at the first try, over `count` questions; traces."""
     keys = {"proposers": ["small/model"] * PROPOSERS, "layers": 2, "aggregator": "small/model", **METHODS[method]}
     preset = Preset.model_validate(keys)
-    questions = list(QUESTIONS)[:: len(QUESTIONS) // JUDGED][:JUDGED]
+    questions = list(QUESTIONS)[:: len(QUESTIONS) // count][:count]
     texts: list[str] = []
 
     def play(question: str, slot: int) -> tuple[Call, ...]:
@@ -134,18 +133,24 @@ def judged(model: SmallModel, method: str, known: Mapping[str, Sequence[str]], *
 @click.command(help=__doc__)
 @click.option("--packages", type=click.Path(exists=True, file_okay=False), help="Folder with the model's packages.")
 @click.option("--only", type=click.Choice(["styles", "judges"]), help="Measure only these.")
-def main(packages: str | None, only: str | None) -> None:
+@click.option("--method", "methods", type=click.Choice(list(METHODS)), multiple=True, help="Judges of these alone.")
+@click.option("--questions", type=click.IntRange(1, len(QUESTIONS)), default=5, help="Questions for each method. [5]")
+def main(packages: str | None, only: str | None, methods: Sequence[str], questions: int) -> None:
     """Measure the styles and the judges."""
-    figures: dict[str, Any] = {}
+    figures: dict[str, dict[str, Any]] = {}
+
+    def note(part: str, name: str, found: Mapping[str, float]) -> None:
+        figures.setdefault(part, {})[name] = found
+        click.echo(f"{part}, {name}: {found}", err=True)
+
     with small_model(packages) as model:
         known = drafts(model)
-        if only != "judges":
-            figures["styles"] = {style or "alone": merged(model, style, known) for style in (*STYLES, None)}
-        if only != "styles":
-            modes = {"judges": False, "judges_in_json_mode": True}
-            for title, json_mode in modes.items():
-                methods = [method for method in METHODS if not json_mode or method not in IN_WORDS]
-                figures[title] = {method: judged(model, method, known, json_mode=json_mode) for method in methods}
+        for style in (*STYLES, None) if only != "judges" else ():
+            note("styles", style or "alone", merged(model, style, known))
+        for part, json_mode in {"judges": False, "judges_in_json_mode": True}.items() if only != "styles" else ():
+            for method in methods or METHODS:
+                if not json_mode or method not in IN_WORDS:
+                    note(part, method, judged(model, method, known, questions, json_mode=json_mode))
     click.echo(json.dumps(figures))
 
 

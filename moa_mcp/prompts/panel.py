@@ -129,7 +129,8 @@ def repeats_instructions(text: str) -> bool:
 
 def can_be_repeated(messages: Sequence[Message]) -> bool:
     """Whether a prompt has instructions that `repeats_instructions` would find in an answer."""
-    return any(instructions in message.text for message in messages for instructions in (_TAGGED, _WRITE_THE_BEST))
+    prompts = (_TAGGED, _WRITE_THE_BEST, AGGREGATE_AND_SYNTHESIZE)
+    return any(instructions in message.text for message in messages for instructions in prompts)
 
 
 _MIN_ECHO_CHARS = 40

@@ -8,14 +8,14 @@ from typing import ClassVar, Literal, TypeAlias
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.fields import PromptStyle
-from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Outcome, Task
+from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.prompts.panel import messages_for, repeats_instructions
+from moa_mcp.prompts.panel import can_be_repeated, messages_for, repeats_instructions
 
 Prompt: TypeAlias = Callable[[str, PromptStyle], tuple[Message, ...]]
 """Makes the messages of a call to a model, in a style."""
@@ -88,16 +88,18 @@ def write_answer(
         until = time.step_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
-        causes += [f"{model} repeated its instructions in place of an answer"] if _is_echo(outcome) else []
-        plainest = prompt(model, "paper")
-        if _is_echo(outcome) and plainest != call.messages:
-            causes.append(f"{model} was asked once more, in the words of the paper")
-            call = replace(call, id=f"{call.id}.again", repeat_of=call.id, messages=plainest)
-            (outcome,) = yield Batch(preset.layers, (call,), until=until)
-            causes.extend(call_notes((call,), (outcome,)))
-        if isinstance(outcome, Draft) and not outcome.cut and not _is_echo(outcome):
+        if _is_echo(call, outcome):
+            causes.append(f"{model} repeated its instructions in place of an answer")
+            if (plainest := prompt(model, "paper")) != call.messages:
+                causes.append(f"{model} was asked once more, in the words of the paper")
+                call = replace(call, id=f"{call.id}.again", repeat_of=call.id, messages=plainest)
+                (outcome,) = yield Batch(preset.layers, (call,), until=until)
+                causes.extend(call_notes((call,), (outcome,)))
+        if not isinstance(outcome, Draft) or _is_echo(call, outcome):
+            continue
+        if not outcome.cut:
             return Answer(outcome.text, notes=tuple(causes))
-        cut_answers += [outcome] if isinstance(outcome, Draft) and not _is_echo(outcome) else []
+        cut_answers.append(outcome)
     if cut_answers:
         return Answer(
             best_draft(cut_answers).text, degraded=True, notes=(*causes, "the answer is a part: nobody finished one")
@@ -107,8 +109,8 @@ def write_answer(
     return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
 
 
-def _is_echo(outcome: Outcome) -> bool:
-    return isinstance(outcome, Draft) and repeats_instructions(outcome.text)
+def _is_echo(call: Call, outcome: Outcome) -> bool:
+    return isinstance(outcome, Draft) and can_be_repeated(call.messages) and repeats_instructions(outcome.text)
 
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:

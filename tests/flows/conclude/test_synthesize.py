@@ -56,3 +56,10 @@ def test_a_prompt_that_is_the_plainest_already_is_not_sent_again() -> None:
     assert len(with_role(played.calls, "aggregator")) == 1
     assert played.answer.degraded
     assert any("lab/agg repeated its instructions" in note for note in played.answer.notes)
+
+
+def test_a_plain_call_may_answer_with_any_words() -> None:
+    played = drive(ask_panel(TASK, a_panel(layers=1)), lambda call: AGGREGATE_AND_SYNTHESIZE)
+
+    assert (played.answer.text, played.answer.degraded) == (AGGREGATE_AND_SYNTHESIZE, False)
+    assert len(played.calls) == 1
