@@ -231,11 +231,13 @@ PROMISES: dict[int, Promise] = {
         ),
     ),
     41: Promise(
-        "What a draft says cannot leave its fence, reach the system role, or make a reader fetch anything.",
+        "What a draft says cannot leave its fence or tags, or make a reader fetch anything; in fences it cannot reach "
+        "the system role.",
         TEXTS,
         (
             "test_a_draft_cannot_forge_the_fence_that_it_stands_in",
-            "test_no_draft_reaches_the_system_role",
+            "test_a_draft_cannot_forge_the_tags_that_it_stands_in",
+            "test_no_draft_in_fences_reaches_the_system_role",
             "test_a_draft_that_gives_orders_is_noted",
             "test_a_picture_or_link_to_a_host_that_was_not_asked_about_is_inert_in_the_result",
         ),

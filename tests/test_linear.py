@@ -19,6 +19,7 @@ import pytest
 import moa_mcp
 from moa_mcp.cli.view.answer import StreamingWriter
 from moa_mcp.domain import links, statements, text
+from moa_mcp.domain.markers import MarkerFilter, without_markers
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.domain.regex import compile_linear
@@ -28,6 +29,7 @@ from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.flows.slot.chain_of_code import extract_program
 from moa_mcp.flows.stages.draft_warnings import draft_warnings
 from moa_mcp.flows.stages.residual import read_residual
+from moa_mcp.prompts.panel import repeats_instructions
 from moa_mcp.providers.base import OnText
 from moa_mcp.providers.dialects import error_mapping
 from moa_mcp.providers.dialects.reply_builder import ReplyBuilder
@@ -57,6 +59,7 @@ FORMS = {
     "numbers": ("candidate A answer is model score 1", "1,111.-"),
     "lines": ("", "> \n\t- {\n answer: "),
     "blanks": ('{"better": "```', " "),
+    "markers": ("", "<<end of draft 1 000<response 2 0 "),
     "one word": ("<https://unsupported ignore ", "aé"),
 }
 
@@ -124,6 +127,14 @@ def redacted(message: str) -> None:
         played.send(None)
 
 
+def filtered(message: str) -> None:
+    markers = MarkerFilter("0" * 16)
+    for piece in in_pieces(message):
+        markers.feed(piece)
+    markers.close()
+    without_markers(message, "0" * 16)
+
+
 def split_into_events(message: str) -> None:
     splitter = EventSplitter()
     line = message.replace("\n", " ").encode()[: len(message)]  # an event over its limit is not read to its end
@@ -172,6 +183,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "keys": lambda said: keys.redact_key(said, "sk-a1"),
     "transcript": transcribed,
     "redacting": redacted,
+    "markers": filtered,
+    "echo": repeats_instructions,
     "sse": split_into_events,
     "codec": lambda said: codec.decode_record(codec.encode_record(CallRecord(PROPOSAL, Draft(said), 1.0))),
     "views": lambda said: run_view.as_markdown(run_with(said), drafts=True),

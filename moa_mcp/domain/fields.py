@@ -31,7 +31,7 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Count = Annotated[int, Field(ge=1, le=64)]
-PromptStyle = Literal["fenced", "paper"]
+PromptStyle = Literal["auto", "fenced", "tagged", "paper"]
 
 
 def constraint_error(problem: str, expected: str, *place: str) -> PydanticCustomError:

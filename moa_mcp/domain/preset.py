@@ -233,9 +233,10 @@ class Preset(NamedPreset):
         description="Seconds to wait for the slowest fifth of a layer once the rest is in. Null: wait for all.",
     )
     prompt_style: PromptStyle = Field(
-        default="fenced",
-        description="How drafts are shown to the next layer. fenced: in markers, behind the question. "
-        "paper: the system prompt of the paper's reference code.",
+        default="auto",
+        description="How drafts are shown to the next layer. tagged: in the system prompt, in tags. fenced: in "
+        "markers, behind the question. paper: the system prompt of the paper's reference code. auto: tagged; fenced "
+        "for a strong model whose conversation is long enough to be cached.",
     )
     limits: PresetLimits = Limits()
     roles: Annotated[RolesSpec, ROLES] | None = Field(
@@ -266,7 +267,7 @@ class Preset(NamedPreset):
             name: str = "unnamed",
             min_drafts: int = 1,
             straggler_grace_seconds: float | None = 20,
-            prompt_style: PromptStyle = "fenced",
+            prompt_style: PromptStyle = "auto",
             limits: Limits | Mapping[str, Any] = Limits(),
             **others: Any,
         ) -> None:

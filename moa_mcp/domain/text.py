@@ -334,15 +334,26 @@ class _Line:
 
 def fence(text: str, label: str, nonce: str) -> str:
     """Clean untrusted `text` and enclose it in markers. It cannot forge them: each `nonce` in it is broken up."""
+    return f"<<{label} {nonce}>>\n{_without_code(text, nonce)}\n<<end of {label} {nonce}>>"
+
+
+def tag(text: str, label: str, nonce: str) -> str:
+    """As `fence`, but enclose `text` in tags such as `<response 1 0123456789abcdef>`."""
+    return f"<{label} {nonce}>\n{_without_code(text, nonce)}\n</{label} {nonce}>"
+
+
+def _without_code(text: str, nonce: str) -> str:
     inert = strip_invisible(text)
     if nonce.lower() in inert.lower():
         inert = re.sub(re.escape(nonce), f"{nonce[:4]}…", inert, flags=re.IGNORECASE)
-    return f"<<{label} {nonce}>>\n{inert}\n<<end of {label} {nonce}>>"
+    return inert
 
 
 OMISSION_MARK = "\n[… the middle of this text is left out …]\n"
 
-_WRITTEN_BY_MODELS = r"draft \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
+_WRITTEN_BY_MODELS = (
+    r"draft \d+|response \d+|candidate [A-Z]{1,2}|advice \d+|(?:earlier |later )?reply(?: of Model \d+)?"
+)
 """The labels of text that may be shortened. Text of the caller, e.g. the question for a judge, never is."""
 
 
@@ -351,22 +362,22 @@ MIN_DRAFT_CHARS = 200
 
 
 def shorten_drafts(texts: Sequence[str], nonce: str, max_chars: int) -> tuple[str, ...]:
-    """Cut the drafts in the fences of `nonce` until all `texts` together have at most `max_chars` characters.
+    """Cut the drafts in the fences or tags of `nonce` until all `texts` together have at most `max_chars` characters.
 
     The longest drafts are cut first, down to the length of the next longest, and so on; each keeps its first 70 % and
     its last 30 %. Other text is never cut, and no draft is cut below MIN_DRAFT_CHARS, so the result may be longer than
     `max_chars`.
     """
-    fenced = re.compile(
-        rf"(?P<open><<(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>\n)(?P<body>.*?)"
-        rf"(?P<close>\n<<end of (?P=label) {nonce}>>)",
+    enclosed = re.compile(
+        rf"(?P<open><<?(?P<label>{_WRITTEN_BY_MODELS}) {nonce}>>?\n)(?P<body>.*?)"
+        rf"(?P<close>\n<(?:<end of |/)(?P=label) {nonce}>>?)",
         re.DOTALL,
     )
-    lengths = [len(draft["body"]) for text in texts for draft in fenced.finditer(text)]
+    lengths = [len(draft["body"]) for text in texts for draft in enclosed.finditer(text)]
     other = sum(map(len, texts)) - sum(lengths)
     longest = max(MIN_DRAFT_CHARS, _longest_allowed(lengths, max_chars - other))
     return tuple(
-        fenced.sub(lambda draft: f"{draft['open']}{_cut_middle(draft['body'], longest)}{draft['close']}", text)
+        enclosed.sub(lambda draft: f"{draft['open']}{_cut_middle(draft['body'], longest)}{draft['close']}", text)
         for text in texts
     )
 

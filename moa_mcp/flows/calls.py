@@ -33,7 +33,7 @@ def make_call(
         effort=settings.effort,
         timeout_seconds=settings.timeout_seconds,
         sampling=settings.sampling,
-        cache_prefix=cache_prefix,
+        cache_prefix=cache_prefix and messages[-1].shared_chars > 0,
     )
 
 
@@ -42,8 +42,6 @@ def reads_prefix_again(preset: Preset, model: str) -> bool:
 
     Only then is it worth storing in a prompt cache that charges for it.
     """
-    if preset.prompt_style == "paper":  # the drafts are in the system text, before everything else
-        return False
     proposes = any(isinstance(slot, Proposer) and slot.model == model for slot in preset.slots)
     times = preset.layers - 1 if proposes else 0
     if model == preset.aggregator.model and preset.conclude.shares_messages:

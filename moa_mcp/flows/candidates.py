@@ -15,7 +15,7 @@ from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from moa_mcp.domain.model import Task
-from moa_mcp.domain.text import fence
+from moa_mcp.domain.text import tag
 from moa_mcp.flows.structured_reply import is_list
 
 Thing = TypeVar("Thing")
@@ -54,11 +54,11 @@ class LabelledCandidates:
         return {label: things[index] for label, index in self.mapping.items()}
 
     def render(self, turned: int = 0) -> str:
-        """The candidates as prompt text, each in a fence of the run; the first `turned` of them move to the end.
+        """The candidates as prompt text, each in tags of the run; the first `turned` of them move to the end.
 
         Each of several judges gets another value, so that no candidate is always the first.
         """
-        blocks = [fence(self.texts[index], f"candidate {label}", self.nonce) for label, index in self.mapping.items()]
+        blocks = [tag(self.texts[index], f"candidate {label}", self.nonce) for label, index in self.mapping.items()]
         return "\n\n".join((*blocks[turned:], *blocks[:turned]))
 
     def index(self, label: str) -> int | None:

@@ -71,9 +71,9 @@ def mixture(
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls of one proposer layer, one for each participant that is a model."""
 
-    @cache  # participants without an own instruction share the messages, so the drafts are fenced once
-    def messages(instruction: str | None) -> tuple[Message, ...]:
-        return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes)
+    @cache  # samples of one model without an own instruction share the messages, so the drafts are fenced once
+    def messages(model: str, instruction: str | None) -> tuple[Message, ...]:
+        return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes, model=model)
 
     asked = [(one, one.slot) for one in state.participants if isinstance(one.slot, Proposer)]
     models = [slot.model for _, slot in asked]
@@ -88,7 +88,7 @@ def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
         call_id = f"{state.layer}.{number}"
         return make_call(
             slot,
-            messages(instruction),
+            messages(slot.model, instruction),
             call_id,
             PROPOSER,
             layer=state.layer,

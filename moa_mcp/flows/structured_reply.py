@@ -16,10 +16,11 @@ from typing import Any, Generic, TypeAlias, TypeGuard, TypeVar
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Batch, Call, ChatCall, Draft, DryRunReplies, Message, Outcome
 from moa_mcp.domain.preset import Preset
-from moa_mcp.domain.sampling import without_settings
+from moa_mcp.domain.sampling import UNSET, FrozenDict, without_settings
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows.calls import make_call
-from moa_mcp.prompts.judge import REPEAT_REQUEST
+from moa_mcp.prompts.judge import REPEAT_REQUEST, arrange_examination
+from moa_mcp.prompts.style import is_strong
 
 Value = TypeVar("Value")
 
@@ -46,6 +47,11 @@ class Form(Generic[Value]):
     strict: Callable[[str], Value | None]
     lenient: Callable[[str], Value | None] | None = None
     dry_run: DryRunReplies | None = None
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the requested form is a JSON object."""
+        return self.dry_run is not None and str(self.dry_run.most).startswith("{")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +83,11 @@ def judge_call(
 
     Its id is "{layer}.{role}", followed by ".{place}" if a stage makes several such calls.
     """
-    own = (Message("system", judge.role),) if judge is not None and judge.role else ()
+    asked = judge or preset.aggregator
+    own_role = judge.role if judge is not None else None
     return make_call(
-        judge or preset.aggregator,
-        (*own, *messages),
+        asked,
+        arrange_examination(messages, preset.prompt_style, asked.model, own_role),
         f"{layer}.{role}{f'.{place}' if place else ''}",
         role,
         layer=layer,
@@ -94,7 +101,8 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     Returns the values that were read, in the order of the calls. A call that failed is not repeated. The repeat also
     fails if the run's limit leaves no call for it.
     """
-    batch = replace(batch, calls=tuple(map(_without_own_form, batch.calls)), dry_run_replies=form.dry_run)
+    calls = tuple(_asking_for(form, call) for call in batch.calls)
+    batch = replace(batch, calls=calls, dry_run_replies=form.dry_run)
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     repeats = [
@@ -109,9 +117,20 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     return replies
 
 
-def _without_own_form(call: Call) -> Call:
-    """The call without settings that change the form of the reply, which may come from a preset's aggregator."""
-    return without_settings(call, "stop", "response_format") if isinstance(call, ChatCall) else call
+_JSON_MODE = FrozenDict({"type": "json_object"})
+
+
+def _asking_for(form: Form[Value], call: Call) -> Call:
+    """The call without a preset's own settings for the form of replies, and in JSON mode where that helps.
+
+    A small model fills an object of its own making in JSON mode, and is in form more often without: docs/methods.md.
+    """
+    if not isinstance(call, ChatCall):
+        return call
+    plain = without_settings(call, "stop", "response_format")
+    if not form.is_json or not is_strong(call.model):
+        return plain
+    return replace(plain, sampling=replace(plain.sampling or UNSET, response_format=_JSON_MODE))
 
 
 def ask_form(

@@ -21,10 +21,10 @@ _DATA = (
 )
 
 _REFINE = (
-    "Below is a reply to the message above, and what an examiner said of it. Improve it. First list the "
+    "Below is a reply to the message above{remarks}. Improve it. First list the "
     "reply's weaknesses: what is wrong, unsupported, missing or unclear; check each step of it for yourself. "
-    f"Then write the line {REVISED} and behind it the whole reply anew, with every weakness cured and what was "
-    "right kept. Only what follows that line is read, and it must stand alone."
+    f"Then write the line {REVISED} and behind it the whole reply anew, in the language of the message, with every "
+    "weakness cured and what was right kept. Only what follows that line is read, and it must stand alone."
 )
 
 _PROGRAM = (
@@ -57,25 +57,26 @@ _REPAIR = (
 
 _WORD = (
     "A program was written for the message above and came to the result below. Write the reply to the message "
-    "that rests on this result. Do not mention the program or the markers. If the result does not answer the "
-    "message or is plainly wrong, say so, and answer as well as you can."
+    "that rests on this result, in the language of the message. Do not mention the program or the markers. If the "
+    "result does not answer the message or is plainly wrong, say so, and answer as well as you can."
 )
 
-_VALUE = 'Reply with one JSON object and nothing else, the value as JSON: {"value": …}'
-_SETS = 'Reply with one JSON object and nothing else, each value as JSON: {"set": {"variable": …}}'
+_VALUE = 'Reply with one JSON object and nothing else, the value as JSON: {"value": 42}'
+_SETS = 'Reply with one JSON object and nothing else, each value as JSON: {"set": {"variable": 42}}'
 
 
 def proposer_messages(
     task: Task, sampling: ModelSettings, drafts: Sequence[str], extra: str | None = None
 ) -> tuple[Message, ...]:
     """Return the conversation that a plain proposer in this slot would get."""
-    return messages_for(task, drafts, "fenced", sampling.role, extra)
+    return messages_for(task, drafts, "auto", sampling.role, extra, model=sampling.model)
 
 
 def refine(task: Task, messages: Sequence[Message], reply: str, remarks: str) -> tuple[Message, ...]:
     """Ask for the weaknesses of `reply`, then for a better reply after the line `REVISED`."""
     examined = (fence(remarks, "remarks of the examiner", task.nonce),) if remarks else ()
-    return _behind(task, messages, _REFINE, fence(reply, "reply", task.nonce), *examined)
+    duty = _REFINE.format(remarks=", and what an examiner said of it" if remarks else "")
+    return _behind(task, messages, duty, fence(reply, "reply", task.nonce), *examined)
 
 
 def revised_reply(text: str) -> str:

@@ -12,6 +12,7 @@ from moa_mcp.providers.usage import UsageTracker
 from moa_mcp.providers.wrappers.adapting import AdaptToModel, ModelForms
 from moa_mcp.providers.wrappers.budgeted import BudgetLimit
 from moa_mcp.providers.wrappers.keep_partial import KeepPartial
+from moa_mcp.providers.wrappers.marker_removal import MarkerRemoval
 from moa_mcp.providers.wrappers.retrying import RetryBudget, Retrying
 
 
@@ -45,7 +46,9 @@ class RunProviderFactory:
         # The budget is innermost, because each request is paid for separately. KeepPartial is inside the retry loop,
         # so a long enough partial answer becomes a draft and is not asked for again.
         paid = BudgetLimit(self._inner, budget, account, self._rates)
-        adapting = AdaptToModel(KeepPartial(paid), self._forms, run.task.nonce, allowance)
+        # A partial answer has to be filtered before it is kept.
+        whole = KeepPartial(MarkerRemoval(paid, run.task.nonce))
+        adapting = AdaptToModel(whole, self._forms, run.task.nonce, allowance)
         return RunProvider(Retrying(adapting, allowance, self._random), account, budget, outlay, paid.wanted)
 
 

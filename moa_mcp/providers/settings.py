@@ -191,7 +191,8 @@ SETTINGS = (
         remedies=(_leave_out, lambda call, error, _: _leave_out(call, error, _THINKING)),
     ),
     _THINKING,
-    *map(_setting, ("top_p", "top_k", "seed", "response_format")),
+    *map(_setting, ("top_p", "top_k", "seed")),
+    _setting("response_format", "response_format", "json_object", "json mode"),
     _setting("stop", "stop_sequences", "stop"),
     _setting("stream_options", "stream_options", "include_usage", remedies=(_never_send,)),
     _setting(

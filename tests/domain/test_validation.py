@@ -64,7 +64,7 @@ def test_a_misspelled_key_is_told_before_the_key_that_is_then_missing() -> None:
         (PANEL + "layers: x", "line 3: layers: this value does not fit. Expected a valid integer"),
         (
             PANEL + "prompt_style: x",
-            "line 3: prompt_style: this value does not fit. Expected 'fenced' or 'paper'.",
+            "line 3: prompt_style: this value does not fit. Expected 'auto', 'fenced', 'tagged' or 'paper'.",
         ),
         (PANEL + "limits: 3", "line 3: limits: this value does not fit. Expected keys with values."),
         (

@@ -10,7 +10,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.providers.wrappers.adapting import MAX_CHANGES
 from tests import clock
-from tests.faults.fixtures import LONG_REPLY, failure_of, open_lab, panel, record_of
+from tests.faults.fixtures import LONG_REPLY, Lab, failure_of, open_lab, panel, record_of
 from tests.upstream import Answer, Fault, Reply, in_turn
 
 pytestmark = clock.jumping
@@ -146,12 +146,19 @@ async def test_a_cut_answer_is_taken_only_when_no_fallback_could_write_a_whole_o
     assert record_of(partial, "2.1").status == "cut"
 
 
-async def test_drafts_that_do_not_fit_are_shortened_and_the_question_is_not() -> None:
+def prompts_of(lab: Lab, model: str) -> list[str]:
+    """All that the model read, request by request."""
+    return [request.prompt for request in lab.upstream.requests if request.model == model]
+
+
+@pytest.mark.parametrize("style", ["fenced", "tagged"])
+async def test_drafts_that_do_not_fit_are_shortened_and_the_question_is_not(style: str) -> None:
     too_long = Fault.status(400, code="context_length_exceeded")
     question = "Why is the sky blue? " * 30
-    async with open_lab({"chief": in_turn(too_long, LONG_REPLY)}, otherwise=Reply(WORDS)) as lab:
+    preset = panel(prompt_style=style)
+    async with open_lab({"chief": in_turn(too_long, LONG_REPLY)}, preset, otherwise=Reply(WORDS)) as lab:
         run = await lab.ask(question)
-    before, after = (request.question for request in lab.upstream.requests if request.model == "chief")
+    before, after = prompts_of(lab, "chief")
 
     assert run.status == "completed"
     assert len(after) < len(before) * 0.7

@@ -11,7 +11,7 @@ from moa_mcp.domain.model import Call, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, Reply, drive
-from tests.flows.panel import MERGED, TASK, draft_of
+from tests.flows.panel import MERGED, TASK, draft_of, prompt_of
 
 FakeReply: TypeAlias = str | Outcome
 Judge: TypeAlias = Callable[[Call], FakeReply]
@@ -35,8 +35,7 @@ def with_judge(judge: Judge) -> Reply:
 
 def candidates(call: Call) -> dict[str, str]:
     """The candidates that a judge is shown: letter and text, in the order in which they stand."""
-    prompt = next(message.text for message in call.messages if message.speaker == "user")
-    return dict(re.findall(r"<<candidate ([A-Z]+) \w+>>\n(.*?)\n<<end of", prompt, re.DOTALL))
+    return dict(re.findall(r"<candidate ([A-Z]+) \w+>\n(.*?)\n</candidate", prompt_of(call), re.DOTALL))
 
 
 def letter_of(call: Call, number: int) -> str:

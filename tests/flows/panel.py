@@ -32,10 +32,16 @@ def draft_of(number: int) -> str:
     return f"the draft of slot {number}"
 
 
+def prompt_of(call: Call) -> str:
+    """All that the model of a call reads."""
+    return "\n\n".join(message.text for message in call.messages)
+
+
 def role_texts(calls: Iterable[Call]) -> list[str]:
-    """The roles behind the questions of the calls that have one."""
-    behind = (call.messages[-1].text.partition("keep to this:\n\n")[2] for call in calls)
-    return [text.partition("\n\nSeveral writers")[0] for text in behind if text]
+    """The roles of the calls that have one; the caller's own system text is a part of them."""
+    systems = (message.text for call in calls for message in call.messages if message.speaker == "system")
+    roles = (text.partition("You have been provided")[0].strip() for text in systems)
+    return [role for role in roles if role]
 
 
 def with_role(played: tuple[Call, ...], role: str) -> list[Call]:

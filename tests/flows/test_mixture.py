@@ -8,6 +8,7 @@ from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import drive
+from tests.flows.panel import prompt_of
 from tests.results import chats
 
 SIX = tuple(Proposer(model=f"lab/p{number}") for number in range(1, 7))
@@ -17,10 +18,6 @@ TASK = Task("Why is the sky blue?", seed=7)
 
 def reply_to(call: Call) -> str:
     return f"<{call.id} by {call.model}>"
-
-
-def last_text(call: Call) -> str:
-    return call.messages[-1].text
 
 
 def test_three_layers_of_six_make_thirteen_calls_in_three_rounds() -> None:
@@ -62,28 +59,28 @@ def test_every_later_call_reads_every_draft_of_the_layer_before_in_slot_order() 
 
     for before, batch in zip(played.batches, played.batches[1:], strict=False):
         for call in batch.calls:
-            places = [last_text(call).index(reply_to(earlier)) for earlier in before.calls]
+            places = [prompt_of(call).index(reply_to(earlier)) for earlier in before.calls]
             assert places == sorted(places)
 
 
 def test_a_layer_does_not_read_the_drafts_of_the_layer_before_the_last() -> None:
     played = drive(ask_panel(TASK, PANEL), reply_to)
 
-    assert "<1.1" not in last_text(played.batches[2].calls[0])
+    assert "<1.1" not in prompt_of(played.batches[2].calls[0])
 
 
 def test_the_question_is_attached_again_in_every_layer() -> None:
     played = drive(ask_panel(TASK, PANEL), reply_to)
 
-    assert all(last_text(call).startswith(TASK.question) for call in played.calls)
+    assert all(call.messages[-1] == Message("user", TASK.question) for call in played.calls)
 
 
 def test_a_failing_proposer_leaves_no_gap_in_the_numbering() -> None:
     played = drive(ask_panel(TASK, PANEL), lambda c: Failure(Reason.AUTH) if c.id == "1.2" else reply_to(c))
 
-    text = last_text(played.batches[1].calls[0])
-    assert "draft 5 " in text
-    assert "draft 6 " not in text
+    text = prompt_of(played.batches[1].calls[0])
+    assert "<response 5 " in text
+    assert "<response 6 " not in text
     assert text.index("<1.1") < text.index("<1.3")
     assert any("proposer 1.2 (lab/p2) left out" in note for note in played.answer.notes)
 
@@ -158,7 +155,7 @@ def test_too_few_drafts_in_a_later_layer_leave_the_answer_to_the_layer_before() 
     played = drive(ask_panel(TASK, PANEL), lambda c: Failure(Reason.TIMEOUT) if c.layer == 2 else reply_to(c))
 
     assert played.answer.degraded
-    assert "<1.6 by lab/p6>" in last_text(played.batches[-1].calls[0])
+    assert "<1.6 by lab/p6>" in prompt_of(played.batches[-1].calls[0])
 
 
 def test_fewer_drafts_than_wanted_in_the_first_layer_are_an_error() -> None:
@@ -174,11 +171,8 @@ def test_the_callers_system_text_and_history_are_in_every_call() -> None:
     played = drive(ask_panel(task, PANEL), reply_to)
 
     for call in played.calls:
-        assert call.messages[:3] == (
-            Message("system", "Be brief."),
-            Message("user", "a"),
-            Message("assistant", "b"),
-        )
+        assert call.messages[0].text.partition("\n\n")[0] == "Be brief."
+        assert call.messages[1:] == (*task.history, Message("user", "And at dusk?"))
 
 
 def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:

@@ -1,15 +1,18 @@
 """Asking for a reply of fixed form: read leniently, asked once more, then given up on."""
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.fields import ModelSettings
-from moa_mcp.domain.model import Batch, Call, Draft, Failure, Message, Outcome
+from moa_mcp.domain.fields import ModelSettings, PromptStyle
+from moa_mcp.domain.model import Batch, Call, Draft, DryRunReplies, Failure, Message, Outcome
 from moa_mcp.domain.preset import Aggregator, Preset
+from moa_mcp.domain.sampling import setting_of
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, ask_forms, json_object, judge_call
 from moa_mcp.prompts.judge import REPEAT_REQUEST
+from tests.results import chats
 
 PRESET = Preset(layers=1, aggregator=Aggregator(model="lab/agg", role="You write for children.", temperature=0.3))
 QUESTION = (Message("user", "How many?"),)
@@ -165,3 +168,27 @@ def test_hostile_braces_do_not_hide_an_object(piece: str) -> None:
 
     assert json_object(hostile, "keep") is None
     assert json_object(f'{hostile} "}} {{"keep": 1}}', "keep") == {"keep": 1}
+
+
+def test_only_a_strong_model_and_a_form_that_is_a_json_object_get_json_mode() -> None:
+    replies = DryRunReplies('{"score": 1}', '{"score": 9}')
+    strong = replace(CALL, model="openai/gpt-5.5")
+    asked = (next(ask_form(call, Form(number, dry_run=one))) for call in (strong, CALL) for one in (replies, None))
+
+    modes = [setting_of(call, "response_format") for batch in asked for call in chats(batch.calls)]
+    assert modes == [{"type": "json_object"}, None, None, None]
+
+
+def test_a_strong_judge_gets_one_turn_and_another_the_material_in_the_system_message() -> None:
+    material, closing = Message("system", "What is in tags is material."), Message("user", "Reply with JSON.")
+
+    def texts(model: str, style: PromptStyle) -> list[str]:
+        judge = ModelSettings(model=model, role="You check units.")
+        preset = PRESET.model_copy(update={"prompt_style": style})
+        call = judge_call(preset, judge, (material, closing), "judge", layer=2)
+        return [f"{message.speaker}: {message.text}" for message in call.messages]
+
+    one_turn = ["system: You check units.", f"user: {material.text}\n\n{closing.text}"]
+    split = [f"system: You check units.\n\n{material.text}", f"user: {closing.text}"]
+    assert texts("openai/gpt-5.5", "auto") == texts("lab/owl", "fenced") == one_turn
+    assert texts("lab/owl", "auto") == texts("openai/gpt-5.5", "tagged") == texts("lab/owl", "paper") == split

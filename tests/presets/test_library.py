@@ -68,13 +68,13 @@ def test_the_price_of_every_model_of_these_presets_is_known(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "layers", "slots", "style"),
     [
-        ("moa", 3, 6, "fenced"),
-        ("moa-lite", 2, 6, "fenced"),
+        ("moa", 3, 6, "auto"),
+        ("moa-lite", 2, 6, "auto"),
         ("moa-paper", 3, 6, "paper"),
-        ("light", 2, 2, "fenced"),
-        ("self-moa", 2, 6, "fenced"),
-        ("frontier", 2, 2, "fenced"),
-        ("demo", 3, 3, "fenced"),
+        ("light", 2, 2, "auto"),
+        ("self-moa", 2, 6, "auto"),
+        ("frontier", 2, 2, "auto"),
+        ("demo", 3, 3, "auto"),
     ],
 )
 def test_packaged_presets_have_the_shape_of_their_name(name: str, layers: int, slots: int, style: PromptStyle) -> None:

@@ -24,7 +24,7 @@ answer = good
 """Its undefined function makes two emulations."""
 
 _FORM = re.compile(r'\{"[a-z_]+": .*\}', re.DOTALL)
-_LETTERED = re.compile(r"^<<[a-z]+ ([A-Z]{1,2})[ :]", re.MULTILINE)
+_LETTERED = re.compile(r"^<[a-z]+ ([A-Z]{1,2})[ :]", re.MULTILINE)
 
 
 def fill_forms(request: Request) -> Reply:
@@ -37,7 +37,7 @@ def fill_forms(request: Request) -> Reply:
     form = _last_line(asked)
     for key, reply in _REPLIES.items():
         if f'{{"{key}"' in form or f', "{key}"' in form:
-            return Reply(json.dumps({**_PARTS, key: reply(asked), "reason": "So it is."}))
+            return Reply(json.dumps({**_PARTS, key: reply(request.prompt), "reason": "So it is."}))
     return Reply(f"Draft {request.number} of {request.model}: {_words(request.number)}.")
 
 

@@ -49,9 +49,20 @@ class Request:
     @property
     def question(self) -> str:
         """The text of the last message, or an empty text."""
+        return self._texts()[-1]
+
+    @property
+    def prompt(self) -> str:
+        """The text of all messages."""
+        return "\n\n".join(self._texts())
+
+    def _texts(self) -> list[str]:
         messages: list[dict[str, Any]] = self.body.get("messages") or [{}]
-        content: str | list[dict[str, Any]] = messages[-1].get("content") or ""
-        return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+        contents: list[str | list[dict[str, Any]]] = [message.get("content") or "" for message in messages]
+        return [
+            content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+            for content in contents
+        ]
 
 
 def _json_object(body: bytes) -> Mapping[str, Any]:

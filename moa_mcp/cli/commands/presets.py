@@ -14,8 +14,10 @@ from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
 from moa_mcp.cli.group import async_command
 from moa_mcp.cli.logs import log_level
+from moa_mcp.cli.view.answer import write
 from moa_mcp.cli.view.plan import estimate, extent
 from moa_mcp.cli.view.preset_tree import tree
+from moa_mcp.cli.view.prompts import prompt_lines
 from moa_mcp.cli.view.table import table
 from moa_mcp.config import yamlfile
 from moa_mcp.config.settings import CONFIG, Settings
@@ -24,6 +26,7 @@ from moa_mcp.domain.errors import InvalidPreset, MissingKey, sort_by_closeness
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.domain.validation import KeyPath
+from moa_mcp.flows.planning.prompts import prompts_of
 from moa_mcp.presets.library import is_name, misnamed_file, parse
 from moa_mcp.service.catalog import PresetEntry
 from moa_mcp.views.run import pluralize
@@ -33,7 +36,7 @@ from moa_mcp.views.run import pluralize
 @log_level
 @click.pass_context
 def presets(ctx: click.Context) -> None:
-    """List the presets; `show` one, `validate` a file."""
+    """List the presets; `show` one or its `prompts`, `validate` a file."""
     if ctx.invoked_subcommand is None:
         anyio.run(_list)
 
@@ -61,6 +64,17 @@ async def show(name: str) -> None:
         f"usable: {usability(entry)}",
     ]
     click.echo(strip_invisible("\n".join(lines)))
+
+
+@presets.command()
+@click.argument("name")
+@async_command
+async def prompts(name: str) -> None:
+    """Show every prompt of a preset, with placeholders for the drafts."""
+    valid_settings()
+    async with open_service() as service:
+        preset, _ = await service.catalog.resolve(name)
+    write(strip_invisible("\n".join(prompt_lines(prompts_of(preset)))))
 
 
 @presets.command()

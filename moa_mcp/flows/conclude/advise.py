@@ -43,6 +43,6 @@ def advise(task: Task, preset: Preset, state: State, spec: Advise) -> Conclusion
     messages = aggregator_messages(
         task, preset.aggregator.role, state.texts, missing if spec.unavailable == "loud" else []
     )
-    answer = yield from write_answer(preset, messages, [reference.draft for reference in state.references])
+    answer = yield from write_answer(preset, lambda *_: messages, [reference.draft for reference in state.references])
     facts = {"advise": {"heard": answered, "missing": missing, "unavailable": spec.unavailable}}
     return replace(answer, method={**answer.method, **facts})

@@ -25,9 +25,8 @@ from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.clustering import Clustering, TwoClusters, cluster_drafts
 from moa_mcp.flows.compare.grouping import Judge, group_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.conclude.synthesize import synthesize_after, write_answer
+from moa_mcp.flows.conclude.synthesize import aggregator_prompt, synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.prompts.panel import messages_for
 
 Subset: TypeAlias = tuple[int, ...]
 """Indices of drafts, in order."""
@@ -132,7 +131,8 @@ def _aggregate_each(
 
 def _call(task: Task, preset: Preset, state: State, subset: Subset, number: int) -> Call:
     part = replace(state, references=tuple(state.references[index] for index in subset))
-    messages = messages_for(task, part.texts, preset.prompt_style, preset.aggregator.role, part.reader_notes)
+    prompt = aggregator_prompt(task, preset, part.texts, part.reader_notes)
+    messages = prompt(preset.aggregator.model, preset.prompt_style)
     identity = f"{preset.layers}.variant.{number}"
     return make_call(preset.aggregator, messages, identity, "variant", layer=preset.layers, slot=number)
 
@@ -211,8 +211,8 @@ def _cluster(task: Task, preset: Preset, state: State, spec: Subsets, made: Vari
     }
     drafts = [made.made[place].draft for place in groups.kept]
     texts = [strip_invisible(draft.text) for draft in drafts]
-    messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
-    answer = yield from write_answer(preset, messages, drafts, schedule.WRITING_AFTER_JUDGES)
+    prompt = aggregator_prompt(task, preset, texts, state.extra)
+    answer = yield from write_answer(preset, prompt, drafts, schedule.WRITING_AFTER_JUDGES)
     notes = (*clusters.notes, *_group_notes(groups), *answer.notes)
     degraded = answer.degraded or clusters.degraded
     return replace(answer, degraded=degraded, notes=notes, method={**answer.method, "subsets": facts})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from moa_mcp.domain.errors import RunFailed
-from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
+from moa_mcp.domain.fields import PromptStyle
+from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
@@ -15,7 +16,10 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.candidates import LabelledCandidates
 from moa_mcp.flows.state import Conclusion, State
-from moa_mcp.prompts.panel import messages_for
+from moa_mcp.prompts.panel import can_be_repeated, messages_for, repeats_instructions
+
+Prompt: TypeAlias = Callable[[str, PromptStyle], tuple[Message, ...]]
+"""Makes the messages of a call to a model, in a style."""
 
 
 class Synthesize(ConcludeSpec):
@@ -40,9 +44,18 @@ def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Co
 
 def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Window | None = None) -> Conclusion:
     """`synthesize` as one step of another way to conclude, in the window `time`."""
-    messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.reader_notes)
+    prompt = aggregator_prompt(task, preset, state.texts, state.reader_notes)
     drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
-    return (yield from write_answer(preset, messages, drafts, time))
+    return (yield from write_answer(preset, prompt, drafts, time))
+
+
+def aggregator_prompt(task: Task, preset: Preset, texts: Sequence[str], remarks: str | None) -> Prompt:
+    """Return the prompt of the aggregator, or of another model in its place, for the drafts `texts`."""
+
+    def prompt(model: str, style: PromptStyle) -> tuple[Message, ...]:
+        return messages_for(task, texts, style, preset.aggregator.role, remarks, model=model)
+
+    return prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +90,13 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
 
 
 def write_answer(
-    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], time: schedule.Window | None = None
+    preset: Preset, prompt: Prompt, drafts: Sequence[Draft], time: schedule.Window | None = None
 ) -> Conclusion:
-    """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
+    """Ask the aggregator, then its fallbacks; if all fail, answer with the best of `drafts`.
 
-    A part of an answer is used only if no model could write a whole one. `time` is the part of the run's time for
-    writing, by default all that is left after the drafts; the models share it equally.
+    A model that repeats its instructions in place of an answer is asked once more, in the words of the paper; if it
+    does so again, it has failed. A part of an answer is used only if no model could write a whole one. `time` is the
+    part of the run's time for writing, by default all that is left after the drafts; the models share it equally.
 
     Raises:
         RunFailed: no model could write an answer, and there is no draft.
@@ -96,7 +110,7 @@ def write_answer(
     for attempt, model in enumerate(models):
         call = make_call(
             aggregator.model_copy(update={"model": model}),
-            messages,
+            prompt(model, preset.prompt_style),
             call_id if attempt == 0 else f"{call_id}.fallback{attempt}",
             AGGREGATOR,
             layer=preset.layers,
@@ -105,16 +119,29 @@ def write_answer(
         until = time.step_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
+        if _is_echo(call, outcome):
+            causes.append(f"{model} repeated its instructions in place of an answer")
+            if (plainest := prompt(model, "paper")) != call.messages:
+                causes.append(f"{model} was asked once more, in the words of the paper")
+                call = replace(call, id=f"{call.id}.again", repeat_of=call.id, messages=plainest)
+                (outcome,) = yield Batch(preset.layers, (call,), until=until)
+                causes.extend(call_notes((call,), (outcome,)))
+        if not isinstance(outcome, Draft) or _is_echo(call, outcome):
+            continue
         # A fallback has the same max_tokens, so it would run out of tokens, too.
-        if isinstance(outcome, Draft) and (not outcome.unfinished or outcome.finish_reason == "length"):
+        if not outcome.unfinished or outcome.finish_reason == "length":
             return Answer(outcome.text, bool(outcome.unfinished), tuple(causes))
-        parts += [outcome] if isinstance(outcome, Draft) else []
+        parts.append(outcome)
     if parts:
         notes = (*causes, "the answer is incomplete: no model finished one")
         return Answer(best_draft(parts).text, degraded=True, notes=notes)
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
     return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
+
+
+def _is_echo(call: Call, outcome: Outcome) -> bool:
+    return isinstance(outcome, Draft) and can_be_repeated(call.messages) and repeats_instructions(outcome.text)
 
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:

@@ -19,9 +19,9 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
-from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
+from moa_mcp.flows.conclude.synthesize import Prompt, aggregator_prompt, best_draft, write_answer
 from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
-from moa_mcp.prompts.panel import messages_for
+from moa_mcp.prompts.panel import repeated_note
 
 
 class Windows(ConcludeSpec):
@@ -62,12 +62,13 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     for number, new_drafts in enumerate(earlier, start=1):
         drafts = [one.draft for one in state.references[new_drafts]]
         until = time.step_end(number, len(earlier) + 1)
-        messages = _window_messages(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
+        prompt = _window_prompt(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
+        messages = prompt(preset.aggregator.model, preset.prompt_style)
         progress = yield from _aggregate_window(preset, progress, messages, drafts, number, until)
     drafts = [one.draft for one in state.references[last]]
-    messages = _window_messages(task, preset, _window_state(state, last, progress.best, spec.reserved))
+    prompt = _window_prompt(task, preset, _window_state(state, last, progress.best, spec.reserved))
     fallback = [progress.best] if progress.best else drafts
-    answer = yield from write_answer(preset, messages, fallback, schedule.Window(until))
+    answer = yield from write_answer(preset, prompt, fallback, schedule.Window(until))
     facts = {
         "sizes": [len(state.references[new_drafts]) for new_drafts in (*earlier, last)],
         "lost": list(progress.lost),
@@ -131,8 +132,10 @@ def _window_state(state: State, new_drafts: slice, best: Draft | None, reserved:
     made_from = [reference.participant for reference in state.references[: new_drafts.start]]
     weight = sum(participant.weight or 0.0 for participant in made_from) / reserved if has_weights(made_from) else None
     carried = Reference(replace(made_from[0], weight=weight), best)
-    return replace(state, references=(*(carried,) * reserved, *state.references[new_drafts]))
+    extra = "\n\n".join(filter(None, (repeated_note(reserved) if reserved > 1 else None, state.extra)))
+    references = (*(carried,) * reserved, *state.references[new_drafts])
+    return replace(state, references=references, extra=extra or None)
 
 
-def _window_messages(task: Task, preset: Preset, window: State) -> tuple[Message, ...]:
-    return messages_for(task, window.texts, preset.prompt_style, preset.aggregator.role, window.reader_notes)
+def _window_prompt(task: Task, preset: Preset, window: State) -> Prompt:
+    return aggregator_prompt(task, preset, window.texts, window.reader_notes)

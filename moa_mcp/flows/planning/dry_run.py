@@ -33,6 +33,7 @@ from moa_mcp.domain.model import (
     Result,
 )
 from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
+from moa_mcp.prompts.panel import AGGREGATE_AND_SYNTHESIZE, can_be_repeated
 
 DRAFT_TOKENS = 700
 """The tokens of a made-up draft."""
@@ -169,9 +170,13 @@ def _split(asked: Asked, first: int) -> Outcome:
 
 
 def malformed_once(asked: Asked) -> Outcome:
-    """Replies in a fixed form are malformed at the first try, and calls that could end the run alone fail."""
+    """Replies in a fixed form are malformed at the first try, and calls that could end the run alone fail.
+
+    Where an aggregator can repeat its instructions, it does: it is then asked once more before it has failed.
+    """
     if asked.call.role in (AGGREGATOR, SOLO):
-        return Failure(Reason.OVERLOADED)
+        echo = can_be_repeated(asked.call.messages)
+        return Draft(AGGREGATE_AND_SYNTHESIZE, finish_reason="stop") if echo else Failure(Reason.OVERLOADED)
     if asked.form is not None and isinstance(asked.call, ChatCall) and not asked.call.is_repeat:
         return Draft("", finish_reason="stop")
     return longest_run(asked)

@@ -57,7 +57,7 @@ class Gate(RouteSpec):
         default=1.0, description="How strongly higher scores are preferred: above 1 more strongly, below 1 less."
     )
     near_copy: Share = Field(
-        default=0.95,
+        default=0.98,
         description="Of two drafts at least this alike, from 0 to 1, one is replaced by the next slot in line.",
     )
 

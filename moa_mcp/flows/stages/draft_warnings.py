@@ -38,11 +38,12 @@ _INSTRUCTIONS = re.compile(
     r"|\bnew (?:system )?instructions?:"
     r"|<\|im_(?:start|end)\|>|\[/?inst\]|<</?sys>>"
     r"|[<\u2039\xab\uff1c]{2} ?(?:end of )?draft \d"
+    r"|[<\u2039\uff1c]/? ?response \d"
 )
 """Matches text, in lower case, that instructs its reader instead of answering the question."""
 
 _HINTS = ("ignore", "disregard", "forget", "override", "aggregator", "only", "exactly", "nothing but", "instruction")
-_MARKS = ("<|im_", "inst]", "<<", "\u2039", "\xab", "\uff1c")
+_MARKS = ("<|im_", "inst]", "<<", "<response", "</response", "\u2039", "\xab", "\uff1c")
 _SIGNS = (*_HINTS, *_MARKS)
 """Every text that matches contains one of these, and searching for them is much faster."""
 

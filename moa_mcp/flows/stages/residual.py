@@ -60,7 +60,9 @@ def aggregate_layer(task: Task, preset: Preset, state: State, spec: Residual) ->
     if state.stop_reason is not None or state.layer == preset.layers - 1:
         return merging
     aggregator = preset.aggregator
-    messages = messages_for(task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes)
+    messages = messages_for(
+        task, merging.texts, preset.prompt_style, aggregator.role, merging.reader_notes, model=aggregator.model
+    )
     # The role is not "aggregator", because that role writes the run's answer. This text is only a fallback.
     call = make_call(
         aggregator,

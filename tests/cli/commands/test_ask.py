@@ -117,7 +117,7 @@ async def test_a_dry_run_says_when_a_limit_may_end_the_run_early() -> None:
     config.write_text(f"{config.read_text(encoding='utf-8')}limits: {{max_calls: 13}}\n", encoding="utf-8")
     plan = await moa("ask", "--dry-run", "What is the answer?")
 
-    assert "a run may come to 14 calls, and the limit is 13" in plan.stderr.decode()
+    assert "a run may come to 16 calls, and the limit is 13" in plan.stderr.decode()
 
 
 async def test_a_dry_run_shows_the_plan_and_sends_nothing() -> None:

@@ -42,9 +42,22 @@ def test_a_preset_is_shown_with_its_shape_calls_and_price(capsys: Capture) -> No
     assert out.startswith("Three layers of six (user, the default)\n")
     assert "│   ├── lab/p1\n" in out
     assert "└── layer 3: aggregator lab/chief\n    └── if it fails: lab/deputy\n" in out
-    assert "3 layers · 13 calls in 3 rounds\nat least 13 calls in 3 rounds, at most 14 in 4, retries not" in out
+    assert "3 layers · 13 calls in 3 rounds\nat least 13 calls in 3 rounds, at most 16 in 6, retries not" in out
     assert "\nprice unknown for" in out
     assert out.endswith("usable: needs LAB_API_KEY\n")
+
+
+def test_the_prompts_of_a_preset_are_shown_under_the_calls_that_get_them(capsys: Capture) -> None:
+    write_home("http://127.0.0.1:9/v1")
+
+    assert run(["presets", "prompts", "panel"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("3 prompts of 13 calls, if nothing fails.\n")
+    assert "=== layer 3, aggregator: lab/chief ===\n1 call: 3.1\n--- system ---\nYou have been provided" in out
+    assert (
+        "<response 6 CODE>\n[The text of proposer 2.6, lab/p6.]\n</response 6 CODE>\n--- user ---\n[The question.]"
+        in out
+    )
 
 
 def test_an_unknown_preset_brings_the_known_ones_nearest_first(capsys: Capture) -> None:

@@ -12,7 +12,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.prompts.judge import PARTS
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json, candidates, judged
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "analysis"})
 FOUND: dict[str, Any] = {
@@ -53,7 +53,7 @@ def test_the_letters_it_speaks_of_are_explained() -> None:
 def test_the_aggregator_reads_every_statement_beside_the_drafts() -> None:
     played = analysed(as_json(**FOUND))
 
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     assert "Candidate A is draft 1, B is draft 2, C is draft 3." in text
     assert "Blind spots:\n- Nobody explains why it is not violet." in text
     assert "Partial coverage:\n- none" in text

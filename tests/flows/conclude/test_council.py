@@ -9,7 +9,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 
 PANEL = a_panel(slots=3, conclude={"by": "council"})
 
@@ -46,7 +46,7 @@ def test_n_members_make_two_calls_each_and_the_chairman_one() -> None:
 def test_every_member_ranks_all_drafts_its_own_included_and_sees_no_names() -> None:
     for call in with_role(convened(VOTES).calls, "ranker"):
         assert sorted(candidates(call).values()) == [draft_of(1), draft_of(2), draft_of(3)]
-        assert "lab/" not in call.messages[-1].text
+        assert "lab/" not in prompt_of(call)
 
 
 def test_members_see_the_same_letters_but_not_the_same_draft_first() -> None:
@@ -73,7 +73,7 @@ def test_the_chairman_reads_drafts_average_ranks_and_votes() -> None:
 
     shown = candidates(with_role(played.calls, "ranker")[0])
     first = next(letter for letter, text in shown.items() if text == draft_of(1))
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     assert all(draft_of(slot) in text for slot in (1, 2, 3))
     assert f"Average rank, 1 being the best: {first} 1.33, " in text
     assert f"Member 1: {first} > " in text

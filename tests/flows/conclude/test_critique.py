@@ -9,7 +9,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, candidates, judged, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 from tests.results import chats
 
 PANEL = a_panel(slots=3, conclude={"by": "critique"})
@@ -24,14 +24,14 @@ def test_the_critic_sees_each_draft_once_and_no_copies_fill_up() -> None:
     (call,) = with_role(reviewed(REVIEW).calls, "critic")
 
     assert sorted(candidates(call).values()) == [draft_of(1), draft_of(2), draft_of(3)]
-    assert "lab/" not in call.messages[-1].text
+    assert "lab/" not in prompt_of(call)
 
 
 def test_the_review_reaches_the_aggregator_with_the_drafts_and_the_question() -> None:
     played = reviewed(REVIEW)
 
-    text = played.calls[-1].messages[-1].text
-    assert text.startswith(TASK.question)
+    text = prompt_of(played.calls[-1])
+    assert TASK.question in text
     assert REVIEW in text
     assert all(draft_of(slot) in text for slot in (1, 2, 3))
     assert played.answer.text == MERGED
@@ -51,10 +51,10 @@ def test_the_aggregator_reads_which_draft_a_letter_names() -> None:
     played = reviewed(REVIEW)
 
     shown = candidates(with_role(played.calls, "critic")[0])
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     assert "Candidate A is draft 1, B is draft 2, C is draft 3." in text
     for number, letter in enumerate("ABC", start=1):
-        assert f"<<draft {number} {TASK.nonce}>>\n{shown[letter]}\n" in text
+        assert f"<response {number} {TASK.nonce}>\n{shown[letter]}\n" in text
 
 
 def test_in_the_papers_style_the_review_follows_the_numbered_drafts() -> None:

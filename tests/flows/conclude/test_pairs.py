@@ -11,7 +11,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 
 PANEL = a_panel(conclude={"by": "pairs", "top": 2})
 BUBBLE = a_panel(conclude={"by": "pairs", "bubble": True})
@@ -36,7 +36,7 @@ def first_lover(_: Call) -> str:
 
 
 def merged_drafts(played: Played) -> list[int]:
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     found = [slot for slot in range(1, 9) if draft_of(slot) in text]
     return sorted(found, key=lambda slot: text.index(draft_of(slot)))
 

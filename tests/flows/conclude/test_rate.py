@@ -39,7 +39,7 @@ def test_each_draft_is_rated_in_a_conversation_of_its_own() -> None:
     judged = played.batches[-1].calls
     assert [call.id for call in judged] == ["2.judge.1", "2.judge.2", "2.judge.3", "2.judge.4"]
     assert [list(candidates(call).values()) for call in judged] == [[draft_of(slot)] for slot in range(1, 5)]
-    assert all(len(call.messages) == 1 for call in judged)
+    assert all([message.speaker for message in call.messages] == ["system", "user"] for call in judged)
 
 
 def test_it_takes_two_calls_for_each_draft_in_two_rounds() -> None:

@@ -9,7 +9,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 from tests.results import chats
 
 PANEL = a_panel(conclude={"by": "select"})
@@ -57,8 +57,8 @@ def test_consistent_asks_for_agreement_and_best_for_quality() -> None:
 
     best, consistent = selected(naming(1)).calls[-1], selected(naming(1), preset).calls[-1]
 
-    assert "consistent with the others" in consistent.messages[-1].text
-    assert "consistent with the others" not in best.messages[-1].text
+    assert "consistent with the others" in prompt_of(consistent)
+    assert "consistent with the others" not in prompt_of(best)
 
 
 def test_a_judge_of_its_own_is_asked_instead_of_the_aggregator() -> None:
@@ -135,11 +135,10 @@ def test_the_judge_sees_the_conversation_as_material_and_no_names() -> None:
         history=(Message("user", "By day?"), Message("assistant", "Blue.")),
     )
 
-    (message,) = selected(naming(1), task=task).calls[-1].messages
+    text = prompt_of(selected(naming(1), task=task).calls[-1])
 
-    assert message.speaker == "user"
-    assert all(part in message.text for part in ("Be brief.", "user: By day?", "assistant: Blue.", "And at dusk?"))
-    assert "lab/" not in message.text
+    assert all(part in text for part in ("Be brief.", "user: By day?", "assistant: Blue.", "And at dusk?"))
+    assert "lab/" not in text
 
 
 def test_another_seed_shows_another_order() -> None:

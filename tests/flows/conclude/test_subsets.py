@@ -16,7 +16,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain, with_role
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, prompt_of, with_role
 
 PROSE = "The sky scatters short waves of light more than long ones and so it looks blue to us\nby day."
 ALONE = as_json(groups=[[letter] for letter in "ABCDEFG"])
@@ -26,7 +26,7 @@ OTHER = "Tomatoes grow best in a warm garden with plenty of water\nand some care
 
 def seen(call: Call) -> set[int]:
     """The slots whose drafts a call reads."""
-    return set(map(int, re.findall(r"the draft of slot (\d)", call.messages[-1].text)))
+    return set(map(int, re.findall(r"the draft of slot (\d)", prompt_of(call))))
 
 
 def concluded(mode: str, aggregates: Callable[[Call], FakeReply], slots: int = 4, seed: int = 7, **spec: Any) -> Played:
@@ -159,14 +159,14 @@ def test_the_outputs_of_the_subsets_are_aggregated_and_not_the_drafts() -> None:
     last = played.calls[-1]
     assert last.role == "aggregator"
     assert seen(last) == set()
-    assert all(f"{PROSE} 2.variant.{number}" in last.messages[-1].text for number in range(1, 8))
+    assert all(f"{PROSE} 2.variant.{number}" in prompt_of(last) for number in range(1, 8))
     assert len(played.calls) == 3 + 7 + 1 + 1
 
 
 def test_a_minority_of_outputs_that_differs_is_set_aside_with_a_note() -> None:
     played = concluded("cluster", lambda call: OTHER if seen(call) <= {2, 3} and 2 in seen(call) else PROSE, slots=3)
 
-    assert OTHER not in played.calls[-1].messages[-1].text
+    assert OTHER not in prompt_of(played.calls[-1])
     assert played.answer.method["subsets"]["dropped"] == [[2], [2, 3]]
     assert any(note.startswith("2 of 7 aggregations differ from the others") for note in played.answer.notes)
 
@@ -179,7 +179,7 @@ def test_outputs_that_differ_only_in_their_closing_answer_count_as_different() -
     facts = played.answer.method["subsets"]
 
     assert (facts["dropped"], facts["by"]) == ([[1]], "answer")
-    assert "Final answer: 6" not in played.calls[-1].messages[-1].text
+    assert "Final answer: 6" not in prompt_of(played.calls[-1])
 
 
 def test_two_groups_of_one_size_are_both_kept_and_the_reader_is_warned() -> None:

@@ -17,7 +17,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply
-from tests.flows.panel import TASK, is_plain, packaged, with_role
+from tests.flows.panel import TASK, is_plain, packaged, prompt_of, with_role
 from tests.results import chats
 
 
@@ -41,7 +41,7 @@ def aggregations(run: Played) -> list[Call]:
 
 def shown(call: Call) -> list[str]:
     """The drafts that an aggregation reads, in order."""
-    return re.findall(r"<<draft \d+ \w+>>\n(.*?)\n<<end of", call.messages[-1].text, re.DOTALL)
+    return re.findall(r"<response \d+ \w+>\n(.*?)\n</response", prompt_of(call), re.DOTALL)
 
 
 def lost(number: int) -> Reply:
@@ -152,15 +152,15 @@ def test_the_heaviest_drafts_come_first_and_the_best_so_far_has_the_weight_of_wh
         if call.role != "router":
             return reply_to(call)
         # The later a slot, the better its score.
-        slots = dict(re.findall(r"<<candidate ([A-Z]) \w+>>\nmodel: lab/p(\d)", call.messages[-1].text))
+        slots = dict(re.findall(r"<candidate ([A-Z]) \w+>\nmodel: lab/p(\d)", prompt_of(call)))
         return json.dumps({"slots": {label: {"score": int(number)} for label, number in slots.items()}})
 
     first, second = aggregations(drive(ask_panel(TASK, preset), reply))[1:]
 
     assert shown(first) == ["sample 05", "sample 04", "sample 03"]
     assert shown(second) == ["merged in 2.window.1", "sample 02", "sample 01"]
-    assert "draft 1 44 %, draft 2 32 %, draft 3 24 %" in first.messages[-1].text
-    assert "draft 1 76 %, draft 2 14 %, draft 3 10 %" in second.messages[-1].text
+    assert "draft 1 44 %, draft 2 32 %, draft 3 24 %" in prompt_of(first)
+    assert "draft 1 76 %, draft 2 14 %, draft 3 10 %" in prompt_of(second)
 
 
 def test_samples_that_fail_leave_fewer_windows() -> None:

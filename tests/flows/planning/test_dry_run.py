@@ -140,7 +140,8 @@ def test_the_least_the_planned_and_the_most_come_from_playing_the_flow_in_differ
     preset = a_panel(proposers=2, layers=2)
     found = bounds(lambda: ask_panel(TASK, preset))
 
-    assert found == Bounds(least_calls=3, most_calls=4, least_rounds=2, most_rounds=3)
+    # Both the aggregator and its fallback may be asked once more, because they repeated their instructions.
+    assert found == Bounds(least_calls=3, most_calls=6, least_rounds=2, most_rounds=5)
 
 
 def test_in_the_least_world_every_reply_ends_the_flow_soonest() -> None:

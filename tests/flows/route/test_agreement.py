@@ -12,7 +12,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.prompts.panel import CLOSING_LINE
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 from tests.results import chats
 
 PROSE = "It scatters blue light more than red,\nas a prism does."
@@ -38,7 +38,7 @@ def run(*samples: FakeReply, preset: Preset | None = None, task: Task = TASK) ->
 
 
 def read_by(call: Call) -> str:
-    return call.messages[-1].text
+    return prompt_of(call)
 
 
 def test_samples_that_agree_are_the_answer_and_the_panel_is_not_asked() -> None:
@@ -58,7 +58,7 @@ def test_samples_that_differ_call_the_panel_whose_first_layer_reads_the_best_one
 
     for call in with_role(played.calls, "proposer"):
         assert ("It is 42." in read_by(call)) == (call.layer == 1)
-    assert "<<draft 1 " in read_by(with_role(played.calls, "proposer")[0])
+    assert "<response 1 " in read_by(with_role(played.calls, "proposer")[0])
     assert played.answer.text == MERGED
     assert played.answer.method["route"]["to"] == "panel"
     assert played.answer.method["route"]["agreement"] == 0.6667

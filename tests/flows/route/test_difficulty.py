@@ -12,7 +12,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.difficulty import signs_of_difficulty
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, as_json
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, role_texts, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, with_role
 from tests.results import chats
 
 
@@ -98,9 +98,8 @@ def test_the_easy_model_gets_the_callers_own_conversation_and_its_settings() -> 
     task = Task("And at dusk?", system="Be kind.", history=(Message("user", "Why blue?"), Message("assistant", "!")))
     call = chats(run(as_json(difficulty=1), task=task).calls)[-1]
 
-    assert call.messages[:-1] == (Message("system", "Be kind."), *task.history)
+    assert call.messages[:-1] == (Message("system", "Be kind.\n\nBe brief."), *task.history)
     assert call.messages[-1].text.startswith(task.question)
-    assert role_texts([call]) == ["Be brief."]
     assert (call.max_tokens, call.role) == (99, "aggregator")
 
 

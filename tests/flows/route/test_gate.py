@@ -17,7 +17,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.route.gate import Gate, count_to_share, probabilities
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, as_json, candidates, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, role_texts, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, role_texts, with_role
 
 LONG = "It scatters blue light more than red light, as any physicist will tell you on any day. " * 4
 
@@ -127,7 +127,7 @@ def test_the_aggregator_reads_the_heaviest_draft_first_with_all_weights() -> Non
     played = run(gated(share=1, at_most=3, sharpness=0.2), scoring(2, 6, 4, 0))
 
     (call,) = with_role(played.calls, "aggregator")
-    text = call.messages[-1].text
+    text = prompt_of(call)
     assert re.findall(r"the draft of slot (\d)", text) == ["2", "3", "1"]
     percents = [int(found) for found in re.findall(r"draft \d (\d+) %", text)]
     assert percents == sorted(percents, reverse=True)
@@ -150,7 +150,7 @@ def test_a_near_copy_is_left_out_and_wakes_exactly_one_more() -> None:
     assert asked_slots(played) == [1, 2, 3]
     assert (facts["chosen"], facts["copies"], facts["woken"]) == ([1, 2], {"2": 1}, [3])
     assert facts["similarity"] == "lexical"
-    text = with_role(played.calls, "aggregator")[0].messages[-1].text
+    text = prompt_of(with_role(played.calls, "aggregator")[0])
     assert text.count(LONG) == 1
     assert draft_of(3) in text
     assert any("slot 2 is nearly that of slot 1" in note for note in played.answer.notes)
@@ -238,7 +238,7 @@ def test_a_gate_that_says_nothing_usable_is_asked_again_and_then_all_take_part(r
     assert asked_slots(played) == [1, 2, 3, 4]
     assert facts_of(played)["how"] == "out of form"
     assert any("all slots take part" in note for note in played.answer.notes)
-    assert "weight" not in with_role(played.calls, "aggregator")[0].messages[-1].text
+    assert "weight" not in prompt_of(with_role(played.calls, "aggregator")[0])
 
 
 def test_without_its_gate_all_take_part() -> None:
@@ -272,7 +272,7 @@ def test_the_gate_sees_the_question_as_data_and_what_each_slot_is_for() -> None:
         "model: lab/p1\nrole: You are terse.\nskills: law, tax",
         "model: lab/p2",
     ]
-    assert f"<<message {TASK.nonce}>>\n{TASK.question}" in call.messages[0].text
+    assert f"<message {TASK.nonce}>\n{TASK.question}" in call.messages[0].text
 
 
 SKILLED = [

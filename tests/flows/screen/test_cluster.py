@@ -15,7 +15,7 @@ from moa_mcp.flows.compare.similarity import Similarities, lexical_similarity
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
@@ -29,7 +29,7 @@ def filtered(*vectors: Sequence[float], **spec: Any) -> Played:
 
 
 def kept_by(played: Played) -> list[int]:
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     return [number for number in range(1, 7) if draft_of(number) in text]
 
 

@@ -11,7 +11,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.screen.diversity import select_diverse
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply, judged
-from tests.flows.panel import TASK, a_panel, draft_of, is_plain
+from tests.flows.panel import TASK, a_panel, draft_of, is_plain, prompt_of
 from tests.results import embeddings
 
 EMBEDDED = replace(TASK, embeddings="lab/embed")
@@ -25,7 +25,7 @@ def screened(keep: int, reply: FakeReply = VECTORS) -> Played:
 
 
 def kept_by(played: Played) -> list[int]:
-    text = played.calls[-1].messages[-1].text
+    text = prompt_of(played.calls[-1])
     return [number for number in range(1, 7) if draft_of(number) in text]
 
 

@@ -11,7 +11,7 @@ from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
 from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, letter_of, with_judge
-from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, with_role
+from tests.flows.panel import MERGED, TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 
 PANEL = a_panel(slots=4, layers=3, screen={"by": "judge", "keep": 2})
 
@@ -32,7 +32,7 @@ def screened(played: Played) -> list[dict[str, Any]]:
 
 
 def drafts_in(call: Call) -> set[int]:
-    return {slot for slot in range(1, 5) if draft_of(slot) in call.messages[-1].text}
+    return {slot for slot in range(1, 5) if draft_of(slot) in prompt_of(call)}
 
 
 def test_the_next_layer_reads_only_the_drafts_that_were_kept() -> None:
@@ -64,7 +64,7 @@ def test_the_moderator_cannot_end_what_must_not_stop() -> None:
     played = moderated(keeping(1, 4, end=True), preset)
 
     assert len(played.calls) == 11
-    assert '"end"' not in with_role(played.calls, "moderator")[0].messages[-1].text
+    assert '"end"' not in prompt_of(with_role(played.calls, "moderator")[0])
 
 
 def test_the_last_layer_cannot_be_ended_as_nothing_follows_it() -> None:
@@ -89,10 +89,10 @@ def test_the_letters_of_the_facts_are_those_that_the_moderator_saw() -> None:
 
 
 def test_the_moderator_sees_the_question_and_no_names() -> None:
-    (message,) = with_role(moderated(keeping(1, 2)).calls, "moderator")[0].messages
+    text = prompt_of(with_role(moderated(keeping(1, 2)).calls, "moderator")[0])
 
-    assert TASK.question in message.text
-    assert "lab/" not in message.text
+    assert TASK.question in text
+    assert "lab/" not in text
 
 
 def test_of_too_many_letters_the_first_count() -> None:

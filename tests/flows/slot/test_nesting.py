@@ -8,7 +8,7 @@ from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.slot import branch_in_slot, prefix_ids
 from moa_mcp.testing.playing import drive
-from tests.flows.panel import a_panel
+from tests.flows.panel import a_panel, prompt_of
 
 TASK = Task("Why is the sky blue?", seed=7)
 
@@ -54,7 +54,7 @@ def test_the_answer_of_a_branch_is_a_draft_that_the_aggregator_reads() -> None:
 
     (call,) = batch.calls
     assert (call.id, call.role) == ("2.1", AGGREGATOR)
-    assert "from the panel" in call.messages[-1].text
+    assert "from the panel" in prompt_of(call)
 
 
 def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
@@ -62,7 +62,7 @@ def test_a_branch_that_fails_is_left_out_like_a_call() -> None:
     next(flow)
     batch = flow.send([Draft("plain"), Failure(Reason.PANEL, "nobody wrote")])
 
-    assert "draft 2" not in batch.calls[0].messages[-1].text
+    assert "draft 2" not in prompt_of(batch.calls[0])
     try:
         flow.send([Draft("the answer")])
     except StopIteration as stop:

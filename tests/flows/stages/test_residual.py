@@ -15,7 +15,7 @@ from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.flows.stages.residual import read_residual
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
-from tests.flows.panel import TASK, a_panel, is_plain, packaged, with_role
+from tests.flows.panel import TASK, a_panel, is_plain, packaged, prompt_of, with_role
 from tests.results import embeddings
 
 YES = "Residuals Detected: Yes\nModel 1: names the wavelength\nModel 3: lost the proof"
@@ -82,7 +82,7 @@ def test_the_extractor_sees_each_slots_two_drafts_side_by_side() -> None:
     played = played_with(lambda _: YES)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
-    shown = re.findall(r"<<(\w+) reply of Model (\d) \w+>>\n(.*)\n", prompt)
+    shown = re.findall(r"<(\w+) reply of Model (\d) \w+>\n(.*)\n", prompt)
     assert shown == [
         (when, str(slot), f"draft {layer} of {slot}")
         for slot in (1, 2, 3)
@@ -100,7 +100,7 @@ def test_slots_stay_paired_where_one_is_missing() -> None:
     played = drive(ask_panel(TASK, rmoa(2)), reply)
 
     prompt = with_role(played.calls, "extractor")[0].messages[0].text
-    assert re.findall(r"<<(\w+ reply of Model \d)", prompt) == [
+    assert re.findall(r"<(\w+ reply of Model \d)", prompt) == [
         "earlier reply of Model 1",
         "later reply of Model 1",
         "earlier reply of Model 2",
@@ -115,7 +115,7 @@ def test_the_next_layer_reads_its_own_drafts_and_the_residual() -> None:
     for call in played.calls:
         if call.role == "proposer" and call.layer == 3:
             assert drafts_in(call) == [f"draft 2 of {slot}" for slot in (1, 2, 3)]
-            assert "Model 3: lost the proof" in call.messages[-1].text
+            assert "Model 3: lost the proof" in prompt_of(call)
 
 
 def test_an_aggregator_reads_the_drafts_of_the_layer_before_and_the_residual() -> None:
@@ -124,7 +124,7 @@ def test_an_aggregator_reads_the_drafts_of_the_layer_before_and_the_residual() -
     readers = {call.id: call for call in played.calls if call.role in {"merger", "aggregator"}}
     assert list(readers) == ["1.merger", "2.merger", "4.1"]
     assert [drafts_in(call)[0] for call in readers.values()] == ["draft 1 of 1", "draft 1 of 1", "draft 2 of 1"]
-    assert ["lost the proof" in call.messages[-1].text for call in readers.values()] == [False, True, True]
+    assert ["lost the proof" in prompt_of(call) for call in readers.values()] == [False, True, True]
 
 
 def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
@@ -142,7 +142,7 @@ def test_an_aggregator_reads_what_was_kept_and_not_what_was_dropped() -> None:
     assert kept[0] != [1, 2, 3]
     assert drafts_in(played.calls[-1]) == [f"draft 1 of {slot}" for slot in kept[0]]
     assert "Here, " + ", ".join(f"draft {place} is by model {slot}" for place, slot in enumerate(kept[0], 1)) in (
-        played.calls[-1].messages[-1].text
+        prompt_of(played.calls[-1])
     )
 
 
@@ -156,7 +156,7 @@ def test_a_missing_status_does_not_stop_the_layers_and_its_raw_text_is_the_resid
         "3.extractor",
         "3.extractor.again",
     ]
-    assert GARBAGE in played.calls[-1].messages[-1].text
+    assert GARBAGE in prompt_of(played.calls[-1])
     assert any("has no status (out of form): it was passed on as it is" in note for note in played.answer.notes)
 
 
@@ -171,7 +171,7 @@ def test_without_an_extractor_the_layers_are_plain_ones_and_that_is_flagged() ->
     played = played_with(lambda _: Failure(Reason.TIMEOUT), rmoa(2))
 
     assert drafts_in(played.calls[-1]) == [f"draft 2 of {slot}" for slot in (1, 2, 3)]
-    assert "What the last round changed" not in played.calls[-1].messages[-1].text
+    assert "What the last round changed" not in prompt_of(played.calls[-1])
     assert played.answer.degraded
     assert any("no model extracted the residual of layer 2" in note for note in played.answer.notes)
 

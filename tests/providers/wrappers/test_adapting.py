@@ -228,3 +228,28 @@ async def test_a_refused_sampling_setting_is_left_out_and_the_others_are_kept(
         assert draft.notes == (f"{name} was not sent: the model refuses it",)
 
     assert [call.sampling == kept for call in chats(provider.calls)] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Unsupported parameter: 'response_format' is not supported with this model.",
+        "This model does not support JSON mode.",
+        "json_object is not supported by this endpoint",
+    ],
+)
+async def test_a_model_without_json_mode_is_asked_without_it_from_then_on(
+    make_call: Callable[..., Call], message: str
+) -> None:
+    json_mode = Sampling(response_format=FrozenDict({"type": "json_object"}))
+
+    def without_json_mode(call: Call) -> str | ProviderError:
+        asked = isinstance(call, ChatCall) and setting_of(call, "response_format")
+        return error_from_body({"error": {"message": message}}, 400) if asked else "{}"
+
+    provider, forms = ScriptedProvider(without_json_mode), ModelForms()
+    for _ in range(2):
+        asking = AdaptToModel(provider, forms, NONCE, RetryBudget(3))
+        assert as_draft(await asking.complete(make_call(sampling=json_mode), ignore_text)).text == "{}"
+
+    assert [call.sampling == json_mode for call in chats(provider.calls)] == [True, False, False]
