@@ -108,6 +108,7 @@ async def measure(dialect: str, cache: AutomaticCache | MarkedCache) -> list[flo
             "proposers": [{"model": f"lab/{model}", "role": ROLES.get(model)} for model in MODELS],
             "layers": LAYERS,
             "aggregator": f"lab/{MODELS[0]}",
+            "prompt_style": "fenced",  # `auto` chooses it for strong models that are known by name
         }
     )
     with tempfile.TemporaryDirectory() as home:

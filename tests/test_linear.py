@@ -18,7 +18,7 @@ import pytest
 
 import moa_mcp
 from moa_mcp.cli.view.answer import StreamingWriter
-from moa_mcp.domain import links, statements, text
+from moa_mcp.domain import links, shorten, statements, text
 from moa_mcp.domain.markers import MarkerFilter, without_markers
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Run, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
@@ -167,7 +167,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "text.clean": text.strip_invisible,
     "text.part_thinking": text.split_thinking,
     "text.fence": lambda said: text.fence(said, "draft 1", "0" * 16),
-    "text.with_shorter_drafts": lambda said: text.shorten_drafts([said], "0" * 16, len(said) // 2),
+    "text.with_shorter_drafts": lambda said: shorten.shorten_drafts([said], "0" * 16, len(said) // 2),
     "text.one_line": text.one_line,
     "patterns": lambda said: compile_linear(r"(?i)answer:\s*((\w+\s*)*)$").find_answer(said),
     "answers": lambda said: answers.tally_answers([said, said[:190]]),

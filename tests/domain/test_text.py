@@ -4,13 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moa_mcp.domain.shorten import MIN_DRAFT_CHARS, shorten_drafts
 from moa_mcp.domain.text import (
-    MIN_DRAFT_CHARS,
     Cleaner,
     fence,
     fix_surrogates,
     one_line,
-    shorten_drafts,
     split_thinking,
     strip_invisible,
 )

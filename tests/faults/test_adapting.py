@@ -176,13 +176,14 @@ async def test_drafts_are_shortened_until_they_fit_the_window_and_the_question_i
     question = "Why is the sky blue? " * 30
     async with open_lab({"chief": windowed(4096, message, **beside)}, panel(6), otherwise=LONG_DRAFT) as lab:
         run = await lab.ask(question)
-    asked = [request.question for request in lab.upstream.requests if request.model == "chief"]
+    asked = [request.prompt for request in lab.upstream.requests if request.model == "chief"]
 
     assert (run.status, run.degraded, run.answer) == ("completed", False, LONG_REPLY.text.strip())
     assert len(asked) == requests
     assert len(asked[-1]) > 4096 * 4 * 0.25  # no more is cut than needed
     assert all(question in text for text in asked)
-    assert any(f"of {len(asked[0]):,} characters were left out" in note for note in run.notes)
+    length = len(asked[0]) - len("\n\n")  # between the two messages
+    assert any(f"of {length:,} characters were left out" in note for note in run.notes)
 
 
 async def test_a_request_that_is_too_large_for_the_accounts_minute_is_shortened_and_not_waited_for() -> None:

@@ -25,7 +25,13 @@ LONG_QUESTION = "Why is the sky blue? " * 300
 def panel_of(*models: str, **given: Any) -> Preset:
     """A panel of these models, of which the first is also the aggregator."""
     return Preset.model_validate(
-        {"proposers": list(models), "aggregator": models[0], "straggler_grace_seconds": None, **given}
+        {
+            "proposers": list(models),
+            "aggregator": models[0],
+            "straggler_grace_seconds": None,
+            "prompt_style": "fenced",
+            **given,
+        }
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, ChatCall, Draft, Result
-from moa_mcp.domain.text import shorten_drafts
+from moa_mcp.domain.shorten import shorten_drafts
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import estimate_tokens
 from moa_mcp.providers.request_form import USUAL, RequestForm, in_form

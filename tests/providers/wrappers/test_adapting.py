@@ -11,7 +11,8 @@ import pytest
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.domain.model import Call, ChatCall, Message, Task
 from moa_mcp.domain.sampling import FrozenDict, Sampling, setting_of
-from moa_mcp.domain.text import MIN_DRAFT_CHARS, fence
+from moa_mcp.domain.shorten import MIN_DRAFT_CHARS
+from moa_mcp.domain.text import fence
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text

@@ -26,7 +26,7 @@ class Stalled:
         self.over = False
 
     def __call__(self, request: Request) -> Reply | Awaitable[Reply]:
-        stalls = request.model == "b" and "b was asked" in request.question
+        stalls = request.model == "b" and "b was asked" in request.prompt
         return held(request) if stalls and not self.over else echo(request)
 
 
@@ -82,7 +82,7 @@ async def test_the_next_server_pays_only_for_what_the_last_one_left_unfinished(
     assert collected["result"]["structuredContent"]["status"] == "completed"
     assert [request.model for request in again] == ["b", "agg"]
     assert again[0].body == cut_off.body
-    assert re.findall(r"(\w) was asked", again[1].question) == ["a", "b", "c"]
+    assert re.findall(r"(\w) was asked", again[1].prompt) == ["a", "b", "c"]
     assert [draft for draft in after if draft in before] == before
     assert named(after) == ["a 1", "b 1", "c 1", "a 2", "b 2", "c 2"]
 
