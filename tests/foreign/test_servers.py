@@ -52,7 +52,7 @@ def _aimock(started: Callable[..., str]) -> ModelServer:
 
 def _transformers(started: Callable[..., str]) -> ModelServer:
     url = started(servers.transformers)
-    return ModelServer(f"{url}/v1", f"{os.environ[servers.TRANSFORMERS]}/model")
+    return ModelServer(f"{url}/v1", f"{os.environ[servers.TRANSFORMERS]}/model", unknown="nobody")
 
 
 SERVERS: dict[str, Callable[[Callable[..., str]], ModelServer]] = {
