@@ -25,6 +25,7 @@ def test_every_file_and_function_that_is_named_exists(page: Path) -> None:
     assert list(missing_names(page)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [pytest.param(text, id=name) for page in PAGES for name, text in sections(page)])
 def test_what_a_page_shows_runs_and_prints_what_it_says(text: str, tmp_path: Path) -> None:
     found = list(failures(text, tmp_path))

@@ -149,6 +149,7 @@ def test_an_output_that_cannot_be_written_is_no_fault_of_ours(arguments: tuple[s
     assert b"unexpected" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["ask --preset demo What?", "presets", "serve"])
 def test_a_stream_may_be_closed_from_the_start(command: str, closed: str) -> None:

@@ -117,6 +117,7 @@ async def test_a_plug_in_that_is_not_named_is_not_imported(home: Path) -> None:
     assert "parrots (of moa-parrot): installed, but not named under plugins" in checked.stdout.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -144,6 +145,7 @@ async def test_a_plug_in_that_cannot_be_loaded_is_reported_and_stops_nothing_els
     assert b"the plug-in parrots was not loaded" in used.stderr
 
 
+@pytest.mark.slow
 async def test_a_plug_in_that_is_named_but_not_installed_is_reported(home: Path) -> None:
     (home / "config.yaml").write_text(CONFIG.replace("moa-parrot", "moa-parot"), encoding="utf-8")
 
@@ -155,6 +157,7 @@ async def test_a_plug_in_that_is_named_but_not_installed_is_reported(home: Path)
     assert b"the plug-in moa-parot was not loaded: it is not installed" in asked.stderr
 
 
+@pytest.mark.slow
 async def test_a_run_that_goes_on_under_another_version_of_a_plug_in_says_so(home: Path) -> None:
     dies = PLUGIN.replace(
         "        return Draft(", "        call.layer == 2 and os.kill(os.getpid(), 9)\n        return Draft("

@@ -53,7 +53,9 @@ async def paid_for(talk: Talk, upstream: Upstream) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, None], ids=["SIGTERM", "EOF"])
-@pytest.mark.parametrize("wait_seconds", [0, 60], ids=["handed back", "waited for"])
+@pytest.mark.parametrize(
+    "wait_seconds", [pytest.param(0, id="handed back", marks=pytest.mark.slow), pytest.param(60, id="waited for")]
+)
 async def test_the_next_server_pays_only_for_what_the_last_one_left_unfinished(
     end: signal.Signals | None, wait_seconds: float, tmp_path: Path
 ) -> None:
