@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from moa_mcp.domain.usage import Usage
-from moa_mcp.providers.dialects.json_access import count, mapping
+from moa_mcp.providers.dialects.json_access import count, mapping, value_at
 
 MAX_PRICE_USD = 1e6
 """More US dollars than any call can cost; a price above it is ignored."""
@@ -123,10 +123,5 @@ def _dollars(value: object) -> float | None:
 
 def _count(report: Mapping[str, Any], *names: str) -> int | None:
     """The count under any of its names; a dot leads into an object. None if there is none."""
-    found = (count(_value_at(report, name)) for name in names)
+    found = (count(value_at(report, name)) for name in names)
     return max((number for number in found if number is not None), default=None)
-
-
-def _value_at(report: Mapping[str, Any], name: str) -> object:
-    outer, _, inner = name.partition(".")
-    return mapping(report.get(outer)).get(inner) if inner else report.get(outer)

@@ -1,0 +1,89 @@
+"""Lists the models that providers offer now, each with its window and its price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import anyio
+
+from moa_mcp.domain.endpoints import ModelPrice
+from moa_mcp.domain.errors import ProviderError, Reason
+from moa_mcp.providers.dialects.model_list import ServedModel
+from moa_mcp.providers.prices import FREE, Rates
+from moa_mcp.providers.registry import Registry
+
+LIST_SECONDS = 10.0
+"""Time limit for one provider to list its models."""
+
+PriceSource: TypeAlias = Literal["local", "configuration", "provider", "table"]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedModel:
+    """A model that can be asked under the id `model`. None: unknown.
+
+    `window` is the length of its context in tokens. `price` is what its provider says that it costs, else what the
+    price table does; a configured price wins over both.
+    """
+
+    model: str
+    window: int | None = None
+    price: ModelPrice | None = None
+    price_from: PriceSource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """The models of one provider, or the `error` that came in their place."""
+
+    provider: str
+    models: tuple[ListedModel, ...] = ()
+    error: ProviderError | None = None
+
+
+async def list_models(
+    registry: Registry, providers: Iterable[str], seconds: float = LIST_SECONDS
+) -> tuple[ModelList, ...]:
+    """Ask all these providers at the same time for their models. Each has `seconds`; a failure is a list, too."""
+    lists = {provider: ModelList(provider, error=_timeout(seconds)) for provider in providers}
+
+    async def ask(provider: str) -> None:
+        with anyio.move_on_after(seconds):
+            try:
+                served = await registry.served_models(provider)
+            except ProviderError as error:
+                lists[provider] = ModelList(provider, error=error)
+            else:
+                models = (_priced(registry, f"{provider}/{each.name}", each) for each in served)
+                lists[provider] = ModelList(provider, tuple(sorted(models, key=lambda each: each.model)))
+
+    async with anyio.create_task_group() as tasks:
+        for provider in lists:
+            tasks.start_soon(ask, provider)
+    return tuple(lists.values())
+
+
+def _timeout(seconds: float) -> ProviderError:
+    return ProviderError(Reason.CONNECTION, f"no list of models within {seconds:g} s")
+
+
+def _priced(registry: Registry, model: str, served: ServedModel) -> ListedModel:
+    rates = registry.rates(model)
+    if rates is FREE:
+        return ListedModel(model, served.window, ModelPrice(0.0, 0.0), "local")
+    if served.price is not None and not (rates and rates.is_configured):
+        return ListedModel(model, served.window, served.price, "provider")
+    if rates is None:
+        return ListedModel(model, served.window)
+    return ListedModel(model, served.window, _per_mtok(rates), "configuration" if rates.is_configured else "table")
+
+
+def _per_mtok(rates: Rates) -> ModelPrice:
+    cached = rates.cached_per_token
+    return ModelPrice(
+        round(rates.input_per_token * 1e6, 6),
+        round(rates.output_per_token * 1e6, 6),
+        None if cached is None else round(cached * 1e6, 6),
+    )
