@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import anyio
@@ -16,6 +16,8 @@ from moa_mcp.providers.registry import Registry
 
 LIST_SECONDS = 10.0
 """Time limit for one provider to list its models."""
+
+_NO_LIST = {404, 405, 501}
 
 PriceSource: TypeAlias = Literal["local", "configuration", "provider", "table"]
 
@@ -41,6 +43,20 @@ class ModelList:
     provider: str
     models: tuple[ListedModel, ...] = ()
     error: ProviderError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no list, in words; None if there is one."""
+        if self.error is not None and self.error.status in _NO_LIST:
+            return f"it does not list its models (HTTP {self.error.status})"
+        return None if self.error is None else str(self.error)
+
+    def matching(self, text: str) -> ModelList:
+        """This list with only the models whose ids contain all words of `text`, in any case."""
+        words = text.lower().split()
+        return replace(
+            self, models=tuple(each for each in self.models if all(word in each.model.lower() for word in words))
+        )
 
 
 async def list_models(

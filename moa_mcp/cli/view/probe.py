@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from shutil import get_terminal_size
-from textwrap import wrap
 
+from moa_mcp.cli.view.table import wrapped
 from moa_mcp.domain.endpoints import Endpoint, split_model
 from moa_mcp.domain.model import CallRecord, Draft, Embeddings, Failure
 from moa_mcp.domain.text import strip_invisible
@@ -21,7 +20,7 @@ def price_line(plan: ProbePlan) -> str:
     if plan.unpriced:
         prices.append(f"no price is known for {', '.join(plan.unpriced)}")
     asks = f"Asking {pluralize(len(plan.calls), 'model')} to count to ten"
-    return "\n".join(_wrapped(f"{asks}: {'; '.join(prices) or 'free'}."))
+    return "\n".join(wrapped(f"{asks}: {'; '.join(prices) or 'free'}."))
 
 
 def probe_text(probe: Probe, endpoints: Mapping[str, Endpoint]) -> str:
@@ -39,18 +38,7 @@ def unasked_text(model: str, reason: str) -> str:
 
 
 def _block(head: str, text: str) -> str:
-    return "\n".join((strip_invisible(head), *_wrapped(text, _INDENT)))
-
-
-def _wrapped(text: str, indent: str = "") -> list[str]:
-    return wrap(
-        strip_invisible(text),
-        max(40, get_terminal_size().columns),
-        initial_indent=indent,
-        subsequent_indent=indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return "\n".join((strip_invisible(head), *wrapped(text, _INDENT)))
 
 
 def _facts(probe: Probe, endpoint: Endpoint) -> Iterator[str]:
@@ -102,4 +90,4 @@ def verdict(plan: ProbePlan, probes: Sequence[Probe]) -> str:
     costs = [record.outcome.usage.cost_usd for record in billed]
     spent = format_total_cost(sum(cost or 0.0 for cost in costs), costs.count(None))
     booked = [f"Booked for today: {spent}."] if billed else []
-    return "\n".join(_wrapped(" ".join((said, *booked))))
+    return "\n".join(wrapped(" ".join((said, *booked))))
