@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.providers.dialects.error_reasons import reason_of
 from moa_mcp.providers.dialects.json_access import count, mapping, sequence, string
-from moa_mcp.providers.settings import first_setting_in, setting_named
+from moa_mcp.providers.settings import first_setting_in, refuses_parts, setting_named
 
 _WAIT = re.compile(
     r"""\b(?:retry|again|wait|reset\w*|after|available)\b[^.\n"]{0,40}?\b(?P<parts>(?:\d{1,9}(?:\.\d{1,9})?\s?"""
@@ -149,9 +149,11 @@ def _named_parameter(error: Mapping[str, Any]) -> str:
 
 def _parameter(error: Mapping[str, Any], message: str) -> str | None:
     """The setting that the provider refuses, as it names it, if it can be changed; else None."""
-    if named := _named_parameter(error):
+    named = _named_parameter(error)
+    if named and not named.startswith("messages"):
         return named if setting_named(named) else None
-    return first_setting_in(message)
+    found = None if named else first_setting_in(message)
+    return found or ("cache_control" if refuses_parts(f"{error.get('param')} {message}") else None)
 
 
 def _numbers(error: Mapping[str, Any], message: str) -> tuple[int, ...]:
