@@ -135,6 +135,29 @@ def _lowered_note(form: RequestForm) -> str:
     return f"max_tokens was lowered to {form.max_limit:,}: the model takes no more"
 
 
+_AFFORDABLE = re.compile(r"\bonly afford (\d[\d,]{0,12})")
+
+
+def affordable_tokens(message: str) -> int | None:
+    """The tokens that the account can still pay for, in OpenRouter's words; None if they are too few for an answer."""
+    found = _AFFORDABLE.search(message)
+    tokens = int(found[1].replace(",", "")) if found else 0
+    return tokens if tokens >= MIN_LIMIT else None
+
+
+def lower_to_credit(call: ChatCall, error: ProviderError) -> Change | None:
+    """Send as max_tokens what the account can still pay for; only once, because each answer leaves it less.
+
+    It is not remembered: the account may be topped up.
+    """
+    form, tokens = form_of(call), affordable_tokens(error.detail)
+    if tokens is None or form.max_limit is not None or (call.max_tokens is not None and call.max_tokens <= tokens):
+        return None
+    changed = in_form(replace(call, max_tokens=tokens), form.merged(RequestForm(max_limit=tokens)))
+    note = f"max_tokens was lowered to {tokens:,}: the credit of the account pays for no more"
+    return Change(changed, "max_tokens", note)
+
+
 def describe_form(call: ChatCall, form: RequestForm) -> dict[str, str]:
     """Notes for the user on what of the call is not sent as it was set, by what they are about."""
     notes = {
