@@ -15,7 +15,7 @@ from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
 from moa_mcp.domain.model import Call, CodeCall, Result
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.dialects.model_list import ServedModel, served_models
+from moa_mcp.providers.dialects.model_list import ServedModel, served_models, window_in_props
 from moa_mcp.providers.loop_guard import Address, is_own
 from moa_mcp.providers.prices import FREE, Rates, rates
 from moa_mcp.providers.sandbox import SandboxProvider
@@ -142,6 +142,12 @@ class Registry:
             error.advice = advice_on(error.reason, endpoint) or error.advice
             raise
         return served_models(body)
+
+    async def window_in_props(self, provider: str) -> int | None:
+        """The window of the one model that a llama.cpp server has loaded; None if it does not say so."""
+        with suppress(ProviderError):
+            return window_in_props(await self._client(self._endpoints[provider]).get("/props", from_root=True))
+        return None
 
     async def local_models(self, provider: str) -> list[str]:
         """The models that the endpoint offers now, by its own names; empty if it does not answer in time."""

@@ -68,7 +68,7 @@ async def list_models(
     async def ask(provider: str) -> None:
         with anyio.move_on_after(seconds):
             try:
-                served = await registry.served_models(provider)
+                served = await _served(registry, provider)
             except ProviderError as error:
                 lists[provider] = ModelList(provider, error=error)
             else:
@@ -79,6 +79,15 @@ async def list_models(
         for provider in lists:
             tasks.start_soon(ask, provider)
     return tuple(lists.values())
+
+
+async def _served(registry: Registry, provider: str) -> list[ServedModel]:
+    """The models of a provider. llama.cpp says elsewhere what window its model has; the list has the trained one."""
+    models = await registry.served_models(provider)
+    if any(model.trained_window and model.window is None for model in models):
+        window = await registry.window_in_props(provider) if len(models) == 1 else None
+        models = [replace(model, window=model.window or window or model.trained_window) for model in models]
+    return models
 
 
 def _timeout(seconds: float) -> ProviderError:

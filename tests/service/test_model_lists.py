@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import anyio
+import pytest
 
 from moa_mcp.domain.endpoints import Endpoint
 from moa_mcp.providers.registry import Registry
@@ -23,3 +27,19 @@ async def test_a_provider_that_hangs_is_left_behind_after_its_time() -> None:
         ("fast", ["fast/small"]),
     ]
     assert "no list of models within 1 s" in (lists[0].problem or "")
+
+
+@pytest.mark.parametrize(
+    ("pages", "window"),
+    [({"/props": {"default_generation_settings": {"n_ctx": 4096}}}, 4096), ({}, 131072), ({"/props": []}, 131072)],
+)
+async def test_the_window_that_llama_cpp_was_started_with_counts_more_than_the_trained_one(
+    pages: Mapping[str, Any], window: int
+) -> None:
+    models = {"m.gguf": {"owned_by": "llamacpp", "meta": {"n_ctx_train": 131072}}}
+    async with Upstream(models=models, pages=pages) as upstream:
+        registry = Registry({"box": Endpoint("box", upstream.base_url, local=True)}, {})
+        (found,) = await list_models(registry, ["box"])
+        await registry.aclose()
+
+    assert [model.window for model in found.models] == [window]

@@ -25,7 +25,6 @@ _WINDOW = (
     "context_size",  # Novita
     "metadata.context_length",  # DeepInfra
     "inputTokenLimit",  # Google
-    "meta.n_ctx_train",  # llama.cpp: what the model was trained with
 )
 """The names of a window, those of the server's own limit before those of the model."""
 
@@ -34,17 +33,30 @@ MAX_USD_PER_MTOK = 1e6
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model that a service offers. `window` is the length of its context in tokens. None: the reply has it not."""
+    """A model that a service offers. `window` is the length of its context in tokens. None: the reply has it not.
+
+    `trained_window` is what the model was trained with; llama.cpp names it, and usually serves less.
+    """
 
     name: str
     window: int | None = None
     price: ModelPrice | None = None
+    trained_window: int | None = None
 
 
 def served_models(body: object) -> list[ServedModel]:
     """The models in the reply to `GET /models`; Together replies with a bare list."""
     listed = map(mapping, sequence(body) or sequence(mapping(body).get("data")))
-    return [ServedModel(model, _window(entry), _price(entry)) for entry in listed if (model := _name(entry))]
+    return [
+        ServedModel(model, _window(entry), _price(entry), count(value_at(entry, "meta.n_ctx_train")))
+        for entry in listed
+        if (model := _name(entry))
+    ]
+
+
+def window_in_props(body: object) -> int | None:
+    """The window that a llama.cpp server was started with, in the reply to `GET /props`."""
+    return count(value_at(mapping(body), "default_generation_settings.n_ctx")) or None
 
 
 def _name(entry: Mapping[str, Any]) -> str:

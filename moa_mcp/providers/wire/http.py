@@ -108,7 +108,7 @@ class Http:
         """Post a request and read the reply to its end. Raises ProviderError, with the key redacted."""
         answered = False
         try:
-            response = await self._send("POST", path, self._post_headers, to_json(body))
+            response = await self._send("POST", self._url(path), self._post_headers, to_json(body))
             try:
                 await _check(response)
                 answered = True
@@ -125,10 +125,11 @@ class Http:
             error.usage = reader.reply.usage
             raise
 
-    async def get(self, path: str) -> object:
-        """The JSON value at `path`. Raises ProviderError, with the key redacted."""
+    async def get(self, path: str, *, from_root: bool = False) -> object:
+        """The JSON value at `path` of the base URL, or of the origin. Raises ProviderError, with the key redacted."""
+        url = httpx.URL(self._route.url).join(path) if from_root else self._url(path)
         try:
-            response = await self._send("GET", path, self._get_headers)
+            response = await self._send("GET", url, self._get_headers)
             try:
                 await _check(response)
                 return parse(_text(await _body(aiter(_content(response)), limit=MAX_LIST)))
@@ -148,9 +149,8 @@ class Http:
             error.detail += f"; {self._route.unused_proxy} is set, but network.use_proxy_env is not"
         error.detail = redact_key(error.detail, *self._secrets)
 
-    async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
+    async def _send(self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
         """Send a request and return the reply with an unread body; the caller must `_close` it."""
-        url = self._urls.get(path) or self._urls.setdefault(path, self._url(path))
         # Passed as a stream, else httpx would compute headers that aiohttp computes anyway.
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_TIMEOUT)
@@ -159,8 +159,10 @@ class Http:
             return await self._transport.handle_async_request(request)
 
     def _url(self, path: str) -> httpx.URL:
-        query = self._route.query.replace("?", "&", 1) if "?" in path else self._route.query
-        return httpx.URL(self._route.url + path + query)
+        if path not in self._urls:
+            query = self._route.query.replace("?", "&", 1) if "?" in path else self._route.query
+            self._urls[path] = httpx.URL(self._route.url + path + query)
+        return self._urls[path]
 
 
 async def _close(response: httpx.Response) -> None:

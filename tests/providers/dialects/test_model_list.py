@@ -47,7 +47,10 @@ LISTED: dict[str, tuple[dict[str, Any], ServedModel]] = {
     ),
     "google": ({"id": "models/gemini-3-flash", "object": "model"}, ServedModel("gemini-3-flash")),
     "vllm": ({"id": "m", "max_model_len": 4096, "root": "m"}, ServedModel("m", 4096)),
-    "llama.cpp": ({"id": "m.gguf", "meta": {"n_ctx_train": 2048, "n_params": 1}}, ServedModel("m.gguf", 2048)),
+    "llama.cpp": (
+        {"id": "m.gguf", "meta": {"n_ctx_train": 2048, "n_params": 1}},
+        ServedModel("m.gguf", trained_window=2048),
+    ),
     "lm studio": (
         {"id": "m", "max_context_length": 131072, "loaded_context_length": 4096},
         ServedModel("m", 4096),
