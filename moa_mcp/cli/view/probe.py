@@ -54,9 +54,9 @@ def _facts(probe: Probe, endpoint: Endpoint) -> Iterator[str]:
     yield _usage(probe.record)
     if retries := outcome.usage.retries:
         yield f"asked {retries + 1} times"
-    yield f"window {probe.listed.window:,}" if probe.listed and probe.listed.window else "window not said"
+    yield f"window {probe.listed.window:,}" if probe.listed and probe.listed.window else "window unknown"
     served = outcome.served_model
-    yield f"answered by {served}" if served else "the model that answered is not said"
+    yield f"answered by {served}" if served else "served model not named"
     if isinstance(outcome, Draft):
         yield from outcome.notes
 

@@ -79,7 +79,7 @@ def test_it_says_the_price_first_and_then_what_works(capsys: Capture) -> None:
     assert first == "4 models to count to ten: at most $0.0103; no price is known for lab/south, lab/deputy."
     assert asked == ["chief", "deputy", "north", "north", "south"]
     assert said["lab/chief"] == (
-        "works key accepted, model known, streamed, usage reported (12 tokens in, 20 out), window not said, "
+        "works key accepted, model known, streamed, usage reported (12 tokens in, 20 out), window unknown, "
         "answered by chief-2026"
     )
     assert said["lab/north"].endswith("temperature was not sent: the model refuses it")
