@@ -37,10 +37,12 @@ from moa_mcp.providers.base import ignore_text, usage_of
 from moa_mcp.providers.budget import Reservation
 from moa_mcp.providers.notices import Notice, ReplyBegun, notices_to
 from moa_mcp.providers.run_provider import RunProvider, RunProviderFactory
+from moa_mcp.runs.background import background_tasks
+from moa_mcp.runs.scheduler import HEARTBEAT_SECONDS
 from moa_mcp.service.ceilings import daily_limit
 from moa_mcp.service.model_lists import ListedModel, list_models
 from moa_mcp.service.service import LOCAL, Service
-from moa_mcp.store.base import AdmittedRun
+from moa_mcp.store.base import AdmittedRun, RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
 
 QUESTION = "Write the numbers from one to ten in words, on one line, and nothing else."
@@ -218,8 +220,17 @@ async def _booked(service: Service, plan: ProbePlan) -> AsyncGenerator[tuple[Run
     records: list[CallRecord] = []
     try:
         endpoints = service.registry.snapshot()
-        yield RunProviderFactory(endpoints, endpoints.rates, random.random)(run), records
+        async with background_tasks() as housekeeping:
+            housekeeping.start_soon(_keep_alive, service.store)
+            yield RunProviderFactory(endpoints, endpoints.rates, random.random)(run), records
     finally:
         with anyio.move_on_after(2, shield=True):
             await service.store.settle(admitted.reservation, Spend.on(records))
             await service.store.remove(LOCAL, run.run_id)
+
+
+async def _keep_alive(store: RunStore) -> None:
+    """Send heartbeats, without which other servers on the store would settle the reservation after a while."""
+    while True:
+        await anyio.sleep(HEARTBEAT_SECONDS)
+        await store.heartbeat()
