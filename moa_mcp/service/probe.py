@@ -181,7 +181,8 @@ async def probe(service: Service, plan: ProbePlan, on_probe: Callable[[Probe], N
             except ProviderError as error:
                 outcome = Failure.of(error)
             except anyio.get_cancelled_exc_class():
-                outcome = Failure(Reason.TIMEOUT, "the time of the probe was up", usage=usage_of(provider, call))
+                reason = Reason.TIMEOUT if scope.cancel_called else Reason.CANCELLED
+                outcome = Failure(reason, usage=usage_of(provider, call))
                 raise
             finally:
                 record = CallRecord(call, outcome, anyio.current_time() - started)
@@ -189,7 +190,7 @@ async def probe(service: Service, plan: ProbePlan, on_probe: Callable[[Probe], N
                 on_probe(Probe(record, is_streamed, listed.get(call.model)))
 
         longest = max((call.timeout_seconds or CALL_SECONDS for call in plan.calls), default=0.0)
-        with anyio.move_on_after(longest + RETRY_SECONDS):
+        with anyio.move_on_after(longest + RETRY_SECONDS) as scope:
             async with anyio.create_task_group() as tasks:
                 for call in plan.calls:
                     tasks.start_soon(ask, call)
