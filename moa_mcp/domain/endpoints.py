@@ -19,7 +19,8 @@ class Dialect:
     `headers` makes the headers of every request from the key (None: no key). `provider` makes a
     `moa_mcp.providers.base.Provider` from an endpoint and its HTTP client. `embeddings` makes a provider for
     embedding calls (None: the dialect has no embeddings). A dialect without HTTP sets `needs_base_url` to False and
-    gets None as its client. `calls_models` is False if no request leaves this process.
+    gets None as its client. `calls_models` is False if no request leaves this process. `models_path` is where a service
+    lists its models.
     """
 
     provider: Callable[[Endpoint, Any], Any]
@@ -27,6 +28,7 @@ class Dialect:
     embeddings: Callable[[Endpoint, Any], Any] | None = None
     needs_base_url: bool = True
     calls_models: bool = True
+    models_path: str = "/models"
 
 
 DIALECTS: VariantRegistry[Dialect] = VariantRegistry("dialect", "moa_mcp.providers.dialects")

@@ -1,7 +1,7 @@
-"""What a wrapper reports while a call waits: a retry, a queue, or a model that gets no calls for a while.
+"""What is reported about a call while it goes on: a retry, a queue, a model that gets no calls for a while, a reply.
 
 The signature of a provider has no parameter for notices. The caller sets a listener in its own context
-(`notices_to`), and a wrapper reports to that listener, if there is one.
+(`notices_to`), and a wrapper or the wire reports to that listener, if there is one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,14 @@ class Cooled:
     reason: Reason
 
 
-Notice: TypeAlias = Retry | Queued | Cooled
+@dataclass(frozen=True, slots=True)
+class ReplyBegun:
+    """A reply begins to arrive: a stream of events, or else a whole answer."""
+
+    is_stream: bool
+
+
+Notice: TypeAlias = Retry | Queued | Cooled | ReplyBegun
 OnNotice = Callable[[Notice], None]
 """Called immediately with each notice; must not block."""
 

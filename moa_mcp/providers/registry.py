@@ -14,9 +14,8 @@ import anyio
 from moa_mcp.domain.endpoints import DIALECTS, Endpoint, split_model
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason, sort_by_closeness
 from moa_mcp.domain.model import Call, CodeCall, Result
-from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import OnText, Provider
-from moa_mcp.providers.dialects.json_access import mapping, sequence, string
+from moa_mcp.providers.dialects.model_list import ServedModel, served_models, window_in_props
 from moa_mcp.providers.loop_guard import Address, is_own
 from moa_mcp.providers.prices import FREE, Rates, rates
 from moa_mcp.providers.sandbox import SandboxProvider
@@ -25,7 +24,7 @@ from moa_mcp.providers.wrappers.by_kind import KindRouter
 from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
 from moa_mcp.providers.wrappers.concurrency_limit import ConcurrencyLimit
 from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
-from moa_mcp.providers.wrappers.name_configuration import NameConfiguration
+from moa_mcp.providers.wrappers.name_configuration import NameConfiguration, advice_on
 from moa_mcp.providers.wrappers.pricing import Pricing
 from moa_mcp.providers.wrappers.timeouts import Timeouts, TimeoutSettings
 
@@ -131,14 +130,33 @@ class Registry:
             wanted_by = f"The panel ({', '.join(dict.fromkeys(model_of.values()))})"
             raise MissingKey(tuple(model_of), wanted_by=wanted_by, placeholders=placeholders)
 
+    async def served_models(self, provider: str) -> list[ServedModel]:
+        """The models that an endpoint offers now.
+
+        Raises:
+            ProviderError: its key is missing, or it does not list its models.
+        """
+        endpoint = self._endpoints[provider]
+        try:
+            body = await self._client(endpoint).get(DIALECTS.get(endpoint.dialect).models_path)
+        except ProviderError as error:
+            error.advice = advice_on(error.reason, endpoint) or error.advice
+            raise
+        return served_models(body)
+
+    async def window_in_props(self, provider: str) -> int | None:
+        """The window of the one model that a llama.cpp server has loaded; None if it does not say so."""
+        with suppress(ProviderError):
+            return window_in_props(await self._client(self._endpoints[provider]).get("/props", from_root=True))
+        return None
+
     async def local_models(self, provider: str) -> list[str]:
         """The models that the endpoint offers now, by its own names; empty if it does not answer in time."""
-        body: object = None
-        client = self._client(self._endpoints[provider])  # made outside the time limit: loading httpx is slow
-        with anyio.move_on_after(LOCAL_TIMEOUT_SECONDS), suppress(ProviderError):
-            body = await client.get("/models")
-        ids = (one_line(string(mapping(model).get("id"))) for model in sequence(mapping(body).get("data")))
-        return [model for model in ids if model]
+        with suppress(ProviderError):
+            self._client(self._endpoints[provider])  # made outside the time limit: loading httpx is slow
+            with anyio.move_on_after(LOCAL_TIMEOUT_SECONDS):
+                return [model.name for model in await self.served_models(provider)]
+        return []
 
     def rates(self, model: str) -> Rates | None:
         """The rates of the model: zero for a local endpoint, else those of the configuration or the table, or None."""

@@ -63,4 +63,5 @@ def in_form(call: ChatCall, form: RequestForm) -> ChatCall:
     plain = without_settings(call, *(name for name in form.omitted if setting_of(call, name) is not None))
     limit = None if plain.max_tokens is None else form.lowered(plain.max_tokens)
     values: dict[str, Any] = {each.name: getattr(plain, each.name) for each in fields(plain)}
-    return AdaptedCall(**{**values, "max_tokens": limit, "form": form})
+    values |= {"max_tokens": limit, "form": form}
+    return AdaptedCall(**values)

@@ -18,6 +18,9 @@ from moa_mcp.providers.request_form import RequestForm, form_of, in_form
 LIMIT_KEYS: tuple[str, str] = ("max_tokens", "max_completion_tokens")
 """The names of the limit of an answer in the openai dialect."""
 
+MAX_READ = 2000
+"""The most characters of a message that are searched for a refused list of parts."""
+
 MIN_LIMIT = 64
 """A smaller number in a message is no limit of an answer."""
 
@@ -83,6 +86,11 @@ def _never_send(call: ChatCall, error: ProviderError, setting: Setting) -> Chang
     return Change(in_form(call, form.merged(learned)), setting.name, setting.note, learned)
 
 
+def _leave_unmarked(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
+    """Send the messages as plain texts, without a mark for the prompt cache."""
+    return _never_send(call, error, setting) if call.cache_prefix else None
+
+
 def _rename_limit(call: ChatCall, error: ProviderError, setting: Setting) -> Change | None:
     """Send max_tokens by its other name."""
     form = form_of(call)
@@ -127,6 +135,29 @@ def _lowered_note(form: RequestForm) -> str:
     return f"max_tokens was lowered to {form.max_limit:,}: the model takes no more"
 
 
+_AFFORDABLE = re.compile(r"\bonly afford (\d[\d,]{0,12})")
+
+
+def affordable_tokens(message: str) -> int | None:
+    """The tokens that the account can still pay for, in OpenRouter's words; None if they are too few for an answer."""
+    found = _AFFORDABLE.search(message)
+    tokens = int(found[1].replace(",", "")) if found else 0
+    return tokens if tokens >= MIN_LIMIT else None
+
+
+def lower_to_credit(call: ChatCall, error: ProviderError) -> Change | None:
+    """Send as max_tokens what the account can still pay for; only once, because each answer leaves it less.
+
+    It is not remembered: the account may be topped up.
+    """
+    form, tokens = form_of(call), affordable_tokens(error.detail)
+    if tokens is None or form.max_limit is not None or (call.max_tokens is not None and call.max_tokens <= tokens):
+        return None
+    changed = in_form(replace(call, max_tokens=tokens), form.merged(RequestForm(max_limit=tokens)))
+    note = f"max_tokens was lowered to {tokens:,}: the credit of the account pays for no more"
+    return Change(changed, "max_tokens", note)
+
+
 def describe_form(call: ChatCall, form: RequestForm) -> dict[str, str]:
     """Notes for the user on what of the call is not sent as it was set, by what they are about."""
     notes = {
@@ -144,6 +175,8 @@ def describe_form(call: ChatCall, form: RequestForm) -> dict[str, str]:
 
 def _is_wanted(call: ChatCall, name: str) -> bool:
     """Whether a request in the usual form would have this setting, as far as the call says."""
+    if name == "cache_control":
+        return call.cache_prefix
     return setting_of(call, name) is not None if name in SAMPLING else getattr(call, name, True) is not None
 
 
@@ -202,7 +235,21 @@ SETTINGS = (
         remedies=(_never_send,),
         note="the answer was not streamed: the model refuses it",
     ),
+    _setting(
+        "cache_control",
+        remedies=(_leave_unmarked,),
+        note="nothing was marked for the prompt cache: the model refuses it",
+    ),
 )
+
+_TEXT_ONLY = re.compile(
+    r"content\b[^\n]{0,80}?(?:\b(?:valid|be|as|a) (?:a )?(?:string|str|text)\b|expected[^\n]{0,20}\bstring\b)"
+    r"|expected (?:a |an )?(?:string|str)\b[^\n]{0,60}\b(?:array|list|sequence|content)\b"
+    r"|invalid type: sequence, expected a string"
+    r"|\bcontent (?:parts?|blocks?|arrays?|lists?)\b[^\n]{0,40}(?:not|n't|un)(?: be| yet)? ?(?:support|allow|accept)",
+    re.IGNORECASE,
+)
+"""A message that says that the content of a message may be a text only, not a list of parts as the mark needs."""
 
 _BY_WORD = {word: setting for setting in SETTINGS for word in setting.words}
 _WORDS = re.compile(rf"(?<![a-z_])(?:{'|'.join(sorted(_BY_WORD, key=len, reverse=True))})(?![a-z_])")
@@ -217,3 +264,8 @@ def first_setting_in(text: str) -> str | None:
     """The first word of `text` that names a setting."""
     found = _WORDS.search(text.lower())
     return found[0] if found else None
+
+
+def refuses_parts(text: str) -> bool:
+    """Whether `text` says that the parts of a message, or the mark in one of them, are refused."""
+    return "cache_control" in text or bool(_TEXT_ONLY.search(text[:MAX_READ]))

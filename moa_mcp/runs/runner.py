@@ -16,7 +16,7 @@ from moa_mcp.domain.errors import MoAError, ProviderError, Reason
 from moa_mcp.domain.model import Answer, Batch, Branch, Call, CallRecord, Draft, Failure, Flow, Outcome
 from moa_mcp.domain.text import one_line
 from moa_mcp.providers.base import Provider, usage_of
-from moa_mcp.providers.notices import Cooled, Notice, Queued, Retry, notices_to
+from moa_mcp.providers.notices import Cooled, Notice, Queued, ReplyBegun, Retry, notices_to
 from moa_mcp.runs.events import (
     BatchStarted,
     CallQueued,
@@ -258,6 +258,8 @@ class _CallReporter:
                 self._on_event(CallQueued(self._call, max_concurrency))
             case Cooled(seconds, reason):
                 self._on_event(RouteCooled(self._call, seconds, reason))
+            case ReplyBegun():
+                pass
 
 
 def _is_lost(record: CallRecord) -> bool:

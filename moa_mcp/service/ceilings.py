@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from moa_mcp.config.settings import LimitSettings
 from moa_mcp.domain.errors import PlanRefused
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.spend import Spend
 from moa_mcp.flows.planning.dry_run import DryRun
 
 _LIMIT_OWNERS = ("in the configuration file", "of the preset", "of the request")
@@ -34,6 +36,11 @@ def check_plan(
                 f"No price is known for {', '.join(unpriced)}, and on_unknown_price {origin} refuses such models. "
                 "Write their prices into the configuration file (prices of the provider), or choose another preset."
             )
+
+
+def daily_limit(limits: LimitSettings) -> Spend:
+    """The most that all runs of a day may use together."""
+    return Spend(limits.max_calls_per_day, limits.max_tokens_per_day, limits.max_cost_usd_per_day)
 
 
 def unknown_price_note(unpriced: Sequence[str], limits: Limits) -> str:

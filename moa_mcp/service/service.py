@@ -35,7 +35,7 @@ from moa_mcp.runs.scheduler import RunScheduler
 from moa_mcp.service.ask_request import AskRequest as AskRequest
 from moa_mcp.service.ask_request import request_key
 from moa_mcp.service.catalog import Catalog
-from moa_mcp.service.ceilings import check_plan, unknown_price_note
+from moa_mcp.service.ceilings import check_plan, daily_limit, unknown_price_note
 from moa_mcp.service.configure.editor import Change, ChangeRequest, ChangeResult, ConfigEditor
 from moa_mcp.store.base import RunStore
 from moa_mcp.store.daily_budget import ReservationRequest
@@ -193,10 +193,9 @@ class Service:
         tokens, usd = ceil(needs.tokens * factor), needs.usd * factor
         likely = Spend(ceil(planned * factor), tokens or maximum.tokens, usd or maximum.usd)
         at_most = likely.at_least(first.wanted()).at_most(maximum)
-        daily_limit = Spend(ceilings.max_calls_per_day, ceilings.max_tokens_per_day, ceilings.max_cost_usd_per_day)
         # A run may first have to wait for other runs, each of which can take its full deadline.
         valid_until = time.time() + MAX_WAITED_DEADLINES * (limits.deadline_seconds or ceilings.deadline_seconds)
-        return ReservationRequest(run.owner, run.run_id, needs, at_most, daily_limit, valid_until, first.sent)
+        return ReservationRequest(run.owner, run.run_id, needs, at_most, daily_limit(ceilings), valid_until, first.sent)
 
     async def collect(
         self,

@@ -173,7 +173,7 @@ def test_the_version_is_that_of_the_installed_package(capsys: Capture) -> None:
 @pytest.mark.parametrize(
     ("words", "completed"),
     [
-        ("", {"serve", "ask", "presets", "runs", "doctor"}),
+        ("", {"serve", "ask", "presets", "models", "runs", "doctor"}),
         ("a", {"ask"}),
         ("--tr", {"--transport"}),
         ("--ver", {"--version"}),

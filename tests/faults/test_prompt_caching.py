@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from moa_mcp.providers.dialects.anthropic import request_body as anthropic_body
 from moa_mcp.providers.dialects.openai import quirks_of
 from moa_mcp.providers.dialects.openai import request_body as openai_body
 from moa_mcp.providers.prices import Rates
+from moa_mcp.providers.request_form import RequestForm
+from moa_mcp.providers.settings import describe_form
 from tests.faults.fixtures import open_lab, panel
-from tests.upstream import Request
+from tests.upstream import Fault, Reply, Request, echo
 
 LONG_QUESTION = "Why is the sky blue? " * 300
 
@@ -123,3 +126,35 @@ async def test_from_the_second_layer_on_most_of_the_input_comes_out_of_the_cache
 
     assert first == 0.0
     assert min(later) >= 0.8
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.0.content.0.text.cache_control: Extra inputs are not permitted",
+        "messages.0.content: Input should be a valid string",
+        "'content' must be a string",
+        "Invalid type for 'messages[0].content': expected a string, but got an array instead.",
+        "Failed to deserialize the JSON body: messages[0]: invalid type: sequence, expected a string at line 1",
+        "This model does not support cache_control.",
+        "Expected string for message content, got list",
+    ],
+)
+async def test_a_model_that_refuses_the_mark_is_asked_without_it_and_that_is_remembered(message: str) -> None:
+    def answer(request: Request) -> Reply | Fault:
+        return Fault.status(400, message=message) if has_mark(request) else echo(request)
+
+    async with open_lab(otherwise=answer, preset=panel_of("lab/m", "lab/m"), dialect="anthropic") as lab:
+        first, again = await lab.ask(LONG_QUESTION), await lab.ask(f"{LONG_QUESTION}?")
+        refused = [request for request in lab.upstream.requests if has_mark(request)]
+
+    assert (first.status, again.status) == ("completed", "completed")
+    assert 1 <= len(refused) <= 2  # both calls of the first layer, if they were sent at the same time
+    assert any("nothing was marked for the prompt cache: the model refuses it" in note for note in again.notes)
+
+
+def test_a_call_that_marks_nothing_has_no_note_that_a_model_refuses_the_mark() -> None:
+    refused = RequestForm(frozenset({"cache_control"}))
+
+    assert describe_form(marked_call("lab/m"), refused) != {}
+    assert describe_form(replace(marked_call("lab/m"), cache_prefix=False), refused) == {}

@@ -13,6 +13,7 @@ import pytest
 from moa_mcp.domain.endpoints import BUILTIN, Endpoint
 from moa_mcp.domain.errors import InvalidRequest, MissingKey, ProviderError, Reason
 from moa_mcp.domain.model import Call
+from moa_mcp.domain.sampling import FrozenDict
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.registry import Registry
 from tests import clock
@@ -190,3 +191,26 @@ def test_importing_the_registry_loads_no_http_client_and_no_price_table() -> Non
     program = f"import sys, moa_mcp.providers.registry; sys.exit(not {heavy}.isdisjoint(sys.modules))"
 
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+async def test_a_list_of_models_that_is_refused_names_the_variable_and_not_the_key(open_lab: OpenLab) -> None:
+    refused = Fault.status(401, message="Incorrect API key provided: sk-lab-secret")
+    async with Upstream(models=refused) as upstream, open_lab(upstream.base_url) as registry:
+        with pytest.raises(ProviderError) as caught:
+            await registry.served_models("lab")
+
+        assert caught.value.full_detail == "Incorrect API key provided: [key]; the key is in LAB_KEY"
+
+
+async def test_all_models_of_anthropic_are_asked_for_with_the_query_of_the_endpoint(open_lab: OpenLab) -> None:
+    async with Upstream() as upstream, open_lab(upstream.base_url, "anthropic", query=FrozenDict({"a": "b"})) as lab:
+        listed = await lab.served_models("lab")
+
+        assert [model.name for model in listed] == ["test-model"]
+        assert [request.query for request in upstream.requests] == ["limit=1000&a=b"]
+
+
+async def test_a_local_server_whose_key_is_not_set_lists_no_models() -> None:
+    registry = Registry({"box": Endpoint("box", "http://127.0.0.1:9/v1", api_key_env="BOX_KEY", local=True)}, {})
+
+    assert await registry.local_models("box") == []

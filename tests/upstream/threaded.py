@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -11,7 +11,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from tests.upstream.ledger import Ledger
 from tests.upstream.request import Request
 from tests.upstream.scripts import Script, echo
-from tests.upstream.upstream import Upstream
+from tests.upstream.upstream import Models, Upstream
 
 
 class ThreadedUpstream:
@@ -42,7 +42,7 @@ class ThreadedUpstream:
 
 
 @contextmanager
-def upstream_thread(script: Script = echo, *, models: Sequence[str] = ("test-model",)) -> Generator[ThreadedUpstream]:
+def upstream_thread(script: Script = echo, *, models: Models = ("test-model",)) -> Generator[ThreadedUpstream]:
     """Serve from a thread while the block runs; `script` is called in that thread."""
     with (
         start_blocking_portal() as portal,

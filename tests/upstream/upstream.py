@@ -10,9 +10,10 @@ not a general HTTP server: bodies need a Content-Length, and a client that ends 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Self
+from types import MappingProxyType
+from typing import Any, Self, TypeAlias
 
 import anyio
 from anyio.abc import SocketStream
@@ -27,6 +28,10 @@ from tests.upstream.request import Request
 from tests.upstream.scripts import Script, echo
 from tests.upstream.steps import Step, json_response
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+Models: TypeAlias = Sequence[str] | Mapping[str, Mapping[str, Any]] | Fault
+
 _LEDGER = "/ledger"
 _SCRIPTED = ("/chat/completions", "/messages", "/embeddings")
 
@@ -34,15 +39,24 @@ _SCRIPTED = ("/chat/completions", "/messages", "/embeddings")
 class Upstream(anyio.AsyncContextManagerMixin):
     """Serves while it is entered; leaving closes every connection.
 
-    `script` answers `POST …/chat/completions`, `…/messages` and `…/embeddings`; `models` are listed at
-    `GET …/models`; `GET /ledger` tells another process what was seen. `port` 0 is any free one. An error
-    raised by the script cancels the block and leaves it in an exception group.
+    `script` answers `POST …/chat/completions`, `…/messages` and `…/embeddings`. `models` are listed at `GET …/models`,
+    with further keys of each if they are a mapping, or in place of the list comes a fault; `pages` are the JSON values
+    at other paths. `GET /ledger` tells another process what was seen. `port` 0 is any free one. An error raised by the
+    script cancels the block and leaves it in an exception group.
     """
 
-    def __init__(self, script: Script = echo, *, models: Sequence[str] = ("test-model",), port: int = 0) -> None:
+    def __init__(
+        self,
+        script: Script = echo,
+        *,
+        models: Models = ("test-model",),
+        port: int = 0,
+        pages: Mapping[str, Any] = _NOTHING,
+    ) -> None:
         self.ledger = Ledger()
         self._script = script
-        self._models = tuple(models)
+        self._models = models
+        self._pages = pages
         self._port = port
 
     @property
@@ -128,7 +142,9 @@ class Upstream(anyio.AsyncContextManagerMixin):
         if request.method == "POST" and request.path.endswith(_SCRIPTED):
             return await self._scripted(request)
         if request.method == "GET" and request.path.endswith("/models"):
-            return [json_response(200, _listed(self._models))]
+            return self._models.act(request) if isinstance(self._models, Fault) else [_listed(self._models)]
+        if request.method == "GET" and request.path in self._pages:
+            return [json_response(200, self._pages[request.path])]
         return Fault.status(404, message=f"Unknown request: {request.method} {request.path}").act(request)
 
     async def _scripted(self, request: Request) -> Iterable[Step]:
@@ -140,6 +156,8 @@ class Upstream(anyio.AsyncContextManagerMixin):
         return reply_steps(request, answer) if isinstance(answer, Reply) else answer.act(request)
 
 
-def _listed(models: Sequence[str]) -> dict[str, object]:
-    data = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "test"} for name in models]
-    return {"object": "list", "data": data}
+def _listed(models: Sequence[str] | Mapping[str, Mapping[str, Any]]) -> Step:
+    usual = {"object": "model", "created": 1_700_000_000, "owned_by": "test"}
+    more = models if isinstance(models, Mapping) else dict.fromkeys(models, _NOTHING)
+    data = [{"id": name, **usual, **keys} for name, keys in more.items()]
+    return json_response(200, {"object": "list", "data": data})

@@ -161,4 +161,4 @@ def headers_with(key: str | None) -> dict[str, str]:
     return {"anthropic-version": VERSION} | ({"x-api-key": key} if key else {})
 
 
-DIALECTS.add("anthropic", Dialect(AnthropicProvider, headers_with))
+DIALECTS.add("anthropic", Dialect(AnthropicProvider, headers_with, models_path="/models?limit=1000"))

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from moa_mcp.domain.errors import ProviderError, Reason
 from moa_mcp.providers.dialects.error_reasons import reason_of
 from moa_mcp.providers.dialects.json_access import count, mapping, sequence, string
-from moa_mcp.providers.settings import first_setting_in, setting_named
+from moa_mcp.providers.settings import affordable_tokens, first_setting_in, refuses_parts, setting_named
 
 _WAIT = re.compile(
     r"""\b(?:retry|again|wait|reset\w*|after|available)\b[^.\n"]{0,40}?\b(?P<parts>(?:\d{1,9}(?:\.\d{1,9})?\s?"""
@@ -73,7 +73,7 @@ def error_from_body(body: object, status: int | None = None) -> ProviderError:
         message or (f"HTTP {status}" if status else ""),
         status=status,
         retry_after=wait if reason in _PASSES else None,
-        parameter=_parameter(error, message) if reason is Reason.BAD_REQUEST else None,
+        parameter=_parameter(error, message, reason),
         numbers=_numbers(error, message),
     )
 
@@ -147,11 +147,17 @@ def _named_parameter(error: Mapping[str, Any]) -> str:
     return "" if named in {"none", "null"} else named
 
 
-def _parameter(error: Mapping[str, Any], message: str) -> str | None:
+def _parameter(error: Mapping[str, Any], message: str, reason: Reason) -> str | None:
     """The setting that the provider refuses, as it names it, if it can be changed; else None."""
-    if named := _named_parameter(error):
+    if reason is Reason.BILLING and affordable_tokens(message):
+        return "max_tokens"
+    if reason is not Reason.BAD_REQUEST:
+        return None
+    named = _named_parameter(error)
+    if named and not named.startswith("messages"):
         return named if setting_named(named) else None
-    return first_setting_in(message)
+    found = None if named else first_setting_in(message)
+    return found or ("cache_control" if refuses_parts(f"{error.get('param')} {message}") else None)
 
 
 def _numbers(error: Mapping[str, Any], message: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any, cast
 
 from moa_mcp.domain.errors import ProviderError, Reason
@@ -46,6 +47,12 @@ def first_words(text: str) -> str:
 def mapping(value: object) -> dict[str, Any]:
     """`value` if it is a JSON object, else an empty one."""
     return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def value_at(report: Mapping[str, Any], path: str) -> object:
+    """The value of a key, or of a key in an object: `usage.cost`. None if there is none."""
+    outer, _, inner = path.partition(".")
+    return mapping(report.get(outer)).get(inner) if inner else report.get(outer)
 
 
 def sequence(value: object) -> list[object]:

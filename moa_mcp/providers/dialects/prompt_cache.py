@@ -12,6 +12,7 @@ from typing import Any
 from moa_mcp.domain.model import ChatCall
 from moa_mcp.domain.text import fix_surrogates
 from moa_mcp.providers.budget import estimate_tokens
+from moa_mcp.providers.request_form import form_of
 
 MIN_CACHED_TOKENS = 1024
 """The shortest beginning that any model of Anthropic caches; some need more, and ignore the mark below that."""
@@ -20,9 +21,14 @@ MIN_CACHED_TOKENS = 1024
 def marked_parts(call: ChatCall, earlier: Sequence[str] = ()) -> list[dict[str, Any]] | None:
     """The last message of a call as content parts, the shared one with a breakpoint behind it.
 
-    `earlier` are texts of the same turn before it. None if the call has nothing to cache.
+    `earlier` are texts of the same turn before it. None if the call has nothing to cache, or its model refused such
+    parts.
     """
-    if not call.cache_prefix or not (shared := call.messages[-1].shared_chars):
+    if (
+        not call.cache_prefix
+        or not form_of(call).sends("cache_control")
+        or not (shared := call.messages[-1].shared_chars)
+    ):
         return None
     text = call.messages[-1].text
     before = sum(estimate_tokens(message.text) for message in call.messages[:-1])

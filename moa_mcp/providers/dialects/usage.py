@@ -125,10 +125,6 @@ def _count(report: Mapping[str, Any], *names: str) -> int | None:
     """The count under any of its names; a dot leads into an object. None if there is none."""
     found: int | None = None
     for name in names:
-        value = report.get(name)
-        if value is None and "." in name:
-            outer, _, inner = name.partition(".")
-            value = mapping(report.get(outer)).get(inner)
-        if (number := count(value)) is not None:
+        if (number := count(value_at(report, name))) is not None:
             found = max(number, found or 0)
     return found

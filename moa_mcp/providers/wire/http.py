@@ -28,6 +28,7 @@ from moa_mcp.providers.dialects.error_mapping import error_from_redirect, error_
 from moa_mcp.providers.dialects.json_access import first_words, parse, parse_or_text
 from moa_mcp.providers.dialects.reader import ReplyReader, read_end, read_events
 from moa_mcp.providers.loop_guard import HEADERS
+from moa_mcp.providers.notices import ReplyBegun, report
 from moa_mcp.providers.wire.decoding import decoded
 from moa_mcp.providers.wire.keys import redact_key
 from moa_mcp.providers.wire.route import Route, proxy_of, tls_error
@@ -43,6 +44,8 @@ REFUSAL_SECONDS = 2
 
 MAX_BODY = 2 * 1024 * 1024
 """The most bytes of a body that is not a stream."""
+MAX_LIST = 16 * 1024 * 1024
+"""The most bytes of a list of models. OpenRouter's has a page of text about each of its hundreds."""
 MAX_STREAM = 64 * 1024 * 1024
 """The most bytes of a stream. A token takes about 300 bytes, so the longest answers are far below it. The limit of
 the text itself is `reply_builder.MAX_TEXT`."""
@@ -105,7 +108,7 @@ class Http:
         """Post a request and read the reply to its end. Raises ProviderError, with the key redacted."""
         answered = False
         try:
-            response = await self._send("POST", path, self._post_headers, to_json(body))
+            response = await self._send("POST", self._url(path), self._post_headers, to_json(body))
             try:
                 await _check(response)
                 answered = True
@@ -115,41 +118,51 @@ class Http:
                 await _close(response)
             return reader.reply.draft()
         except ProviderError as error:
-            error.detail = redact_key(self._with_hint(error), *self._secrets)
+            self._clean(error)
             error.sent_text = reader.reply.has_text
             error.reached = error.reached or answered
             error.served_model = redact_key(reader.reply.served_model or "", *self._secrets) or None
             error.usage = reader.reply.usage
             raise
 
-    async def get(self, path: str) -> object:
-        """The JSON value at `path`. Raises ProviderError."""
-        response = await self._send("GET", path, self._get_headers)
+    async def get(self, path: str, *, from_root: bool = False) -> object:
+        """The JSON value at `path` of the base URL, or of the origin. Raises ProviderError, with the key redacted."""
+        url = httpx.URL(self._route.url).join(path) if from_root else self._url(path)
         try:
-            await _check(response)
-            return parse(_text(await _body(aiter(_content(response)))))
-        finally:
-            await _close(response)
+            response = await self._send("GET", url, self._get_headers)
+            try:
+                await _check(response)
+                return parse(_text(await _body(aiter(_content(response)), limit=MAX_LIST)))
+            finally:
+                await _close(response)
+        except ProviderError as error:
+            self._clean(error)
+            raise
 
     async def aclose(self) -> None:
         """Close every connection."""
         await self._transport.aclose()
 
-    def _with_hint(self, error: ProviderError) -> str:
-        """What is known of an error. That a proxy is set and not used may be why the provider cannot be reached."""
-        if error.reason is not Reason.CONNECTION or error.reached or self._route.unused_proxy is None:
-            return error.detail
-        return f"{error.detail}; {self._route.unused_proxy} is set, but network.use_proxy_env is not"
+    def _clean(self, error: ProviderError) -> None:
+        """Redact the key in an error. A proxy that is set and not used may be why the provider cannot be reached."""
+        if error.reason is Reason.CONNECTION and not error.reached and self._route.unused_proxy is not None:
+            error.detail += f"; {self._route.unused_proxy} is set, but network.use_proxy_env is not"
+        error.detail = redact_key(error.detail, *self._secrets)
 
-    async def _send(self, method: str, path: str, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
+    async def _send(self, method: str, url: httpx.URL, headers: httpx.Headers, content: bytes = b"") -> httpx.Response:
         """Send a request and return the reply with an unread body; the caller must `_close` it."""
-        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self._route.url + path + self._route.query))
         # Passed as a stream, else httpx would compute headers that aiohttp computes anyway.
         body = httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=body, extensions=_CONNECT_TIMEOUT)
         request.read()
         with _map_errors():
             return await self._transport.handle_async_request(request)
+
+    def _url(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            query = self._route.query.replace("?", "&", 1) if "?" in path else self._route.query
+            self._urls[path] = httpx.URL(self._route.url + path + query)
+        return self._urls[path]
 
 
 async def _close(response: httpx.Response) -> None:
@@ -187,7 +200,9 @@ async def read_reply(response: httpx.Response, reader: ReplyReader, on_text: OnT
         raise ProviderError(Reason.CUT, EMPTY_BODY)
     if opening.startswith(b"<"):
         raise ProviderError(Reason.MALFORMED, "a page of HTML or XML")
-    if opening.startswith((b"{", b"[")):
+    is_json = opening.startswith((b"{", b"["))
+    report(ReplyBegun(is_stream=not is_json))
+    if is_json:
         if text := reader.whole(parse(_text(await _body(chunks, opening)))):
             on_text(text)
     else:
@@ -271,14 +286,14 @@ async def _next(chunks: AsyncIterator[bytes], until: float = inf) -> bytes:
     return b""
 
 
-async def _body(chunks: AsyncIterator[bytes], opening: bytes = b"") -> bytes:
+async def _body(chunks: AsyncIterator[bytes], opening: bytes = b"", limit: int = MAX_BODY) -> bytes:
     """The whole of a body that is not a stream. Raises ProviderError."""
     body = bytearray(opening)
     with _map_errors():
         async for chunk in chunks:
             body += chunk
-            if len(body) > MAX_BODY:
-                raise ProviderError(Reason.TOO_LARGE, f"a body of more than {MAX_BODY:,} bytes")
+            if len(body) > limit:
+                raise ProviderError(Reason.TOO_LARGE, f"a body of more than {limit:,} bytes")
     return bytes(body)
 
 

@@ -15,7 +15,7 @@ from moa_mcp.domain.shorten import shorten_drafts
 from moa_mcp.providers.base import OnText, Provider
 from moa_mcp.providers.budget import estimate_tokens
 from moa_mcp.providers.request_form import USUAL, RequestForm, in_form
-from moa_mcp.providers.settings import Change, describe_form, setting_named
+from moa_mcp.providers.settings import Change, describe_form, lower_to_credit, setting_named
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.providers.wrappers.token_counts import TokenCounts, read_counts
 
@@ -89,6 +89,8 @@ class AdaptToModel:
         if error.reason is Reason.TOO_LONG:
             counts = _counts(sent, error)
             return _lower_to_room(sent, counts) or self._shorten(call, sent, counts)
+        if error.reason is Reason.BILLING:
+            return lower_to_credit(sent, error)
         if error.reason in {Reason.CUT, Reason.EMPTY} and error.served_model is None:
             error.advice = _OVERFLOW_HINT
         setting = setting_named(error.parameter or "")

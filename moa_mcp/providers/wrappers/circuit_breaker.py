@@ -92,8 +92,8 @@ class CircuitBreaker:
         del self._open[call.model]
 
     def _record_failure(self, call: Call, error: ProviderError, asked_at: float) -> None:
-        if error.reason is Reason.LOADING:
-            return  # it passes by itself, and is asked again until then
+        if error.reason is Reason.LOADING or error.parameter is not None:
+            return  # it passes by itself, or with another value of a setting, and is asked again
         seconds = _OPEN_SECONDS.get(error.reason)
         if error.retry_after is not None and error.retry_after > MAX_RETRY_AFTER_SECONDS:
             self._open_circuit(call.model, error.retry_after, error)

@@ -13,18 +13,25 @@ class NameConfiguration:
 
     def __init__(self, inner: Provider, endpoint: Endpoint) -> None:
         self._inner = inner
-        base_url = f"see providers.{endpoint.name}.base_url in config.yaml"
-        key = f"no key was sent; name its variable in providers.{endpoint.name}.api_key_env in config.yaml"
-        self._advice = {
-            Reason.AUTH: f"the key is in {endpoint.api_key_env}" if endpoint.api_key_env else key,
-            Reason.WRONG_URL: base_url,
-            Reason.REDIRECT: base_url,
-        }
+        self._endpoint = endpoint
 
     async def complete(self, call: Call, on_text: OnText) -> Result:
         """Ask. Raises ProviderError, with the advice."""
         try:
             return await self._inner.complete(call, on_text)
         except ProviderError as error:
-            error.advice = self._advice.get(error.reason, error.advice)
+            error.advice = advice_on(error.reason, self._endpoint) or error.advice
             raise
+
+
+def advice_on(reason: Reason, endpoint: Endpoint) -> str:
+    """What to change in the configuration of an endpoint after a failure; empty if that is not known."""
+    match reason:
+        case Reason.AUTH if endpoint.api_key_env:
+            return f"the key is in {endpoint.api_key_env}"
+        case Reason.AUTH:
+            return f"no key was sent; name its variable in providers.{endpoint.name}.api_key_env in config.yaml"
+        case Reason.WRONG_URL | Reason.REDIRECT:
+            return f"see providers.{endpoint.name}.base_url in config.yaml"
+        case _:
+            return ""

@@ -17,7 +17,9 @@ from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.providers.base import ignore_text
 from moa_mcp.providers.dialects.error_mapping import error_from_body
+from moa_mcp.providers.request_form import USUAL
 from moa_mcp.providers.wrappers.adapting import MAX_CHANGES, AdaptToModel, ModelForms
+from moa_mcp.providers.wrappers.circuit_breaker import CircuitBreaker
 from moa_mcp.providers.wrappers.retrying import RetryBudget
 from moa_mcp.testing.scripted import ScriptedProvider
 from tests.results import as_draft, chats
@@ -254,3 +256,38 @@ async def test_a_model_without_json_mode_is_asked_without_it_from_then_on(
         assert as_draft(await asking.complete(make_call(sampling=json_mode), ignore_text)).text == "{}"
 
     assert [call.sampling == json_mode for call in chats(provider.calls)] == [True, False, False]
+
+
+AFFORD = (
+    "This request requires more credits, or fewer max_tokens. You requested up to 32000 tokens, but can only afford "
+    "2,054. To increase, visit https://openrouter.ai/settings/credits and upgrade to a paid account"
+)
+
+
+@pytest.mark.parametrize("max_tokens", [None, 32_000])
+async def test_max_tokens_is_lowered_once_to_what_the_credit_pays_for_and_the_model_is_not_paused(
+    make_call: Callable[..., Call], max_tokens: int | None
+) -> None:
+    def answer(call: Call) -> str | ProviderError:
+        asked = chats([call])[0].max_tokens
+        return "blue" if asked == 2054 else error_from_body({"error": {"message": AFFORD, "code": 402}}, 402)
+
+    provider, forms = ScriptedProvider(answer), ModelForms()
+    adapting = AdaptToModel(CircuitBreaker(provider), forms, NONCE, RetryBudget(3))
+    draft = as_draft(await adapting.complete(make_call(max_tokens=max_tokens), ignore_text))
+
+    assert [call.max_tokens for call in chats(provider.calls)] == [max_tokens, 2054]
+    assert draft.notes == ("max_tokens was lowered to 2,054: the credit of the account pays for no more",)
+    assert forms.of("lab/owl") == USUAL
+
+
+@pytest.mark.parametrize(("afford", "tries"), [("1,000", 2), ("12", 1)])
+async def test_too_little_credit_is_a_matter_of_billing(
+    make_call: Callable[..., Call], afford: str, tries: int
+) -> None:
+    body = {"error": {"message": AFFORD.replace("2,054", afford), "code": 402}}
+    provider = ScriptedProvider(lambda _: error_from_body(body, 402))
+    with pytest.raises(ProviderError) as caught:
+        await AdaptToModel(provider, ModelForms(), NONCE, RetryBudget(3)).complete(make_call(), ignore_text)
+
+    assert (caught.value.reason, len(provider.calls)) == (Reason.BILLING, tries)
