@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any
 
 from moa_mcp.domain.usage import Usage
-from moa_mcp.providers.dialects.json_access import count, mapping
+from moa_mcp.providers.dialects.json_access import count, mapping, value_at
 
 MAX_PRICE_USD = 1e6
 """More US dollars than any call can cost; a price above it is ignored."""
