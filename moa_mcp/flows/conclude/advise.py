@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from moa_mcp.domain.model import Task
+from moa_mcp.domain.fields import PromptStyle
+from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.preset import PanelSlot, Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows.conclude.synthesize import write_answer
@@ -43,6 +44,10 @@ def advise(task: Task, preset: Preset, state: State, spec: Advise) -> Conclusion
     messages = aggregator_messages(
         task, preset.aggregator.role, state.texts, missing if spec.unavailable == "loud" else []
     )
-    answer = yield from write_answer(preset, lambda *_: messages, [reference.draft for reference in state.references])
+
+    def prompt(model: str, style: PromptStyle) -> tuple[Message, ...]:
+        return messages
+
+    answer = yield from write_answer(preset, prompt, [reference.draft for reference in state.references])
     facts = {"advise": {"heard": answered, "missing": missing, "unavailable": spec.unavailable}}
     return replace(answer, method={**answer.method, **facts})
