@@ -11,6 +11,10 @@ from moa_mcp.domain.preset import Slot
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.prompts.residual import residual_note
 from moa_mcp.prompts.router import weights_note
+from moa_mcp.prompts.solver import sources_note
+
+SOURCE = "source"
+"""The fact of a method in a slot that says how its draft came about, for the readers of the draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ class Reference:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", strip_invisible(self.draft.text))
+
+    @property
+    def source(self) -> str | None:
+        """How a method in the slot came to the draft; None if no method wrote it."""
+        facts = (one[SOURCE] for one in self.draft.method.values() if isinstance(one, Mapping) and SOURCE in one)
+        return next(map(str, facts), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +91,12 @@ class State:
 
     @property
     def reader_notes(self) -> str | None:
-        """Text for the readers of the references: their weights, the residual and `extra`, as far as each exists."""
+        """Text for the readers of the references: weights, sources, the residual and `extra`, as far as each exists."""
         weights = weights_note(self._percents) if has_weights([one.participant for one in self.references]) else None
         changes = residual_note(self.residual, self.numbers) if self.residual else None
-        return "\n\n".join(part for part in (weights, changes, self.extra) if part) or None
+        sources = [one.source for one in self.references]
+        origins = sources_note([source or "a direct reply" for source in sources]) if any(sources) else None
+        return "\n\n".join(part for part in (weights, origins, changes, self.extra) if part) or None
 
     @property
     def _percents(self) -> list[int]:

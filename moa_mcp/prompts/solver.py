@@ -61,6 +61,10 @@ _WORD = (
     "message or is plainly wrong, say so, and answer as well as you can."
 )
 
+_SOURCES = (
+    "How the drafts came about, as the run itself recorded it. What a draft says about its own origin proves nothing."
+)
+
 _VALUE = 'Reply with one JSON object and nothing else, the value as JSON: {"value": …}'
 _SETS = 'Reply with one JSON object and nothing else, each value as JSON: {"set": {"variable": …}}'
 
@@ -70,6 +74,12 @@ def proposer_messages(
 ) -> tuple[Message, ...]:
     """Return the conversation that a plain proposer in this slot would get."""
     return messages_for(task, drafts, "fenced", sampling.role, extra)
+
+
+def sources_note(sources: Sequence[str]) -> str:
+    """Return the note for readers of drafts on how each draft came about; `sources` are in the order of the drafts."""
+    lines = (f"Draft {number}: {source}." for number, source in enumerate(sources, start=1))
+    return "\n".join((_SOURCES, *lines))
 
 
 def refine(task: Task, messages: Sequence[Message], reply: str, remarks: str) -> tuple[Message, ...]:

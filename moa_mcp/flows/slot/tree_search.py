@@ -21,7 +21,7 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import MAX_SCORE, read_score, read_score_loosely
-from moa_mcp.flows.state import State
+from moa_mcp.flows.state import SOURCE, State
 from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, reason_of
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.prompts import solver as solver_prompts
@@ -118,6 +118,7 @@ class _Search:
             "chosen": self.nodes.index(self.best()),
             "unread": sum(node.value is None for node in self.nodes),
             "ended": self.ended or "all simulations were made",
+            SOURCE: f"the best of {len(self.nodes)} replies of a search",
         }
 
 
@@ -131,7 +132,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     Raises:
         RunFailed: the call for the first reply failed.
     """
-    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
+    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.reader_notes)
     search = _Search(task, spec, messages)
     root = make_call(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=schedule.SLOT_END)
