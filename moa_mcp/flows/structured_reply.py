@@ -98,7 +98,7 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     repeats = [
-        (index, _repeat(call, outcome))
+        (index, repeat(call, outcome))
         for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
         if replies[index].value is None and isinstance(outcome, Draft)
     ]
@@ -175,7 +175,8 @@ def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Va
     return FormReply(value, f"{words}, read loosely") if value is not None else FormReply(None, "out of form")
 
 
-def _repeat(call: Call, outcome: Outcome) -> Call:
+def repeat(call: Call, outcome: Outcome) -> Call:
+    """The call once more, with its malformed reply and a request for the form."""
     value = strip_invisible(outcome.text[-MAX_ECHO_CHARS:]) if isinstance(outcome, Draft) else ""
     # Providers refuse an empty turn, so after an empty reply the same messages are sent again.
     turns = (Message("assistant", value), Message("user", REPEAT_REQUEST)) if value.strip() else ()
