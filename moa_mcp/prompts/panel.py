@@ -92,8 +92,12 @@ def messages_for(
 ) -> tuple[Message, ...]:
     """Return the messages of one call: the conversation, the role, and the drafts of the previous layer, if any.
 
-    `references` are the drafts in slot order; `extra` is a method's note on them.
+    `references` are the drafts in slot order; `extra` is a method's note on them. Without references, those that the
+    task gives take their place.
     """
+    role = "\n\n".join(part for part in (task.given.role, role) if part) or None
+    if not references:
+        references, extra = task.given.drafts, task.given.remarks
     if style == "paper":
         system = "\n\n".join(part for part in (task.system, role) if part)
         messages = conversation(replace(task, system=system))

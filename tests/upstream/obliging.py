@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moa_mcp.prompts.solver import REVISED
 from tests.upstream.reply import Reply
 from tests.upstream.request import Request
 
@@ -34,6 +35,8 @@ def fill_forms(request: Request) -> Reply:
         return Reply(PROGRAM)
     if "Residuals Detected" in asked:
         return Reply(f"Residuals Detected: Yes\nModel 1: {_words(request.number)}")
+    if REVISED in asked:
+        return Reply(f"It is short.\n{REVISED}\n{_words(request.number)}.")
     form = _last_line(asked)
     for key, reply in _REPLIES.items():
         if f'{{"{key}"' in form or f', "{key}"' in form:
