@@ -60,8 +60,9 @@ class State:
     `participants` take part; a gate may add those in `reserve`, in that order. `layer` is the last proposer layer that
     ran (0: none yet), `references` are the drafts that it passes on, `previous` those that the layer before passed on.
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
-    changed. `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
-    runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can reuse.
+    changed. `fallback_answer` is the answer if no later one can be written; it merges the drafts of `merged_layer`.
+    `stop_reason` says why no further layer runs. `answer` is set once the method has one. `learned` holds texts, by
+    key, that later runs can reuse.
     """
 
     participants: tuple[Participant, ...]
@@ -72,6 +73,7 @@ class State:
     extra: str | None = None
     residual: str | None = None
     fallback_answer: Draft | None = None
+    merged_layer: int = 0
     stop_reason: str | None = None
     answer: Answer | None = None
     degraded: bool = False

@@ -82,7 +82,7 @@ def write_answer(
     """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
 
     A part of an answer is used only if no model could write a whole one. `time` is the part of the run's time for
-    writing, by default all that is left after the drafts; the models share it equally.
+    writing, by default all that is left after the drafts; the first model has most of it.
 
     Raises:
         RunFailed: no model could write an answer, and there is no draft.
@@ -102,7 +102,7 @@ def write_answer(
             layer=preset.layers,
             cache_prefix=reads_prefix_again(preset, model),
         )
-        until = time.step_end(attempt + 1, len(models))
+        until = time.attempt_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
         # A fallback has the same max_tokens, so it would run out of tokens, too.

@@ -72,7 +72,9 @@ def aggregate_layer(task: Task, preset: Preset, state: State, spec: Residual) ->
     )
     (outcome,) = yield Batch(state.layer, (call,), until=schedule.after_layer(state.layer, preset).merger)
     state = state.with_notes(*call_notes((call,), (outcome,)))
-    return replace(state, fallback_answer=outcome) if isinstance(outcome, Draft) and not outcome.unfinished else state
+    if not isinstance(outcome, Draft) or outcome.unfinished:
+        return state
+    return replace(state, fallback_answer=outcome, merged_layer=state.layer)
 
 
 @RESIDUALS.register(Residual, end_of_layer=aggregate_layer)

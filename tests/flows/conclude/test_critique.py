@@ -95,7 +95,7 @@ def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
 
     ends = [batch.until for batch in drive(ask_panel(TASK, preset), failing).batches]
 
-    assert ends == pytest.approx([0.6, 0.8, 0.9, 1.0])
+    assert ends == pytest.approx([0.6, 0.8, 0.96, 1.0])
 
 
 def test_a_critic_of_its_own_is_asked_with_its_own_settings() -> None:
