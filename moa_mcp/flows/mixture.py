@@ -121,7 +121,7 @@ def accept_drafts(
     RunFailed is raised, unless the run `may_lack` drafts.
     """
     if len(drafts) >= min(preset.min_drafts, len(state.participants)):
-        return replace(state, previous=state.references, references=drafts, residual=None)
+        return replace(state, previous=state.references, references=drafts, written=drafts, residual=None)
     if not state.references and not may_lack:
         message = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
         raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)

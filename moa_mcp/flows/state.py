@@ -58,7 +58,8 @@ class State:
     """The progress of a panel. Stages return new states; a state is never changed in place.
 
     `participants` take part; a gate may add those in `reserve`, in that order. `layer` is the last proposer layer that
-    ran (0: none yet), `references` are the drafts that it passes on, `previous` those that the layer before passed on.
+    ran (0: none yet), `written` are its drafts, `references` those that it passes on, `previous` those that the layer
+    before passed on. After a residual was extracted, an aggregator gets the latter (`before_change`).
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
     changed. `fallback_answer` is the answer if no later one can be written; it merges the drafts of `merged_layer`.
     `stop_reason` says why no further layer runs. `answer` is set once the method has one. `learned` holds texts, by
@@ -69,7 +70,9 @@ class State:
     reserve: tuple[Participant, ...] = ()
     layer: int = 0
     references: tuple[Reference, ...] = ()
+    written: tuple[Reference, ...] = ()
     previous: tuple[Reference, ...] = ()
+    before_change: bool = False
     extra: str | None = None
     residual: str | None = None
     fallback_answer: Draft | None = None
@@ -95,7 +98,10 @@ class State:
     def reader_notes(self) -> str | None:
         """Text for the readers of the references: weights, sources, the residual and `extra`, as far as each exists."""
         weights = weights_note(self._percents) if has_weights([one.participant for one in self.references]) else None
-        changes = residual_note(self.residual, self.numbers) if self.residual else None
+        missing = [number for number in map(_number, self.previous) if number not in self.numbers]
+        changes = (
+            residual_note(self.residual, self.numbers, missing, before=self.before_change) if self.residual else None
+        )
         sources = [one.source for one in self.references]
         origins = sources_note([source or "a direct reply" for source in sources]) if any(sources) else None
         return "\n\n".join(part for part in (weights, origins, changes, self.extra) if part) or None
@@ -116,6 +122,10 @@ class State:
     def with_log_entry(self, name: str, entry: Any) -> State:
         """This state with `entry` appended to the list in fact `name`, for facts that each layer adds to."""
         return self.with_facts(**{name: [*self.facts.get(name, ()), entry]})
+
+
+def _number(reference: Reference) -> int:
+    return reference.participant.number
 
 
 def has_weights(participants: Sequence[Participant]) -> bool:
