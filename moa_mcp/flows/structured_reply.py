@@ -53,11 +53,12 @@ class FormReply(Generic[Value]):
     """The result of asking: the value that was read (None: nothing usable), and in `outcome` how it was obtained.
 
     `outcome` is "first try" or "second try", followed by ", read loosely" if `lenient` read it; or "out of form"; or
-    the text of a failure.
+    the text of a failure. `unfinished` says why the reply is not whole, as the end of a sentence; empty if it is.
     """
 
     value: Value | None
     outcome: str
+    unfinished: str = ""
 
 
 AskingForms: TypeAlias = Generator[Batch, Sequence[Outcome], list[FormReply[Value]]]
@@ -168,7 +169,7 @@ def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Va
         return FormReply(None, str(outcome))
     text = strip_invisible(outcome.text)
     if (value := form.strict(text)) is not None:
-        return FormReply(value, words)
+        return FormReply(value, words, outcome.unfinished)
     # A reply with a JSON object is not prose: letters in the object's reason are not a verdict.
     if form.lenient is not None and json_object(text) is None:
         value = form.lenient(text)

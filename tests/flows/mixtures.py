@@ -74,7 +74,11 @@ ENDS: Stages = {
     Synthesize: lambda slots: {},
     Take: lambda slots: {},
     Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
-    Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
+    Select: lambda slots: {
+        "orders": st.integers(1, 2),
+        "for": st.sampled_from(["best", "consistent"]),
+        "model": _judges,
+    },
     Rate: lambda slots: {"model": _judges},
     Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"]), "model": _judges},
     Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},

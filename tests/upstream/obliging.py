@@ -26,6 +26,7 @@ answer = good
 
 _FORM = re.compile(r'\{"[a-z_]+": .*\}', re.DOTALL)
 _LETTERED = re.compile(r"^<<[a-z]+ ([A-Z]{1,2})[ :]", re.MULTILINE)
+_CANDIDATE = re.compile(r"^<<candidate ([A-Z]{1,2}) \w+>>\n(.*)", re.MULTILINE)
 
 
 def fill_forms(request: Request) -> Reply:
@@ -63,6 +64,12 @@ def _roles(asked: str) -> list[str]:
     return [f"You are expert number {place}." for place in range(_number(asked, r"exactly (\d+) roles"))]
 
 
+def _choice(asked: str) -> str:
+    """The same candidate in whatever order they are shown."""
+    letters: dict[str, str] = {text: letter for letter, text in _CANDIDATE.findall(asked)}
+    return letters[min(letters)]
+
+
 def _slots(asked: str) -> dict[str, Any]:
     return {letter: {"score": 5 + place % 5, "instruction": ""} for place, letter in enumerate(_letters(asked))}
 
@@ -81,7 +88,7 @@ _REPLIES: Mapping[str, Callable[[str], Any]] = {
     "keep": lambda asked: _letters(asked)[: _number(asked, r"(\d+) letters? in keep")],
     "groups": lambda asked: [_letters(asked)],
     "ranking": _letters,
-    "choice": lambda asked: _letters(asked)[0],
+    "choice": _choice,
     "better": lambda asked: _letters(asked)[0],
     "score": lambda _: 7,
     "difficulty": lambda _: 5,

@@ -45,7 +45,8 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
 
 def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
-    notes = () if failure is None else (failure,)
+    cut = f"the draft that is the answer {chosen.draft.unfinished}" if chosen.draft.unfinished else None
+    notes = tuple(note for note in (failure, cut) if note)
     return Answer(chosen.draft.text, bool(chosen.draft.unfinished or failure), notes, method)
 
 

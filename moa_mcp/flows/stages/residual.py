@@ -119,6 +119,8 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     if found is None:
         failure = f"no model extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
         return replace(state.with_notes(failure), residual=None, degraded=True)
+    if reply.unfinished:
+        state = state.with_notes(f"the residual of layer {state.layer} {reply.unfinished}")
     if reply.value is None:
         state = state.with_notes(
             f"the residual of layer {state.layer} has no status ({reply.outcome}): it was passed on as it is"

@@ -3,7 +3,7 @@
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Failure
+from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
@@ -75,6 +75,16 @@ def test_the_facts_have_the_letters_and_the_outcome() -> None:
     assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(
         with_role(played.calls, "critic")[0]
     )
+
+
+def test_a_review_that_was_cut_is_said_and_not_passed_on_as_whole() -> None:
+    cut = reviewed(Draft(REVIEW, finish_reason="length"))
+    whole = reviewed(REVIEW)
+
+    assert any(note.startswith("the critique ") for note in cut.answer.notes)
+    assert f"{REVIEW}\n\n(The review breaks off here" in cut.calls[-1].messages[-1].text
+    assert "breaks off" not in whole.calls[-1].messages[-1].text
+    assert not whole.answer.notes
 
 
 @pytest.mark.parametrize("reply", [" \n", Failure(Reason.REFUSED)])
