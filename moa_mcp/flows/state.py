@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from moa_mcp.domain.model import Answer, Batch, Draft, Outcome
 from moa_mcp.domain.preset import Slot
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.structured_reply import is_object
 from moa_mcp.prompts.residual import residual_note
 from moa_mcp.prompts.router import weights_note
 from moa_mcp.prompts.solver import sources_note
@@ -49,7 +50,7 @@ class Reference:
     @property
     def source(self) -> str | None:
         """How a method in the slot came to the draft; None if no method wrote it."""
-        facts = (one[SOURCE] for one in self.draft.method.values() if isinstance(one, Mapping) and SOURCE in one)
+        facts = (one[SOURCE] for one in self.draft.method.values() if is_object(one) and SOURCE in one)
         return next(map(str, facts), None)
 
 
