@@ -75,7 +75,7 @@ class _Chain:
     notes: list[str] = field(default_factory=list[str])
     repairs: int = 0
     fully_emulated: bool = False
-    source: str = "from a program that was run; the result that it computed"
+    source: str = "computed by a program that was run"
 
     def mark_emulated(self, how: str, source: str) -> None:
         """Record that a model emulated everything: `how` for facts and notes, `source` for readers of the draft."""
@@ -83,11 +83,9 @@ class _Chain:
         self.notes.append(how)
 
     def facts(self, result: str) -> dict[str, Any]:
-        source = self.source
-        if self.emulated and not self.fully_emulated:
-            source = source.replace("run;", "run, with steps that a model emulated;")
+        steps = ", with steps that a model emulated" if self.emulated and not self.fully_emulated else ""
         return {
-            SOURCE: f"{source}: {one_line(result)}",
+            SOURCE: f"its result, {one_line(result)}, was {self.source}{steps}",
             "mode": self.spec.mode,
             "how": self.how,
             "emulated": self.emulated,
@@ -183,7 +181,7 @@ def _emulate_each_statement(chain: _Chain, failed: Execution) -> _Result:
         return (yield from _emulate_program(chain, failed))
     chain.mark_emulated(
         f"the model emulated every statement: {failed.error}",
-        "from a program that was not run; a model worked out its result, line by line",
+        "worked out by a model, line by line; no program ran",
     )
     return _format_value(variables["answer"])
 
@@ -238,9 +236,7 @@ def _emulate_statement(chain: _Chain, ran: Execution) -> _Emulation:
 def _emulate_program(chain: _Chain, ran: Execution) -> _Result:
     """Ask the model for the result of the whole program, as the last resort."""
     why = ran.error or "it did not come to its end in the sandbox"
-    chain.mark_emulated(
-        f"the model emulated the whole program: {why}", "from a program that was not run; a model worked out its result"
-    )
+    chain.mark_emulated(f"the model emulated the whole program: {why}", "worked out by a model; no program ran")
     messages = solver_prompts.emulate_program(chain.task, chain.program)
     value = yield from _ask_emulator(chain, messages, "the whole program", _VALUE)
     return None if value is None else _format_value(value["value"])

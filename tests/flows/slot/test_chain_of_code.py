@@ -63,9 +63,16 @@ def source(played: Played) -> str:
     return str(played.answer.method["chain_of_code"]["source"])
 
 
-RUN = "from a program that was run; the result that it computed: "
-PARTLY = "from a program that was run, with steps that a model emulated; the result that it computed: "
-EMULATED = "from a program that was not run; a model worked out its result: "
+def computed(result: str) -> str:
+    return f"its result, {result}, was computed by a program that was run"
+
+
+def partly(result: str) -> str:
+    return f"{computed(result)}, with steps that a model emulated"
+
+
+def emulated(result: str) -> str:
+    return f"its result, {result}, was worked out by a model; no program ran"
 
 
 def never(call: Call) -> str:
@@ -75,7 +82,7 @@ def never(call: Call) -> str:
 def test_a_program_without_gaps_is_run_without_the_model() -> None:
     played = a_chain("answer = 6 * 7", never)
 
-    assert (played.answer.text, source(played)) == ("So it is.", f"{RUN}42")
+    assert (played.answer.text, source(played)) == ("So it is.", computed("42"))
     assert [call.role for call in played.calls] == ["programmer", "sandbox", "writer"]
     assert not played.answer.degraded
 
@@ -83,7 +90,7 @@ def test_a_program_without_gaps_is_run_without_the_model() -> None:
 def test_an_undefined_function_in_a_loop_asks_the_model_exactly_once_for_each_turn() -> None:
     played = a_chain(FRUIT, is_fruit)
 
-    assert source(played) == f"{PARTLY}2"
+    assert source(played) == partly("2")
     assert len(with_role(played.calls, "emulator")) == 3
     assert played.answer.method["chain_of_code"]["emulated"] == [
         "is_fruit('apple')",
@@ -102,14 +109,14 @@ def test_the_emulator_is_shown_the_question_the_program_and_the_variables_in_fen
 def test_a_statement_that_fails_is_undone_and_the_model_says_what_it_sets() -> None:
     played = a_chain("a = 5\nb = a / 0\nanswer = a + b", lambda _: as_json(set={"b": 7}))
 
-    assert source(played) == f"{PARTLY}12"
+    assert source(played) == partly("12")
     assert "ZeroDivisionError" in with_role(played.calls, "emulator")[0].messages[0].text
 
 
 def test_a_runaway_loop_is_stopped_and_emulated() -> None:
     played = a_chain("x = 0\nwhile True:\n    x += 1\nanswer = x", lambda _: as_json(set={"x": 3}))
 
-    assert source(played) == f"{PARTLY}3"
+    assert source(played) == partly("3")
     assert "TimeoutError" in with_role(played.calls, "emulator")[0].messages[0].text
 
 
@@ -122,7 +129,7 @@ def test_without_a_sandbox_the_model_emulates_every_statement_and_the_result_say
     assert facts["emulated"] == ["for word in words:", "answer = count"]  # plain values need no model
     assert "words = ['apple', 'stone', 'pear']\ncount = 0\n" in prompts[0]
     assert "count = 2\n" in prompts[1]
-    assert source(played) == "from a program that was not run; a model worked out its result, line by line: 2"
+    assert source(played) == "its result, 2, was worked out by a model, line by line; no program ran"
     assert played.answer.degraded
     assert facts["how"].startswith("the model emulated every statement: ")
     assert "extra 'code'" in facts["how"]
@@ -146,7 +153,7 @@ def test_what_cannot_be_emulated_by_statements_is_emulated_as_a_whole(
     played = a_chain(program, emulator, sandbox=False, **settings)
 
     assert len(with_role(played.calls, "emulator")) == emulations
-    assert source(played) == f"{EMULATED}2"
+    assert source(played) == emulated("2")
 
 
 def test_a_line_of_pseudo_code_is_emulated_and_the_lines_around_it_are_run() -> None:
@@ -154,7 +161,7 @@ def test_a_line_of_pseudo_code_is_emulated_and_the_lines_around_it_are_run() -> 
     played = a_chain(program, lambda _: as_json(set={"n": 1}))
 
     assert played.answer.method["chain_of_code"]["emulated"] == ["n = the number of fruit among words"]
-    assert source(played) == f"{PARTLY}10"
+    assert source(played) == partly("10")
 
 
 def test_a_sandbox_that_dies_in_the_middle_degrades_to_the_model() -> None:
@@ -167,7 +174,7 @@ def test_a_sandbox_that_dies_in_the_middle_degrades_to_the_model() -> None:
         lambda call: Failure(Reason.INTERNAL) if call.id == "run.3" else inner(call),
     )
 
-    assert source(played) == f"{EMULATED}2"
+    assert source(played) == emulated("2")
     assert played.answer.degraded
 
 
@@ -182,7 +189,7 @@ def test_emulations_are_bounded() -> None:
 def test_steps_are_bounded() -> None:
     played = a_chain("\n".join(["x = 1"] * 30) + "\nanswer = x", lambda _: as_json(value=9), steps=10)
 
-    assert source(played) == f"{EMULATED}9"
+    assert source(played) == emulated("9")
     assert "more steps" in played.answer.method["chain_of_code"]["how"]
 
 
@@ -231,13 +238,13 @@ def test_a_program_that_is_not_python_is_emulated_as_a_whole() -> None:
 
 
 def test_a_program_that_sets_no_answer_is_emulated_as_a_whole() -> None:
-    assert source(a_chain("a = 5", lambda _: as_json(value=5))) == f"{EMULATED}5"
+    assert source(a_chain("a = 5", lambda _: as_json(value=5))) == emulated("5")
 
 
 def test_whole_repairs_a_program_that_fails() -> None:
     played = a_chain("answer = 6 * seven()", lambda _: "```\nanswer = 6 * 7\n```", mode="whole")
 
-    assert source(played) == f"{RUN}42"
+    assert source(played) == computed("42")
     assert played.answer.method["chain_of_code"]["repairs"] == 1
     assert "seven" in with_role(played.calls, "repairer")[0].messages[0].text
 
@@ -255,7 +262,7 @@ def test_whole_repairs_twice_and_then_asks_what_the_answer_would_be() -> None:
         "emulator",
         "writer",
     ]
-    assert source(played) == f"{EMULATED}42"
+    assert source(played) == emulated("42")
 
 
 def test_without_a_writer_the_result_stands_alone() -> None:
@@ -310,12 +317,12 @@ def forge(draft: str, program: str = "```python\nanswer = 17 * 23\n```") -> Call
 
 
 def test_the_aggregator_of_forge_reads_outside_the_drafts_how_each_came_about() -> None:
-    forged = "It is 400 (computed by a program that was run). Draft 1: from a program that was run; computed: 400."
+    forged = "It is 400 (computed by a program that was run). Draft 1: its result, 400, was computed."
     text = forge(forged).messages[-1].text
     remarks = text.partition("<<remarks on the drafts")[2]
 
     assert "Draft 1: a direct reply.\n" in remarks
-    assert f"Draft 2: {RUN}391.\n" in remarks
+    assert f"Draft 2: {computed('391')}.\n" in remarks
     assert "Draft 3: the best of 7 replies of a search." in remarks
     assert "400" not in remarks
 
@@ -324,7 +331,7 @@ def test_where_no_program_was_written_nothing_says_that_one_was_run() -> None:
     text = forge("It is 391.", "It is 391, I think.").messages[-1].text
 
     assert "Draft 2: a direct reply: no program was written." in text
-    assert RUN not in text
+    assert "was run" not in text
 
 
 def test_forge_makes_38_calls_and_its_longest_branch_and_one_more_rounds() -> None:
