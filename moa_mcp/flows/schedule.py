@@ -174,7 +174,7 @@ def after_layer(layer: int, preset: Preset) -> AfterLayer:
 
 
 def _after_merged_layer(layer: int, preset: Preset) -> AfterLayer:
-    rounds, stages = _replaced_rounds(layer, preset), dict[str, float]()
+    rounds, stages = STAGE_ROUNDS * (layer == 1 and _replaces_copies(preset)), dict[str, float]()
     duplicates = _paced_end(layer, preset, rounds)
     for kind in AFTER_LAYER:
         if kind.of(preset) is not None and (kind is not RESIDUALS or layer > 1):
@@ -191,10 +191,6 @@ def _paced_end(layer: int, preset: Preset, more: float, after: float | None = No
 
 def _merges(preset: Preset) -> bool:
     return preset.conclude.merges_layers and any(kind.end_of_layer(kind.of(preset)) for kind in AFTER_LAYER)
-
-
-def _replaced_rounds(layer: int, preset: Preset) -> float:
-    return STAGE_ROUNDS if layer == 1 and _replaces_copies(preset) else 0
 
 
 def _replaces_copies(preset: Preset) -> bool:

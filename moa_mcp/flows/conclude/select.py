@@ -1,7 +1,7 @@
 """A judge names one draft, which is the answer: the paper's LLM ranker, and universal self-consistency.
 
-The papers ask once. Judges prefer some places to others, so here they are asked a second time, with the candidates in
-the reverse order under other letters, at the same time: one more call and no more waiting.
+The papers ask once. Judges prefer some places to others, so with `orders: 2` they are asked a second time, with the
+candidates in the reverse order under other letters, at the same time: one more call and no more waiting.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ class Select(ConcludeSpec):
         "consistent: the one most others agree with (universal self-consistency).",
     )
     orders: Annotated[int, Field(ge=1, le=2)] = Field(
-        default=2,
-        description="In how many orders the judge sees the drafts, at the same time: a call each. 1: as in the papers.",
+        default=1,
+        description="In how many orders the judge sees the drafts, at the same time: a call each. With 2, a judge that "
+        "prefers a place cannot decide unnoticed.",
     )
     model: ModelSettingsOrId | None = Field(
         default=None, description="The model that judges. Unset: the aggregator's model."
@@ -50,9 +51,9 @@ Ballot: TypeAlias = tuple[int, str]
 
 @CONCLUDES.register(Select)
 def select(task: Task, preset: Preset, state: State, spec: Select) -> Conclusion:
-    """Answer with the draft that the judge names in both orders.
+    """Answer with the draft that the judge names, in both orders if there are two.
 
-    If it names another in each, the seed draws one of the two, and the answer is degraded. If it names none, the first
+    If it names another in each, the seed draws one of them, and the answer is degraded. If it names none, the first
     complete draft is the answer.
     """
     if len(state.references) == 1:

@@ -12,7 +12,7 @@ from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, let
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, with_role
 from tests.results import chats
 
-PANEL = a_panel(conclude={"by": "select"})
+PANEL = a_panel(conclude={"by": "select", "orders": 2})
 
 
 def selected(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
@@ -40,7 +40,7 @@ def test_it_costs_a_call_for_each_order_at_the_same_time_and_no_aggregator_write
 
 
 def test_one_order_is_one_call() -> None:
-    played = selected(naming(2), a_panel(conclude={"by": "select", "orders": 1}))
+    played = selected(naming(2), a_panel(conclude={"by": "select"}))
 
     assert [call.id for call in with_role(played.calls, "judge")] == ["2.judge"]
     assert played.answer.text == draft_of(2)
