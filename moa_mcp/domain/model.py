@@ -15,6 +15,7 @@ from moa_mcp.domain.message import Message as Message
 from moa_mcp.domain.message import Speaker as Speaker
 from moa_mcp.domain.preset import Limits, Preset
 from moa_mcp.domain.sampling import Sampling
+from moa_mcp.domain.task import Given as Given
 from moa_mcp.domain.task import Output as Output
 from moa_mcp.domain.task import Task as Task
 from moa_mcp.domain.usage import Usage as Usage

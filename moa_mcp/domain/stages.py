@@ -92,6 +92,9 @@ class ConcludeSpec(Part):
     shares_messages: ClassVar[bool] = False
     """Whether the aggregator's messages begin as those of the proposers, so that it may read their prompt cache."""
 
+    drafts_end: ClassVar[float | None] = None
+    """The share of the run's time by which the drafts have to be there. None: as if an aggregator had to write."""
+
     def task_for_proposers(self, task: Task) -> Task:
         """Return the task that the proposers get."""
         return task

@@ -12,6 +12,15 @@ Output = Literal["answer", "guidance"]
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a slot gives to the panel in it: the drafts of the layer before, remarks on them, and the slot's role."""
+
+    drafts: tuple[str, ...] = ()
+    remarks: str | None = None
+    role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """The input of a panel: the question, the conversation before it, and the seed of the run's randomness.
 
@@ -22,7 +31,8 @@ class Task:
     it is random for each run and never set by a caller: a draft that knows it could forge a fence.
     `known` holds texts by key that earlier flows of the same owner made and that can be reused.
     `embeddings` is the model that compares texts; without it, texts are compared by their words. `states_answer`, set
-    by a flow, asks each draft for a closing line with its answer.
+    by a flow, asks each draft for a closing line with its answer. `given` is empty, except for a panel in a slot of
+    another: its first models read the drafts, and all that write keep to the role.
     """
 
     question: str
@@ -34,6 +44,7 @@ class Task:
     embeddings: str | None = None
     context: str | None = None
     states_answer: bool = False
+    given: Given = Given()
 
     @property
     def nonce(self) -> str:

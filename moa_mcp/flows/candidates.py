@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from string import ascii_uppercase
 from typing import Any, TypeVar
 
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.text import tag
-from moa_mcp.flows.structured_reply import is_list
+from moa_mcp.flows.structured_reply import is_list, is_object
 
 Thing = TypeVar("Thing")
 
 _LABEL = re.compile(
     r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?([A-Z]{1,2})\W{0,20}", re.IGNORECASE
 )
+_NUMBER = re.compile(r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?(\d{1,3})\W{0,20}", re.IGNORECASE)
+_WITH_REASON = re.compile(
+    r"\W{0,20}(?:(?:candidate|answer|response|draft|option)\W{1,20})?([A-Z]{1,2})"
+    r"(?:(?P<because>\W{1,5}(?:because|since)\b)|\W{0,3}[,.:;(\u2013\u2014-])(?P<rest>.*)",
+    re.IGNORECASE | re.DOTALL,
+)
+_LABEL_KEYS = ("candidate", "letter", "label", "id", "choice", "answer", "response", "draft", "option", "name")
+_RANK_KEYS = ("rank", "place", "position")
 # A single capital letter. The article "A" and the pronoun "I" are ordinary words, so these two count only
 # before a word that can follow a label.
 _MENTION = re.compile(
@@ -62,14 +70,30 @@ class LabelledCandidates:
         return "\n\n".join((*blocks[turned:], *blocks[:turned]))
 
     def index(self, label: str) -> int | None:
-        """The index of the candidate that `label` names, as "B" or "Candidate B."; else None."""
-        found = _LABEL.fullmatch(label)
-        return self.mapping.get(found.group(1).upper()) if found else None
+        """The index of the candidate that `label` names, else None.
 
-    def indices(self, labels: Any) -> list[int] | None:
-        """The indices that a list of labels, or a text such as "C, A", names; None if any part names no candidate."""
-        parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else labels
-        if not is_list(parts):
+        It may be "B", "Candidate B.", a place from 1, or "B, because …" as long as no other letter may be meant.
+        """
+        if found := _LABEL.fullmatch(label):
+            return self.mapping.get(found[1].upper())
+        if found := _NUMBER.fullmatch(label):
+            return self.order[int(found[1]) - 1] if 0 < int(found[1]) <= len(self.order) else None
+        found = _WITH_REASON.fullmatch(label)
+        index = self.mapping.get(found[1].upper()) if found else None
+        if found is None or found["because"]:
+            return index
+        return index if set(self.find_mentions(found["rest"])) <= {index} else None
+
+    def indices(self, labels: Any, *, numbered: bool = True) -> list[int] | None:
+        """The indices that a list of labels, or a text such as "C, A", names; None if any part names no candidate.
+
+        The list may hold objects with a label each, or be an object of labels and ranks. `numbered`: whether a number
+        is the place of a candidate; it is ambiguous if the candidates are not shown in the order of their letters.
+        """
+        parts: Any = re.split(r"[,;>]|\band\b", labels) if isinstance(labels, str) else _listed(labels)
+        if not is_list(parts) or (is_object(labels) and len(labels) != len(self.order)):
+            return None
+        if not numbered and any(_NUMBER.fullmatch(str(part)) for part in parts):
             return None
         found = [self.index(str(part)) for part in parts]
         known = [index for index in found if index is not None]
@@ -87,6 +111,31 @@ class LabelledCandidates:
             if len(named) == 1:
                 return named.pop()
         return None
+
+
+def _listed(value: Any) -> Any:
+    """The labels of a list of objects, or of an object of labels and ranks, the first rank first; else the value."""
+    if is_object(value):
+        return _by_rank(zip(value.values(), value, strict=True)) or _by_rank(value.items()) or value
+    if not is_list(value) or not value or not all(map(is_object, value)):
+        return value
+    labels = [next((item[key] for key in _LABEL_KEYS if key in item), None) for item in value]
+    ranks = [next((item[key] for key in _RANK_KEYS if key in item), None) for item in value]
+    if not any(ranks):
+        return labels
+    return _by_rank(zip(ranks, labels, strict=True)) or value
+
+
+def _by_rank(ranked: Iterable[tuple[Any, Any]]) -> list[Any] | None:
+    """The labels in the order of their ranks; None unless the ranks are all numbers from 1 to the last."""
+    pairs = [(str(rank).strip(), label) for rank, label in ranked]
+    numbers = [str(number) for number in range(1, len(pairs) + 1)]
+    return [dict(pairs)[number] for number in numbers] if {rank for rank, _ in pairs} == set(numbers) else None
+
+
+def turned_candidates(shown: LabelledCandidates) -> LabelledCandidates:
+    """The same candidates in the reverse order, with other letters, for a second look without the bias of the first."""
+    return replace(shown, order=shown.order[::-1])
 
 
 def label_candidates(task: Task, purpose: str, texts: Sequence[str]) -> LabelledCandidates:

@@ -121,9 +121,11 @@ def accept_drafts(
     RunFailed is raised, unless the run `may_lack` drafts.
     """
     if len(drafts) >= min(preset.min_drafts, len(state.participants)):
-        return replace(state, previous=state.references, references=drafts, residual=None)
+        return replace(state, previous=state.references, references=drafts, written=drafts, residual=None)
     if not state.references and not may_lack:
         message = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
         raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)
     note = f"layer {state.layer} gave too few drafts and was left out"
-    return replace(state.with_notes(note), degraded=True, stop_reason=note)
+    merged = state.fallback_answer if state.merged_layer == state.layer - 1 else None
+    answer = Answer(merged.text, degraded=True) if merged else None  # the drafts of the layer before, aggregated
+    return replace(state.with_notes(note), degraded=True, stop_reason=note, answer=answer)

@@ -74,7 +74,7 @@ def _layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls and branches of one layer, one for each participant."""
     task = preset.conclude.task_for_proposers(task)
     branches = (
-        branch_for(task, one.slot, one.number, state, f"{state.layer}.{one.number}", panel=ask_panel)
+        branch_for(task, one.slot, one, state, f"{state.layer}.{one.number}", panel=ask_panel)
         for one in state.participants
         if not isinstance(one.slot, Proposer)
     )

@@ -9,8 +9,13 @@ from typing import Any, TypeAlias
 from moa_mcp.domain.model import Answer, Batch, Draft, Outcome
 from moa_mcp.domain.preset import Slot
 from moa_mcp.domain.text import strip_invisible
+from moa_mcp.flows.structured_reply import is_object
 from moa_mcp.prompts.residual import residual_note
 from moa_mcp.prompts.router import weights_note
+from moa_mcp.prompts.solver import sources_note
+
+SOURCE = "source"
+"""The fact of a method in a slot that says how its draft came about, for the readers of the draft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +47,37 @@ class Reference:
     def __post_init__(self) -> None:
         object.__setattr__(self, "text", strip_invisible(self.draft.text))
 
+    @property
+    def source(self) -> str | None:
+        """How a method in the slot came to the draft; None if no method wrote it."""
+        facts = (one[SOURCE] for one in self.draft.method.values() if is_object(one) and SOURCE in one)
+        return next(map(str, facts), None)
+
 
 @dataclass(frozen=True, slots=True)
 class State:
     """The progress of a panel. Stages return new states; a state is never changed in place.
 
     `participants` take part; a gate may add those in `reserve`, in that order. `layer` is the last proposer layer that
-    ran (0: none yet), `references` are the drafts that it passes on, `previous` those that the layer before passed on.
+    ran (0: none yet), `written` are its drafts, `references` those that it passes on, `previous` those that the layer
+    before passed on. After a residual was extracted, an aggregator gets the latter (`before_change`).
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
-    changed. `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
-    runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can reuse.
+    changed. `fallback_answer` is the answer if no later one can be written; it merges the drafts of `merged_layer`.
+    `stop_reason` says why no further layer runs. `answer` is set once the method has one. `learned` holds texts, by
+    key, that later runs can reuse.
     """
 
     participants: tuple[Participant, ...]
     reserve: tuple[Participant, ...] = ()
     layer: int = 0
     references: tuple[Reference, ...] = ()
+    written: tuple[Reference, ...] = ()
     previous: tuple[Reference, ...] = ()
+    before_change: bool = False
     extra: str | None = None
     residual: str | None = None
     fallback_answer: Draft | None = None
+    merged_layer: int = 0
     stop_reason: str | None = None
     answer: Answer | None = None
     degraded: bool = False
@@ -81,10 +97,15 @@ class State:
 
     @property
     def reader_notes(self) -> str | None:
-        """Text for the readers of the references: their weights, the residual and `extra`, as far as each exists."""
+        """Text for the readers of the references: weights, sources, the residual and `extra`, as far as each exists."""
         weights = weights_note(self._percents) if has_weights([one.participant for one in self.references]) else None
-        changes = residual_note(self.residual, self.numbers) if self.residual else None
-        return "\n\n".join(part for part in (weights, changes, self.extra) if part) or None
+        missing = [number for number in map(_number, self.previous) if number not in self.numbers]
+        changes = (
+            residual_note(self.residual, self.numbers, missing, before=self.before_change) if self.residual else None
+        )
+        sources = [one.source for one in self.references]
+        origins = sources_note([source or "a direct reply" for source in sources]) if any(sources) else None
+        return "\n\n".join(part for part in (weights, origins, changes, self.extra) if part) or None
 
     @property
     def _percents(self) -> list[int]:
@@ -102,6 +123,10 @@ class State:
     def with_log_entry(self, name: str, entry: Any) -> State:
         """This state with `entry` appended to the list in fact `name`, for facts that each layer adds to."""
         return self.with_facts(**{name: [*self.facts.get(name, ()), entry]})
+
+
+def _number(reference: Reference) -> int:
+    return reference.participant.number
 
 
 def has_weights(participants: Sequence[Participant]) -> bool:

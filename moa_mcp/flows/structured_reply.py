@@ -59,11 +59,12 @@ class FormReply(Generic[Value]):
     """The result of asking: the value that was read (None: nothing usable), and in `outcome` how it was obtained.
 
     `outcome` is "first try" or "second try", followed by ", read loosely" if `lenient` read it; or "out of form"; or
-    the text of a failure.
+    the text of a failure. `unfinished` says why the reply is not whole, as the end of a sentence; empty if it is.
     """
 
     value: Value | None
     outcome: str
+    unfinished: str = ""
 
 
 AskingForms: TypeAlias = Generator[Batch, Sequence[Outcome], list[FormReply[Value]]]
@@ -106,7 +107,7 @@ def ask_forms(batch: Batch, form: Form[Value]) -> AskingForms[Value]:
     outcomes = (yield batch) if batch.calls else ()
     replies = [_form_reply(outcome, "first try", form) for outcome in outcomes]
     repeats = [
-        (index, _repeat(call, outcome))
+        (index, repeat(call, outcome))
         for index, (call, outcome) in enumerate(zip(batch.calls, outcomes, strict=True))
         if replies[index].value is None and isinstance(outcome, Draft)
     ]
@@ -187,14 +188,15 @@ def _form_reply(outcome: Outcome, words: str, form: Form[Value]) -> FormReply[Va
         return FormReply(None, str(outcome))
     text = strip_invisible(outcome.text)
     if (value := form.strict(text)) is not None:
-        return FormReply(value, words)
+        return FormReply(value, words, outcome.unfinished)
     # A reply with a JSON object is not prose: letters in the object's reason are not a verdict.
     if form.lenient is not None and json_object(text) is None:
         value = form.lenient(text)
     return FormReply(value, f"{words}, read loosely") if value is not None else FormReply(None, "out of form")
 
 
-def _repeat(call: Call, outcome: Outcome) -> Call:
+def repeat(call: Call, outcome: Outcome) -> Call:
+    """The call once more, with its malformed reply and a request for the form."""
     value = strip_invisible(outcome.text[-MAX_ECHO_CHARS:]) if isinstance(outcome, Draft) else ""
     # Providers refuse an empty turn, so after an empty reply the same messages are sent again.
     turns = (Message("assistant", value), Message("user", REPEAT_REQUEST)) if value.strip() else ()

@@ -147,9 +147,10 @@ def analyst(task: Task, shown: str) -> tuple[Message, ...]:
     return _examination(task, duty, shown, form)
 
 
-def review_note(letters: Sequence[str], review: str) -> str:
-    """Return the aggregator's note on a critic's review."""
-    return f"A critic who did not know the writers reviewed the drafts. {_legend(letters)}\n\n{review}"
+def review_note(letters: Sequence[str], review: str, *, whole: bool = True) -> str:
+    """Return the aggregator's note on a critic's review; if it is not `whole`, the note says so."""
+    end = "" if whole else "\n\n(The review breaks off here: what it does not mention was not reviewed.)"
+    return f"A critic who did not know the writers reviewed the drafts. {_legend(letters)}\n\n{review}{end}"
 
 
 def ranking_note(letters: Sequence[str], averages: Mapping[str, float], rankings: Iterable[str]) -> str:

@@ -115,8 +115,12 @@ def messages_for(
 ) -> tuple[Message, ...]:
     """Return the messages of one call to `model`: the conversation, the role, and the drafts of the layer before.
 
-    `references` are the drafts in slot order; `extra` is a method's note on them.
+    `references` are the drafts in slot order; `extra` is a method's note on them. Without references, those that the
+    task gives take their place.
     """
+    role = "\n\n".join(part for part in (task.given.role, role) if part) or None
+    if not references:
+        references, extra = task.given.drafts, task.given.remarks
     if choose_form(style, model, sum(len(message.text) for message in conversation(task))) == "fenced":
         drafts = _fenced_drafts(references, extra, task) if references else ()
         return after_question(conversation(task), role_part(role), *drafts)

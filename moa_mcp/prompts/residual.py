@@ -26,28 +26,41 @@ _FORM = (
     "model with a change, as `Model 1: what changed`, with its number as above. After No write nothing."
 )
 
-_RESIDUAL = (
-    "What the last round changed against the one before it, as an examiner found. Use it to fill gaps, to weigh "
-    "other points of view and to mend mistakes; it may itself be mistaken."
+_BEFORE = (
+    "The drafts here are those before the last round. Below is what that round changed in them, as an examiner found; "
+    "the drafts do not have it yet. "
 )
 
+_BEHIND = (
+    "The drafts here are those of the last round. Below is what that round changed against the one before, as an "
+    "examiner found; the drafts have it already, good or bad. "
+)
 
-def extractor(task: Task, earlier: Mapping[int, str], later: Mapping[int, str]) -> tuple[Message, ...]:
-    """Ask what changed between the replies of two rounds, each keyed by its slot number."""
+_USE = "Use it to fill gaps, to weigh other points of view and to mend mistakes; it may itself be mistaken."
+
+
+def extractor(task: Task, pairs: Mapping[int, tuple[str, str]]) -> tuple[Message, ...]:
+    """Ask what changed between two rounds; `pairs` are the earlier and the later reply of each slot, by its number."""
     turns = "\n\n".join(f"{turn.speaker}: {turn.text}" for turn in task.history)
-    shown = {"earlier turns": turns, "message": user_turn(task), **_pair_by_slot(earlier, later)}
+    shown = {"earlier turns": turns, "message": user_turn(task), **_labelled(pairs)}
     tags = (tag(text, label, task.nonce) for label, text in shown.items() if text)
     return examination(_EXTRACT, MATERIAL, *tags, closing=_FORM)
 
 
-def residual_note(residual: str, numbers: Sequence[int]) -> str:
-    """Return the note on a residual for readers of drafts; `numbers` are the slots of the drafts they see."""
+def residual_note(residual: str, numbers: Sequence[int], missing: Sequence[int], *, before: bool) -> str:
+    """Return the note on a residual for readers of drafts; `numbers` are the slots of the drafts they see.
+
+    `missing` are the slots that the residual may speak of, and whose drafts they do not see. `before`: whether the
+    drafts are those before the change, or those behind it.
+    """
     legend = ", ".join(f"draft {place} is by model {number}" for place, number in enumerate(numbers, start=1))
-    return f"{_RESIDUAL} Here, {legend}.\n\n{residual}"
+    absent = f" No draft of model {' or '.join(map(str, missing))} is shown." if missing else ""
+    return f"{_BEFORE if before else _BEHIND}{_USE} Here, {legend}.{absent}\n\n{residual}"
 
 
-def _pair_by_slot(earlier: Mapping[int, str], later: Mapping[int, str]) -> dict[str, str]:
-    replies = {("earlier", number): text for number, text in earlier.items()}
-    replies |= {("later", number): text for number, text in later.items()}
-    order = sorted(replies, key=lambda place: (place[1], place[0]))
-    return {f"{when} reply of Model {number}": replies[when, number] for when, number in order}
+def _labelled(pairs: Mapping[int, tuple[str, str]]) -> dict[str, str]:
+    return {
+        f"{when} reply of Model {number}": text
+        for number, pair in sorted(pairs.items())
+        for when, text in zip(("earlier", "later"), pair, strict=True)
+    }

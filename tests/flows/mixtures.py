@@ -74,7 +74,11 @@ ENDS: Stages = {
     Synthesize: lambda slots: {},
     Take: lambda slots: {},
     Windows: lambda slots: {"window": st.integers(4, 6), "reserved": _few},
-    Select: lambda slots: {"for": st.sampled_from(["best", "consistent"]), "model": _judges},
+    Select: lambda slots: {
+        "orders": st.integers(1, 2),
+        "for": st.sampled_from(["best", "consistent"]),
+        "model": _judges,
+    },
     Rate: lambda slots: {"model": _judges},
     Vote: lambda slots: {"pattern": st.sampled_from([r"answer: (\w+)", r"(\d+)$"]), "model": _judges},
     Pairs: lambda slots: {"model": _judges, "top": _few, "bubble": _yes},
@@ -84,6 +88,7 @@ ENDS: Stages = {
     Subsets: lambda slots: {
         "mode": st.sampled_from(["leave-one-out", "vote", "cluster"]),
         "most": st.integers(1, 8),
+        "reads": _few,
         "model": _judges,
     },
     Advise: lambda slots: {"unavailable": st.sampled_from(["loud", "silent"])},
@@ -163,7 +168,7 @@ def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
             "min_drafts": draw(st.integers(1, slots)),
             "straggler_grace_seconds": draw(st.sampled_from([None, 20])),
             "prompt_style": draw(st.sampled_from(["fenced", "paper"])),
-            "conclude": draw(_entry(end, ENDS, slots)),
+            "conclude": _possible(draw(_entry(end, ENDS, slots)), slots),
             **{name: entry for name, entry in reply.items() if entry is not None},
         }
     )
@@ -201,6 +206,12 @@ def _slot(nesting: int, *, alone: bool) -> st.SearchStrategy[Any]:
         kinds.append(presets(nesting - 1).map(lambda plan: {"preset": "inner", "plan": plan}))
     slots = st.one_of(kinds)
     return slots.map(lambda slot: {**slot, "samples": 1} if "samples" in slot else slot) if alone else slots
+
+
+def _possible(end: dict[str, Any], slots: int) -> dict[str, Any]:
+    """An ending without a key that its others rule out."""
+    rotates = end.get("mode") in ("vote", "cluster") and end.get("reads", 0) < slots
+    return end if rotates else {key: value for key, value in end.items() if key != "reads"}
 
 
 def _any_of(kinds: list[type[StrictModel]], table: Stages, slots: int) -> st.SearchStrategy[Any]:

@@ -3,7 +3,7 @@
 import pytest
 
 from moa_mcp.domain.model import Task
-from moa_mcp.flows.candidates import LabelledCandidates, label_candidates, letter
+from moa_mcp.flows.candidates import LabelledCandidates, label_candidates, letter, turned_candidates
 
 TASK = Task("Q?", seed=7)
 TEXTS = ("first", "second", "third")
@@ -48,12 +48,50 @@ def test_no_candidate_can_close_its_tags() -> None:
     assert forged.render().count(f"</candidate A {TASK.nonce}>") == 1
 
 
-@pytest.mark.parametrize("label", ["B", "b", " B. ", "**B**", "Candidate B", "candidate: b", "(B)", '"B"'])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "B",
+        "b",
+        " B. ",
+        "**B**",
+        "Candidate B",
+        "candidate: b",
+        "(B)",
+        '"B"',
+        "2",
+        "Candidate 2",
+        "B, because A is wrong",
+        "B because it is right",
+        "B: it is right",
+        "**B** (8/10)",
+        "B - the only one that checks",
+        "B. Its proof holds.",
+    ],
+)
 def test_a_letter_is_known_in_any_dress(label: str) -> None:
     assert SHOWN.index(label) == 0
 
 
-@pytest.mark.parametrize("label", ["", "D", "0", "1", "B and C", "none", "Bravo", "AB"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        "",
+        "D",
+        "0",
+        "4",
+        "B and C",
+        "none",
+        "Bravo",
+        "AB",
+        "B, C",
+        "B or C",
+        "B, or rather C",
+        "B (worse than C)",
+        "1 or 2",
+        "A good one",
+    ],
+)
 def test_a_text_that_names_no_candidate_is_not_read(label: str) -> None:
     assert SHOWN.index(label) is None
 
@@ -61,6 +99,41 @@ def test_a_text_that_names_no_candidate_is_not_read(label: str) -> None:
 @pytest.mark.parametrize("labels", [["C", "A"], ["c", "candidate A"], "C, A", "C and A", "C > A", ["C", "A", "C"]])
 def test_a_list_of_letters_keeps_its_order_and_drops_repeats(labels: object) -> None:
     assert SHOWN.indices(labels) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"candidate": "C", "score": 9}, {"candidate": "A"}, {"candidate": "B"}],
+        [{"rank": 2, "letter": "A"}, {"rank": 1, "letter": "C"}, {"rank": 3, "letter": "B"}],
+        {"A": 2, "B": 3, "C": 1},
+        {"1": "C", "2": "A", "3": "B"},
+    ],
+)
+def test_a_ranking_of_objects_is_read(labels: object) -> None:
+    assert SHOWN.indices(labels) == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"A": 7, "B": 9, "C": 8},
+        {"A": 1, "B": 1, "C": 2},
+        [{"rank": 1, "letter": "A"}, {"rank": 1, "letter": "C"}],
+        [{"text": "A"}],
+    ],
+)
+def test_objects_without_clear_ranks_are_not_read(labels: object) -> None:
+    assert SHOWN.indices(labels) is None
+
+
+def test_numbers_are_not_read_where_the_candidates_are_turned() -> None:
+    assert SHOWN.indices([1, 2], numbered=False) is None
+    assert SHOWN.indices([1, 2]) == [2, 0]
+
+
+def test_turned_candidates_have_other_letters_in_the_reverse_order() -> None:
+    assert turned_candidates(SHOWN).mapping == {"A": 1, "B": 0, "C": 2}
 
 
 @pytest.mark.parametrize("labels", [["C", "Z"], [0, 1], "C, Z", None, 3, {"C": 1}, [["C"], "none"]])

@@ -77,7 +77,7 @@ async def test_forge_uses_all_three_strategies_and_its_program_is_run() -> None:
         run = await asked(service, "forge")
 
         last = upstream.requests[-1].prompt
-    assert "Result: 2 (computed by a program that was run, with steps that a model emulated)" in last
+    assert "Draft 2: its result, 2, was computed by a program that was run, with steps that a model emulated." in last
     assert "<response 3 " in last
     assert {record.call.role for record in run.calls} >= {"programmer", "sandbox", "emulator", "refiner", "judge"}
     assert run.calls_made == len(run.calls) - sum(isinstance(record.call, CodeCall) for record in run.calls)

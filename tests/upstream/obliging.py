@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moa_mcp.prompts.solver import REVISED
 from tests.upstream.reply import Reply
 from tests.upstream.request import Request
 
@@ -25,6 +26,7 @@ answer = good
 
 _FORM = re.compile(r'\{"[a-z_]+": .*\}', re.DOTALL)
 _LETTERED = re.compile(r"^<[a-z]+ ([A-Z]{1,2})[ :]", re.MULTILINE)
+_CANDIDATE = re.compile(r"^<candidate ([A-Z]{1,2}) \w+>\n(.*)", re.MULTILINE)
 
 
 def fill_forms(request: Request) -> Reply:
@@ -34,6 +36,8 @@ def fill_forms(request: Request) -> Reply:
         return Reply(PROGRAM)
     if "Residuals Detected" in asked:
         return Reply(f"Residuals Detected: Yes\nModel 1: {_words(request.number)}")
+    if REVISED in asked:
+        return Reply(f"It is short.\n{REVISED}\n{_words(request.number)}.")
     form = _last_line(asked)
     for key, reply in _REPLIES.items():
         if f'{{"{key}"' in form or f', "{key}"' in form:
@@ -60,6 +64,12 @@ def _roles(asked: str) -> list[str]:
     return [f"You are expert number {place}." for place in range(_number(asked, r"exactly (\d+) roles"))]
 
 
+def _choice(asked: str) -> str:
+    """The same candidate in whatever order they are shown."""
+    letters: dict[str, str] = {text: letter for letter, text in _CANDIDATE.findall(asked)}
+    return letters[min(letters)]
+
+
 def _slots(asked: str) -> dict[str, Any]:
     return {letter: {"score": 5 + place % 5, "instruction": ""} for place, letter in enumerate(_letters(asked))}
 
@@ -78,7 +88,7 @@ _REPLIES: Mapping[str, Callable[[str], Any]] = {
     "keep": lambda asked: _letters(asked)[: _number(asked, r"(\d+) letters? in keep")],
     "groups": lambda asked: [_letters(asked)],
     "ranking": _letters,
-    "choice": lambda asked: _letters(asked)[0],
+    "choice": _choice,
     "better": lambda asked: _letters(asked)[0],
     "score": lambda _: 7,
     "difficulty": lambda _: 5,

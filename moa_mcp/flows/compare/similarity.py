@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import mul
 from typing import Any, Literal, TypeAlias
@@ -23,9 +23,13 @@ MAX_EMBEDDED_CHARS = 20_000
 MAX_COMPARED_CHARS = 200_000
 """How many characters of a text are compared by words: the longest accepted texts would take seconds."""
 
-# In scripts without spaces between words, each character counts as a word.
-_UNSPACED = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W{_UNSPACED}]+")
+# Chinese and Japanese: each sign counts, and each pair of neighbours, so that their order counts too.
+_SIGNS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+# Thai, Lao, Burmese and Khmer: letters and their marks without a break between words; all groups of 2 and 3 count.
+_UNBROKEN = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+# The scripts of India, whose vowel signs are part of a word, without their full stops.
+_INDIC = "\u0900-\u0963\u0966-\u0dff"
+_WORD = re.compile(rf"(?P<sign>[{_SIGNS}])|(?P<unbroken>[{_UNBROKEN}]+)|[{_INDIC}]+|[^\W{_SIGNS}{_UNBROKEN}{_INDIC}]+")
 _ASCII_WORD = re.compile(r"\w+", re.ASCII)
 """A faster equivalent of `_WORD` for ASCII texts."""
 
@@ -81,14 +85,31 @@ def compare_texts(task: Task, texts: Sequence[str], *, layer: int, until: float,
 
 def lexical_similarity(texts: Sequence[str]) -> Matrix:
     """The TF-IDF cosines of `texts`; the document frequencies come only from these texts."""
-    counts = [Counter(_words(text[:MAX_COMPARED_CHARS].casefold())) for text in texts]
+    counts = [Counter(words_of(text[:MAX_COMPARED_CHARS].casefold())) for text in texts]
     document_counts = Counter(word for count in counts for word in count)
     rarity = {word: 1 + math.log((1 + len(texts)) / (1 + drafts)) for word, drafts in document_counts.items()}
     return _cosines([{word: (1 + math.log(times)) * rarity[word] for word, times in one.items()} for one in counts])
 
 
-def _words(text: str) -> list[str]:
-    return (_ASCII_WORD if text.isascii() else _WORD).findall(text)
+def words_of(text: str) -> list[str]:
+    """The words of a text; in scripts without breaks between words, groups of their characters."""
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    words: list[str] = []
+    before: re.Match[str] | None = None
+    for found in _WORD.finditer(text):
+        words += _groups(found[0]) if found["unbroken"] else (found[0],)
+        if before and (found["sign"] or before["sign"]) and not text[before.end() : found.start()].strip(" "):
+            words.append(f"{before[0]}{found[0]}")
+        before = found
+    return words
+
+
+def _groups(run: str) -> Iterator[str]:
+    """All groups of 2 and of 3 neighbours; a single character as it is."""
+    yield from (run[place : place + size] for size in (2, 3) for place in range(len(run) - size + 1))
+    if len(run) == 1:
+        yield run
 
 
 def unit_vectors(vectors: Sequence[Sequence[float]], count: int) -> list[list[float]] | None:

@@ -113,7 +113,7 @@ def _review(shown: LabelledCandidates, numbers: Sequence[int], votes: Mapping[in
 
 def _read(shown: LabelledCandidates, text: str) -> Ranking | None:
     reply = json_object(text, "ranking")
-    order = shown.indices(reply["ranking"]) if reply else None
+    order = shown.indices(reply["ranking"], numbered=False) if reply else None  # each member sees another order
     if reply is None or order is None or len(order) != len(shown.order):
         return None
     return Ranking(tuple(order), one_line(str(reply.get("remarks", "")), MAX_REMARKS_CHARS))

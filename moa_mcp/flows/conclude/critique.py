@@ -40,5 +40,6 @@ def critique(task: Task, preset: Preset, state: State, spec: Critique) -> Conclu
         failure = f"there is no critique ({reply.outcome}); the drafts were merged without one"
         review = Review(shown, None, facts, (failure,))
     else:
-        review = Review(shown, review_note(shown.letters, reply.value), facts)
+        remarks = review_note(shown.letters, reply.value, whole=not reply.unfinished)
+        review = Review(shown, remarks, facts, (f"the critique {reply.unfinished}",) if reply.unfinished else ())
     return (yield from answer_with_review(task, preset, state, review))

@@ -7,7 +7,7 @@ With `bubble`, only neighbours are compared, in one pass, and the last winner is
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any, Literal, TypeAlias
@@ -77,7 +77,8 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
     for one in comparisons:
         points[one.first.participant.number] += one.points
         points[one.second.participant.number] += 1 - one.points
-    ranking = sorted(points, key=lambda number: -points[number])
+    drawn = shuffled_order(task.seed, "pair ties", len(points))
+    ranking = sorted((state.numbers[index] for index in drawn), key=lambda number: -points[number])
     failure = "no comparison could be read, so all drafts were merged" if _all_unread(comparisons) else None
     kept = ranking if failure else ranking[: spec.top]
     # Shuffled, so that the order does not reveal the rank to the aggregator.
@@ -91,8 +92,16 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
         **_facts(comparisons),
     }
     answer = yield from synthesize_after(task, preset, replace(state, references=merged), schedule.WRITING_AFTER_JUDGES)
-    notes = (*_notes(comparisons), *((failure,) if failure else ()), *answer.notes)
+    notes = (*_notes(comparisons), *((failure,) if failure else ()), *_tie_notes(points, ranking, kept), *answer.notes)
     return replace(answer, degraded=answer.degraded or bool(failure), notes=notes, method={"pairs": facts})
+
+
+def _tie_notes(points: Mapping[int, float], ranking: Sequence[int], kept: Sequence[int]) -> tuple[str, ...]:
+    """A note if a draft that was left out has as many points as one that was merged."""
+    if len(kept) == len(ranking) or points[ranking[len(kept)]] < points[kept[-1]]:
+        return ()
+    equal = " and ".join(str(number) for number in sorted(ranking) if points[number] == points[kept[-1]])
+    return (f"slots {equal} have equal points: which of them were merged was drawn",)
 
 
 def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from moa_mcp.domain.model import Batch, Call, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
-from moa_mcp.flows.candidates import label_candidates
+from moa_mcp.flows.candidates import label_candidates, shuffled_order
 from moa_mcp.flows.compare.scoring import read_score, read_score_loosely
 from moa_mcp.flows.conclude.take import draft_as_answer, first_complete
 from moa_mcp.flows.state import Conclusion, Reference, State
@@ -32,8 +33,9 @@ class Rate(ConcludeSpec):
 
 @CONCLUDES.register(Rate)
 def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
-    """Answer with the draft that has the highest rating, or the first of several such drafts.
+    """Answer with the draft that has the highest rating; of several, with a whole one that the seed draws.
 
+    Equal ratings are no disagreement, so that they are a note and do not degrade the answer.
     A draft whose rating cannot be read is left out. Without any rating, the first complete draft is the answer.
     """
     calls = tuple(_call(task, preset, spec, reference) for reference in state.references)
@@ -45,13 +47,20 @@ def rate(task: Task, preset: Preset, state: State, spec: Rate) -> Conclusion:
     }
     scores = {number: one.value for number, one in ratings.items() if one.value is not None}
     if scores:
-        best = max(scores, key=lambda number: scores[number])
-        chosen = next(reference for reference in state.references if reference.participant.number == best)
+        best = [one for one in state.references if scores.get(one.participant.number) == max(scores.values())]
+        whole = [one for one in best if not one.draft.unfinished] or best
+        chosen = whole[shuffled_order(task.seed, "rate", len(whole))[0]]
         failure = None
+        if len(best) > 1:
+            facts["tie"] = [one.participant.number for one in best]
     else:
         chosen = first_complete(state.references)
         failure = "no rating could be read; the first whole draft is the answer"
-    return draft_as_answer(chosen, {"rate": {"chosen": chosen.participant.number, **facts}}, failure)
+    answer = draft_as_answer(chosen, {"rate": {"chosen": chosen.participant.number, **facts}}, failure)
+    if "tie" not in facts:
+        return answer
+    slots = " and ".join(map(str, facts["tie"]))
+    return replace(answer, notes=(f"slots {slots} have the highest rating: the answer was drawn", *answer.notes))
 
 
 def _call(task: Task, preset: Preset, spec: Rate, reference: Reference) -> Call:

@@ -3,17 +3,22 @@
 After Wolf et al. 2025 (arXiv 2503.05856): Dropout & Vote gives the answer of most subsets; Dropout & Cluster drops the
 outputs of a minority of subsets and aggregates the others. `leave-one-out` does not change the answer, but reports
 the drafts that it depends on.
+
+With `reads`, each aggregation reads only so many drafts, in rotating subsets: every draft is then in equally many
+outputs. If that is fewer than half of them, a single dishonest draft cannot reach a majority. The paper warns that
+partial information makes single agents worse; here it is the vote or the clusters over all outputs that decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
+from pydantic_core import PydanticCustomError
 
-from moa_mcp.domain.fields import ModelSettingsOrId
+from moa_mcp.domain.fields import Count, ModelSettingsOrId, constraint_error
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
@@ -44,6 +49,12 @@ class Subsets(ConcludeSpec):
     most: Annotated[int, Field(ge=1, le=64)] = Field(
         default=15, description="The most subsets that are drawn; each is one aggregator call."
     )
+    reads: Count | None = Field(
+        default=None,
+        description="How many drafts each aggregation reads, in rotating subsets: as many calls as drafts. With fewer "
+        "than half of the drafts, one dishonest draft is in a minority of the outputs. For vote and cluster. "
+        "Unset: subsets of every size.",
+    )
     model: ModelSettingsOrId | None = Field(
         default=None,
         description="The model that says which outputs are the same where their answers do not show it: one call at "
@@ -51,6 +62,17 @@ class Subsets(ConcludeSpec):
     )
 
     compares_answers: ClassVar[bool] = True
+
+    def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
+        """Subsets that rotate have a size below the number of drafts, and leave-one-out has its own."""
+        slots = len(preset.slots)
+        if self.reads is not None and self.mode == "leave-one-out":
+            yield constraint_error(
+                "leave-one-out reads all drafts but one", "mode vote or cluster", "conclude", "reads"
+            )
+        elif self.reads is not None and self.reads >= slots:
+            problem = f"each aggregation reads {self.reads} drafts, but {preset.slots_in_words}"
+            yield constraint_error(problem, f"at most {slots - 1}", "conclude", "reads")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +99,8 @@ class Variants:
 @CONCLUDES.register(Subsets)
 def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusion:
     """Aggregate the subsets and conclude as `mode` says; with one draft, or without any output, merge all drafts."""
-    alone = spec.mode == "leave-one-out"
     count = len(state.references)
-    chosen = leave_one_out(count, spec.most, task.seed) if alone else draw_subsets(count, spec.most, task.seed)
+    chosen = _choose_subsets(spec, count, task.seed)
     made = yield from _aggregate_each(task, preset, state, chosen if count > 1 else ())
     if not made.made:
         return (
@@ -90,6 +111,23 @@ def subsets(task: Task, preset: Preset, state: State, spec: Subsets) -> Conclusi
     failed = [[state.numbers[index] for index in subset] for subset in made.failed]
     facts = {"mode": spec.mode, "subsets": len(chosen), "lost": failed, **answer.method.get("subsets", {})}
     return replace(answer, notes=(*made.notes, *answer.notes), method={**answer.method, "subsets": facts})
+
+
+def _choose_subsets(spec: Subsets, count: int, seed: int) -> tuple[Subset, ...]:
+    if spec.mode == "leave-one-out":
+        return leave_one_out(count, spec.most, seed)
+    return rotate_subsets(count, spec.reads, spec.most, seed) if spec.reads else draw_subsets(count, spec.most, seed)
+
+
+def rotate_subsets(count: int, size: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:
+    """One subset of `size` for each of `count` drafts, `max_subsets` at most.
+
+    The seed puts the drafts into a circle, and each begins a subset of neighbours. So all are in equally many subsets,
+    unless the limit is below `count`.
+    """
+    circle = shuffled_order(seed, "circle", count)
+    starts = range(min(count, max_subsets)) if size < count else range(1)
+    return tuple(tuple(sorted(circle[(start + step) % count] for step in range(min(size, count)))) for start in starts)
 
 
 def draw_subsets(count: int, max_subsets: int, seed: int) -> tuple[Subset, ...]:

@@ -96,7 +96,7 @@ def write_answer(
 
     A model that repeats its instructions in place of an answer is asked once more, in the words of the paper; if it
     does so again, it has failed. A part of an answer is used only if no model could write a whole one. `time` is the
-    part of the run's time for writing, by default all that is left after the drafts; the models share it equally.
+    part of the run's time for writing, by default all that is left after the drafts; the first model has most of it.
 
     Raises:
         RunFailed: no model could write an answer, and there is no draft.
@@ -116,7 +116,7 @@ def write_answer(
             layer=preset.layers,
             cache_prefix=reads_prefix_again(preset, model),
         )
-        until = time.step_end(attempt + 1, len(models))
+        until = time.attempt_end(attempt + 1, len(models))
         (outcome,) = yield Batch(preset.layers, (call,), until=until)
         causes.extend(call_notes((call,), (outcome,)))
         if _is_echo(call, outcome):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic_core import PydanticCustomError
 
@@ -12,6 +12,7 @@ from moa_mcp.domain.fields import constraint_error
 from moa_mcp.domain.model import Answer, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
+from moa_mcp.flows import schedule
 from moa_mcp.flows.state import Conclusion, Reference, State, no_calls
 
 
@@ -19,6 +20,8 @@ class Take(ConcludeSpec):
     """The only draft is the answer: for presets whose one slot is a method."""
 
     by: Literal["take"]
+
+    drafts_end: ClassVar[float | None] = schedule.RUN_END
 
     def problems(self, preset: Preset) -> Iterator[PydanticCustomError]:
         """`take` needs exactly one slot, because it cannot choose among drafts."""
@@ -42,7 +45,8 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
 
 def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
-    notes = () if failure is None else (failure,)
+    cut = f"the draft that is the answer {chosen.draft.unfinished}" if chosen.draft.unfinished else None
+    notes = tuple(note for note in (failure, cut) if note)
     return Answer(chosen.draft.text, bool(chosen.draft.unfinished or failure), notes, method)
 
 

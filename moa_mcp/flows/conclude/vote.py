@@ -47,6 +47,7 @@ class Vote(ConcludeSpec):
     )
 
     compares_answers: ClassVar[bool] = True
+    drafts_end: ClassVar[float | None] = schedule.VOTERS_END
 
 
 @CONCLUDES.register(Vote)

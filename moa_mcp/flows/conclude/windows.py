@@ -13,8 +13,9 @@ from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import Count, constraint_error
-from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, Draft, Failure, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
@@ -53,33 +54,46 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     """Aggregate the drafts window by window; the last aggregation is the answer.
 
     If a window cannot be aggregated, the best text so far is kept (for the first window, its best draft), and the
-    answer is marked as degraded.
+    answer is marked as degraded. If the time is up, that text is the answer.
     """
     *earlier, last = window_slices(len(state.references), spec.window, spec.reserved)
     progress = _Progress()
-    time = schedule.conclusion(preset)
-    until = time.start
+    count = len(earlier) + 1
     for number, new_drafts in enumerate(earlier, start=1):
         drafts = [one.draft for one in state.references[new_drafts]]
-        until = time.step_end(number, len(earlier) + 1)
         prompt = _window_prompt(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
         messages = prompt(preset.aggregator.model, preset.prompt_style)
-        progress = yield from _aggregate_window(preset, progress, messages, drafts, number, until)
+        progress = yield from _aggregate_window(preset, progress, messages, drafts, number, count)
+        if progress.best and progress.out_of_time:
+            return _unfinished(state, progress, progress.best, new_drafts.start, f"{number - 1} of {count} windows")
     drafts = [one.draft for one in state.references[last]]
     prompt = _window_prompt(task, preset, _window_state(state, last, progress.best, spec.reserved))
     fallback = [progress.best] if progress.best else drafts
-    answer = yield from write_answer(preset, prompt, fallback, schedule.Window(until))
+    start = schedule.window_end(count - 1, count) if earlier else schedule.conclusion(preset).start
+    answer = yield from write_answer(preset, prompt, fallback, schedule.Window(start))
     facts = {
         "sizes": [len(state.references[new_drafts]) for new_drafts in (*earlier, last)],
         "lost": list(progress.lost),
         "duplicates": len(state.references) - len(set(state.texts)),
     }
+    read = state.references[: last.start]
+    unread = (f"the last {len(drafts)} of {len(state.references)} drafts were not read",)
+    fell_back = bool(read) and progress.best is not None and answer.text == progress.best.text
     return replace(
         answer,
         degraded=answer.degraded or bool(progress.lost),
-        notes=(*progress.notes, *answer.notes),
+        notes=(*progress.notes, *answer.notes, *(unread if fell_back else ())),
         method={**answer.method, "windows": facts},
     )
+
+
+def _unfinished(state: State, progress: _Progress, best: Draft, read: int, made: str) -> Answer:
+    """The answer if the time was up: the best text so far, which was made from the first `read` drafts."""
+    note = (
+        f"the time was up after {made}: {len(state.references) - read} of {len(state.references)} drafts were not read"
+    )
+    facts = {"lost": list(progress.lost), "unread": state.numbers[read:]}
+    return Answer(best.text, degraded=True, notes=(*progress.notes, note), method={"windows": facts})
 
 
 def window_slices(count: int, window: int, reserved: int) -> list[slice]:
@@ -95,13 +109,14 @@ class _Progress:
     best: Draft | None = None
     lost: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    out_of_time: bool = False
 
 
 _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
 def _aggregate_window(
-    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, until: float
+    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, count: int
 ) -> _Aggregating:
     """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
@@ -114,12 +129,13 @@ def _aggregate_window(
         slot=number,
         cache_prefix=reads_prefix_again(preset, preset.aggregator.model),
     )
-    (outcome,) = yield Batch(preset.layers, (call,), until=until)
+    (outcome,) = yield Batch(preset.layers, (call,), until=schedule.window_end(number, count))
     call_remarks = call_notes((call,), (outcome,))
     if isinstance(outcome, Draft) and not outcome.cut:
         return replace(progress, best=outcome, notes=(*progress.notes, *call_remarks))
     notes = (*progress.notes, *call_remarks, f"window {number} could not be aggregated; the best so far was kept")
-    return _Progress(progress.best or best_draft(drafts), (*progress.lost, number), notes)
+    late = isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE
+    return _Progress(progress.best or best_draft(drafts), (*progress.lost, number), notes, late)
 
 
 def _window_state(state: State, new_drafts: slice, best: Draft | None, reserved: int) -> State:

@@ -1,6 +1,7 @@
 """One model answers easy questions, the panel answers hard ones (as in RouteLLM and FrugalGPT).
 
-A question of unknown difficulty counts as hard: an unneeded panel costs money, a missing one costs the answer.
+A question of unknown difficulty counts as hard: an unneeded panel costs money, a missing one costs the answer. So,
+without a model that rates it, only a question whose form is plain and whose words can be read here may be easy.
 """
 
 from __future__ import annotations
@@ -40,16 +41,25 @@ _SIGNS = {
         re.MULTILINE,
     ),
     "mathematics": re.compile(
-        r"\d\s?[-+*/^=<>×÷]\s?\(?[\da-z]|\\[a-z]|[∑∫√≤≥∈∀∃]|\b(?:equation|integral|probability|theorem|matrix)\b",
+        r"\d\s?[-+*/^=<>×÷]\s?\(?[\da-z]|[a-z)]\s?[=<>≠]\s?[\da-z(]|\\[a-z]|[∑∫√≤≥≠∈∀∃]"
+        r"|\b(?:equation|integral|probability|theorem|matrix|hypothesis|conjecture|lemma)\b",
         re.IGNORECASE,
     ),
     "reasoning": re.compile(
-        r"\b(?:prove|derive|design|compare|analy[sz]e|evaluate|optimi[sz]e|debug|refactor|critique|explain why|"
+        r"\b(?:prove|proofs?|derive|design|compare|analy[sz]e|evaluate|optimi[sz]e|debug|refactor|critique|explain why|"
         r"step by step|trade-?offs?|pros and cons|strategy|architecture)\b",
         re.IGNORECASE,
     ),
     "several parts": re.compile(rf"\?[^?]{{1,2000}}\?|{_ITEM}.{{0,500}}\n{_ITEM}", re.MULTILINE),
 }
+
+# The beginnings of questions and requests that are mostly easy. "Is …?" is not one: "Is P = NP?"
+_PLAIN = re.compile(
+    r"\W{0,9}(?:what|which|who|whom|whose|when|where|why|how|name|list|define|spell|translate|convert|tell me|hello|hi"
+    r"|thanks|thank you)(?:['\u2019]\w{1,3})?\b",
+    re.IGNORECASE,
+)
+_READABLE_SHARE = 0.9
 
 
 class Difficulty(RouteSpec):
@@ -98,12 +108,20 @@ def signs_of_difficulty(question: str) -> list[str]:
     return [*length, *(name for name, sign in _SIGNS.items() if sign.search(question))]
 
 
+def looks_plain(question: str) -> bool:
+    """Whether a question begins as easy ones do, in the language that the signs are written for: English."""
+    readable = sum(map(str.isascii, question))
+    return _PLAIN.match(question) is not None and readable >= _READABLE_SHARE * len(question)
+
+
 def _rate(
     task: Task, preset: Preset, spec: Difficulty
 ) -> Generator[Batch, Sequence[Outcome], tuple[int | None, dict[str, object]]]:
     if spec.model is None:
         signs = signs_of_difficulty(user_turn(task)[:20_000])
         level = min(MAX_DIFFICULTY, 1 + len(signs))
+        if level < spec.hard_from and not looks_plain(task.question):
+            return None, {"difficulty": None, "how": "its form does not show that it is easy", "signs": signs}
         return level, {"difficulty": level, "how": "by length and form", "signs": signs}
     call = judge_call(preset, spec.model, difficulty_prompt(task), "router", layer=1)
     reply = yield from ask_form(call, _FORM, until=schedule.DIFFICULTY_END)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Literal
@@ -16,6 +16,7 @@ from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.similarity import Matrix, compare_texts
+from moa_mcp.flows.compare.substance import with_substance
 from moa_mcp.flows.screen import too_many_kept
 from moa_mcp.flows.state import Stage, State
 
@@ -39,23 +40,32 @@ def keep_most_diverse(task: Task, preset: Preset, state: State, spec: DiverseScr
     found = yield from compare_texts(
         task, state.texts, layer=state.layer, place="screen", until=schedule.after_layer(state.layer, preset).screen
     )
-    kept = select_diverse(found.matrix, spec.keep)
+    # By words, a refusal is unlike all answers, so it would always be kept.
+    first = with_substance(state.texts) if found.kind == "lexical" else range(len(state.texts))
+    kept = select_diverse(found.matrix, spec.keep, first)
     dropped = [number for index, number in enumerate(state.numbers) if index not in kept]
     entry = {"layer": state.layer, "kept": [state.numbers[index] for index in kept], "dropped": dropped, **found.facts}
     references = tuple(state.references[index] for index in kept)
     return replace(state, references=references).with_notes(*found.notes).with_log_entry("screen", entry)
 
 
-def select_diverse(matrix: Matrix, keep: int) -> list[int]:
+def select_diverse(matrix: Matrix, keep: int, first: Sequence[int] | None = None) -> list[int]:
     """The sorted indices of `keep` texts: first the one least similar to all, then the farthest from those chosen.
 
     Among equal ones, the lowest index is chosen. `keep` is at least 1; if it exceeds the number of texts, all are kept.
+    `first` are the indices that are chosen before any other (None: all are equal in this).
     """
-    rest = list(range(len(matrix)))
-    chosen = [min(rest, key=lambda index: fmean(matrix[index]))]
-    rest.remove(chosen[0])
-    while rest and len(chosen) < keep:
-        farthest = min(rest, key=lambda index: max(matrix[index][one] for one in chosen))
-        rest.remove(farthest)
-        chosen.append(farthest)
+    preferred = list(range(len(matrix))) if first is None else list(first)
+    others = [index for index in range(len(matrix)) if index not in preferred]
+    chosen: list[int] = []
+    for group in (preferred, others):
+        while group and len(chosen) < keep:
+            found = min(group, key=lambda index: _likeness(matrix, index, chosen, group))
+            group.remove(found)
+            chosen.append(found)
     return sorted(chosen)
+
+
+def _likeness(matrix: Matrix, index: int, chosen: Sequence[int], group: Sequence[int]) -> float:
+    """How similar a text is to those chosen, or to its whole group while none is chosen."""
+    return max(matrix[index][one] for one in chosen) if chosen else fmean(matrix[index][one] for one in group)

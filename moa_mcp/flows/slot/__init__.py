@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
-from moa_mcp.domain.model import PROPOSER, Answer, Batch, Branch, Call, Flow, PanelCall, Task
+from moa_mcp.domain.model import PROPOSER, Answer, Batch, Branch, Call, Flow, Given, PanelCall, Task
 from moa_mcp.domain.preset import NestedPreset, PanelSlot, Preset
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
-from moa_mcp.flows.state import State
+from moa_mcp.flows.state import Participant, State
 
 AnyCall = TypeVar("AnyCall", bound=Call)
 
@@ -22,15 +22,30 @@ Panel: TypeAlias = Callable[[Task, Preset], Flow]
 
 
 def branch_for(
-    task: Task, slot: PanelSlot | SlotMethod, number: int, state: State, branch_id: str, *, panel: Panel
+    task: Task, slot: PanelSlot | SlotMethod, participant: Participant, state: State, branch_id: str, *, panel: Panel
 ) -> Branch:
-    """Build the branch that runs the method or the preset in slot `number`."""
+    """Build the branch that runs the method or the preset in the slot of `participant`.
+
+    As a model in its place would, it gets the participant's instruction and reads the drafts of the layer before.
+    """
+    number = participant.number
     if isinstance(slot, NestedPreset):
-        return branch_in_slot(branch_id, state.layer, number, slot.preset, lambda: panel(task, slot.plan))
+        inner = replace(task, given=_given(task.given, participant, state))
+        return branch_in_slot(branch_id, state.layer, number, slot.preset, lambda: panel(inner, slot.plan))
     if isinstance(slot, PanelSlot):
         raise TypeError(f"The preset {slot.preset!r} of slot {number} was not looked up before the run.")
+    method = slot.model_copy(update={"role": _join(slot.role, participant.instruction)})
     run: Callable[[Task, State, SlotMethod], Flow] = SLOT_METHODS.function(slot)
-    return branch_in_slot(branch_id, state.layer, number, SLOT_METHODS.name(slot), lambda: run(task, state, slot))
+    return branch_in_slot(branch_id, state.layer, number, SLOT_METHODS.name(slot), lambda: run(task, state, method))
+
+
+def _given(outer: Given, participant: Participant, state: State) -> Given:
+    drafts, remarks = (tuple(state.texts), state.reader_notes) if state.texts else (outer.drafts, outer.remarks)
+    return Given(drafts, remarks, _join(outer.role, participant.instruction))
+
+
+def _join(*parts: str | None) -> str | None:
+    return "\n\n".join(part for part in parts if part) or None
 
 
 def branch_in_slot(branch_id: str, layer: int, slot: int, name: str, flow: Callable[[], Flow]) -> Branch:

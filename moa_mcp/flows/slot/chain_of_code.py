@@ -21,11 +21,11 @@ from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
-from moa_mcp.domain.text import strip_invisible
+from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.slot.execution import SandboxSession
-from moa_mcp.flows.state import State
+from moa_mcp.flows.state import SOURCE, State
 from moa_mcp.flows.structured_reply import Form, ask_form, is_object, json_object
 from moa_mcp.prompts import solver as solver_prompts
 
@@ -34,10 +34,15 @@ MAX_PROGRAM_CHARS = 20_000
 """Characters; a longer program is emulated instead of run."""
 MAX_VALUE_CHARS = 2_000
 
-_FENCED = re.compile(
-    r"```[ \t]*(?:(?:python|py)[ \t]*)?\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.IGNORECASE | re.MULTILINE
+# A fenced block, or a program on one line between two fences. The tag is the word behind the opening fence.
+_BLOCK = re.compile(
+    r"```[ \t]*(?:(?P<word>python3?|py)[ \t]+(?P<line>[^`\n]+)```"
+    r"|(?P<tag>[^\s`]{0,40})[^`\n]*\n(?P<body>.*?)(?:^[ \t]*```|\Z))",
+    re.DOTALL | re.IGNORECASE | re.MULTILINE,
 )
-_BARE = re.compile(r"^[ \t]*answer[ \t]*=", re.MULTILINE)
+_PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]{0,4}\b", re.IGNORECASE)
+_SETS_ANSWER = re.compile(r"^[ \t]*answer[ \t]*(?::[^=\n]{1,80})?=(?!=)", re.MULTILINE)
+_SHOWS_OUTPUT = re.compile(r"\b(?:outputs?|prints?|printed|gives|results?|returns?)\b[^\w\n]{0,9}\s*\Z", re.IGNORECASE)
 
 _Result = Generator[Batch, Sequence[Outcome], str | None]
 
@@ -73,12 +78,14 @@ class _Chain:
     source: str = "computed by a program that was run"
 
     def mark_emulated(self, how: str, source: str) -> None:
-        """Record that a model emulated everything: `how` for facts and notes, `source` for the answer's text."""
+        """Record that a model emulated everything: `how` for facts and notes, `source` for readers of the draft."""
         self.fully_emulated, self.how, self.source = True, how, source
         self.notes.append(how)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, result: str) -> dict[str, Any]:
+        steps = ", with steps that a model emulated" if self.emulated and not self.fully_emulated else ""
         return {
+            SOURCE: f"its result, {one_line(result)}, was {self.source}{steps}",
             "mode": self.spec.mode,
             "how": self.how,
             "emulated": self.emulated,
@@ -93,7 +100,7 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     Raises:
         RunFailed: the call for the program failed, or the program has no result.
     """
-    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
+    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.reader_notes)
     call = make_call(spec, solver_prompts.program(messages), "program", "programmer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_PROGRAM_END)
     if not isinstance(outcome, Draft):
@@ -101,9 +108,8 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     code = extract_program(strip_invisible(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
-        return Answer(
-            outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}}
-        )
+        facts = {"mode": spec.mode, "how": "text", SOURCE: "a direct reply: no program was written"}
+        return Answer(outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": facts})
     chain = _Chain(task, spec, code, spec.emulations)
     result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:
@@ -112,11 +118,32 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
 
 
 def extract_program(text: str) -> str | None:
-    """The program in a reply: its last fenced block, or the whole reply if it sets `answer`; else None."""
-    blocks: list[str] = [block.strip() for block in _FENCED.findall(text)]
-    if any(blocks):
-        return next(block for block in reversed(blocks) if block)
-    return text.strip() if _BARE.search(text) else None
+    """The program in a reply, or None: its last block that sets `answer`, else its last block tagged as Python.
+
+    A block that is tagged as something else, or that is shown as a program's output, is none. A reply without blocks
+    is a program if it sets `answer`.
+    """
+    blocks = list(_BLOCK.finditer(text))
+    if not blocks:
+        return text.strip() if _SETS_ANSWER.search(text) else None
+    programs = [block for block in blocks if _may_be_program(block)]
+    chosen = [block for block in programs if _SETS_ANSWER.search(_code(block))]
+    chosen = chosen or [block for block in programs if _tag(block)]
+    return _code(chosen[-1]) if chosen else None
+
+
+def _code(block: re.Match[str]) -> str:
+    return (block["body"] or block["line"] or "").strip()
+
+
+def _tag(block: re.Match[str]) -> str:
+    return block["tag"] or block["word"] or ""
+
+
+def _may_be_program(block: re.Match[str]) -> bool:
+    if tag := _tag(block):
+        return bool(_PYTHON.match(tag) and _code(block))
+    return not _SHOWS_OUTPUT.search(block.string, max(0, block.start() - 40), block.start())
 
 
 def _run_with_emulation(chain: _Chain) -> _Result:
@@ -152,7 +179,10 @@ def _emulate_each_statement(chain: _Chain, failed: Execution) -> _Result:
         variables |= sets
     if "answer" not in variables:
         return (yield from _emulate_program(chain, failed))
-    chain.mark_emulated(f"the model emulated every statement: {failed.error}", "worked out by a model, line by line")
+    chain.mark_emulated(
+        f"the model emulated every statement: {failed.error}",
+        "worked out by a model, line by line; no program ran",
+    )
     return _format_value(variables["answer"])
 
 
@@ -206,7 +236,7 @@ def _emulate_statement(chain: _Chain, ran: Execution) -> _Emulation:
 def _emulate_program(chain: _Chain, ran: Execution) -> _Result:
     """Ask the model for the result of the whole program, as the last resort."""
     why = ran.error or "it did not come to its end in the sandbox"
-    chain.mark_emulated(f"the model emulated the whole program: {why}", "worked out by a model")
+    chain.mark_emulated(f"the model emulated the whole program: {why}", "worked out by a model; no program ran")
     messages = solver_prompts.emulate_program(chain.task, chain.program)
     value = yield from _ask_emulator(chain, messages, "the whole program", _VALUE)
     return None if value is None else _format_value(value["value"])
@@ -229,21 +259,15 @@ def _ask_emulator(
 
 
 def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flow:
-    """Ask the model for a reply from the result, and append the result with its source."""
+    """Ask the model for a reply from the result; without one, the result is the answer."""
     reply_messages = solver_prompts.write_reply(chain.task, messages, chain.program, result)
     call = make_call(chain.spec, reply_messages, "words", "writer", layer=1)
     (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_END)
-    source = chain.source
-    if chain.emulated and not chain.fully_emulated:
-        source += ", with steps that a model emulated"
-    text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
     chain.notes.extend(call_notes((call,), (outcome,)))
-    return Answer(
-        f"{text}Result: {result} ({source}).",
-        chain.fully_emulated,
-        tuple(chain.notes),
-        {"chain_of_code": chain.facts()},
-    )
+    facts = {"chain_of_code": chain.facts(result)}
+    if not isinstance(outcome, Draft):
+        return Answer(result, degraded=True, notes=(*chain.notes, "the answer is the bare result"), method=facts)
+    return Answer(outcome.text, chain.fully_emulated or bool(outcome.unfinished), tuple(chain.notes), facts)
 
 
 def _interpreter_settings(spec: ChainOfCode) -> ModelSettings:

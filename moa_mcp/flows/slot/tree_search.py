@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.fields import ModelSettings, ModelSettingsOrId
-from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.model import Answer, Batch, ChatCall, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
 from moa_mcp.flows.candidates import label_candidates
 from moa_mcp.flows.compare.scoring import MAX_SCORE, read_score, read_score_loosely
-from moa_mcp.flows.state import State
-from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, reason_of
+from moa_mcp.flows.state import SOURCE, State
+from moa_mcp.flows.structured_reply import Form, FormReply, ask_form, json_object, reason_of, repeat
 from moa_mcp.prompts import judge as judge_prompts
 from moa_mcp.prompts import solver as solver_prompts
 
 UNREAD = 0.5
 """The value, in the search, of an answer whose judgement cannot be read. It is the result only if all are unread."""
+
+OUT_OF_TIME = "its time was up"
 
 GOOD_ENOUGH = 0.95
 """Two answers of at least this value end the search."""
@@ -84,6 +86,11 @@ class _Search:
     notes: list[str] = field(default_factory=list[str])
     ended: str | None = None
 
+    @property
+    def simulations(self) -> int:
+        """How many simulations have added an answer."""
+        return max(0, len(self.nodes) - 1)
+
     def room(self, node: _Node) -> bool:
         """Whether the tree has room for a new answer below `node`."""
         if node.depth >= self.spec.depth:
@@ -118,6 +125,7 @@ class _Search:
             "chosen": self.nodes.index(self.best()),
             "unread": sum(node.value is None for node in self.nodes),
             "ended": self.ended or "all simulations were made",
+            SOURCE: f"the best of {len(self.nodes)} replies of a search",
         }
 
 
@@ -131,7 +139,7 @@ def tree_search(task: Task, state: State, spec: TreeSearch) -> Flow:
     Raises:
         RunFailed: the call for the first reply failed.
     """
-    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.extra)
+    messages = solver_prompts.proposer_messages(task, spec, state.texts, state.reader_notes)
     search = _Search(task, spec, messages)
     root = make_call(spec, messages, "root", "searcher", layer=1)
     (outcome,) = yield Batch(1, (root,), until=schedule.SLOT_END)
@@ -153,16 +161,26 @@ def _simulate(search: _Search, number: int) -> _Step:
     parent = search.select_node()
     messages = solver_prompts.refine(search.task, search.messages, parent.answer.text, parent.remarks)
     call = make_call(search.spec, messages, f"refine.{number}", "refiner", layer=1)
-    (outcome,) = yield Batch(1, (call,), until=schedule.SLOT_END)
-    if isinstance(outcome, Draft):
-        written = Draft(
-            solver_prompts.revised_reply(outcome.text), outcome.served_model, outcome.finish_reason, cut=outcome.cut
-        )
+    outcome = yield from _ask_reviser(call)
+    revised = solver_prompts.revised_reply(outcome.text) if isinstance(outcome, Draft) else None
+    if isinstance(outcome, Draft) and revised:
+        written = Draft(revised, outcome.served_model, outcome.finish_reason, cut=outcome.cut)
         yield from _add_node(search, written, parent)
         return
     search.notes.extend(call_notes((call,), (outcome,)))
-    if isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
-        search.ended = "its time was up"
+    if isinstance(outcome, Draft):
+        search.notes.append(f"refinement {number} of the search has no new reply and was left out")
+    elif isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
+        search.ended = OUT_OF_TIME
+
+
+def _ask_reviser(call: ChatCall) -> Generator[Batch, Sequence[Outcome], Outcome]:
+    """Make the call, and once more if its whole text lacks the line before the new reply."""
+    batch = Batch(1, (call,), until=schedule.SLOT_END, dry_run_replies=_REVISED)
+    (outcome,) = yield batch
+    if isinstance(outcome, Draft) and not outcome.unfinished and solver_prompts.revised_reply(outcome.text) is None:
+        (outcome,) = yield replace(batch, calls=(repeat(call, outcome),))
+    return outcome
 
 
 def _add_node(search: _Search, answer: Draft, parent: _Node | None) -> _Step:
@@ -209,10 +227,17 @@ def _read_judgement_loosely(text: str) -> tuple[float, str] | None:
 
 def _best_answer(search: _Search) -> Answer:
     best = search.best()
-    failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
-    degraded = bool(failure or best.answer.unfinished)
-    return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
+    failures: list[str] = []
+    if search.ended == OUT_OF_TIME:
+        failures.append(f"the search made {search.simulations} of {search.spec.simulations} refinements: {OUT_OF_TIME}")
+    if best.value is None:
+        failures.append("no judgement could be read; the first reply is the answer")
+    degraded = bool(failures or best.answer.unfinished)
+    return Answer(best.answer.text, degraded, (*search.notes, *failures), {"tree_search": search.facts()})
 
+
+_REVISED = DryRunReplies(*(f"{solver_prompts.REVISED}\n{text}" for text in ("word " * 560, "other " * 466)))
+"""A dry run's replies of the length of a draft."""
 
 _FORM = Form(
     _read_judgement, _read_judgement_loosely, DryRunReplies('{"reason": "", "score": 10}', '{"reason": "", "score": 5}')

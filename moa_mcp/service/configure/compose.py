@@ -49,7 +49,7 @@ def compose(library: PresetLibrary, settings: Settings, name: str, base: str | N
     text = f"{SCHEMA_LINE}\n{yamlfile.dump(written)}"
     preset = parse(text, preset_path(name), name)
     assert isinstance(preset, Preset)  # `_check_fields` allows only the fields of a Preset
-    _check_limits(preset.limits, current.lowered_by(settings.limits.per_run))
+    _check_limits(preset.limits, current, settings.limits.per_run)
     _check_models(preset, settings.endpoints)
     _check_panels(preset, library)
     return text
@@ -124,10 +124,13 @@ def _limits(current: Limits, requested: Any) -> Any:
     return current.model_dump(exclude_none=True) | kept or None
 
 
-def _check_limits(requested: Limits, maximum: Limits) -> None:
+def _check_limits(requested: Limits, current: Limits, configured: Limits) -> None:
+    """Refuse limits that are raised. One that stays as it is may exceed the configuration's, which holds anyway."""
+    maximum = current.lowered_by(configured)
     for key in Limits.model_fields:
         value, allowed = getattr(requested, key), getattr(maximum, key)
-        if value is not None and allowed is not None and value > allowed:
+        raised = value != getattr(current, key) and value is not None and allowed is not None and value > allowed
+        if raised:
             raise NotAllowed(
                 f"limits.{key} can only be lowered from here; it is {allowed:g} now. A person can raise it in the file."
             )

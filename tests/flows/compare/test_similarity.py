@@ -16,6 +16,7 @@ from moa_mcp.flows.compare.similarity import (
     compare_texts,
     lexical_similarity,
     unit_vectors,
+    words_of,
 )
 from moa_mcp.testing.playing import Played, drive
 from tests.flows.judge import FakeReply
@@ -134,3 +135,47 @@ def test_any_vectors_become_vectors_of_length_1_or_none(found: list[list[float]]
     vectors = unit_vectors(found, 2)
 
     assert vectors is None or [sum(number**2 for number in vector) for vector in vectors] == pytest.approx([1, 1])
+
+
+def likeness(one: str, other: str) -> float:
+    return lexical_similarity([one, other])[0][1]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("小明是小红的老师", "小红是小明的老师"),
+        ("A是B的老师", "B是A的老师"),
+        ("A 是 B 的老师", "B 是 A 的老师"),
+        ("太郎は花子の先生だ", "花子は太郎の先生だ"),
+    ],
+)
+def test_the_order_of_signs_counts_where_words_have_no_breaks(one: str, other: str) -> None:
+    assert 0.3 < likeness(one, other) < 0.95
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "unlike"),
+    [
+        ("ท้องฟ้าเป็นสีฟ้าเพราะอากาศกระเจิงแสง", "เพราะอากาศกระเจิงแสง ท้องฟ้าเป็นสีฟ้า", "เมืองหลวงของฝรั่งเศสคือปารีส"),
+        ("ທ້ອງຟ້າເປັນສີຟ້າເພາະອາກາດ", "ເພາະອາກາດ ທ້ອງຟ້າເປັນສີຟ້າ", "ນະຄອນຫຼວງຂອງຝຣັ່ງແມ່ນປາຣີ"),
+        ("មេឃមានពណ៌ខៀវដោយសារខ្យល់", "ដោយសារខ្យល់ មេឃមានពណ៌ខៀវ", "រដ្ឋធានីរបស់បារាំងគឺប៉ារីស"),
+        ("天空是蓝色的，因为空气散射光线", "因为空气散射光线，天空是蓝色的", "法国的首都是巴黎"),
+        ("आकाश नीला है क्योंकि हवा", "क्योंकि हवा से आकाश नीला है", "फ्रांस की राजधानी पेरिस"),
+    ],
+)
+def test_the_same_in_another_order_is_alike_in_scripts_of_their_own(one: str, other: str, unlike: str) -> None:
+    assert likeness(one, other) > 0.7
+    assert likeness(one, unlike) < 0.3
+
+
+def test_a_text_is_like_itself_in_any_script() -> None:
+    for text in ("ท้องฟ้า", "天", "नीला", "мир", "ก"):
+        assert likeness(text, f"{text} ") == pytest.approx(1)
+
+
+@pytest.mark.parametrize("part", ["天空", "ท้องฟ้า", "नीला ", "небо "])
+def test_the_groups_of_a_text_grow_no_faster_than_the_text(part: str) -> None:
+    words = {size: len(words_of(part * size)) for size in (1_000, 2_000)}
+
+    assert words[2_000] <= 2 * words[1_000] + 10

@@ -31,6 +31,20 @@ def voting(**votes: tuple[int, ...]) -> Judge:
 VOTES = voting(p1=(1, 2, 3), p2=(1, 3, 2), p3=(2, 1, 3))
 
 
+def test_a_ranking_of_objects_counts_and_one_of_numbers_does_not() -> None:
+    """Each member sees another candidate first, so the second is not B for all."""
+
+    def judge(call: Call) -> str:
+        if call.slot == 1:
+            return as_json(ranking=[{"rank": place, "candidate": letter_of(call, place)} for place in (1, 2, 3)])
+        return as_json(ranking=[1, 2, 3])
+
+    facts = convened(judge).answer.method["council"]
+
+    assert facts["rankings"] == {"1": [1, 2, 3]}
+    assert list(facts["unread"]) == ["2", "3"]
+
+
 def test_n_members_make_two_calls_each_and_the_chairman_one() -> None:
     played = convened(VOTES)
 

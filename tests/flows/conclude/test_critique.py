@@ -3,7 +3,7 @@
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Failure
+from moa_mcp.domain.model import Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
@@ -77,6 +77,16 @@ def test_the_facts_have_the_letters_and_the_outcome() -> None:
     )
 
 
+def test_a_review_that_was_cut_is_said_and_not_passed_on_as_whole() -> None:
+    cut = reviewed(Draft(REVIEW, finish_reason="length"))
+    whole = reviewed(REVIEW)
+
+    assert any(note.startswith("the critique ") for note in cut.answer.notes)
+    assert f"{REVIEW}\n\n(The review breaks off here" in cut.calls[-1].messages[-1].text
+    assert "breaks off" not in whole.calls[-1].messages[-1].text
+    assert not whole.answer.notes
+
+
 @pytest.mark.parametrize("reply", [" \n", Failure(Reason.REFUSED)])
 def test_without_a_review_the_drafts_are_merged_plainly_and_the_answer_says_so(reply: FakeReply) -> None:
     played = reviewed(reply)
@@ -95,7 +105,7 @@ def test_the_critic_leaves_the_aggregator_and_its_fallbacks_time() -> None:
 
     ends = [batch.until for batch in drive(ask_panel(TASK, preset), failing).batches]
 
-    assert ends == pytest.approx([0.6, 0.8, 0.9, 1.0])
+    assert ends == pytest.approx([0.6, 0.8, 0.96, 1.0])
 
 
 def test_a_critic_of_its_own_is_asked_with_its_own_settings() -> None:

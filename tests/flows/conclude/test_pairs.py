@@ -1,6 +1,7 @@
 """Pairs: every two drafts are compared in both orders, so that position cannot decide."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,14 @@ def test_a_judge_that_loves_the_first_place_gives_nothing_but_ties() -> None:
 
     assert facts["points"] == {"1": 1.5, "2": 1.5, "3": 1.5, "4": 1.5}
     assert facts["results"] == ["1=2", "1=3", "1=4", "2=3", "2=4", "3=4"]
+
+
+def test_where_all_tie_the_seed_draws_who_is_merged_and_a_note_says_so() -> None:
+    runs = [judged(first_lover, PANEL, replace(TASK, seed=seed)) for seed in range(12)]
+
+    assert len({tuple(sorted(merged_drafts(run))) for run in runs}) > 2
+    assert all(any("equal points" in note for note in run.answer.notes) for run in runs)
+    assert not any("equal points" in note for note in compared(preferring(3, 1, 4, 2)).answer.notes)
 
 
 def test_every_pair_is_shown_in_both_orders_side_by_side() -> None:

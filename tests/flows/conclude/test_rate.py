@@ -1,9 +1,11 @@
 """Rate: each draft is rated alone, and the best rated is the answer."""
 
+from dataclasses import replace
+
 import pytest
 
 from moa_mcp.domain.errors import Reason
-from moa_mcp.domain.model import Call, Draft, Failure
+from moa_mcp.domain.model import Answer, Call, Draft, Failure
 from moa_mcp.domain.preset import Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
@@ -23,14 +25,40 @@ def with_scores(*scores: float) -> Judge:
     return lambda call: as_json(reason="So it is.", score=scores[call.slot - 1])
 
 
-@pytest.mark.parametrize(
-    ("scores", "best"), [((3, 9, 5, 8), 2), ((0, 0, 0, 0.5), 4), ((7, 7, 7, 7), 1), ((2, 10, 10, 1), 2)]
-)
-def test_the_best_rated_draft_wins_and_of_equals_the_first(scores: tuple[float, ...], best: int) -> None:
+@pytest.mark.parametrize(("scores", "best"), [((3, 9, 5, 8), 2), ((0, 0, 0, 0.5), 4), ((2, 9, 10, 1), 3)])
+def test_the_best_rated_draft_wins(scores: tuple[float, ...], best: int) -> None:
     answer = rated(with_scores(*scores)).answer
 
     assert answer.text == draft_of(best)
     assert not answer.degraded
+
+
+def test_of_equals_the_seed_draws_one_and_a_note_says_so() -> None:
+    def drawn(seed: int) -> Answer:
+        return drive(ask_panel(replace(TASK, seed=seed), PANEL), with_judge(with_scores(2, 9, 9, 9))).answer
+
+    answers = [drawn(seed) for seed in range(20)]
+
+    assert {answer.text for answer in answers} == {draft_of(2), draft_of(3), draft_of(4)}
+    assert all("slots 2 and 3 and 4 have the highest rating: the answer was drawn" in one.notes for one in answers)
+    assert drawn(3) == drawn(3)
+
+
+def cut_draft_of(slot: int, *scores: float) -> Answer:
+    def reply(call: Call) -> FakeReply:
+        if call.role == "proposer":
+            return Draft(draft_of(call.slot), finish_reason="length" if call.slot == slot else "stop")
+        return with_scores(*scores)(call)
+
+    return drive(ask_panel(TASK, PANEL), reply).answer
+
+
+def test_a_cut_draft_does_not_win_unnoticed_and_not_over_a_whole_one_of_its_rating() -> None:
+    best, equal = cut_draft_of(2, 1, 9, 1, 1), cut_draft_of(2, 1, 9, 1, 9)
+
+    assert (best.text, best.degraded) == (draft_of(2), True)
+    assert any(note.startswith("the draft that is the answer ") for note in best.notes)
+    assert (equal.text, equal.degraded) == (draft_of(4), False)
 
 
 def test_each_draft_is_rated_in_a_conversation_of_its_own() -> None:
@@ -66,6 +94,9 @@ def test_the_facts_have_every_score() -> None:
         "On a scale from 0 to 10 my rating is {}.",
         "Score: 1 at first sight, final score: {}",
         '{{"score": "{}/10"}}',
+        '{{"score": "{} (good)"}}',
+        '{{"score": "{}/10, mostly right"}}',
+        '{{"score": "{} - it is right"}}',
         '```json\n{{"Score": {}}}\n```',
     ],
 )
@@ -77,7 +108,20 @@ def test_a_score_is_read_in_many_forms(form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply", ["", "excellent", as_json(score=11), as_json(score=-1), as_json(score=None), as_json(score=True)]
+    "reply",
+    [
+        "",
+        "excellent",
+        as_json(score=11),
+        as_json(score=-1),
+        as_json(score=None),
+        as_json(score=True),
+        as_json(score="7 or 8"),
+        as_json(score="7-8"),
+        as_json(score="70 %"),
+        as_json(score="7/100"),
+        as_json(score="7 of 12"),
+    ],
 )
 def test_a_rating_that_cannot_be_read_leaves_its_draft_out(reply: str) -> None:
     played = rated(lambda call: reply if call.slot == 4 else as_json(score=call.slot))

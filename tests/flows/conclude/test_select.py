@@ -12,7 +12,7 @@ from tests.flows.judge import FakeReply, Judge, as_json, candidates, judged, let
 from tests.flows.panel import TASK, a_panel, draft_of, is_plain, packaged, prompt_of, with_role
 from tests.results import chats
 
-PANEL = a_panel(conclude={"by": "select"})
+PANEL = a_panel(conclude={"by": "select", "orders": 2})
 
 
 def selected(judge: Judge, preset: Preset = PANEL, task: Task = TASK) -> Played:
@@ -31,11 +31,41 @@ def test_the_answer_is_the_named_draft_to_the_letter(slot: int) -> None:
     assert not answer.degraded
 
 
-def test_it_costs_one_call_and_no_aggregator_writes() -> None:
+def test_it_costs_a_call_for_each_order_at_the_same_time_and_no_aggregator_writes() -> None:
     played = selected(naming(1))
 
-    assert [call.role for call in played.calls] == ["proposer"] * 4 + ["judge"]
-    assert played.calls[-1].id == "2.judge"
+    assert [call.role for call in played.calls] == ["proposer"] * 4 + ["judge"] * 2
+    assert [call.id for call in played.batches[-1].calls] == ["2.judge", "2.judge.turned"]
+    assert list(candidates(played.calls[-1]).values()) == list(candidates(played.calls[-2]).values())[::-1]
+
+
+def test_one_order_is_one_call() -> None:
+    played = selected(naming(2), a_panel(conclude={"by": "select"}))
+
+    assert [call.id for call in with_role(played.calls, "judge")] == ["2.judge"]
+    assert played.answer.text == draft_of(2)
+
+
+def test_a_judge_that_loves_a_place_decides_nothing() -> None:
+    played = [selected(lambda _: as_json(choice="A"), task=Task("Q?", seed=seed)) for seed in range(20)]
+
+    for run in played:
+        named = run.answer.method["select"]["named"]
+        assert len(set(named)) == 2
+        assert run.answer.text in {draft_of(slot) for slot in named}
+        assert run.answer.degraded
+        assert any("the answer was drawn of the two" in note for note in run.answer.notes)
+    assert {run.answer.method["select"]["named"].index(run.answer.method["select"]["chosen"]) for run in played} == {
+        0,
+        1,
+    }
+
+
+def test_where_one_order_cannot_be_read_the_other_decides_and_a_note_says_so() -> None:
+    answer = selected(lambda call: naming(3)(call) if "turned" in call.id else "hm").answer
+
+    assert (answer.text, answer.degraded) == (draft_of(3), False)
+    assert any("read in one of two orders alone: out of form" in note for note in answer.notes)
 
 
 def test_the_facts_have_the_choice_and_the_letters_of_the_drafts() -> None:
@@ -49,7 +79,8 @@ def test_the_facts_have_the_choice_and_the_letters_of_the_drafts() -> None:
         "It is right.",
         "first try",
     )
-    assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(played.calls[-1])
+    assert {letter: draft_of(slot) for letter, slot in facts["letters"].items()} == candidates(played.calls[-2])
+    assert facts["named"] == [3, 3]
 
 
 def test_consistent_asks_for_agreement_and_best_for_quality() -> None:
@@ -78,13 +109,23 @@ def test_a_judge_of_its_own_is_asked_instead_of_the_aggregator() -> None:
         "The best of them is {}.",
         '```json\n{{"choice": "Candidate {}"}}\n```',
         "{{'choice': '{}'}}",
+        '{{"choice": "{}, because the others are wrong"}}',
     ],
 )
 def test_the_name_is_read_in_many_forms(form: str) -> None:
     assert selected(lambda call: form.format(letter_of(call, 2))).answer.text == draft_of(2)
 
 
-@pytest.mark.parametrize("reply", ["", "none", '{"choice": "Z"}', '{"choice": 2}', '{"choice": null}', "B or C"])
+def test_a_number_is_the_place_from_1() -> None:
+    def judge(call: Call) -> str:
+        return as_json(choice=1 + list(candidates(call).values()).index(draft_of(2)))
+
+    assert selected(judge).answer.text == draft_of(2)
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "none", '{"choice": "Z"}', '{"choice": 0}', '{"choice": "A, B"}', '{"choice": null}', "B or C"]
+)
 def test_an_invalid_name_is_asked_for_again_and_then_the_first_draft_is_the_answer(reply: str) -> None:
     played = selected(lambda _: reply)
 
@@ -92,7 +133,7 @@ def test_an_invalid_name_is_asked_for_again_and_then_the_first_draft_is_the_answ
     assert played.answer.degraded
     assert played.answer.method["select"]["how"] == "out of form"
     assert any("the judge named no draft" in note for note in played.answer.notes)
-    assert [call.id for call in with_role(played.calls, "judge")] == ["2.judge", "2.judge.again"]
+    assert [call.id for call in played.batches[-1].calls] == ["2.judge.again", "2.judge.turned.again"]
 
 
 def test_without_a_judge_the_first_draft_is_the_answer_and_says_why() -> None:
@@ -153,7 +194,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
     assert selected(naming(2)) == selected(naming(2))
 
 
-def test_the_packaged_preset_makes_one_call_more_than_it_has_drafts() -> None:
+def test_the_packaged_preset_makes_two_calls_more_than_it_has_drafts() -> None:
     planned = dry_run(ask_panel(TASK, packaged("ranker")))
 
-    assert (planned.calls, planned.rounds) == (7, 2)
+    assert (planned.calls, planned.rounds) == (8, 2)

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Failure
-from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out
+from moa_mcp.flows.conclude.subsets import draw_subsets, leave_one_out, rotate_subsets
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, drive
@@ -60,6 +61,51 @@ def test_each_of_these_lacks_another_one_draft(count: int, most: int, seed: int)
 
     assert len(set(chosen)) == len(chosen) == min(count, most)
     assert all(len(set(subset)) == count - 1 for subset in chosen)
+
+
+@given(st.integers(2, 20), st.data(), st.integers(0, 2**64 - 1))
+def test_rotating_subsets_show_every_draft_equally_often(count: int, data: st.DataObject, seed: int) -> None:
+    size = data.draw(st.integers(1, count - 1))
+    chosen = rotate_subsets(count, size, 64, seed)
+
+    assert len(chosen) == len(set(chosen)) == count
+    assert {len(set(subset)) for subset in chosen} == {size}
+    assert {sum(index in subset for subset in chosen) for index in range(count)} == {size}
+    assert chosen == rotate_subsets(count, size, 64, seed)
+
+
+def test_rotating_subsets_keep_to_their_limit_and_to_what_is_there() -> None:
+    assert len(rotate_subsets(6, 2, 4, 7)) == 4
+    assert rotate_subsets(2, 3, 15, 7) == ((0, 1),)
+
+
+@pytest.mark.parametrize("liar", [1, 2, 3, 4, 5])
+def test_where_each_aggregation_reads_fewer_than_half_one_liar_never_wins_although_it_fools_all_that_read_it(
+    liar: int,
+) -> None:
+    def fooled(call: Call) -> str:
+        return "Final answer: 5" if liar in seen(call) else "Final answer: 4"
+
+    played = concluded("vote", fooled, slots=5, reads=2)
+
+    assert [len(seen(call)) for call in with_role(played.calls, "variant")] == [2] * 5
+    assert played.answer.text == "Final answer: 4"
+
+
+@pytest.mark.parametrize(("mode", "calls"), [("vote", 5 + 5 + 1), ("cluster", 5 + 5 + 1 + 1)])
+def test_a_rehearsal_counts_one_aggregation_for_each_rotating_subset(mode: str, calls: int) -> None:
+    preset = a_panel(slots=5, conclude={"by": "subsets", "mode": mode, "reads": 2})
+
+    assert dry_run(ask_panel(TASK, preset)).calls == calls
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [({"mode": "vote", "reads": 4}, "at most 3"), ({"reads": 2}, "leave-one-out reads all drafts but one")],
+)
+def test_subsets_that_cannot_rotate_are_refused(spec: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        a_panel(slots=4, conclude={"by": "subsets", **spec})
 
 
 # --- leave one out -----------------------------------------------------------------------------------------------

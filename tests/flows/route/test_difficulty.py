@@ -156,6 +156,43 @@ def test_by_rules_no_model_is_asked_about_the_difficulty() -> None:
 
 
 @pytest.mark.parametrize(
+    "question",
+    [
+        "Is P = NP?",
+        "Is P=NP",
+        "Докажите гипотезу Римана.",
+        "证明哥德巴赫猜想。",
+        "Beweise die Goldbachsche Vermutung.",
+        "Démontrez l'hypothèse de Riemann.",
+        "أثبت فرضية ريمان",
+        "रीमान परिकल्पना सिद्ध करें",
+        "Prove the Goldbach conjecture.",
+        "What is the proof of the Riemann hypothesis?",
+        "Are there infinitely many twin primes?",
+        "Hi! Докажите гипотезу Римана.",
+        "",
+    ],
+)
+def test_by_rules_what_is_not_seen_to_be_easy_goes_to_the_panel(question: str) -> None:
+    assert panel_answered(run("", routed(model=None), task=Task(question)))
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the capital of France?",
+        "Who wrote Faust?",
+        "How do you spell it?",
+        "Hello!",
+        "What's 2 + 2?",
+        "hi there",
+    ],
+)
+def test_by_rules_a_plain_question_is_answered_by_one_model(question: str) -> None:
+    assert [call.id for call in run("", routed(model=None), task=Task(question)).calls] == ["1.easy"]
+
+
+@pytest.mark.parametrize(
     ("part", "sign"),
     [
         ("?", []),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, ChatCall, Draft, Failure, Flow, PanelCall, Task
 from moa_mcp.domain.preset import NestedPreset, Preset
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.slot import branch_in_slot, prefix_ids
+from moa_mcp.flows.slot.tree_search import TreeSearch, tree_search
+from moa_mcp.flows.state import Participant, Reference, State
 from moa_mcp.testing.playing import drive
 from tests.flows.panel import a_panel, prompt_of
 
@@ -85,3 +91,73 @@ def test_a_call_within_branches_knows_them_all_and_what_it_repeats() -> None:
     assert inner.id == "2.3/1.1"
     assert (call.id, call.layer, call.slot) == ("2.3/1.1/a.again", 2, 3)
     assert (call.branches, call.parent, call.repeat_of) == (("2.3", "2.3/1.1"), "2.3/1.1", "2.3/1.1/a")
+
+
+INNER = ({"method": "tree-search", "model": "lab/m", "role": "Be exact.", "simulations": 1}, "lab/p2")
+
+
+def second_layer(preset: Preset) -> list[str]:
+    """The prompts of the first calls inside the slots of layer 2, after layer 1 gave two drafts."""
+    flow = ask_panel(TASK, preset)
+    next(flow)
+    batch = flow.send([Draft("first draft"), Draft("second draft")])
+    return [call.messages[-1].text for branch in batch.branches for call in next(branch.flow()).calls]
+
+
+@pytest.mark.parametrize("plan", [a_panel(slots=2), a_panel(slots=0, layers=1)])
+def test_the_first_models_of_a_panel_in_layer_2_read_the_drafts_of_layer_1(plan: Preset) -> None:
+    outer = a_panel(slots=2, layers=3)
+    preset = outer.model_copy(update={"proposers": (outer.proposers[0], NestedPreset(preset="inner", plan=plan))})
+
+    for prompt in second_layer(preset):
+        assert "first draft" in prompt
+        assert "second draft" in prompt
+
+
+def test_the_second_layer_inside_reads_the_drafts_of_the_first_inside_alone() -> None:
+    outer = a_panel(slots=2, layers=3)
+    slots = (outer.proposers[0], NestedPreset(preset="inner", plan=a_panel(slots=2, layers=3)))
+    flow = ask_panel(TASK, outer.model_copy(update={"proposers": slots}))
+    next(flow)
+    (branch,) = flow.send([Draft("first draft"), Draft("second draft")]).branches
+    inner = branch.flow()
+    next(inner)
+    calls = inner.send([Draft("inner one"), Draft("inner two")]).calls
+
+    assert all("inner two" in call.messages[-1].text for call in calls)
+    assert all("first draft" not in call.messages[-1].text for call in calls)
+
+
+def test_a_method_in_a_slot_gets_its_role_its_instruction_and_what_the_layer_before_said() -> None:
+    preset = a_panel(slots=2, layers=3, proposers=INNER, roles={"task": "counting"})
+    flow = ask_panel(TASK, preset)
+    next(flow)
+    first = flow.send([Draft(json.dumps({"roles": ["You count.", "You doubt."]}), finish_reason="stop")])
+    second = flow.send([Draft("first draft"), Draft("second draft")])
+
+    prompts = [next(batch.branches[0].flow()).calls[0].messages[-1].text for batch in (first, second)]
+
+    assert all("Be exact.\n\nYou count." in prompt for prompt in prompts)
+    assert ["second draft" in prompt for prompt in prompts] == [False, True]
+
+
+def test_a_panel_in_a_slot_keeps_to_the_instruction_of_the_slot_in_all_it_writes() -> None:
+    panel = a_panel(slots=2, roles={"task": "counting"})
+    inner = NestedPreset(preset="inner", plan=a_panel(slots=1))
+    preset = panel.model_copy(update={"proposers": (panel.proposers[0], inner)})
+    flow = ask_panel(TASK, preset)
+    next(flow)
+    (branch,) = flow.send([Draft(json.dumps({"roles": ["You count.", "You doubt."]}), finish_reason="stop")]).branches
+    played = drive(branch.flow(), lambda _: "a draft")
+
+    assert all("You doubt." in call.messages[-1].text for call in played.calls)
+
+
+def test_a_method_in_layer_2_reads_the_residual_and_the_weights_as_a_model_would() -> None:
+    participant = Participant(1, a_panel(1).proposers[0], weight=0.5)
+    state = State((), layer=2, references=(Reference(participant, Draft("a draft")),), residual="Model 1: more")
+    spec = TreeSearch(method="tree-search", model="lab/m")
+    (call,) = next(tree_search(TASK, state, spec)).calls
+
+    assert "Model 1: more" in call.messages[-1].text
+    assert "draft 1 100 %" in call.messages[-1].text

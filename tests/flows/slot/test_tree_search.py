@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
-from moa_mcp.domain.model import Call, Failure, Task
+from moa_mcp.domain.model import Call, Draft, Failure, Task
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import bounds, dry_run
 from moa_mcp.flows.slot.tree_search import TreeSearch, tree_search
@@ -138,6 +138,52 @@ def test_when_its_time_is_up_it_answers_with_the_best_so_far() -> None:
 
     assert played.answer.text == "reply 1"
     assert played.answer.method["tree_search"]["ended"] == "its time was up"
+    assert played.answer.degraded
+    assert "the search made 1 of 6 refinements: its time was up" in played.answer.notes
+
+
+def revising(said: FakeReply, again: FakeReply = "still without it") -> Played:
+    """A search of one refinement: the reviser says `said`, and `again` if it is asked once more."""
+    inner = judging(lambda number: as_json(score=number, reason="short"))
+    replies = {"refine.1": said, "refine.1.again": again}
+    return a_search(lambda call: replies.get(call.id) or inner(call), simulations=1)
+
+
+@pytest.mark.parametrize("line", ["**=== Revised reply ===**", "## Revised reply:", f"So: {REVISED}"])
+def test_the_line_is_found_as_models_write_it(line: str) -> None:
+    assert revising(f"Weaknesses: it is short.\n{line}\n\nreply 1").answer.text == "reply 1"
+
+
+def test_a_reviser_that_leaves_out_the_line_is_asked_again_and_its_new_reply_counts() -> None:
+    played = revising("Weaknesses: it is short.\n\nreply 1", f"Weaknesses: none.\n{REVISED}\nreply 1")
+
+    assert [call.repeat_of for call in with_role(played.calls, "refiner")] == [None, "refine.1"]
+    assert (played.answer.text, played.answer.degraded) == ("reply 1", False)
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("Weaknesses: it is short.", 2),
+        (f"Weaknesses: it is short.\n{REVISED}\n", 2),
+        (Draft("Weaknesses: it is", finish_reason="length"), 1),
+        (Draft("Weaknesses: it is", cut=True), 1),
+    ],
+)
+def test_a_list_of_weaknesses_is_never_the_answer(said: FakeReply, asked: int) -> None:
+    played = revising(said)
+
+    assert played.answer.text == "reply 0"
+    assert len(with_role(played.calls, "refiner")) == asked
+    assert "refinement 1 of the search has no new reply and was left out" in played.answer.notes
+
+
+def test_without_remarks_the_reviser_is_not_told_of_an_examiner() -> None:
+    silent = a_search(judging(lambda _: as_json(score=5)))
+    spoken = a_search(judging(lambda _: as_json(score=5, reason="short")))
+
+    assert "examiner" not in with_role(silent.calls, "refiner")[0].messages[-1].text
+    assert "what an examiner said of it" in with_role(spoken.calls, "refiner")[0].messages[-1].text
 
 
 def test_without_a_first_reply_the_search_fails() -> None:
@@ -164,4 +210,4 @@ def test_the_packaged_preset_makes_14_calls_if_all_goes_on_and_4_if_it_ends_at_o
     found = bounds(lambda: ask_panel(TASK, preset))
 
     assert (planned.calls, planned.rounds) == (14, 14)
-    assert (found.least_calls, found.most_calls) == (4, 21)
+    assert (found.least_calls, found.most_calls) == (4, 27)  # each judgement and each refinement may be asked again

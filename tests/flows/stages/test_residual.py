@@ -91,6 +91,78 @@ def test_the_extractor_sees_each_slots_two_drafts_side_by_side() -> None:
     assert "lab/p" not in prompt
 
 
+def test_the_slots_that_were_kept_are_compared_with_their_own_later_drafts_kept_or_not() -> None:
+    first, later = embeddings([1, 0], [1, 0.1], [0, 1]), embeddings([0, 1], [1, 0], [1, 0.1])
+
+    def reply(call: Call) -> FakeReply:
+        if call.role == "embedder":
+            return first if call.layer == 1 else later
+        return YES if call.role == "extractor" else f"draft {call.layer} of {call.slot}"
+
+    preset = rmoa(3, screen={"by": "diversity", "keep": 2}, stop=None)
+    played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), preset), reply)
+
+    kept = [entry["kept"] for entry in played.answer.method["screen"]]
+    assert kept[:2] == [[1, 3], [1, 2]]
+    prompt = with_role(played.calls, "extractor")[0].messages[0].text
+    assert re.findall(r"<<(\w+) reply of Model (\d)", prompt) == [
+        ("earlier", "1"), ("later", "1"), ("earlier", "3"), ("later", "3"),
+    ]  # fmt: skip
+    proposer = next(call for call in played.calls if call.id == "3.1").messages[-1].text
+    merger = next(call for call in played.calls if call.id == "2.merger").messages[-1].text
+    assert "those of the last round" in proposer
+    assert "No draft of model 3 is shown." in proposer
+    assert "those before the last round" in merger
+    assert "is shown" not in merger
+
+
+def test_without_a_slot_that_wrote_twice_nothing_is_extracted() -> None:
+    vectors = embeddings([1, 0], [1, 0.1], [0, 1])
+
+    def reply(call: Call) -> FakeReply:
+        if call.role == "embedder":
+            return vectors
+        return Failure(Reason.AUTH) if call.id in {"2.1", "2.3"} else f"draft {call.layer} of {call.slot}"
+
+    preset = rmoa(2, screen={"by": "diversity", "keep": 2}, stop=None)
+    played = drive(ask_panel(replace(TASK, embeddings="lab/embed"), preset), reply)
+
+    assert with_role(played.calls, "extractor") == []
+    assert drafts_in(played.calls[-1]) == ["draft 2 of 2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "No residuals.",
+        "no residuals detected",
+        "None.",
+        "**No**",
+        "There are no significant changes.",
+        '{"residual_answer":"No"}',
+        '```json\n{"Residuals Detected": "no", "details": ""}\n```',
+        '{"residual_answer": false}',
+    ],
+)
+def test_a_layer_without_a_change_is_read_in_other_words_too(text: str) -> None:
+    found = read_residual(text)
+
+    assert found is not None
+    assert (found.detected, found.details) == (False, "")
+
+
+def test_a_change_is_read_from_an_object_too() -> None:
+    found = read_residual('{"residual_answer": "Yes", "residual_details": "Model 1: names the wavelength"}')
+
+    assert found is not None
+    assert (found.detected, found.details) == (True, "Model 1: names the wavelength")
+
+
+@pytest.mark.parametrize("text", ["No residuals, but Model 1 changed.", '{"residual_answer": "maybe"}', "Nothing new."])
+def test_what_may_be_a_change_is_not_read_as_none(text: str) -> None:
+    assert read_residual(text) is None
+
+
 def test_slots_stay_paired_where_one_is_missing() -> None:
     def reply(call: Call) -> FakeReply:
         if call.id == "2.2":
@@ -103,7 +175,6 @@ def test_slots_stay_paired_where_one_is_missing() -> None:
     assert re.findall(r"<(\w+ reply of Model \d)", prompt) == [
         "earlier reply of Model 1",
         "later reply of Model 1",
-        "earlier reply of Model 2",
         "earlier reply of Model 3",
         "later reply of Model 3",
     ]
