@@ -15,8 +15,9 @@ from typing import TypeAlias
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import PROPOSER, Answer, Batch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset, Proposer
+from moa_mcp.domain.shortfalls import Shortfall, merge_lost
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import all_refused, call_notes, make_call, reads_prefix_again
+from moa_mcp.flows.calls import all_refused, call_notes, lost_drafts, make_call, reads_prefix_again
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, Participant, Reference, Stage, State, no_calls
 from moa_mcp.prompts.panel import messages_for
@@ -38,6 +39,7 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     batch = layer_batch(task, preset, state)
     outcomes = yield batch
     state = state.with_notes(*call_notes(batch.all_calls, outcomes))
+    state = state.with_lost(lost_drafts(batch.all_calls, outcomes))
     return accept_drafts(preset, state, drafts_of(state, batch, outcomes), outcomes)
 
 
@@ -65,7 +67,8 @@ def mixture(
     answer = state.answer or (yield from conclude(task, preset, state))
     notes = (*state.notes, *answer.notes)
     facts = {**state.facts, **answer.method}
-    return Answer(answer.text, state.degraded or answer.degraded, notes, facts, state.learned)
+    shortfalls, lost = state.shortfalls | answer.shortfalls, merge_lost(state.lost, answer.lost)
+    return Answer(answer.text, shortfalls, notes, facts, state.learned, lost)
 
 
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
@@ -118,12 +121,15 @@ def accept_drafts(
     """The state after a layer: its drafts become `references`, and the drafts that it read become `previous`.
 
     If there are too few drafts, the layers stop and the drafts of the layer before are used. If no layer came before,
-    RunFailed is raised, unless the run `may_lack` drafts.
+    RunFailed is raised, unless the run `may_lack` drafts. What flows in slots lack, the panel lacks too.
     """
+    for one in drafts:
+        lost = (replace(inner, slot=one.participant.number) for inner in one.draft.lost)
+        state = state.with_shortfalls(*one.draft.shortfalls).with_lost(lost)
     if len(drafts) >= min(preset.min_drafts, len(state.participants)):
         return replace(state, previous=state.references, references=drafts, residual=None)
     if not state.references and not may_lack:
         message = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
         raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)
     note = f"layer {state.layer} gave too few drafts and was left out"
-    return replace(state.with_notes(note), degraded=True, stop_reason=note)
+    return replace(state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS), stop_reason=note)

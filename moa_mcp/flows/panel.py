@@ -9,7 +9,7 @@ from moa_mcp.domain.model import Batch, Draft, Flow, Task
 from moa_mcp.domain.preset import Preset, Proposer
 from moa_mcp.domain.stages import AFTER_LAYER, BEFORE_LAYERS, STOPS
 from moa_mcp.domain.variants import Variants
-from moa_mcp.flows.calls import call_notes
+from moa_mcp.flows.calls import call_notes, lost_drafts
 from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.mixture import accept_drafts, drafts_of, layer_batch, mixture
 from moa_mcp.flows.route.replace_duplicates import replace_duplicates
@@ -43,6 +43,7 @@ def _propose(task: Task, preset: Preset, state: State) -> Stage:
     learned = {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
     state = replace(state, learned={**state.learned, **learned})
     state = state.with_notes(*call_notes(batch.all_calls, outcomes), *draft_warnings(task, batch.all_calls, outcomes))
+    state = state.with_lost(lost_drafts(batch.all_calls, outcomes))
     drafts = drafts_of(state, batch, outcomes)
     state, drafts = yield from replace_duplicates(task, preset, state, drafts, _layer_batch)
     accepted = accept_drafts(preset, state, drafts, outcomes, may_lack=preset.conclude.works_without_drafts)

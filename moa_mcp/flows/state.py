@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from moa_mcp.domain.model import Answer, Batch, Draft, Outcome
 from moa_mcp.domain.preset import Slot
+from moa_mcp.domain.shortfalls import NONE, LostDraft, Shortfall, Shortfalls, merge_lost
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.prompts.residual import residual_note
 from moa_mcp.prompts.router import weights_note
@@ -52,6 +53,7 @@ class State:
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
     changed. `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
     runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can reuse.
+    `shortfalls` and `lost` say what the answer will lack.
     """
 
     participants: tuple[Participant, ...]
@@ -64,7 +66,8 @@ class State:
     fallback_answer: Draft | None = None
     stop_reason: str | None = None
     answer: Answer | None = None
-    degraded: bool = False
+    shortfalls: Shortfalls = NONE
+    lost: tuple[LostDraft, ...] = ()
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -94,6 +97,14 @@ class State:
     def with_notes(self, *notes: str) -> State:
         """This state with more notes."""
         return replace(self, notes=(*self.notes, *notes)) if notes else self
+
+    def with_shortfalls(self, *found: Shortfall) -> State:
+        """This state with more shortfalls."""
+        return replace(self, shortfalls=self.shortfalls.union(found))
+
+    def with_lost(self, lost: Iterable[LostDraft]) -> State:
+        """This state with more lost drafts."""
+        return replace(self, lost=merge_lost(self.lost, lost))
 
     def with_facts(self, **facts: Any) -> State:
         """This state with more facts of the method; they replace facts of the same name."""

@@ -17,6 +17,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
@@ -92,7 +93,8 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
     }
     answer = yield from synthesize_after(task, preset, replace(state, references=merged), schedule.WRITING_AFTER_JUDGES)
     notes = (*_notes(comparisons), *((failure,) if failure else ()), *answer.notes)
-    return replace(answer, degraded=answer.degraded or bool(failure), notes=notes, method={"pairs": facts})
+    shortfalls = answer.shortfalls | (frozenset({Shortfall.UNREAD_JUDGE}) if failure else NONE)
+    return replace(answer, shortfalls=shortfalls, notes=notes, method={"pairs": facts})
 
 
 def _bubble(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Draft, Message, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
@@ -70,7 +71,7 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     return replace(
         answer,
-        degraded=answer.degraded or review.remarks is None,
+        shortfalls=answer.shortfalls | (frozenset({Shortfall.UNREAD_JUDGE}) if review.remarks is None else NONE),
         notes=(*review.notes, *answer.notes),
         method={**answer.method, **review.method},
     )
@@ -107,14 +108,17 @@ def write_answer(
         causes.extend(call_notes((call,), (outcome,)))
         # A fallback has the same max_tokens, so it would run out of tokens, too.
         if isinstance(outcome, Draft) and (not outcome.unfinished or outcome.finish_reason == "length"):
-            return Answer(outcome.text, bool(outcome.unfinished), tuple(causes))
+            return Answer(outcome.text, outcome.shortfalls_as_answer, tuple(causes))
         parts += [outcome] if isinstance(outcome, Draft) else []
     if parts:
         notes = (*causes, "the answer is incomplete: no model finished one")
-        return Answer(best_draft(parts).text, degraded=True, notes=notes)
+        part = best_draft(parts)
+        return Answer(part.text, part.shortfalls_as_answer, notes)
     if not drafts:
         raise RunFailed("No model could write the answer:", causes)
-    return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
+    best = best_draft(drafts)
+    shortfalls = best.shortfalls_as_answer | {Shortfall.FALLBACK}
+    return Answer(best.text, shortfalls, (*causes, "the answer is the best single draft"))
 
 
 def best_draft(drafts: Sequence[Draft]) -> Draft:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from moa_mcp.domain.fields import Count, constraint_error
 from moa_mcp.domain.model import Batch, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
@@ -75,7 +76,7 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     }
     return replace(
         answer,
-        degraded=answer.degraded or bool(progress.lost),
+        shortfalls=answer.shortfalls | (frozenset({Shortfall.FALLBACK}) if progress.lost else NONE),
         notes=(*progress.notes, *answer.notes),
         method={**answer.method, "windows": facts},
     )

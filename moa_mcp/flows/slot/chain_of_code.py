@@ -19,6 +19,7 @@ from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Flow, Message, Outcome, Task
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import strip_invisible
@@ -101,9 +102,8 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     code = extract_program(strip_invisible(outcome.text))
     if code is None:
         note = "the model wrote no program, but this reply"
-        return Answer(
-            outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}}
-        )
+        shortfalls = outcome.shortfalls_as_answer | {Shortfall.FALLBACK}
+        return Answer(outcome.text, shortfalls, (note,), {"chain_of_code": {"mode": spec.mode, "how": "text"}})
     chain = _Chain(task, spec, code, spec.emulations)
     result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:
@@ -237,10 +237,13 @@ def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flo
     if chain.emulated and not chain.fully_emulated:
         source += ", with steps that a model emulated"
     text = f"{outcome.text}\n\n" if isinstance(outcome, Draft) else ""
+    shortfalls = outcome.shortfalls_as_answer if isinstance(outcome, Draft) else frozenset({Shortfall.FALLBACK})
+    if chain.fully_emulated:
+        shortfalls |= {Shortfall.UNFINISHED}
     chain.notes.extend(call_notes((call,), (outcome,)))
     return Answer(
         f"{text}Result: {result} ({source}).",
-        chain.fully_emulated,
+        shortfalls,
         tuple(chain.notes),
         {"chain_of_code": chain.facts()},
     )

@@ -16,6 +16,7 @@ from pydantic import Field
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.fields import ModelSettings, ModelSettingsOrId
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -75,7 +76,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Search:
-    """One search: its nodes in order of creation, the root first, and the reason if it ended early."""
+    """One search: its nodes in order of creation, the root first, and why it ended early. `lost` refinements failed."""
 
     task: Task
     spec: TreeSearch
@@ -83,6 +84,7 @@ class _Search:
     nodes: list[_Node] = field(default_factory=list[_Node])
     notes: list[str] = field(default_factory=list[str])
     ended: str | None = None
+    lost: int = 0
 
     def room(self, node: _Node) -> bool:
         """Whether the tree has room for a new answer below `node`."""
@@ -161,6 +163,7 @@ def _simulate(search: _Search, number: int) -> _Step:
         yield from _add_node(search, written, parent)
         return
     search.notes.extend(call_notes((call,), (outcome,)))
+    search.lost += 1
     if isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
         search.ended = "its time was up"
 
@@ -210,8 +213,10 @@ def _read_judgement_loosely(text: str) -> tuple[float, str] | None:
 def _best_answer(search: _Search) -> Answer:
     best = search.best()
     failure = () if best.value is not None else ("no judgement could be read; the first reply is the answer",)
-    degraded = bool(failure or best.answer.unfinished)
-    return Answer(best.answer.text, degraded, (*search.notes, *failure), {"tree_search": search.facts()})
+    shortfalls = best.answer.shortfalls_as_answer | (frozenset({Shortfall.UNREAD_JUDGE}) if failure else NONE)
+    if search.lost:
+        shortfalls |= {Shortfall.UNFINISHED}
+    return Answer(best.answer.text, shortfalls, (*search.notes, *failure), {"tree_search": search.facts()})
 
 
 _FORM = Form(
