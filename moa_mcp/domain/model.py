@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
@@ -268,18 +269,7 @@ class Run:
     @property
     def panel(self) -> PanelSummary:
         """How many slots were asked and answered, and which drafts are lost; without a panel, a route's samples."""
-        drafts = self.drafts or self._drafts_by(SAMPLER)
-        failures = tuple(
-            LostDraft(one.call.slot, one.call.model, one.outcome.reason)
-            for one in drafts
-            if isinstance(one.outcome, Failure)
-        )
-        failed = {one.slot for one in failures}
-        answered = {one.call.slot: one.call.model for one in drafts if one.call.slot not in failed}
-        if self.lost is not None:
-            return summarize_panel(answered, self.lost, self.prices)
-        lost = merge_lost((), (one for one in failures if one.reason is not Reason.CANCELLED))
-        return summarize_panel(answered, lost, self.prices)
+        return panel_of(self.drafts or self._drafts_by(SAMPLER), self.lost, self.prices)
 
     @property
     def layers(self) -> int:
@@ -350,6 +340,25 @@ class Run:
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
+
+
+def panel_of(
+    drafts: Iterable[CallRecord],
+    lost: tuple[LostDraft, ...] | None = None,
+    prices: Mapping[str, float] = MappingProxyType({}),
+) -> PanelSummary:
+    """Summarize a panel by the records of its drafts. `lost` are the missing drafts; None: all that failed."""
+    drafts = tuple(drafts)
+    failures = tuple(
+        LostDraft(one.call.slot, one.call.model, one.outcome.reason)
+        for one in drafts
+        if isinstance(one.outcome, Failure)
+    )
+    failed = {one.slot for one in failures}
+    answered = {one.call.slot: one.call.model for one in drafts if one.call.slot not in failed}
+    if lost is None:
+        lost = merge_lost((), (one for one in failures if one.reason is not Reason.CANCELLED))
+    return summarize_panel(answered, lost, prices)
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypeVar
 
@@ -11,12 +11,14 @@ from typing_extensions import TypedDict  # below Python 3.12 no schema can be ma
 
 from moa_mcp.domain.links import neutralize_links
 from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, CodeCall, Draft, Run, RunStatus
+from moa_mcp.domain.shortfalls import LostDraft, PanelSummary
 from moa_mcp.domain.text import one_line
+from moa_mcp.views.notice import with_notice
 
 MAX_DRAFTS_BYTES = 40_000
 """The most characters of drafts in a tool result. A client may cut longer results without a notice."""
 
-CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
+CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN, LOST_SHOWN = 5_000, 1_200, 1_000, 1_200, 800
 """The most bytes of each part beside an answer in `brief`. With the other facts the total is below 10,000."""
 
 COST_PLACES = 7
@@ -66,6 +68,26 @@ class Resources(TypedDict):
     drafts: str
 
 
+class LostDraftFacts(TypedDict):
+    """A missing draft: the slot and the model that were asked, and the reason."""
+
+    slot: int
+    model: str
+    reason: str
+
+
+class PanelFacts(TypedDict):
+    """How many slots were asked and answered, and the missing drafts.
+
+    `skewed`: they are the slower ones (time ran out for one), or their models cost more per output token, on average.
+    """
+
+    asked: int
+    answered: int
+    lost: list[LostDraftFacts]
+    skewed: bool
+
+
 class RunResult(TypedDict):
     """The structured result of a run. An unknown price is null, never 0: `cost_usd` is null if any price is unknown.
 
@@ -77,6 +99,8 @@ class RunResult(TypedDict):
     answer: str | None
     preset: str
     degraded: bool
+    partial: bool
+    panel: PanelFacts
     notes: list[str]
     layers: int
     calls: list[CallFacts]
@@ -102,11 +126,12 @@ class Extent:
     notes: list[str]
     method: Mapping[str, Any]
     error: str | None
+    lost: Sequence[LostDraft]
 
 
 def whole(run: Run) -> Extent:
     """Show the whole run."""
-    return Extent(calls_in_order(run), list(run.notes), run.method, run.error)
+    return Extent(calls_in_order(run), list(run.notes), run.method, run.error, run.panel.lost)
 
 
 def brief(run: Run) -> Extent:
@@ -115,7 +140,9 @@ def brief(run: Run) -> Extent:
     telling = sorted(calls, key=lambda record: (record.call.role != AGGREGATOR, record.status == "ok"))
     shown = {id(record) for record in _take_fitting(telling, CALLS_SHOWN, call_facts)}
     notes = list(_take_fitting((one_line(note, 400) for note in run.notes), NOTES_SHOWN, str))
+    lost = list(_take_fitting(run.panel.lost, LOST_SHOWN, _lost_facts))
     left = [(len(calls) - len(shown), "calls"), (len(run.notes) - len(notes), "notes")]
+    left.append((len(run.panel.lost) - len(lost), "lost drafts"))
     if not (method := _size(run.method) <= METHOD_SHOWN):
         left.append((len(run.method), "facts of the method"))
     if missing := ", ".join(f"{count} {what}" for count, what in left if count):
@@ -123,7 +150,7 @@ def brief(run: Run) -> Extent:
     error = run.error
     if error and _size(error) > ERROR_SHOWN:
         error = f"{error.encode()[:ERROR_SHOWN].decode(errors='ignore')}… [cut: all of it is in {where}]"
-    return Extent([record for record in calls if id(record) in shown], notes, run.method if method else {}, error)
+    return Extent([one for one in calls if id(one) in shown], notes, run.method if method else {}, error, lost)
 
 
 def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> RunResult:
@@ -135,6 +162,8 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
         "answer": answer_text(run),
         "preset": run.preset,
         "degraded": run.degraded,
+        "partial": run.partial,
+        "panel": _panel_facts(run.panel, extent.lost),
         "notes": extent.notes,
         "layers": run.layers,
         "calls": [call_facts(record) for record in extent.calls],
@@ -153,6 +182,19 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
     if drafts:
         facts["drafts"] = _cap_drafts([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
     return facts
+
+
+def _panel_facts(panel: PanelSummary, lost: Sequence[LostDraft]) -> PanelFacts:
+    return {
+        "asked": panel.asked,
+        "answered": panel.answered,
+        "lost": [_lost_facts(one) for one in lost],
+        "skewed": panel.skewed,
+    }
+
+
+def _lost_facts(one: LostDraft) -> LostDraftFacts:
+    return {"slot": one.slot, "model": one.model, "reason": one.cause}
 
 
 def call_facts(record: CallRecord) -> CallFacts:
@@ -304,12 +346,12 @@ def round_cost(cost: float | None) -> float | None:
 
 
 def _marks(run: Run) -> str:
-    return "".join(f" · {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
+    return "".join(f" · {mark}" for mark in ("partial", "degraded", "cached") if getattr(run, mark))
 
 
 def _headline(run: Run, extent: Extent) -> str:
     if (answer := answer_text(run)) is not None:
-        return answer
+        return with_notice(run, answer)
     if run.status == "running":
         return (
             f"The run goes on; done so far: {pluralize(run.calls_made, 'call')}. "

@@ -30,6 +30,7 @@ from moa_mcp.server.tools.list_presets import MORE, short_list
 from moa_mcp.server.tools.results import changed_at, rendered
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view
+from moa_mcp.views.notice import with_notice
 
 JSON, MARKDOWN, YAML = "application/json", "text/markdown", "application/yaml"
 
@@ -161,12 +162,18 @@ async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str
     )
 
 
-@page("moa://runs/{run_id}/answer", "answer", "Answer of a run", "The answer alone, word for word.", MARKDOWN)
+@page(
+    "moa://runs/{run_id}/answer",
+    "answer",
+    "Answer of a run",
+    "The answer alone, below what it lacks, if anything.",
+    MARKDOWN,
+)
 async def answer(service: Service, owner: str, run_id: str) -> str:
     """Only the answer of a run, or the reason if it has none. Raises UnknownRun."""
     found = await service.scheduler.get_run(owner, run_id)
     if (text := await rendered(found, lambda: run_view.answer_text(found))) is not None:
-        return text
+        return with_notice(found, text)
     return f"*No answer{_yet_if_running(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
 
 
@@ -256,6 +263,7 @@ def _summary(run: Run) -> dict[str, Any]:
         "calls_made": run.calls_made,
         "cost_usd": run_view.round_cost(run.cost_usd),
         "degraded": run.degraded,
+        "partial": run.partial,
         "uri": f"moa://runs/{run.run_id}",
     }
 

@@ -30,8 +30,8 @@ panel sees only `question` and `context`.
 Cost: about 3 to 40 paid model calls on the keys of the person who runs this server; moa_list_presets \
 shows the number per preset. Time: 20 to 180 seconds.
 
-Result: the answer, and the facts of every call; `degraded` and `notes` say what is missing \
-from it. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
+Result: the answer, and the facts of every call; `partial`, `degraded` and `notes` say what it \
+lacks. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
 moa_ask again with its `run_id` until it is done, and do not repeat the question; with `cancel` \
 it is stopped. An interrupted run goes on when it is collected; only what was not finished \
 is paid for. The drafts are in moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
