@@ -22,7 +22,8 @@ def ask_panel(task: Task, preset: Preset) -> Flow:
     """Run `task` through the layers and stages of `preset`. If these compare answers, the writers have to state theirs.
 
     Raises:
-        RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
+        RunFailed: the first layer gave fewer drafts than `require_drafts`, a draft is missing and `on_partial` is
+            refuse, or no model could write an answer.
     """
     task = replace(task, states_answer=task.states_answer or preset.compares_answers)
     return mixture(
@@ -74,8 +75,14 @@ def _run_stage(stages: Variants[Any], task: Task, preset: Preset, state: State) 
 def _layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls and branches of one layer, one for each participant."""
     task = preset.conclude.task_for_proposers(task)
+
+    def ask_inner(task: Task, inner: Preset) -> Flow:
+        """Run a nested preset, which refuses to be partial if the outer one does."""
+        refuses = preset.on_partial == "refuse"
+        return ask_panel(task, inner.model_copy(update={"on_partial": "refuse"}) if refuses else inner)
+
     branches = (
-        branch_for(task, one.slot, one.number, state, f"{state.layer}.{one.number}", panel=ask_panel)
+        branch_for(task, one.slot, one.number, state, f"{state.layer}.{one.number}", panel=ask_inner)
         for one in state.participants
         if not isinstance(one.slot, Proposer)
     )

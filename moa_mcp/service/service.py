@@ -101,6 +101,8 @@ class Service:
         """
         settings = self.settings()
         preset, notes = await self._preset(request.preset, settings)
+        if request.on_partial is not None:
+            preset = preset.model_copy(update={"on_partial": request.on_partial})
         task = await self._task(request, owner, settings)
         missing = self._missing_key(preset)
         ceilings = (settings.limits.per_run, preset.limits, request.limits)

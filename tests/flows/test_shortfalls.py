@@ -74,6 +74,18 @@ ROWS = {
     "nothing": Row(a_panel(3), by_role()),
     "a lost draft": Row(a_panel(3), second_is_lost, lost=(LOST,)),
     "a draft lost in both layers": Row(a_panel(3, layers=3), second_is_lost, lost=(LOST,)),
+    "one draft of three": Row(
+        a_panel(3, min_drafts=2),
+        lambda call: DOWN if call.model in ("lab/p2", "lab/p3") else None,
+        frozenset({Shortfall.TOO_FEW_DRAFTS}),
+        (LostDraft(2, "lab/p2", Reason.OVERLOADED), LostDraft(3, "lab/p3", Reason.OVERLOADED)),
+    ),
+    "a later layer without drafts": Row(
+        a_panel(1, layers=3),
+        lambda call: LATE if call.id.endswith("2.1") and call.role == "proposer" else None,
+        frozenset({Shortfall.TOO_FEW_DRAFTS}),
+        (LostDraft(1, "lab/p1", Reason.DEADLINE),),
+    ),
     "a screen that drops drafts": Row(a_panel(4, screen={"by": "diversity", "keep": 2}), by_role()),
     "a slot with a stand-in": Row(
         a_panel(4, **{**GATE, "min_drafts": 3}),
@@ -169,7 +181,7 @@ def test_an_answer_says_what_it_lacks_wherever_its_panel_is(name: str, place: st
 
 
 def test_each_shortfall_has_a_row() -> None:
-    assert {one for row in ROWS.values() for one in row.shortfalls} == set(Shortfall) - {Shortfall.TOO_FEW_DRAFTS}
+    assert {one for row in ROWS.values() for one in row.shortfalls} == set(Shortfall)
 
 
 def test_a_stand_in_is_noted() -> None:
