@@ -235,6 +235,17 @@ def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:
     assert all(reply_to(call) in played.answer.text for call in played.batches[1].calls)
 
 
+def test_guidance_names_what_is_missing_and_no_other_model() -> None:
+    task = Task("Why?", output="guidance")
+
+    text = drive(
+        ask_panel(task, PANEL), lambda c: Failure(Reason.TIMEOUT) if c.slot == 2 else f"from {c.id}"
+    ).answer.text
+
+    assert text.endswith("Missing from the panel: slot 2 (lab/p2): no answer in time.")
+    assert "lab/p1" not in text
+
+
 def test_each_layer_has_to_end_before_the_time_of_the_next_one() -> None:
     preset = PANEL.model_copy(update={"layers": 5, "aggregator": Aggregator(model="lab/a", fallbacks=("lab/b",))})
 
