@@ -51,7 +51,8 @@ class State:
     `participants` take part; a gate may add those in `reserve`, in that order. `layer` is the last proposer layer that
     ran (0: none yet), `references` are the drafts that it passes on, `previous` those that the layer before passed on.
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
-    changed. `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
+    changed. `ranked` are the references as a judge ranked them, the best first; empty if none did.
+    `fallback_answer` is the answer if no later one can be written. `stop_reason` says why no further layer
     runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can reuse.
     `shortfalls` and `lost` say what the answer will lack.
     """
@@ -63,6 +64,7 @@ class State:
     previous: tuple[Reference, ...] = ()
     extra: str | None = None
     residual: str | None = None
+    ranked: tuple[Reference, ...] = ()
     fallback_answer: Draft | None = None
     stop_reason: str | None = None
     answer: Answer | None = None

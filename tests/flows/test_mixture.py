@@ -134,6 +134,15 @@ def test_without_an_aggregator_the_best_draft_is_the_answer_and_says_so() -> Non
     assert "the answer is the best single draft" in played.answer.notes
 
 
+def test_without_ranks_the_draft_most_like_the_others_is_the_answer_and_not_the_longest() -> None:
+    texts = ["Light scatters at short waves.", "Cheese. " * 200, "Light scatters more at short waves."]
+
+    def reply(call: Call) -> str | Failure:
+        return Failure(Reason.EMPTY) if call.role == "aggregator" else texts[call.slot % 3]
+
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text in (texts[0], texts[2])
+
+
 def test_a_whole_draft_stands_in_before_a_longer_one_that_was_cut() -> None:
     def reply(call: Call) -> str | Draft | Failure:
         if call.role == "aggregator":

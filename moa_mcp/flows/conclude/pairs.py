@@ -91,7 +91,10 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
         "order": [reference.participant.number for reference in merged],
         **_facts(comparisons),
     }
-    answer = yield from synthesize_after(task, preset, replace(state, references=merged), schedule.WRITING_AFTER_JUDGES)
+    by_number = {one.participant.number: one for one in state.references}
+    ranked = () if failure else tuple(by_number[number] for number in ranking)
+    state = replace(state, references=merged, ranked=ranked)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     notes = (*_notes(comparisons), *((failure,) if failure else ()), *answer.notes)
     shortfalls = answer.shortfalls | (frozenset({Shortfall.UNREAD_JUDGE}) if failure else NONE)
     return replace(answer, shortfalls=shortfalls, notes=notes, method={"pairs": facts})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -26,7 +27,7 @@ from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.clustering import Clustering, TwoClusters, cluster_drafts
 from moa_mcp.flows.compare.grouping import Judge, group_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.conclude.synthesize import synthesize_after, write_answer
+from moa_mcp.flows.conclude.synthesize import most_alike, synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.panel import messages_for
 
@@ -219,7 +220,7 @@ def _cluster(task: Task, preset: Preset, state: State, spec: Subsets, made: Vari
     drafts = [made.made[place].draft for place in groups.kept]
     texts = [strip_invisible(draft.text) for draft in drafts]
     messages = messages_for(task, texts, preset.prompt_style, preset.aggregator.role, state.extra)
-    answer = yield from write_answer(preset, messages, drafts, schedule.WRITING_AFTER_JUDGES)
+    answer = yield from write_answer(preset, messages, partial(most_alike, drafts), schedule.WRITING_AFTER_JUDGES)
     notes = (*clusters.notes, *_group_notes(groups), *answer.notes)
     tie = frozenset({Shortfall.TIE}) if groups.tied else NONE
     shortfalls = answer.shortfalls | clusters.shortfalls | tie

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from moa_mcp.domain.errors import RunFailed
@@ -15,7 +16,9 @@ from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.candidates import LabelledCandidates
-from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.flows.compare.similarity import lexical_similarity
+from moa_mcp.flows.conclude.take import first_complete
+from moa_mcp.flows.state import Conclusion, State, has_weights
 from moa_mcp.prompts.panel import messages_for
 
 
@@ -42,21 +45,22 @@ def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Co
 def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Window | None = None) -> Conclusion:
     """`synthesize` as one step of another way to conclude, in the window `time`."""
     messages = messages_for(task, state.texts, preset.prompt_style, preset.aggregator.role, state.reader_notes)
-    drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
-    return (yield from write_answer(preset, messages, drafts, time))
+    return (yield from write_answer(preset, messages, partial(fallback_draft, state), time))
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
     """The judges' review of the candidates `shown`; `remarks` is None if there is nothing usable.
 
-    `method` holds the facts of the review, `notes` are for the reader of the answer.
+    `method` holds the facts of the review, `notes` are for the reader of the answer. `ranking` has the indices of the
+    candidates, the best first, if the judges ranked them.
     """
 
     shown: LabelledCandidates
     remarks: str | None
     method: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    ranking: tuple[int, ...] = ()
 
 
 def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
@@ -67,7 +71,8 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
     extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
     references = tuple(state.references[index] for index in review.shown.order)
     if review.remarks is not None:
-        state = replace(state, references=references, extra=extra)
+        ranked = tuple(state.references[index] for index in review.ranking)
+        state = replace(state, references=references, extra=extra, ranked=ranked)
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     return replace(
         answer,
@@ -78,9 +83,12 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
 
 
 def write_answer(
-    preset: Preset, messages: Sequence[Message], drafts: Sequence[Draft], time: schedule.Window | None = None
+    preset: Preset,
+    messages: Sequence[Message],
+    fallback: Callable[[], Draft | None],
+    time: schedule.Window | None = None,
 ) -> Conclusion:
-    """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the best of `drafts`.
+    """Ask the aggregator, then its fallbacks, to answer `messages`; if all fail, answer with the draft of `fallback`.
 
     A part of an answer is used only if no model could write a whole one. `time` is the part of the run's time for
     writing, by default all that is left after the drafts; the models share it equally.
@@ -112,15 +120,33 @@ def write_answer(
         parts += [outcome] if isinstance(outcome, Draft) else []
     if parts:
         notes = (*causes, "the answer is incomplete: no model finished one")
-        part = best_draft(parts)
+        part = max(parts, key=lambda one: len(strip_invisible(one.text)))
         return Answer(part.text, part.shortfalls_as_answer, notes)
-    if not drafts:
+    best = fallback()
+    if best is None:
         raise RunFailed("No model could write the answer:", causes)
-    best = best_draft(drafts)
     shortfalls = best.shortfalls_as_answer | {Shortfall.FALLBACK}
     return Answer(best.text, shortfalls, (*causes, "the answer is the best single draft"))
 
 
-def best_draft(drafts: Sequence[Draft]) -> Draft:
-    """The draft to use as the answer: the longest complete one, or else the longest."""
-    return max(drafts, key=lambda draft: (not draft.unfinished, len(strip_invisible(draft.text))))
+def fallback_draft(state: State) -> Draft | None:
+    """The draft that is the answer if no model can write one: None if there is none.
+
+    It is the first complete one in the order of a judge's ranks or a gate's weights; without these, the one that is
+    most like the others.
+    """
+    if state.fallback_answer is not None:
+        return state.fallback_answer
+    ranked = state.ranked
+    if has_weights([one.participant for one in state.references]):
+        ranked = ranked or tuple(sorted(state.references, key=lambda one: -(one.participant.weight or 0.0)))
+    return first_complete(ranked).draft if ranked else most_alike([one.draft for one in state.references])
+
+
+def most_alike(drafts: Sequence[Draft]) -> Draft | None:
+    """The draft whose words are most like those of the others: a complete one if there is one; of equals, the first."""
+    if not drafts:
+        return None
+    matrix = lexical_similarity([strip_invisible(draft.text) for draft in drafts])
+    likeness = [(not draft.unfinished, round(sum(row), 9)) for draft, row in zip(drafts, matrix, strict=True)]
+    return drafts[likeness.index(max(likeness))]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -20,7 +21,7 @@ from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
-from moa_mcp.flows.conclude.synthesize import best_draft, write_answer
+from moa_mcp.flows.conclude.synthesize import fallback_draft, write_answer
 from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import messages_for
 
@@ -61,14 +62,13 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     time = schedule.conclusion(preset)
     until = time.start
     for number, new_drafts in enumerate(earlier, start=1):
-        drafts = [one.draft for one in state.references[new_drafts]]
         until = time.step_end(number, len(earlier) + 1)
         messages = _window_messages(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
-        progress = yield from _aggregate_window(preset, progress, messages, drafts, number, until)
-    drafts = [one.draft for one in state.references[last]]
+        part = replace(state, references=state.references[new_drafts])
+        progress = yield from _aggregate_window(preset, progress, messages, part, number, until)
     messages = _window_messages(task, preset, _window_state(state, last, progress.best, spec.reserved))
-    fallback = [progress.best] if progress.best else drafts
-    answer = yield from write_answer(preset, messages, fallback, schedule.Window(until))
+    kept = replace(state, references=state.references[last], fallback_answer=progress.best)
+    answer = yield from write_answer(preset, messages, partial(fallback_draft, kept), schedule.Window(until))
     facts = {
         "sizes": [len(state.references[new_drafts]) for new_drafts in (*earlier, last)],
         "lost": list(progress.lost),
@@ -101,7 +101,7 @@ _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
 def _aggregate_window(
-    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, until: float
+    preset: Preset, progress: _Progress, messages: Sequence[Message], part: State, number: int, until: float
 ) -> _Aggregating:
     """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
@@ -119,7 +119,7 @@ def _aggregate_window(
     if isinstance(outcome, Draft) and not outcome.cut:
         return replace(progress, best=outcome, notes=(*progress.notes, *call_remarks))
     notes = (*progress.notes, *call_remarks, f"window {number} could not be aggregated; the best so far was kept")
-    return _Progress(progress.best or best_draft(drafts), (*progress.lost, number), notes)
+    return _Progress(progress.best or fallback_draft(part), (*progress.lost, number), notes)
 
 
 def _window_state(state: State, new_drafts: slice, best: Draft | None, reserved: int) -> State:
