@@ -1,4 +1,4 @@
-"""Formats a run as a tool result, as Markdown or as JSON. Pure functions."""
+"""Formats a run as a tool result, as Markdown or as JSON, with all texts as they are in the run. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any, NotRequired, TypeVar
 
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
-from moa_mcp.domain.links import neutralize_links
 from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, CodeCall, Draft, Run, RunStatus
 from moa_mcp.domain.shortfalls import LostDraft, PanelSummary
 from moa_mcp.domain.text import one_line
@@ -159,7 +158,7 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
     facts: RunResult = {
         "run_id": run.run_id,
         "status": run.status,
-        "answer": answer_text(run),
+        "answer": run.answer,
         "preset": run.preset,
         "degraded": run.degraded,
         "partial": run.partial,
@@ -180,7 +179,7 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
         "cached": run.cached,
     }
     if drafts:
-        facts["drafts"] = _cap_drafts([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
+        facts["drafts"] = _cap_drafts([draft_text(record) for record in run.drafts], facts["resources"]["drafts"])
     return facts
 
 
@@ -224,21 +223,9 @@ def call_facts(record: CallRecord) -> CallFacts:
     return facts
 
 
-def answer_text(run: Run) -> str | None:
-    """Return the answer with inert links, so that a client does not fetch or open anything by itself."""
-    return None if run.answer is None else neutralize_links(run.answer, _caller_text(run))
-
-
-def _caller_text(run: Run) -> str:
-    """Return all text of the caller. Links to hosts in this text are allowed."""
-    task = run.task
-    turns = (turn.text for turn in task.history if turn.speaker == "user")
-    return "\n".join((task.question, task.context or "", task.system or "", *turns))
-
-
-def draft_text(record: CallRecord, run: Run) -> DraftText:
-    """Return one draft of a run in full, with inert links."""
-    text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
+def draft_text(record: CallRecord) -> DraftText:
+    """Return one draft of a run in full."""
+    text = record.outcome.text if isinstance(record.outcome, Draft) else None
     call = record.call
     return {"layer": call.layer, "slot": call.slot, "model": call.model, "status": record.status, "text": text}
 
@@ -297,15 +284,15 @@ def call_line(record: CallRecord) -> str:
     return " · ".join(parts)
 
 
-def draft_markdown(record: CallRecord, run: Run) -> str:
+def draft_markdown(record: CallRecord) -> str:
     """Format one draft of a run as a separate document."""
-    body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
+    body = draft_text(record)["text"] or f"*No draft: {record.error}.*"
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
 def drafts_markdown(run: Run) -> str:
     """Format all drafts of a run, one document after the other."""
-    return "\n".join(draft_markdown(record, run) for record in run.drafts)
+    return "\n".join(map(draft_markdown, run.drafts))
 
 
 def pluralize(count: int | None, noun: str) -> str:
@@ -350,8 +337,8 @@ def _marks(run: Run) -> str:
 
 
 def _headline(run: Run, extent: Extent) -> str:
-    if (answer := answer_text(run)) is not None:
-        return with_notice(run, answer)
+    if run.answer is not None:
+        return with_notice(run, run.answer)
     if run.status == "running":
         return (
             f"The run goes on; done so far: {pluralize(run.calls_made, 'call')}. "

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import click
 
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Failure, Run, panel_of
-from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
+from moa_mcp.domain.text import Cleaner, escaped, strip_invisible
 from moa_mcp.runs.events import BranchEnded, CallEnded, Event, TextArrived
 from moa_mcp.views.notice import notice, partial_line
 from moa_mcp.views.run import draft_text, drafts_markdown, result
@@ -112,13 +112,16 @@ class PlainWriter(AnswerWriter):
 
 
 class JsonWriter(AnswerWriter):
-    """Writes the structured result as JSON, with the answer or the error."""
+    """Writes the structured result as JSON, with the answer or the error, and all texts as the models sent them.
+
+    What a terminal would interpret is written as JSON escapes, so that a reader of the JSON gets the same text.
+    """
 
     def finish(self, run: Run) -> None:
         facts = result(run)
         if self._drafts:
-            facts["drafts"] = [draft_text(record, run) for record in run.drafts]
-        write(json.dumps(cleaned(facts), ensure_ascii=False, indent=2))
+            facts["drafts"] = [draft_text(record) for record in run.drafts]
+        write(escaped(json.dumps(facts, ensure_ascii=False, indent=2)))
 
 
 def write(text: str) -> None:

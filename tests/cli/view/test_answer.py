@@ -13,6 +13,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Failure, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
 from moa_mcp.domain.shortfalls import Shortfall
+from moa_mcp.domain.text import strip_invisible
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
@@ -138,13 +139,6 @@ def test_an_emoji_in_pieces_stays_whole(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"{family} 1\ufe0f\u20e3.\n"
 
 
-def test_json_holds_nothing_that_cannot_be_seen(capsys: Capture) -> None:
-    JsonWriter(drafts=True).finish(a_run("a\u200bb", draft="c\x1b[2J\ufe0fd"))
-
-    facts = json.loads(capsys.readouterr().out)
-    assert (facts["answer"], facts["drafts"][0]["text"]) == ("ab", "cd")
-
-
 def test_a_pipe_gets_nothing_of_a_run_without_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     PlainWriter(drafts=True).finish(a_run(None))
 
@@ -194,3 +188,28 @@ def test_what_a_whole_answer_lacks_is_written_above_it(writer: AnswerWriter) -> 
     shown = order_of(lambda: writer.finish(run))
 
     assert shown == "moa-mcp: Degraded: a step of the method failed, and its fallback took its place.\nIt is 42.\n"
+
+
+AS_SENT = (
+    '<a href="https://example.com/x">x</a> ![p](https://e.example/) \x1b[31mred \x9b\u202e\U000e0041 \u2764\ufe0f\r\n.'
+)
+
+
+def test_json_has_the_texts_as_the_models_sent_them_and_nothing_that_a_terminal_would_interpret(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    JsonWriter(drafts=True).finish(a_run(AS_SENT, AS_SENT))
+    written = capsysbinary.readouterr().out.decode()
+
+    found = json.loads(written)
+    assert found["answer"] == found["drafts"][0]["text"] == AS_SENT
+    assert strip_invisible(written) == written
+
+
+def test_a_pipe_gets_links_as_they_were_sent_without_control_sequences(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    PlainWriter(drafts=True).finish(a_run(AS_SENT, AS_SENT))
+
+    shown = '<a href="https://example.com/x">x</a> ![p](https://e.example/) red  \u2764\ufe0f\n.'
+    assert capsysbinary.readouterr().out.decode().count(shown) == 2
