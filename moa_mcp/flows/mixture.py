@@ -135,13 +135,13 @@ def accept_drafts(
     if not is_used and not state.references and not (may_lack and preset.require_drafts == 1):
         message = f"The panel gave {len(drafts)} of the {required} drafts it needs:"
         raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)
+    if not is_used:
+        note = f"layer {state.layer} gave too few drafts and was left out"
+        return replace(state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS), stop_reason=note)
     if len(drafts) < wanted:
         note = f"layer {state.layer} gave {len(drafts)} of the {wanted} drafts that min_drafts asks for"
         state = state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS)
-    if is_used:
-        return replace(state, previous=state.references, references=drafts, residual=None)
-    note = f"layer {state.layer} gave too few drafts and was left out"
-    return replace(state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS), stop_reason=note)
+    return replace(state, previous=state.references, references=drafts, residual=None)
 
 
 def _refuse_partial(preset: Preset, state: State) -> None:
