@@ -26,7 +26,7 @@ from moa_mcp.config.settings import LiveSettings, Paths, StoreSettings
 from moa_mcp.domain.errors import InvalidRequest, RunFailed, sort_by_closeness
 from moa_mcp.domain.message import Speaker
 from moa_mcp.domain.model import Message, Output, Run
-from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.preset import OnPartial, Preset
 from moa_mcp.domain.stores import STORES, StoreOptions
 from moa_mcp.domain.text import one_line
 from moa_mcp.presets.library import PresetLibrary, is_name
@@ -98,7 +98,8 @@ class AskOptions(TypedDict, total=False):
     preset of the configuration. `context` is background text for the question. `system` is a system text that is sent
     before the question. `history` is the list of earlier turns; `continue_from` is the id of a run whose question and
     answer become the history. `output="guidance"` returns the drafts as notes, for a caller that writes the answer
-    itself. `max_cost_usd` (US dollars) and `deadline_seconds` can only lower the limits of the configuration.
+    itself. `on_partial="refuse"` ends the run before its next layer once a draft is missing; by default the preset
+    decides. `max_cost_usd` (US dollars) and `deadline_seconds` can only lower the limits of the configuration.
     `fresh=False` returns the stored answer if the same question was answered in the last ten minutes, and resumes the
     run of that question if it was interrupted; by default every question starts a new run.
     """
@@ -109,6 +110,7 @@ class AskOptions(TypedDict, total=False):
     history: Sequence[Message]
     continue_from: str | None
     output: Output
+    on_partial: OnPartial | None
     max_cost_usd: float | None
     deadline_seconds: float | None
     fresh: bool
@@ -252,12 +254,17 @@ _KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
     "system": ((str, NoneType), "a text"),
     "continue_from": ((str, NoneType), "the id of a run"),
     "output": ((str,), "'answer' or 'guidance'"),
+    "on_partial": ((str, NoneType), "'answer' or 'refuse'"),
     "max_cost_usd": ((int, float, NoneType), "a number of US dollars above 0"),
     "deadline_seconds": ((int, float, NoneType), "a number of seconds above 0, 3600 at most"),
     "fresh": ((bool,), "True or False"),
     "history": ((list, tuple), "a list of Message(speaker, text)"),
 }
 """The allowed types of each option, and their description for error messages."""
+
+
+_WORDS: Mapping[str, tuple[str, ...]] = {"output": get_args(Output), "on_partial": get_args(OnPartial)}
+"""The allowed texts of the options that are one of a few words."""
 
 
 def _make_request(question: object, options: AskOptions) -> AskRequest:
@@ -279,8 +286,8 @@ def _check_option(name: str, value: Any) -> Any:
     fits = isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
     if fits and isinstance(value, int | float) and not isinstance(value, bool):
         fits = 0 < value <= (3600 if name == "deadline_seconds" else sys.float_info.max)
-    if name == "output":
-        fits = value in get_args(Output)
+    if isinstance(value, str) and (words := _WORDS.get(name)):
+        fits = value in words
     if not fits:
         raise InvalidRequest(f"{name} is {_describe(value)}. It has to be {expected}.")
     return value

@@ -38,7 +38,11 @@ MEANINGS = {
     "status": "Where the run is. `running` and `interrupted` ones go on when they are collected.",
     "answer": "The answer; with `output: guidance` the drafts as notes for the caller.",
     "preset": "The name of the preset that was asked.",
-    "degraded": "Whether the answer is less than was asked for; `notes` say why.",
+    "degraded": "Whether the answer is less than the method promises: too few drafts, a fallback, a cut, a tie; "
+    "`notes` say why.",
+    "partial": "Whether a draft that the method called for is missing.",
+    "panel": "How many slots were asked and answered; the missing drafts, each with slot, model and reason; `skewed`: "
+    "they are the slower or the more expensive ones.",
     "notes": "Who was left out, cut off or replaced, and what else the reader should know.",
     "layers": "How many layers, the aggregator counted as the last one.",
     "calls": "Every call: role, layer, slot, model asked and model served, status, error, tokens, price, seconds.",

@@ -179,7 +179,7 @@ async def test_a_stream_that_is_left_early_stops_its_calls_and_the_panel_goes_on
 
 
 async def test_a_run_that_failed_ends_a_stream_and_fails_an_ask_with_what_was_paid_for() -> None:
-    strict = MIXED.model_copy(update={"min_drafts": 2})
+    strict = MIXED.model_copy(update={"require_drafts": 2})
     async with Panel(strict, providers={"mine": Mine(failing="mine/two")}) as panel:
         *_, last = [event async for event in panel.stream("Why?")]
         with pytest.raises(RunFailed) as caught:

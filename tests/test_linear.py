@@ -39,6 +39,7 @@ from moa_mcp.providers.wrappers.key_redaction import KeyRedaction
 from moa_mcp.runs.events import TextArrived
 from moa_mcp.store import codec
 from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
 
 pytestmark = pytest.mark.slow
 
@@ -187,7 +188,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "echo": repeats_instructions,
     "sse": split_into_events,
     "codec": lambda said: codec.decode_record(codec.encode_record(CallRecord(PROPOSAL, Draft(said), 1.0))),
-    "views": lambda said: run_view.as_markdown(run_with(said), drafts=True),
+    "views": lambda said: run_view.as_markdown(inert(run_with(said)), drafts=True),
     "cli": streamed,
 }
 

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, MISUSED, LACKING, INTERRUPTED = 0, 1, 2, 3, 130
 """The exit codes; a command that returns None exits with DONE."""
 
 _COMMANDS = tuple(module.name for module in iter_modules(commands.__path__))

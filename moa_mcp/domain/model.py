@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from moa_mcp.domain.errors import ProviderError, Reason, describe_reason
+from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.execution import Execution
-from moa_mcp.domain.finish import UNFINISHED
 from moa_mcp.domain.message import Message as Message
 from moa_mcp.domain.message import Speaker as Speaker
 from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.results import CodeResult as CodeResult
+from moa_mcp.domain.results import Draft as Draft
+from moa_mcp.domain.results import Embeddings as Embeddings
+from moa_mcp.domain.results import Failure as Failure
+from moa_mcp.domain.results import Outcome as Outcome
+from moa_mcp.domain.results import Result as Result
 from moa_mcp.domain.sampling import Sampling
+from moa_mcp.domain.shortfalls import NONE, LostDraft, PanelSummary, Shortfalls, merge_lost, summarize_panel
 from moa_mcp.domain.task import Given as Given
 from moa_mcp.domain.task import Output as Output
 from moa_mcp.domain.task import Task as Task
@@ -23,7 +30,7 @@ from moa_mcp.domain.usage import Usage as Usage
 CallStatus = Literal["ok", "failed", "cut", "cancelled", "refused"]
 RunStatus = Literal["running", "completed", "failed", "cancelled", "interrupted"]
 
-PROPOSER, AGGREGATOR = "proposer", "aggregator"
+PROPOSER, AGGREGATOR, SAMPLER = "proposer", "aggregator", "sampler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,81 +117,6 @@ Call: TypeAlias = ChatCall | EmbedCall | CodeCall | PanelCall
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """The text that a model wrote. `served_model` is the model that answered, as the provider named it.
-
-    `cut`: its stream broke off. A draft that a flow wrote has the `method` and the `learned` texts of its answer.
-    """
-
-    text: str
-    served_model: str | None = None
-    finish_reason: str | None = None
-    usage: Usage = Usage()
-    thinking: str = ""
-    cut: bool = False
-    notes: tuple[str, ...] = ()
-    method: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    learned: Mapping[str, str] = field(default_factory=dict[str, str])
-    kind: Literal["draft"] = field(default="draft", kw_only=True, repr=False)
-
-    @property
-    def unfinished(self) -> str:
-        """Why the text is incomplete, as the end of a sentence about the call; empty if it is whole."""
-        return "was cut off before its end" if self.cut else UNFINISHED.get(self.finish_reason or "", "")
-
-
-@dataclass(frozen=True, slots=True)
-class Embeddings:
-    """The result of an `EmbedCall`: one vector for each text, in the order of the texts, all of one length."""
-
-    vectors: tuple[tuple[float, ...], ...]
-    served_model: str | None = None
-    finish_reason: str | None = "stop"
-    usage: Usage = Usage()
-    kind: Literal["embeddings"] = field(default="embeddings", kw_only=True, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CodeResult:
-    """The result of a `CodeCall`: how far its program ran."""
-
-    execution: Execution
-    served_model: str | None = None
-    finish_reason: str | None = "stop"
-    usage: Usage = Usage(0, 0, 0.0)
-    kind: Literal["code"] = field(default="code", kw_only=True, repr=False)
-
-
-Result: TypeAlias = Draft | Embeddings | CodeResult
-"""What a call gives if it succeeds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A call that gave no result. It is a value, not an exception, so that one call cannot cancel its siblings."""
-
-    reason: Reason
-    detail: str = ""
-    served_model: str | None = None
-    finish_reason: str | None = None
-    usage: Usage = Usage()
-    kind: Literal["failure"] = field(default="failure", kw_only=True, repr=False)
-
-    @classmethod
-    def of(cls, error: ProviderError) -> Failure:
-        """Convert a provider's error into the value that a flow gets."""
-        usage = replace(error.usage, estimated=error.usage.is_billed)
-        return cls(error.reason, error.full_detail, error.served_model, usage=usage)
-
-    def __str__(self) -> str:
-        words = describe_reason(self.reason)
-        return f"{words} ({self.detail})" if self.detail else words
-
-
-Outcome: TypeAlias = Result | Failure
-
-
-@dataclass(frozen=True, slots=True)
 class Branch:
     """A flow that runs in the place of a call, in parallel with the rest of its batch.
 
@@ -227,16 +159,25 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result of a flow: the text, whether it is degraded (less than requested), and notes with the reasons.
+    """The result of a flow: the text, its shortfalls, the drafts that were lost, and notes with the details.
 
     `learned` holds texts by key. Later tasks of the same owner may get them as `known`.
     """
 
     text: str
-    degraded: bool = False
+    shortfalls: Shortfalls = NONE
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
+    lost: tuple[LostDraft, ...] = ()
+
+    @property
+    def degraded(self) -> bool:
+        return bool(self.shortfalls)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.lost)
 
 
 Flow: TypeAlias = Generator["Batch", Sequence["Outcome"], "Answer"]
@@ -292,7 +233,8 @@ class Run:
     `cached`. `calls` holds calls to models, sent or not, and code calls. `panels` holds the outcomes of flows that
     ran in the place of a call; their own calls are in `calls`. `abandoned` holds calls that an interruption cut off:
     they are paid for, and a resumed run sends them again. `plugins` are the versions of the plug-ins that it began
-    with, by name (None: not recorded).
+    with, by name (None: not recorded). `prices` are the known prices of its models in US dollars per output token.
+    `lost` are the missing drafts by the word of the flow (None: it gave no answer, or an earlier version ran it).
     """
 
     run_id: str
@@ -302,6 +244,8 @@ class Run:
     status: RunStatus = "running"
     answer: str | None = None
     degraded: bool = False
+    shortfalls: Shortfalls = NONE
+    lost: tuple[LostDraft, ...] | None = None
     notes: tuple[str, ...] = ()
     method: Mapping[str, Any] = field(default_factory=dict[str, Any])
     calls: tuple[CallRecord, ...] = ()
@@ -316,6 +260,17 @@ class Run:
     planned_calls: int = 0
     cached: bool = False
     plugins: Mapping[str, str] | None = None
+    prices: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    @property
+    def partial(self) -> bool:
+        """Whether a draft that the method called for is missing."""
+        return bool(self.panel.lost)
+
+    @property
+    def panel(self) -> PanelSummary:
+        """How many slots were asked and answered, and which drafts are lost; without a panel, a route's samples."""
+        return panel_of(self.drafts or self._drafts_by(SAMPLER), self.lost, self.prices)
 
     @property
     def layers(self) -> int:
@@ -373,7 +328,10 @@ class Run:
     @property
     def drafts(self) -> tuple[CallRecord, ...]:
         """The drafts of the run's own proposers, in the order of layer and slot."""
-        own = (record for record in (*self.calls, *self.panels) if record.call.role == PROPOSER)
+        return self._drafts_by(PROPOSER)
+
+    def _drafts_by(self, role: str) -> tuple[CallRecord, ...]:
+        own = (record for record in (*self.calls, *self.panels) if record.call.role == role)
         top = (record for record in own if record.call.parent is None)
         return tuple(sorted(top, key=lambda record: (record.call.layer, record.call.slot)))
 
@@ -383,6 +341,25 @@ class Run:
         for record in records:
             (panels if isinstance(record.call, PanelCall) else calls).append(record)
         return replace(self, calls=tuple(calls), panels=tuple(panels))
+
+
+def panel_of(
+    drafts: Iterable[CallRecord],
+    lost: tuple[LostDraft, ...] | None = None,
+    prices: Mapping[str, float] = MappingProxyType({}),
+) -> PanelSummary:
+    """Summarize a panel by the records of its drafts. `lost` are the missing drafts; None: all that failed."""
+    drafts = tuple(drafts)
+    failures = tuple(
+        LostDraft(one.call.slot, one.call.model, one.outcome.reason)
+        for one in drafts
+        if isinstance(one.outcome, Failure)
+    )
+    failed = {one.slot for one in failures}
+    answered = {one.call.slot: one.call.model for one in drafts if one.call.slot not in failed}
+    if lost is None:
+        lost = merge_lost((), (one for one in failures if one.reason is not Reason.CANCELLED))
+    return summarize_panel(answered, lost, prices)
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

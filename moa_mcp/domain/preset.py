@@ -84,6 +84,7 @@ class Aggregator(ModelSettings):
 
 
 OnUnknownPrice: TypeAlias = Literal["note", "refuse"]
+OnPartial: TypeAlias = Literal["answer", "refuse"]
 
 
 class Limits(StrictModel):
@@ -225,8 +226,14 @@ class Preset(NamedPreset):
     aggregator: AggregatorOrId = Field(description="The model that writes the answer from the drafts.")
     min_drafts: Annotated[int, Field(ge=1)] = Field(
         default=1,
-        description="With fewer good drafts than this a layer has failed: if it is the first, the run fails; "
-        "if it is a later one, the answer rests on the layer before and is degraded.",
+        description="With fewer in a layer the answer is degraded; a later layer is then left out.",
+    )
+    require_drafts: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="With fewer in the first layer the run fails."
+    )
+    on_partial: OnPartial = Field(
+        default="answer",
+        description="Once a draft is missing: answer, or refuse: the run then fails before its next layer.",
     )
     straggler_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = Field(
         default=20,
@@ -266,6 +273,8 @@ class Preset(NamedPreset):
             layers: int = 2,
             name: str = "unnamed",
             min_drafts: int = 1,
+            require_drafts: int = 1,
+            on_partial: OnPartial = "answer",
             straggler_grace_seconds: float | None = 20,
             prompt_style: PromptStyle = "auto",
             limits: Limits | Mapping[str, Any] = Limits(),
@@ -340,6 +349,7 @@ def _constraint_violations(preset: Preset) -> Iterator[PydanticCustomError]:
     slots = len(preset.slots)
     if preset.layers > 1 and not slots:
         yield constraint_error("a preset of more than one layer needs proposers", "at least one model", "proposers")
-    if preset.layers > 1 and preset.min_drafts > slots:
-        problem = f"min_drafts is {preset.min_drafts}, but {preset.slots_in_words}"
-        yield constraint_error(problem, f"at most {slots}", "min_drafts")
+    for key, count in (("min_drafts", preset.min_drafts), ("require_drafts", preset.require_drafts)):
+        if preset.layers > 1 and count > slots:
+            problem = f"{key} is {count}, but {preset.slots_in_words}"
+            yield constraint_error(problem, f"at most {slots}", key)

@@ -5,6 +5,7 @@ Pure functions on strings. The prompts themselves are in `prompts/`.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -129,8 +130,8 @@ def _stable_end(text: str) -> int:
 
 
 def escaped(text: str) -> str:
-    """Show what `strip_invisible` would remove as escapes like `\\u202e`, so that a user can see it and decide."""
-    return _PARTS.sub(lambda part: part[1] or part[0].encode("unicode_escape").decode(), text)
+    """Show what `strip_invisible` would remove as JSON escapes like `\\u202e`: a user sees it, and JSON stays equal."""
+    return _PARTS.sub(lambda part: part[1] or json.dumps(part[0])[1:-1], text)
 
 
 def split_thinking(text: str) -> tuple[str, str]:

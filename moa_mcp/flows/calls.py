@@ -8,6 +8,7 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Call, ChatCall, Draft, Failure, Message, Outcome
 from moa_mcp.domain.preset import Preset, Proposer
+from moa_mcp.domain.shortfalls import LostDraft
 
 
 def make_call(
@@ -52,6 +53,12 @@ def reads_prefix_again(preset: Preset, model: str) -> bool:
 def call_notes(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[str]:
     """Notes for the reader of the answer: which calls failed or did not finish their text."""
     return [note for pair in zip(calls, outcomes, strict=True) for note in _outcome_notes(*pair)]
+
+
+def lost_drafts(calls: Sequence[Call], outcomes: Sequence[Outcome]) -> list[LostDraft]:
+    """The drafts that are missing, because their calls failed."""
+    pairs = zip(calls, outcomes, strict=True)
+    return [LostDraft(call.slot, call.model, one.reason) for call, one in pairs if isinstance(one, Failure)]
 
 
 def all_refused(outcomes: Sequence[Outcome]) -> bool:

@@ -15,8 +15,9 @@ from typing import TypeAlias
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.model import PROPOSER, Answer, Batch, Call, Draft, Flow, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset, Proposer
+from moa_mcp.domain.shortfalls import Shortfall, merge_lost
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import all_refused, call_notes, make_call, reads_prefix_again
+from moa_mcp.flows.calls import all_refused, call_notes, lost_drafts, make_call, reads_prefix_again
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, Participant, Reference, Stage, State, no_calls
 from moa_mcp.prompts.panel import messages_for
@@ -38,6 +39,7 @@ def propose(task: Task, preset: Preset, state: State) -> Stage:
     batch = layer_batch(task, preset, state)
     outcomes = yield batch
     state = state.with_notes(*call_notes(batch.all_calls, outcomes))
+    state = state.with_lost(lost_drafts(batch.all_calls, outcomes))
     return accept_drafts(preset, state, drafts_of(state, batch, outcomes), outcomes)
 
 
@@ -53,10 +55,12 @@ def mixture(
     """Run `task` through the layers of `preset`; then the aggregator writes the answer.
 
     Raises:
-        RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
+        RunFailed: the first layer gave fewer drafts than `require_drafts`, a draft is missing and `on_partial` is
+            refuse, or no model could write an answer.
     """
     state = State(tuple(Participant(number, slot) for number, slot in enumerate(preset.slots, start=1)))
     state = yield from before_layers(task, preset, state)
+    _refuse_partial(preset, state)
     for number in range(1, preset.layers):
         if state.stop_reason is not None:
             break
@@ -65,7 +69,8 @@ def mixture(
     answer = state.answer or (yield from conclude(task, preset, state))
     notes = (*state.notes, *answer.notes)
     facts = {**state.facts, **answer.method}
-    return Answer(answer.text, state.degraded or answer.degraded, notes, facts, state.learned)
+    shortfalls, lost = state.shortfalls | answer.shortfalls, merge_lost(state.lost, answer.lost)
+    return Answer(answer.text, shortfalls, notes, facts, state.learned, lost)
 
 
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
@@ -99,7 +104,7 @@ def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     return Batch(
         state.layer,
         tuple(call(place, one.number, slot, one.instruction) for place, (one, slot) in enumerate(asked)),
-        enough=preset.min_drafts,
+        enough=max(preset.min_drafts, preset.require_drafts),
         grace_seconds=preset.straggler_grace_seconds,
         until=schedule.proposer_layer_end(state.layer, preset),
     )
@@ -117,15 +122,37 @@ def accept_drafts(
 ) -> State:
     """The state after a layer: its drafts become `references`, and the drafts that it read become `previous`.
 
-    If there are too few drafts, the layers stop and the drafts of the layer before are used. If no layer came before,
-    RunFailed is raised, unless the run `may_lack` drafts.
+    A later layer with fewer drafts than `min_drafts` is left out: the layers stop, and the drafts of the layer before
+    are used. In the first layer, `require_drafts` are enough. If it has fewer and no drafts came before, RunFailed is
+    raised, unless the run `may_lack` all drafts. What flows in slots lack, the panel lacks too.
     """
-    if len(drafts) >= min(preset.min_drafts, len(state.participants)):
-        return replace(state, previous=state.references, references=drafts, written=drafts, residual=None)
-    if not state.references and not may_lack:
-        message = f"The panel gave {len(drafts)} of the {preset.min_drafts} drafts it needs:"
+    for one in drafts:
+        lost = (replace(inner, slot=one.participant.number) for inner in one.draft.lost)
+        state = state.with_shortfalls(*one.draft.shortfalls).with_lost(lost)
+    _refuse_partial(preset, state)
+    wanted, required = (min(count, len(state.participants)) for count in (preset.min_drafts, preset.require_drafts))
+    is_used = len(drafts) >= (required if state.layer == 1 else max(wanted, required))
+    if not is_used and not state.references and not (may_lack and preset.require_drafts == 1):
+        message = f"The panel gave {len(drafts)} of the {required} drafts it needs:"
         raise RunFailed(REFUSED if all_refused(outcomes) else message, state.notes)
+    if not is_used:
+        return _without_layer(state)
+    if len(drafts) < wanted:
+        note = f"layer {state.layer} gave {len(drafts)} of the {wanted} drafts that min_drafts asks for"
+        state = state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS)
+    return replace(state, previous=state.references, references=drafts, written=drafts, residual=None)
+
+
+def _without_layer(state: State) -> State:
+    """The state if the last layer gave too few drafts: those of the layer before are used, aggregated if they were."""
     note = f"layer {state.layer} gave too few drafts and was left out"
+    state = replace(state.with_notes(note).with_shortfalls(Shortfall.TOO_FEW_DRAFTS), stop_reason=note)
     merged = state.fallback_answer if state.merged_layer == state.layer - 1 else None
-    answer = Answer(merged.text, degraded=True) if merged else None  # the drafts of the layer before, aggregated
-    return replace(state.with_notes(note), degraded=True, stop_reason=note, answer=answer)
+    return replace(state, answer=Answer(merged.text, merged.shortfalls_as_answer)) if merged else state
+
+
+def _refuse_partial(preset: Preset, state: State) -> None:
+    """Raise RunFailed if a draft is missing and the preset refuses partial answers."""
+    if preset.on_partial == "refuse" and state.lost:
+        what = "Drafts are missing, and on_partial is refuse (with answer, the run goes on without them):"
+        raise RunFailed(what, [str(one) for one in state.lost])

@@ -9,7 +9,7 @@ from moa_mcp.domain.model import Batch, Draft, Flow, Task
 from moa_mcp.domain.preset import Preset, Proposer
 from moa_mcp.domain.stages import AFTER_LAYER, BEFORE_LAYERS, STOPS
 from moa_mcp.domain.variants import Variants
-from moa_mcp.flows.calls import call_notes
+from moa_mcp.flows.calls import call_notes, lost_drafts
 from moa_mcp.flows.conclude import conclude
 from moa_mcp.flows.mixture import accept_drafts, drafts_of, layer_batch, mixture
 from moa_mcp.flows.route.replace_duplicates import replace_duplicates
@@ -22,7 +22,8 @@ def ask_panel(task: Task, preset: Preset) -> Flow:
     """Run `task` through the layers and stages of `preset`. If these compare answers, the writers have to state theirs.
 
     Raises:
-        RunFailed: the first layer gave fewer drafts than `min_drafts`, or no model could write an answer.
+        RunFailed: the first layer gave fewer drafts than `require_drafts`, a draft is missing and `on_partial` is
+            refuse, or no model could write an answer.
     """
     task = replace(task, states_answer=task.states_answer or preset.compares_answers)
     return mixture(
@@ -43,6 +44,7 @@ def _propose(task: Task, preset: Preset, state: State) -> Stage:
     learned = {key: text for one in outcomes if isinstance(one, Draft) for key, text in one.learned.items()}
     state = replace(state, learned={**state.learned, **learned})
     state = state.with_notes(*call_notes(batch.all_calls, outcomes), *draft_warnings(task, batch.all_calls, outcomes))
+    state = state.with_lost(lost_drafts(batch.all_calls, outcomes))
     drafts = drafts_of(state, batch, outcomes)
     state, drafts = yield from replace_duplicates(task, preset, state, drafts, _layer_batch)
     accepted = accept_drafts(preset, state, drafts, outcomes, may_lack=preset.conclude.works_without_drafts)
@@ -73,8 +75,14 @@ def _run_stage(stages: Variants[Any], task: Task, preset: Preset, state: State) 
 def _layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls and branches of one layer, one for each participant."""
     task = preset.conclude.task_for_proposers(task)
+
+    def ask_inner(task: Task, inner: Preset) -> Flow:
+        """Run a nested preset, which refuses to be partial if the outer one does."""
+        refuses = preset.on_partial == "refuse"
+        return ask_panel(task, inner.model_copy(update={"on_partial": "refuse"}) if refuses else inner)
+
     branches = (
-        branch_for(task, one.slot, one, state, f"{state.layer}.{one.number}", panel=ask_panel)
+        branch_for(task, one.slot, one, state, f"{state.layer}.{one.number}", panel=ask_inner)
         for one in state.participants
         if not isinstance(one.slot, Proposer)
     )

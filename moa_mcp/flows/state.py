@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from moa_mcp.domain.model import Answer, Batch, Draft, Outcome
 from moa_mcp.domain.preset import Slot
+from moa_mcp.domain.shortfalls import NONE, LostDraft, Shortfall, Shortfalls, merge_lost
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows.structured_reply import is_object
 from moa_mcp.prompts.residual import residual_note
@@ -62,9 +63,10 @@ class State:
     ran (0: none yet), `written` are its drafts, `references` those that it passes on, `previous` those that the layer
     before passed on. After a residual was extracted, an aggregator gets the latter (`before_change`).
     `extra` is text that every later reader of the references gets after them. `residual` describes what the last layer
-    changed. `fallback_answer` is the answer if no later one can be written; it merges the drafts of `merged_layer`.
-    `stop_reason` says why no further layer runs. `answer` is set once the method has one. `learned` holds texts, by
-    key, that later runs can reuse.
+    changed. `ranked` are the references as a judge ranked them, the best first; empty if none did. `fallback_answer`
+    is the answer if no later one can be written; it merges the drafts of `merged_layer`. `stop_reason` says why no
+    further layer runs. `answer` is set once the method has one. `learned` holds texts, by key, that later runs can
+    reuse. `shortfalls` and `lost` say what the answer will lack.
     """
 
     participants: tuple[Participant, ...]
@@ -76,11 +78,13 @@ class State:
     before_change: bool = False
     extra: str | None = None
     residual: str | None = None
+    ranked: tuple[Reference, ...] = ()
     fallback_answer: Draft | None = None
     merged_layer: int = 0
     stop_reason: str | None = None
     answer: Answer | None = None
-    degraded: bool = False
+    shortfalls: Shortfalls = NONE
+    lost: tuple[LostDraft, ...] = ()
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     learned: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -115,6 +119,14 @@ class State:
     def with_notes(self, *notes: str) -> State:
         """This state with more notes."""
         return replace(self, notes=(*self.notes, *notes)) if notes else self
+
+    def with_shortfalls(self, *found: Shortfall) -> State:
+        """This state with more shortfalls."""
+        return replace(self, shortfalls=self.shortfalls.union(found))
+
+    def with_lost(self, lost: Iterable[LostDraft]) -> State:
+        """This state with more lost drafts."""
+        return replace(self, lost=merge_lost(self.lost, lost))
 
     def with_facts(self, **facts: Any) -> State:
         """This state with more facts of the method; they replace facts of the same name."""

@@ -63,6 +63,8 @@ _GUIDANCE = (
 )
 
 
+NO_DRAFTS = "No model of the panel answered, so there are no drafts. Reply to your request by your own judgement."
+
 CLOSING_LINE = (
     "If your reply comes to a short answer, such as a number, the letter of a choice, yes or no, a name or a formula, "
     "end it with one line of this form, with the label in English and the answer in the language of the question:\n"
@@ -182,6 +184,11 @@ def _plain(text: str) -> str:
 def guidance(references: Sequence[str], nonce: str) -> str:
     """Return the last layer's drafts for a caller whose own model is the aggregator."""
     return "\n\n".join((_GUIDANCE.format(nonce=nonce), *_fences(references, nonce)))
+
+
+def missing_note(missing: Sequence[str]) -> str:
+    """Return the note for a caller, behind the guidance, on the drafts that are missing from the panel."""
+    return f"Missing from the panel: {'; '.join(missing)}."
 
 
 def _tagged_references(references: Sequence[str], extra: str | None, nonce: str) -> str:

@@ -36,6 +36,8 @@ def completed(run: Run, answer: Answer) -> Run:
         status="completed",
         answer=answer.text,
         degraded=answer.degraded,
+        shortfalls=answer.shortfalls,
+        lost=answer.lost,
         notes=(*run.notes, *answer.notes),
         method=answer.method,
     )

@@ -274,4 +274,6 @@ def _as_draft(branch: Branch, answer: Answer) -> Draft:
         notes=answer.notes,
         method=answer.method,
         learned=answer.learned,
+        shortfalls=answer.shortfalls,
+        lost=answer.lost,
     )

@@ -26,6 +26,7 @@ from moa_mcp.server.tools.results import rendered
 from moa_mcp.server.wire import text
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
 
 MAX_VALUES = 100
 """The maximum number of values in a completion, set by the protocol."""
@@ -58,7 +59,7 @@ async def _ask(service: Service, owner: str, given: Mapping[str, str]) -> str:
 
 async def _compare(service: Service, owner: str, given: Mapping[str, str]) -> str:
     run = await service.scheduler.get_run(owner, given["run_id"])
-    drafts_text = await rendered(run, lambda: run_view.as_markdown(run, drafts=True))
+    drafts_text = await rendered(run, lambda: run_view.as_markdown(inert(run), drafts=True))
     return (
         "Compare the drafts of this run of a Mixture-of-Agents: where they agree, where they contradict each "
         "other and who is right, what only one of them saw, and whether the answer does them justice. What "

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, fields
 
 from moa_mcp.domain.model import Message, Output, Task
-from moa_mcp.domain.preset import Limits, Preset
+from moa_mcp.domain.preset import Limits, OnPartial, Preset
 from moa_mcp.prompts.panel import user_turn
 
 
@@ -15,8 +15,9 @@ from moa_mcp.prompts.panel import user_turn
 class AskRequest:
     """A question and its options.
 
-    `preset` is a name, a Preset built in code, or None for the default. `max_cost_usd` and `deadline_seconds` can
-    only lower the limits of the settings. `fresh` starts a new run even if a stored answer exists.
+    `preset` is a name, a Preset built in code, or None for the default. `on_partial` replaces the preset's, unless it
+    is None. `max_cost_usd` and `deadline_seconds` can only lower the limits of the settings. `fresh` starts a new run
+    even if a stored answer exists.
     """
 
     question: str
@@ -26,6 +27,7 @@ class AskRequest:
     history: tuple[Message, ...] = ()
     continue_from: str | None = None
     output: Output = "answer"
+    on_partial: OnPartial | None = None
     max_cost_usd: float | None = None
     deadline_seconds: float | None = None
     fresh: bool = False
@@ -35,7 +37,7 @@ class AskRequest:
         return Limits(max_cost_usd=self.max_cost_usd, deadline_seconds=self.deadline_seconds)
 
 
-_RESOLVED = frozenset({"question", "preset", "context", "system", "history", "continue_from", "output"})
+_RESOLVED = frozenset({"question", "preset", "context", "system", "history", "continue_from", "output", "on_partial"})
 """The fields that are in the key as what they stand for: the task and the preset."""
 
 _NOT_IN_KEY = frozenset({"max_cost_usd", "deadline_seconds", "fresh"})

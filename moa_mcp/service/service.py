@@ -101,6 +101,8 @@ class Service:
         """
         settings = self.settings()
         preset, notes = await self._preset(request.preset, settings)
+        if request.on_partial is not None:
+            preset = preset.model_copy(update={"on_partial": request.on_partial})
         task = await self._task(request, owner, settings)
         missing = self._missing_key(preset)
         ceilings = (settings.limits.per_run, preset.limits, request.limits)
@@ -136,13 +138,30 @@ class Service:
         plan = await self.plan(request, owner)
         if plan.missing is not None:
             raise plan.missing
-        run = _new_run(request, plan, owner, self._plugins(plan.preset, plan.task))
+        run = self._new_run(request, plan, owner)
         found = await self._find_or_start(run, plan, fresh=request.fresh)
         if isinstance(found, LiveRun):
             return await self.scheduler.wait(found, wait_seconds, handler)
         if found.status == "completed":
             return replace(await self.scheduler.hand_over(found), cached=True)
         return await self.collect(found.run_id, owner=owner, wait_seconds=wait_seconds, handler=handler)
+
+    def _new_run(self, request: AskRequest, plan: Plan, owner: str) -> Run:
+        rates = ((model, self.registry.rates(model)) for model in plan.preset.models)
+        return Run(
+            run_id=secrets.token_hex(16),
+            preset=plan.preset.name,
+            plan=plan.preset,
+            task=plan.task,
+            notes=plan.notes,
+            created_at=time.time(),
+            owner=owner,
+            key=request_key(request, plan.task, plan.preset),
+            limits=plan.limits,
+            planned_calls=plan.dry_run.calls,
+            plugins=self._plugins(plan.preset, plan.task),
+            prices={model: known.output_per_token for model, known in rates if known is not None},
+        )
 
     async def _find_or_start(self, run: Run, plan: Plan, *, fresh: bool) -> Run | LiveRun:
         """Start the run, or (unless `fresh`) return a run with the same key, also one of another server."""
@@ -343,22 +362,6 @@ class Service:
             raise InvalidRequest(f"Run {run_id} has no answer to continue from (it is {earlier.status}).")
         turns = (Message("user", user_turn(earlier.task)), Message("assistant", strip_invisible(earlier.answer)))
         return (*earlier.task.history, *turns)
-
-
-def _new_run(request: AskRequest, plan: Plan, owner: str, plugins: dict[str, str]) -> Run:
-    return Run(
-        run_id=secrets.token_hex(16),
-        preset=plan.preset.name,
-        plan=plan.preset,
-        task=plan.task,
-        notes=plan.notes,
-        created_at=time.time(),
-        owner=owner,
-        key=request_key(request, plan.task, plan.preset),
-        limits=plan.limits,
-        planned_calls=plan.dry_run.calls,
-        plugins=plugins,
-    )
 
 
 def _spend_of(planned: DryRun, cost_usd: float | None, calls: int) -> Spend:

@@ -1,22 +1,23 @@
-"""Formats a run as a tool result, as Markdown or as JSON. Pure functions."""
+"""Formats a run as a tool result, as Markdown or as JSON, with all texts as they are in the run. Pure functions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypeVar
 
 from typing_extensions import TypedDict  # below Python 3.12 no schema can be made of typing's own
 
-from moa_mcp.domain.links import neutralize_links
 from moa_mcp.domain.model import AGGREGATOR, CallRecord, CallStatus, CodeCall, Draft, Run, RunStatus
+from moa_mcp.domain.shortfalls import LostDraft, PanelSummary
 from moa_mcp.domain.text import one_line
+from moa_mcp.views.notice import with_notice
 
 MAX_DRAFTS_BYTES = 40_000
 """The most characters of drafts in a tool result. A client may cut longer results without a notice."""
 
-CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN = 5_500, 1_200, 1_000, 1_200
+CALLS_SHOWN, NOTES_SHOWN, METHOD_SHOWN, ERROR_SHOWN, LOST_SHOWN = 5_000, 1_200, 1_000, 1_200, 800
 """The most bytes of each part beside an answer in `brief`. With the other facts the total is below 10,000."""
 
 COST_PLACES = 7
@@ -66,6 +67,26 @@ class Resources(TypedDict):
     drafts: str
 
 
+class LostDraftFacts(TypedDict):
+    """A missing draft: the slot and the model that were asked, and the reason."""
+
+    slot: int
+    model: str
+    reason: str
+
+
+class PanelFacts(TypedDict):
+    """How many slots were asked and answered, and the missing drafts.
+
+    `skewed`: they are the slower ones (time ran out for one), or their models cost more per output token, on average.
+    """
+
+    asked: int
+    answered: int
+    lost: list[LostDraftFacts]
+    skewed: bool
+
+
 class RunResult(TypedDict):
     """The structured result of a run. An unknown price is null, never 0: `cost_usd` is null if any price is unknown.
 
@@ -77,6 +98,8 @@ class RunResult(TypedDict):
     answer: str | None
     preset: str
     degraded: bool
+    partial: bool
+    panel: PanelFacts
     notes: list[str]
     layers: int
     calls: list[CallFacts]
@@ -102,11 +125,12 @@ class Extent:
     notes: list[str]
     method: Mapping[str, Any]
     error: str | None
+    lost: Sequence[LostDraft]
 
 
 def whole(run: Run) -> Extent:
     """Show the whole run."""
-    return Extent(calls_in_order(run), list(run.notes), run.method, run.error)
+    return Extent(calls_in_order(run), list(run.notes), run.method, run.error, run.panel.lost)
 
 
 def brief(run: Run) -> Extent:
@@ -115,7 +139,9 @@ def brief(run: Run) -> Extent:
     telling = sorted(calls, key=lambda record: (record.call.role != AGGREGATOR, record.status == "ok"))
     shown = {id(record) for record in _take_fitting(telling, CALLS_SHOWN, call_facts)}
     notes = list(_take_fitting((one_line(note, 400) for note in run.notes), NOTES_SHOWN, str))
+    lost = list(_take_fitting(run.panel.lost, LOST_SHOWN, _lost_facts))
     left = [(len(calls) - len(shown), "calls"), (len(run.notes) - len(notes), "notes")]
+    left.append((len(run.panel.lost) - len(lost), "lost drafts"))
     if not (method := _size(run.method) <= METHOD_SHOWN):
         left.append((len(run.method), "facts of the method"))
     if missing := ", ".join(f"{count} {what}" for count, what in left if count):
@@ -123,7 +149,7 @@ def brief(run: Run) -> Extent:
     error = run.error
     if error and _size(error) > ERROR_SHOWN:
         error = f"{error.encode()[:ERROR_SHOWN].decode(errors='ignore')}… [cut: all of it is in {where}]"
-    return Extent([record for record in calls if id(record) in shown], notes, run.method if method else {}, error)
+    return Extent([one for one in calls if id(one) in shown], notes, run.method if method else {}, error, lost)
 
 
 def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> RunResult:
@@ -132,9 +158,11 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
     facts: RunResult = {
         "run_id": run.run_id,
         "status": run.status,
-        "answer": answer_text(run),
+        "answer": run.answer,
         "preset": run.preset,
         "degraded": run.degraded,
+        "partial": run.partial,
+        "panel": _panel_facts(run.panel, extent.lost),
         "notes": extent.notes,
         "layers": run.layers,
         "calls": [call_facts(record) for record in extent.calls],
@@ -151,8 +179,21 @@ def result(run: Run, *, drafts: bool = False, extent: Extent | None = None) -> R
         "cached": run.cached,
     }
     if drafts:
-        facts["drafts"] = _cap_drafts([draft_text(record, run) for record in run.drafts], facts["resources"]["drafts"])
+        facts["drafts"] = _cap_drafts([draft_text(record) for record in run.drafts], facts["resources"]["drafts"])
     return facts
+
+
+def _panel_facts(panel: PanelSummary, lost: Sequence[LostDraft]) -> PanelFacts:
+    return {
+        "asked": panel.asked,
+        "answered": panel.answered,
+        "lost": [_lost_facts(one) for one in lost],
+        "skewed": panel.skewed,
+    }
+
+
+def _lost_facts(one: LostDraft) -> LostDraftFacts:
+    return {"slot": one.slot, "model": one.model, "reason": one.cause}
 
 
 def call_facts(record: CallRecord) -> CallFacts:
@@ -182,21 +223,9 @@ def call_facts(record: CallRecord) -> CallFacts:
     return facts
 
 
-def answer_text(run: Run) -> str | None:
-    """Return the answer with inert links, so that a client does not fetch or open anything by itself."""
-    return None if run.answer is None else neutralize_links(run.answer, _caller_text(run))
-
-
-def _caller_text(run: Run) -> str:
-    """Return all text of the caller. Links to hosts in this text are allowed."""
-    task = run.task
-    turns = (turn.text for turn in task.history if turn.speaker == "user")
-    return "\n".join((task.question, task.context or "", task.system or "", *turns))
-
-
-def draft_text(record: CallRecord, run: Run) -> DraftText:
-    """Return one draft of a run in full, with inert links."""
-    text = neutralize_links(record.outcome.text, _caller_text(run)) if isinstance(record.outcome, Draft) else None
+def draft_text(record: CallRecord) -> DraftText:
+    """Return one draft of a run in full."""
+    text = record.outcome.text if isinstance(record.outcome, Draft) else None
     call = record.call
     return {"layer": call.layer, "slot": call.slot, "model": call.model, "status": record.status, "text": text}
 
@@ -255,15 +284,15 @@ def call_line(record: CallRecord) -> str:
     return " · ".join(parts)
 
 
-def draft_markdown(record: CallRecord, run: Run) -> str:
+def draft_markdown(record: CallRecord) -> str:
     """Format one draft of a run as a separate document."""
-    body = draft_text(record, run)["text"] or f"*No draft: {record.error}.*"
+    body = draft_text(record)["text"] or f"*No draft: {record.error}.*"
     return f"# Draft {record.call.layer}.{record.call.slot}: {record.call.model}\n\n{body}\n"
 
 
 def drafts_markdown(run: Run) -> str:
     """Format all drafts of a run, one document after the other."""
-    return "\n".join(draft_markdown(record, run) for record in run.drafts)
+    return "\n".join(map(draft_markdown, run.drafts))
 
 
 def pluralize(count: int | None, noun: str) -> str:
@@ -304,12 +333,12 @@ def round_cost(cost: float | None) -> float | None:
 
 
 def _marks(run: Run) -> str:
-    return "".join(f" · {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
+    return "".join(f" · {mark}" for mark in ("partial", "degraded", "cached") if getattr(run, mark))
 
 
 def _headline(run: Run, extent: Extent) -> str:
-    if (answer := answer_text(run)) is not None:
-        return answer
+    if run.answer is not None:
+        return with_notice(run, run.answer)
     if run.status == "running":
         return (
             f"The run goes on; done so far: {pluralize(run.calls_made, 'call')}. "

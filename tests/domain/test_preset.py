@@ -27,6 +27,7 @@ def test_samples_are_slots_of_their_own() -> None:
     [
         ({"proposers": []}, "needs proposers"),
         ({"min_drafts": 3}, "only 2 slots"),
+        ({"require_drafts": 3}, "require_drafts is 3"),
         ({"screen": {"by": "judge", "keep": 5}}, "keeps 5"),
         ({"screen": {"by": "diversity", "keep": 3}}, "keeps 3"),
         ({"stop": {"by": "residual"}}, "needs a residual stage"),

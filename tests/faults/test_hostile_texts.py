@@ -9,6 +9,7 @@ import pytest
 from moa_mcp.domain.model import Draft
 from moa_mcp.prompts.panel import AGGREGATE_AND_SYNTHESIZE
 from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
 from tests.faults.fixtures import Lab, open_lab, panel
 from tests.upstream import Reply, in_turn
 
@@ -82,9 +83,9 @@ async def test_a_picture_or_link_to_a_host_that_was_not_asked_about_is_inert_in_
     )
     async with open_lab({"chief": Reply(told), "p1": Reply(told)}) as lab:
         run = await lab.ask("What does https://docs.python.org/ say?")
-    result = run_view.result(run, drafts=True)
+    result = run_view.result(inert(run), drafts=True)
 
-    shown = (result["answer"], result.get("drafts", [])[0]["text"], run_view.as_markdown(run))
+    shown = (result["answer"], result.get("drafts", [])[0]["text"], run_view.as_markdown(inert(run)))
     for text in shown:
         assert "](https://evil" not in str(text)
         assert "]: //evil" not in str(text)
@@ -97,7 +98,7 @@ async def test_what_cannot_be_seen_is_stored_and_reaches_no_reader() -> None:
     async with open_lab({"chief": Reply(shown), "p1": Reply(shown)}) as lab:
         run = await lab.ask()
         stored = await lab.scheduler.get_run(run.owner, run.run_id)
-    result = run_view.result(stored, drafts=True)
+    result = run_view.result(inert(stored), drafts=True)
 
     [draft] = [record.outcome for record in stored.drafts if record.call.slot == 1]
 

@@ -6,7 +6,7 @@ import pytest
 
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Draft, Failure
-from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
 from tests.faults.fixtures import LONG_REPLY, everything_in, open_lab, panel, record_of
 from tests.upstream import Answer, Fault, Reply
 
@@ -141,7 +141,7 @@ async def test_text_that_would_break_a_reader_is_repaired_at_the_door(dialect: s
         after = await lab.ask()
 
     assert run.answer == "caf\u00e9 \U0001f989 lone \ufffd half, nul \x00, \x1b[31mred\x1b[0m \u202egnp"
-    assert run_view.answer_text(run) == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
+    assert inert(run).answer == "caf\u00e9 \U0001f989 lone \ufffd half, nul , red gnp"
     assert everything_in(run).encode()
     assert after.status == "completed"
 

@@ -57,7 +57,7 @@ def shown(run: Run) -> str:
             run_view.as_markdown(run, drafts=True),
             json.dumps(run_view.result(run, drafts=True)),
             json.dumps(run_view.as_json(run)),
-            *(run_view.draft_markdown(record, run) for record in run.drafts),
+            *(run_view.draft_markdown(record) for record in run.drafts),
         )
     )
 

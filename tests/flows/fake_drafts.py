@@ -134,7 +134,14 @@ def played(flow: Flow, reply: Reply, batches: list[Batch]) -> Answer | str:
 def _as_outcome(found: Answer | str) -> Outcome:
     if isinstance(found, str):
         return Failure(Reason.PANEL, found)
-    return Draft(found.text, finish_reason="stop", notes=found.notes, method=found.method)
+    return Draft(
+        found.text,
+        finish_reason="stop",
+        notes=found.notes,
+        method=found.method,
+        shortfalls=found.shortfalls,
+        lost=found.lost,
+    )
 
 
 def _well_formed(call: Call, form: DryRunReplies | None, dice: Dice, words: str) -> Result:

@@ -166,6 +166,8 @@ def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
             "layers": layers,
             "aggregator": draw(st.sampled_from(["lab/agg", {"model": "lab/agg", "fallbacks": ["lab/f", "lab/g"]}])),
             "min_drafts": draw(st.integers(1, slots)),
+            "require_drafts": draw(st.integers(1, slots)),
+            "on_partial": draw(st.sampled_from(["answer", "answer", "refuse"])),
             "straggler_grace_seconds": draw(st.sampled_from([None, 20])),
             "prompt_style": draw(st.sampled_from(["fenced", "paper"])),
             "conclude": _possible(draw(_entry(end, ENDS, slots)), slots),
@@ -176,7 +178,8 @@ def presets(draw: st.DrawFn, nesting: int = 1) -> Preset:
 
 def undrawn() -> Iterator[str]:
     """The stages of a preset, and the keys of each, that no strategy here draws."""
-    known = {"proposers", "layers", "aggregator", "min_drafts", "straggler_grace_seconds", "prompt_style", "conclude"}
+    known = {"proposers", "layers", "aggregator", "min_drafts", "require_drafts", "on_partial", "conclude"}
+    known |= {"straggler_grace_seconds", "prompt_style"}
     yield from sorted(set(Preset.model_fields) - _WORDS - known - {"route", "screen", "stop", "roles", "residual"})
     for registered, table in _TABLES:
         yield from (stage.__name__ for stage in registered.all().values() if stage not in table)

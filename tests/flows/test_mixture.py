@@ -4,7 +4,8 @@ import pytest
 
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.model import Call, Draft, Failure, Message, Task
-from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.domain.preset import Aggregator, NestedPreset, Preset, Proposer
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.flows.mixture import mixture
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.testing.playing import drive
@@ -130,6 +131,15 @@ def test_without_an_aggregator_the_best_draft_is_the_answer_and_says_so() -> Non
     assert "the answer is the best single draft" in played.answer.notes
 
 
+def test_without_ranks_the_draft_most_like_the_others_is_the_answer_and_not_the_longest() -> None:
+    texts = ["Light scatters at short waves.", "Cheese. " * 200, "Light scatters more at short waves."]
+
+    def reply(call: Call) -> str | Failure:
+        return Failure(Reason.EMPTY) if call.role == "aggregator" else texts[call.slot % 3]
+
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text in (texts[0], texts[2])
+
+
 def test_a_whole_draft_stands_in_before_a_longer_one_that_was_cut() -> None:
     def reply(call: Call) -> str | Draft | Failure:
         if call.role == "aggregator":
@@ -158,11 +168,57 @@ def test_too_few_drafts_in_a_later_layer_leave_the_answer_to_the_layer_before() 
     assert "<1.6 by lab/p6>" in prompt_of(played.batches[-1].calls[0])
 
 
-def test_fewer_drafts_than_wanted_in_the_first_layer_are_an_error() -> None:
+def only_the_first(call: Call) -> str | Failure:
+    """All proposers but the first are down."""
+    return reply_to(call) if call.slot == 1 or call.role == "aggregator" else Failure(Reason.TIMEOUT)
+
+
+def test_one_draft_of_many_gives_an_answer_that_is_degraded_and_partial() -> None:
     preset = PANEL.model_copy(update={"min_drafts": 2})
 
-    with pytest.raises(RunFailed, match="1 of the 2 drafts"):
-        drive(ask_panel(TASK, preset), lambda c: reply_to(c) if c.slot == 1 else Failure(Reason.TIMEOUT))
+    answer = drive(ask_panel(TASK, preset), only_the_first).answer
+
+    assert (answer.shortfalls, len(answer.lost)) == (frozenset({Shortfall.TOO_FEW_DRAFTS}), 5)
+    assert "layer 1 gave 1 of the 2 drafts that min_drafts asks for" in answer.notes
+
+
+def test_fewer_drafts_than_required_in_the_first_layer_are_an_error() -> None:
+    preset = PANEL.model_copy(update={"require_drafts": 2})
+
+    with pytest.raises(RunFailed, match="1 of the 2 drafts it needs") as failed:
+        drive(ask_panel(TASK, preset), only_the_first)
+
+    assert len(failed.value.causes) == 5
+
+
+def test_a_panel_that_refuses_to_be_partial_ends_before_its_next_layer_and_names_what_is_missing() -> None:
+    preset = PANEL.model_copy(update={"on_partial": "refuse"})
+    asked: list[Call] = []
+
+    def reply(call: Call) -> str | Failure:
+        asked.append(call)
+        return Failure(Reason.RATE_LIMITED) if call.slot == 3 else reply_to(call)
+
+    with pytest.raises(RunFailed, match="on_partial is refuse") as failed:
+        drive(ask_panel(TASK, preset), reply)
+
+    assert {call.layer for call in asked} == {1}
+    assert failed.value.causes == ("slot 3 (lab/p3): rate limited",)
+
+
+def test_a_panel_that_refuses_to_be_partial_answers_where_nothing_is_missing() -> None:
+    preset = PANEL.model_copy(update={"on_partial": "refuse"})
+
+    assert not drive(ask_panel(TASK, preset), reply_to).answer.partial
+
+
+def test_a_panel_in_a_slot_refuses_to_be_partial_if_the_outer_one_does() -> None:
+    inner = NestedPreset(preset="inner", plan=PANEL)
+    outer = PANEL.model_copy(update={"proposers": (*PANEL.proposers, inner), "on_partial": "refuse"})
+    (branch,) = next(ask_panel(TASK, outer)).branches
+
+    with pytest.raises(RunFailed, match="on_partial is refuse"):
+        drive(branch.flow(), only_the_first)
 
 
 def test_the_callers_system_text_and_history_are_in_every_call() -> None:
@@ -180,6 +236,17 @@ def test_guidance_is_the_drafts_and_calls_no_aggregator() -> None:
 
     assert {call.role for call in played.calls} == {"proposer"}
     assert all(reply_to(call) in played.answer.text for call in played.batches[1].calls)
+
+
+def test_guidance_names_what_is_missing_and_no_other_model() -> None:
+    task = Task("Why?", output="guidance")
+
+    text = drive(
+        ask_panel(task, PANEL), lambda c: Failure(Reason.TIMEOUT) if c.slot == 2 else f"from {c.id}"
+    ).answer.text
+
+    assert text.endswith("Missing from the panel: slot 2 (lab/p2): no answer in time.")
+    assert "lab/p1" not in text
 
 
 def test_each_layer_has_to_end_before_the_time_of_the_next_one() -> None:

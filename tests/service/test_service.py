@@ -12,9 +12,10 @@ import anyio
 import pytest
 
 from moa_mcp.config.settings import Paths
-from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused, UnknownRun
-from moa_mcp.domain.model import Message, Run
+from moa_mcp.domain.errors import InvalidRequest, MissingKey, PlanRefused, ProviderError, Reason, UnknownRun
+from moa_mcp.domain.model import Call, Message, Run
 from moa_mcp.domain.preset import Aggregator, Limits, Proposer
+from moa_mcp.domain.shortfalls import PanelSummary
 from moa_mcp.domain.spend import Spend
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.service.configure.editor import ChangeRequest, ConfigEditor
@@ -55,6 +56,24 @@ async def test_the_same_question_a_moment_later_is_cached_and_fresh_starts_a_new
     assert (first.cached, again.cached, fresh.cached) == (False, True, False)
     assert (again.run_id == first.run_id, fresh.run_id == first.run_id) == (True, False)
     assert len(provider.calls) == 10
+
+
+async def test_a_panel_without_its_dearest_model_is_skewed(tmp_path: Path) -> None:
+    prices = "{dear: {input_mtok: 5, output_mtok: 30}, cheap: {input_mtok: 0.1, output_mtok: 0.4}}"
+    (tmp_path / "config.yaml").write_text(
+        f"providers:\n  lab: {{base_url: 'http://127.0.0.1:9/v1', local: false, prices: {prices}}}\n", encoding="utf-8"
+    )
+    models = ("lab/dear", "lab/cheap")
+    preset = PRESET.model_copy(update={"proposers": tuple(Proposer(model=model) for model in models), "layers": 2})
+
+    async def panel_without(lost: str) -> PanelSummary:
+        def reply(call: Call) -> str | ProviderError:
+            return ProviderError(Reason.RATE_LIMITED) if call.model == lost else reply_to(call)
+
+        async with service_of(tmp_path, ScriptedProvider(reply), MemoryStore()) as service:
+            return (await service.ask(AskRequest("Q?", preset=preset, fresh=True))).panel
+
+    assert [(await panel_without(model)).skewed for model in models] == [True, False]
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

@@ -15,6 +15,7 @@ from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import CallRecord, ChatCall, CodeResult, Draft, Failure, Message, Outcome, Run, Task, Usage
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.sampling import FrozenDict, Sampling
+from moa_mcp.domain.shortfalls import LostDraft, Shortfall
 from moa_mcp.presets.library import PresetLibrary
 from moa_mcp.store.codec import decode_record, decode_run, encode_record, encode_run
 from tests.results import embeddings
@@ -75,6 +76,21 @@ def test_a_run_comes_back(text: str, method: dict[str, object]) -> None:
     task = Task(text, text, (Message("user", text),), seed=2**64 - 1, known={"key": text})
     run = Run("r", "p", Preset.model_validate({"layers": 1, "aggregator": "lab/a"}), task, error=text, method=method)
     assert decode_run(encode_run(run)) == run
+
+
+def test_what_a_run_and_a_draft_lack_comes_back_and_older_ones_lack_nothing() -> None:
+    lost = (LostDraft(2, "lab/b", Reason.STRAGGLER),)
+    shortfalls = frozenset({Shortfall.TIE, Shortfall.CUT})
+    plan = Preset.model_validate({"layers": 1, "aggregator": "lab/a"})
+    run = Run("r", "p", plan, Task("Q?"), degraded=True, shortfalls=shortfalls, lost=lost, prices={"lab/b": 1e-6})
+    record = recorded(Draft("d", shortfalls=shortfalls, lost=lost))
+    older = json.loads(encode_run(run))
+    for key in ("shortfalls", "lost", "prices"):
+        del older[key]
+
+    assert decode_run(encode_run(run)) == run
+    assert decode_record(encode_record(record)).outcome == record.outcome
+    assert decode_run(json.dumps(older)) == replace(run, shortfalls=frozenset(), lost=None, prices={})
 
 
 def names() -> list[str]:

@@ -1,9 +1,14 @@
 """A run as others see it."""
 
+import json
+from dataclasses import replace
+
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import CallRecord, ChatCall, Draft, Failure, Run, Task, Usage
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
-from moa_mcp.views.run import MAX_DRAFTS_BYTES, as_markdown, format_calls, result
+from moa_mcp.domain.shortfalls import Shortfall
+from moa_mcp.views.notice import notice
+from moa_mcp.views.run import MAX_DRAFTS_BYTES, as_markdown, brief, format_calls, result
 
 PRESET = Preset(name="p", proposers=(Proposer(model="lab/m", samples=2),), aggregator=Aggregator(model="lab/agg"))
 
@@ -92,7 +97,8 @@ def test_text_and_structured_content_have_the_same_facts() -> None:
     run = a_run(record("1.1", PRICED), record("1.2", Failure(Reason.AUTH)))
     text, facts = as_markdown(run), result(run)
 
-    assert text.startswith(str(facts["answer"]))
+    assert str(facts["answer"]) in text
+    assert f"{facts['panel']['answered']} of {facts['panel']['asked']} slots answered" in text
     for fact in (facts["run_id"], facts["preset"], facts["status"], f"{facts['calls_made']} calls"):
         assert fact in text
     for call in facts["calls"]:
@@ -105,3 +111,52 @@ def test_one_thing_is_counted_as_one() -> None:
 
 def test_a_run_that_goes_on_says_how_to_collect_it() -> None:
     assert 'run_id="ID"' in as_markdown(Run("ID", "p", PRESET, Task("Q?")))
+
+
+LACKING = replace(
+    a_run(record("1.1", PRICED), record("1.2", Failure(Reason.STRAGGLER))),
+    degraded=True,
+    shortfalls=frozenset({Shortfall.TIE}),
+)
+
+
+def test_what_an_answer_lacks_is_in_the_facts() -> None:
+    facts = result(LACKING)
+
+    assert (facts["partial"], facts["degraded"]) == (True, True)
+    assert facts["panel"] == {
+        "asked": 2,
+        "answered": 1,
+        "lost": [{"slot": 2, "model": "lab/m", "reason": "left behind as the slowest of its layer"}],
+        "skewed": True,
+    }
+
+
+def test_what_an_answer_lacks_is_above_it() -> None:
+    partial, degraded, answer = [line for line in as_markdown(LACKING).splitlines() if line][:3]
+
+    assert partial.startswith(
+        "Partial: 1 draft is missing, 1 of 2 slots answered. Missing: slot 2 (lab/m): left behind"
+    )
+    assert degraded == "Degraded: the drafts are tied between different answers."
+    assert answer == "Because."
+
+
+def test_an_answer_that_lacks_nothing_or_is_not_there_has_no_notice() -> None:
+    assert notice(a_run(record("1.1", PRICED))) is None
+    assert notice(replace(LACKING, answer=None, status="failed")) is None
+
+
+def test_a_degraded_answer_of_an_earlier_version_refers_to_its_notes() -> None:
+    assert "the notes say why" in (notice(replace(LACKING, shortfalls=frozenset())) or "")
+
+
+def test_many_lost_drafts_are_counted_and_the_first_are_named() -> None:
+    many = a_run(*(record(f"1.{slot}", Failure(Reason.AUTH)) for slot in range(1, 65)))
+    facts = result(many, extent=brief(many))
+
+    assert "64 drafts are missing, 0 of 64 slots answered" in (notice(many) or "")
+    assert "and 58 more" in (notice(many) or "")
+    assert 0 < len(facts["panel"]["lost"]) < 64
+    assert "lost drafts" in facts["notes"][-1]
+    assert len(json.dumps(facts)) < 10_000

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import get_args
 
 import anyio
 import click
 
 from moa_mcp.api import open_service
 from moa_mcp.cli.config import valid_settings
-from moa_mcp.cli.group import DONE, INTERRUPTED
+from moa_mcp.cli.group import DONE, INTERRUPTED, LACKING
 from moa_mcp.cli.inputs import context_of, question_of
 from moa_mcp.cli.logs import log_level
 from moa_mcp.cli.view.answer import AnswerWriter, writer_for
 from moa_mcp.cli.view.plan import show_plan
 from moa_mcp.cli.view.summary import report
+from moa_mcp.domain.model import Run
+from moa_mcp.domain.preset import OnPartial
 from moa_mcp.runs.events import Event, EventHandler
 from moa_mcp.service.service import AskRequest
 
@@ -38,6 +41,12 @@ GOES_ON = (
     multiple=True,
     help="Background text from a file, `-` for stdin. May be given several times.",
 )
+@click.option(
+    "--on-partial",
+    type=click.Choice(get_args(OnPartial)),
+    help="Once a draft is missing: answer all the same, or refuse before the next layer. Unset: as the preset says.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 if the answer is partial or degraded.")
 @click.option("--json", "as_json", is_flag=True, help="Print the run as JSON, and nothing else, on stdout.")
 @click.option("--drafts", is_flag=True, help="Print the drafts too.")
 @click.option("--fresh", is_flag=True, help="Ask again, even if the same question was answered just before.")
@@ -47,6 +56,8 @@ def ask(
     words: tuple[str, ...],
     preset: str | None,
     contexts: tuple[str, ...],
+    on_partial: OnPartial | None,
+    strict: bool,
     as_json: bool,
     drafts: bool,
     fresh: bool,
@@ -60,27 +71,32 @@ def ask(
         raise click.UsageError("The question came as several words. Put it in quotes.")
     question = words[0] if words else None
     request = AskRequest(
-        question_of(question, contexts, sys.stdin), preset, context_of(contexts, sys.stdin), fresh=fresh
+        question_of(question, contexts, sys.stdin),
+        preset,
+        context_of(contexts, sys.stdin),
+        on_partial=on_partial,
+        fresh=fresh,
     )
     if dry_run:
         anyio.run(show_plan, request, as_json)
         return DONE
     try:
-        anyio.run(_ask, request, writer_for(as_json=as_json, drafts=drafts))
+        run = anyio.run(_ask, request, writer_for(as_json=as_json, drafts=drafts))
     except KeyboardInterrupt:
         hint = f" {GOES_ON}" if valid_settings().store.enabled else ""
         click.echo(f"\nmoa-mcp: {STOPPED}{hint}", err=True)
         return INTERRUPTED
-    return DONE
+    return LACKING if strict and (run.partial or run.degraded) else DONE
 
 
-async def _ask(request: AskRequest, writer: AnswerWriter) -> None:
+async def _ask(request: AskRequest, writer: AnswerWriter) -> Run:
     settings = valid_settings()
     async with open_service() as service:
         async with _event_handler(str(request.preset or settings.default_preset), writer) as handler:
             run = await service.ask(request, handler=handler)
         writer.finish(run)
     report(run, settings.endpoints)
+    return run
 
 
 @asynccontextmanager

@@ -18,7 +18,8 @@ from moa_mcp.domain.errors import InvalidRequest, UnknownRun
 from moa_mcp.domain.model import Run
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.service.service import LOCAL, RUNS_LISTED, Service
-from moa_mcp.views.run import answer_text, drafts_markdown, format_calls, format_run_cost
+from moa_mcp.views.notice import with_notice
+from moa_mcp.views.run import drafts_markdown, format_calls, format_run_cost
 
 _MAX_QUESTION_CHARS = 60
 
@@ -43,7 +44,7 @@ async def show(run_id: str, drafts: bool) -> None:
         run = await service.scheduler.get_run(LOCAL, run_id)
     context = f"Context: {run.task.context}\n\n" if run.task.context else ""
     shown = f"{drafts_markdown(run)}\n" if drafts else ""
-    text = answer_text(run) or run.error or f"The run is {run.status} and has no answer."
+    text = with_notice(run, run.answer or run.error or f"The run is {run.status} and has no answer.")
     facts = format_calls(run, drafts_at=f"moa-mcp runs show {run_id} --drafts")
     click.echo(strip_invisible(f"{context}Question: {run.task.question}\n\n{shown}{text}\n\n{facts}"))
 

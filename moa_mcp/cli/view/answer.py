@@ -8,9 +8,10 @@ from abc import ABC, abstractmethod
 
 import click
 
-from moa_mcp.domain.model import AGGREGATOR, Call, Failure, Run
-from moa_mcp.domain.text import Cleaner, cleaned, strip_invisible
-from moa_mcp.runs.events import CallEnded, Event, TextArrived
+from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, Failure, Run, panel_of
+from moa_mcp.domain.text import Cleaner, escaped, strip_invisible
+from moa_mcp.runs.events import BranchEnded, CallEnded, Event, TextArrived
+from moa_mcp.views.notice import notice, partial_line
 from moa_mcp.views.run import draft_text, drafts_markdown, result
 
 
@@ -19,6 +20,14 @@ class AnswerWriter(ABC):
 
     def __init__(self, drafts: bool) -> None:
         self._drafts = drafts
+        self._noticed: str | None = None
+
+    def _notice(self, text: str | None) -> None:
+        """Write what the answer lacks to stderr, unless it was written before."""
+        if text and text != self._noticed:
+            for line in text.splitlines():
+                click.echo(f"moa-mcp: {strip_invisible(line)}", err=True)
+        self._noticed = text
 
     def writes(self, event: Event) -> bool:
         """Whether `on_event(event)` writes to stdout."""
@@ -40,10 +49,14 @@ def writer_for(*, as_json: bool, drafts: bool) -> AnswerWriter:
 
 
 class StreamingWriter(AnswerWriter):
-    """Writes the answer piece by piece to a terminal, without control sequences that the terminal would execute."""
+    """Writes the answer piece by piece to a terminal, without control sequences that the terminal would execute.
+
+    What it lacks is written before it, as far as it is known before the first piece; the rest is written after it.
+    """
 
     def __init__(self, drafts: bool) -> None:
         super().__init__(drafts)
+        self._proposals: list[CallRecord] = []
         self._writer: str | None = None
         self._written: list[str] = []
         self._cleaner = Cleaner()
@@ -54,6 +67,8 @@ class StreamingWriter(AnswerWriter):
     def on_event(self, event: Event) -> None:
         match event:
             case TextArrived(call, piece) if _writes_the_answer(call):
+                if self._writer is None and (panel := panel_of(self._proposals)).lost:
+                    self._notice(partial_line(panel))
                 if self._writer not in (None, call.id):
                     self._revoke(f"{call.model} writes anew.")
                 self._writer = call.id
@@ -61,6 +76,8 @@ class StreamingWriter(AnswerWriter):
                 click.echo(self._cleaner.feed(piece), nl=False)
             case CallEnded(record) if record.call.id == self._writer and isinstance(record.outcome, Failure):
                 self._revoke(f"{record.call.model} broke off: {record.error}.")
+            case CallEnded(record) | BranchEnded(record) if record.call.role == PROPOSER and not record.call.branches:
+                self._proposals.append(record)
             case _:
                 pass
 
@@ -70,8 +87,10 @@ class StreamingWriter(AnswerWriter):
         click.echo(self._cleaner.close(), nl=False)
         if self._written and answer in ("", "".join(self._written).strip()):
             click.echo()
+            self._notice(notice(run))
         elif answer:
             self._revoke("What is above was revised.")
+            self._notice(notice(run))
             click.echo(strip_invisible(answer))
         if answer and self._drafts:
             click.echo(strip_invisible(f"\n{drafts_markdown(run)}"))
@@ -87,18 +106,22 @@ class PlainWriter(AnswerWriter):
     """Writes the answer to a pipe when it is complete, without control sequences: a terminal or a model may read it."""
 
     def finish(self, run: Run) -> None:
+        self._notice(notice(run))
         if run.answer is not None:
             write(strip_invisible(f"{run.answer}\n\n{drafts_markdown(run)}" if self._drafts else run.answer))
 
 
 class JsonWriter(AnswerWriter):
-    """Writes the structured result as JSON, with the answer or the error."""
+    """Writes the structured result as JSON, with the answer or the error, and all texts as the models sent them.
+
+    What a terminal would interpret is written as JSON escapes, so that a reader of the JSON gets the same text.
+    """
 
     def finish(self, run: Run) -> None:
         facts = result(run)
         if self._drafts:
-            facts["drafts"] = [draft_text(record, run) for record in run.drafts]
-        write(json.dumps(cleaned(facts), ensure_ascii=False, indent=2))
+            facts["drafts"] = [draft_text(record) for record in run.drafts]
+        write(escaped(json.dumps(facts, ensure_ascii=False, indent=2)))
 
 
 def write(text: str) -> None:

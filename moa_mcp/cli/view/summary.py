@@ -53,7 +53,7 @@ def totals_line(run: Run) -> str:
 
 
 def _marks(run: Run) -> str:
-    return "".join(f", {mark}" for mark in ("degraded", "cached") if getattr(run, mark))
+    return "".join(f", {mark}" for mark in ("partial", "degraded", "cached") if getattr(run, mark))
 
 
 def all_demo(models: Iterable[str], endpoints: Mapping[str, Endpoint]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from moa_mcp.domain.model import Batch, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall, Shortfalls
 from moa_mcp.flows.compare.answers import Group, tally_answers
 from moa_mcp.flows.compare.grouping import Judge, group_drafts
 from moa_mcp.flows.compare.similarity import Kind, Matrix, Similarities, compare_texts, lexical_similarity
@@ -74,7 +75,7 @@ class Clustering:
     parts: tuple[Group, ...]
     facts: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    degraded: bool = False
+    shortfalls: Shortfalls = NONE
 
 
 def cluster_drafts(
@@ -91,10 +92,10 @@ def cluster_drafts(
         return _by_similarity(similar, margin, similar.facts, similar.notes)
     found = yield from group_drafts(task, preset, texts, tally, judge)
     facts = {"by": "texts" if None in tally.forms else "answer", **found.facts}
-    if None in tally.forms and found.degraded:
+    if None in tally.forms and found.shortfalls:
         similar = Similarities("lexical", lexical_similarity(texts))
         return _by_similarity(similar, margin, {**facts, **similar.facts}, found.notes)
-    return Clustering(split_by_groups(found.groups), found.groups, facts, found.notes, found.degraded)
+    return Clustering(split_by_groups(found.groups), found.groups, facts, found.notes, found.shortfalls)
 
 
 def _by_similarity(
@@ -102,7 +103,8 @@ def _by_similarity(
 ) -> Clustering:
     groups = split_in_two(similar, margin)
     parts = (groups.larger, groups.smaller) if groups.are_apart else (groups.kept,)
-    return Clustering(groups, parts, facts, notes, degraded=similar.kind == "lexical")
+    is_fallback = similar.kind == "lexical"
+    return Clustering(groups, parts, facts, notes, frozenset({Shortfall.UNREAD_JUDGE}) if is_fallback else NONE)
 
 
 def split_in_two(found: Similarities, margin: float | None = None) -> TwoClusters:

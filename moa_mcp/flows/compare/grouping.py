@@ -18,6 +18,7 @@ from typing import Any
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall, Shortfalls
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
 from moa_mcp.flows.compare.answers import Group, Tally, sort_groups
 from moa_mcp.flows.compare.formulas import join_formulas
@@ -40,7 +41,7 @@ class Grouping:
     groups: tuple[Group, ...]
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
     notes: tuple[str, ...] = ()
-    degraded: bool = False
+    shortfalls: Shortfalls = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _group(
     facts = {"grouped": reply.outcome}
     if reply.value is None:
         note = f"the judge did not say which of the answers are the same ({reply.outcome}): their forms decide"
-        return Grouping(groups, facts, (note,), degraded=True)
+        return Grouping(groups, facts, (note,), frozenset({Shortfall.UNREAD_JUDGE}))
     joined = [tuple(index for place in part for index in groups[place]) for part in reply.value]
     return Grouping(sort_groups(joined), facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -11,7 +12,7 @@ from moa_mcp.domain.fields import PromptStyle
 from moa_mcp.domain.model import Message, Task
 from moa_mcp.domain.preset import PanelSlot, Preset
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
-from moa_mcp.flows.conclude.synthesize import write_answer
+from moa_mcp.flows.conclude.synthesize import fallback_draft, write_answer
 from moa_mcp.flows.state import Conclusion, State
 from moa_mcp.prompts.adviser import adviser_messages, aggregator_messages
 
@@ -48,6 +49,6 @@ def advise(task: Task, preset: Preset, state: State, spec: Advise) -> Conclusion
     def prompt(model: str, style: PromptStyle) -> tuple[Message, ...]:
         return messages
 
-    answer = yield from write_answer(preset, prompt, [reference.draft for reference in state.references])
+    answer = yield from write_answer(preset, prompt, partial(fallback_draft, state))
     facts = {"advise": {"heard": answered, "missing": missing, "unavailable": spec.unavailable}}
     return replace(answer, method={**answer.method, **facts})

@@ -108,7 +108,11 @@ def _review(shown: LabelledCandidates, numbers: Sequence[int], votes: Mapping[in
         f"{' > '.join(labels[index] for index in ranking.order)}. {ranking.remarks}".rstrip()
         for ranking in rankings.values()
     ]
-    return Review(shown, judge_prompts.ranking_note(shown.letters, means, text), {"council": facts}, tuple(notes))
+    ranking = tuple(
+        shown.mapping[label] for label in sorted(means, key=lambda label: (means[label], shown.mapping[label]))
+    )
+    remarks = judge_prompts.ranking_note(shown.letters, means, text)
+    return Review(shown, remarks, {"council": facts}, tuple(notes), ranking)
 
 
 def _read(shown: LabelledCandidates, text: str) -> Ranking | None:

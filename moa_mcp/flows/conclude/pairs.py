@@ -17,6 +17,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Call, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, shuffled_order
@@ -91,9 +92,13 @@ def _merge(task: Task, preset: Preset, state: State, spec: Pairs) -> Conclusion:
         "order": [reference.participant.number for reference in merged],
         **_facts(comparisons),
     }
-    answer = yield from synthesize_after(task, preset, replace(state, references=merged), schedule.WRITING_AFTER_JUDGES)
+    by_number = {one.participant.number: one for one in state.references}
+    ranked = () if failure else tuple(by_number[number] for number in ranking)
+    state = replace(state, references=merged, ranked=ranked)
+    answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     notes = (*_notes(comparisons), *((failure,) if failure else ()), *_tie_notes(points, ranking, kept), *answer.notes)
-    return replace(answer, degraded=answer.degraded or bool(failure), notes=notes, method={"pairs": facts})
+    shortfalls = answer.shortfalls | (frozenset({Shortfall.UNREAD_JUDGE}) if failure else NONE)
+    return replace(answer, shortfalls=shortfalls, notes=notes, method={"pairs": facts})
 
 
 def _tie_notes(points: Mapping[int, float], ranking: Sequence[int], kept: Sequence[int]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
@@ -21,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from moa_mcp.domain.fields import Count, ModelSettingsOrId, constraint_error
 from moa_mcp.domain.model import Answer, Batch, Call, Draft, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line, strip_invisible
 from moa_mcp.flows import schedule
@@ -30,7 +32,7 @@ from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.clustering import Clustering, TwoClusters, cluster_drafts
 from moa_mcp.flows.compare.grouping import Judge, group_answers
 from moa_mcp.flows.compare.similarity import compare_texts
-from moa_mcp.flows.conclude.synthesize import aggregator_prompt, synthesize_after, write_answer
+from moa_mcp.flows.conclude.synthesize import aggregator_prompt, most_alike, synthesize_after, write_answer
 from moa_mcp.flows.state import Conclusion, State
 
 Subset: TypeAlias = tuple[int, ...]
@@ -178,7 +180,8 @@ def _call(task: Task, preset: Preset, state: State, subset: Subset, number: int)
 def _merge_all(task: Task, preset: Preset, state: State, made: Variants, failed: str | None) -> Conclusion:
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     notes = (*made.notes, *((f"{failed}: the drafts were merged without",) if failed else ()), *answer.notes)
-    return replace(answer, degraded=answer.degraded or failed is not None, notes=notes)
+    shortfalls = answer.shortfalls | (frozenset({Shortfall.FALLBACK}) if failed else NONE)
+    return replace(answer, shortfalls=shortfalls, notes=notes)
 
 
 def _leave_one_out(task: Task, preset: Preset, state: State, spec: Subsets, made: Variants) -> Conclusion:
@@ -188,9 +191,10 @@ def _leave_one_out(task: Task, preset: Preset, state: State, spec: Subsets, made
     other, compared = yield from _differing_variants(task, preset, answer.text, made, judge)
     left_out = [_missing_slot(state, made.made[index].subset) for index in other]
     notes = [f"without the draft of slot {number} the answer would be another" for number in left_out]
+    flip = frozenset({Shortfall.FLIP}) if left_out else NONE
     return replace(
         answer,
-        degraded=answer.degraded or compared.degraded or bool(left_out),
+        shortfalls=answer.shortfalls | compared.shortfalls | flip,
         notes=(*notes, *compared.notes, *answer.notes),
         method={**answer.method, "subsets": {"flips": left_out, **compared.facts}},
     )
@@ -226,14 +230,18 @@ def _vote(task: Task, preset: Preset, state: State, spec: Subsets, made: Variant
     winner = winners[shuffled_order(task.seed, "subset vote", len(winners))[0]]
     votes = [{"answer": one_line(one), "votes": votes} for one, votes in tally.votes.items()]
     facts = {"by": "answer", "votes": votes, "tie": tally.tied, **grouped.facts}
-    notes = ("the vote of the subsets is a tie: the answer was drawn",) if tally.tied else ()
-    answer = _vote_result(state, made.made[winner[0]], facts, *notes, *grouped.notes)
-    return replace(answer, degraded=answer.degraded or grouped.degraded or tally.tied)
+    doubts: Mapping[Shortfall, str] = {}
+    if tally.tied:
+        doubts = {Shortfall.TIE: "the vote of the subsets is a tie: the answer was drawn"}
+    elif tally.is_minority:
+        doubts = {Shortfall.MINORITY: "fewer than half of the subsets come to the answer"}
+    answer = _vote_result(state, made.made[winner[0]], facts, *doubts.values(), *grouped.notes)
+    return replace(answer, shortfalls=answer.shortfalls.union(grouped.shortfalls, doubts))
 
 
 def _vote_result(state: State, chosen: Variant, facts: Mapping[str, Any], *notes: str) -> Answer:
     slots = [state.numbers[index] for index in chosen.subset]
-    return Answer(chosen.draft.text, bool(chosen.draft.unfinished), notes, {"subsets": {"chosen": slots, **facts}})
+    return Answer(chosen.draft.text, chosen.draft.shortfalls_as_answer, notes, {"subsets": {"chosen": slots, **facts}})
 
 
 def _cluster(task: Task, preset: Preset, state: State, spec: Subsets, made: Variants) -> Conclusion:
@@ -250,10 +258,11 @@ def _cluster(task: Task, preset: Preset, state: State, spec: Subsets, made: Vari
     drafts = [made.made[place].draft for place in groups.kept]
     texts = [strip_invisible(draft.text) for draft in drafts]
     prompt = aggregator_prompt(task, preset, texts, state.extra)
-    answer = yield from write_answer(preset, prompt, drafts, schedule.WRITING_AFTER_JUDGES)
+    answer = yield from write_answer(preset, prompt, partial(most_alike, drafts), schedule.WRITING_AFTER_JUDGES)
     notes = (*clusters.notes, *_group_notes(groups), *answer.notes)
-    degraded = answer.degraded or clusters.degraded
-    return replace(answer, degraded=degraded, notes=notes, method={**answer.method, "subsets": facts})
+    tie = frozenset({Shortfall.TIE}) if groups.tied else NONE
+    shortfalls = answer.shortfalls | clusters.shortfalls | tie
+    return replace(answer, shortfalls=shortfalls, notes=notes, method={**answer.method, "subsets": facts})
 
 
 def _group_notes(groups: TwoClusters) -> list[str]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeAlias
 
 from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.fields import PromptStyle
 from moa_mcp.domain.model import AGGREGATOR, Answer, Batch, Call, Draft, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
 from moa_mcp.flows.candidates import LabelledCandidates
-from moa_mcp.flows.state import Conclusion, State
+from moa_mcp.flows.compare.similarity import lexical_similarity
+from moa_mcp.flows.conclude.take import first_complete
+from moa_mcp.flows.state import Conclusion, State, has_weights
 from moa_mcp.prompts.panel import can_be_repeated, messages_for, repeats_instructions
 
 Prompt: TypeAlias = Callable[[str, PromptStyle], tuple[Message, ...]]
@@ -45,8 +49,7 @@ def synthesize(task: Task, preset: Preset, state: State, spec: Synthesize) -> Co
 def synthesize_after(task: Task, preset: Preset, state: State, time: schedule.Window | None = None) -> Conclusion:
     """`synthesize` as one step of another way to conclude, in the window `time`."""
     prompt = aggregator_prompt(task, preset, state.texts, state.reader_notes)
-    drafts = [state.fallback_answer] if state.fallback_answer else [reference.draft for reference in state.references]
-    return (yield from write_answer(preset, prompt, drafts, time))
+    return (yield from write_answer(preset, prompt, partial(fallback_draft, state), time))
 
 
 def aggregator_prompt(task: Task, preset: Preset, texts: Sequence[str], remarks: str | None) -> Prompt:
@@ -62,13 +65,15 @@ def aggregator_prompt(task: Task, preset: Preset, texts: Sequence[str], remarks:
 class Review:
     """The judges' review of the candidates `shown`; `remarks` is None if there is nothing usable.
 
-    `method` holds the facts of the review, `notes` are for the reader of the answer.
+    `method` holds the facts of the review, `notes` are for the reader of the answer. `ranking` has the indices of the
+    candidates, the best first, if the judges ranked them.
     """
 
     shown: LabelledCandidates
     remarks: str | None
     method: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    ranking: tuple[int, ...] = ()
 
 
 def answer_with_review(task: Task, preset: Preset, state: State, review: Review) -> Conclusion:
@@ -79,20 +84,21 @@ def answer_with_review(task: Task, preset: Preset, state: State, review: Review)
     extra = "\n\n".join(part for part in (state.extra, review.remarks) if part)
     references = tuple(state.references[index] for index in review.shown.order)
     if review.remarks is not None:
-        state = replace(state, references=references, extra=extra)
+        ranked = tuple(state.references[index] for index in review.ranking)
+        state = replace(state, references=references, extra=extra, ranked=ranked)
     answer = yield from synthesize_after(task, preset, state, schedule.WRITING_AFTER_JUDGES)
     return replace(
         answer,
-        degraded=answer.degraded or review.remarks is None,
+        shortfalls=answer.shortfalls | (frozenset({Shortfall.UNREAD_JUDGE}) if review.remarks is None else NONE),
         notes=(*review.notes, *answer.notes),
         method={**answer.method, **review.method},
     )
 
 
 def write_answer(
-    preset: Preset, prompt: Prompt, drafts: Sequence[Draft], time: schedule.Window | None = None
+    preset: Preset, prompt: Prompt, fallback: Callable[[], Draft | None], time: schedule.Window | None = None
 ) -> Conclusion:
-    """Ask the aggregator, then its fallbacks; if all fail, answer with the best of `drafts`.
+    """Ask the aggregator, then its fallbacks; if all fail, answer with the draft of `fallback`.
 
     A model that repeats its instructions in place of an answer is asked once more, in the words of the paper; if it
     does so again, it has failed. A part of an answer is used only if no model could write a whole one. `time` is the
@@ -130,20 +136,41 @@ def write_answer(
             continue
         # A fallback has the same max_tokens, so it would run out of tokens, too.
         if not outcome.unfinished or outcome.finish_reason == "length":
-            return Answer(outcome.text, bool(outcome.unfinished), tuple(causes))
+            return Answer(outcome.text, outcome.shortfalls_as_answer, tuple(causes))
         parts.append(outcome)
     if parts:
         notes = (*causes, "the answer is incomplete: no model finished one")
-        return Answer(best_draft(parts).text, degraded=True, notes=notes)
-    if not drafts:
+        part = max(parts, key=lambda one: len(strip_invisible(one.text)))
+        return Answer(part.text, part.shortfalls_as_answer, notes)
+    best = fallback()
+    if best is None:
         raise RunFailed("No model could write the answer:", causes)
-    return Answer(best_draft(drafts).text, degraded=True, notes=(*causes, "the answer is the best single draft"))
+    shortfalls = best.shortfalls_as_answer | {Shortfall.FALLBACK}
+    return Answer(best.text, shortfalls, (*causes, "the answer is the best single draft"))
 
 
 def _is_echo(call: Call, outcome: Outcome) -> bool:
     return isinstance(outcome, Draft) and can_be_repeated(call.messages) and repeats_instructions(outcome.text)
 
 
-def best_draft(drafts: Sequence[Draft]) -> Draft:
-    """The draft to use as the answer: the longest complete one, or else the longest."""
-    return max(drafts, key=lambda draft: (not draft.unfinished, len(strip_invisible(draft.text))))
+def fallback_draft(state: State) -> Draft | None:
+    """The draft that is the answer if no model can write one: None if there is none.
+
+    It is the first complete one in the order of a judge's ranks or a gate's weights; without these, the one that is
+    most like the others.
+    """
+    if state.fallback_answer is not None:
+        return state.fallback_answer
+    ranked = state.ranked
+    if has_weights([one.participant for one in state.references]):
+        ranked = ranked or tuple(sorted(state.references, key=lambda one: -(one.participant.weight or 0.0)))
+    return first_complete(ranked).draft if ranked else most_alike([one.draft for one in state.references])
+
+
+def most_alike(drafts: Sequence[Draft]) -> Draft | None:
+    """The draft whose words are most like those of the others: a complete one if there is one; of equals, the first."""
+    if not drafts:
+        return None
+    matrix = lexical_similarity([strip_invisible(draft.text) for draft in drafts])
+    likeness = [(not draft.unfinished, round(sum(row), 9)) for draft, row in zip(drafts, matrix, strict=True)]
+    return drafts[likeness.index(max(likeness))]

@@ -11,6 +11,7 @@ from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.fields import constraint_error
 from moa_mcp.domain.model import Answer, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.state import Conclusion, Reference, State, no_calls
@@ -45,9 +46,10 @@ def take(task: Task, preset: Preset, state: State, spec: Take) -> Conclusion:
 
 def draft_as_answer(chosen: Reference, method: Mapping[str, Any], failure: str | None = None) -> Answer:
     """The draft of `chosen` as the answer; `failure` says why the method could not choose, if so."""
+    found = chosen.draft.shortfalls_as_answer
     cut = f"the draft that is the answer {chosen.draft.unfinished}" if chosen.draft.unfinished else None
     notes = tuple(note for note in (failure, cut) if note)
-    return Answer(chosen.draft.text, bool(chosen.draft.unfinished or failure), notes, method)
+    return Answer(chosen.draft.text, found | {Shortfall.UNREAD_JUDGE} if failure else found, notes, method)
 
 
 def first_complete(references: Sequence[Reference]) -> Reference:

@@ -15,6 +15,7 @@ from moa_mcp.domain.fields import ModelSettingsOrId, PromptText
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.regex import compile_linear
+from moa_mcp.domain.shortfalls import NONE, Shortfall, Shortfalls
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
@@ -62,7 +63,7 @@ def vote(task: Task, preset: Preset, state: State, spec: Vote) -> Conclusion:
     tally = tally_answers(voters.texts, task.question, compile_linear(spec.pattern) if spec.pattern else None)
     answer = yield from (_vote_by_similarity if tally.is_open else _vote_by_answer)(task, preset, voters, spec, tally)
     if not whole:
-        return replace(answer, degraded=True, notes=("every draft was cut", *answer.notes))
+        return replace(answer, notes=("every draft was cut", *answer.notes))
     cut = len(state.references) - len(whole)
     return replace(answer, notes=(f"drafts that were cut do not vote: {cut}", *answer.notes)) if cut else answer
 
@@ -76,23 +77,22 @@ def _vote_by_answer(task: Task, preset: Preset, state: State, spec: Vote, tally:
     tally = tally.with_groups(found.groups)
     chosen = state.references[tally.first]
     answer = draft_as_answer(chosen, {"vote": {**_answer_facts(state, tally), **found.facts}})
-    doubts = _doubts(tally)
-    return replace(
-        answer, degraded=answer.degraded or found.degraded or bool(doubts), notes=(*doubts, *found.notes, *answer.notes)
-    )
+    doubts, doubt_notes = _doubts(tally)
+    notes = (*doubt_notes, *found.notes, *answer.notes)
+    return replace(answer, shortfalls=answer.shortfalls | found.shortfalls | doubts, notes=notes)
 
 
-def _doubts(tally: Tally) -> tuple[str, ...]:
-    """A note if the most frequent answer has no clear majority."""
+def _doubts(tally: Tally) -> tuple[Shortfalls, tuple[str, ...]]:
+    """The shortfall and a note if the most frequent answer has no clear majority."""
     most, *others = tally.votes.items()
     if tally.tied:
         names = " and ".join(one_line(name) for name, votes in (most, *others) if votes == most[1])
-        return (
-            f"the vote is a tie of {names}, with {most[1]} of {len(tally.forms)} votes each: the first is the answer",
-        )
+        tie = f"the vote is a tie of {names}, with {most[1]} of {len(tally.forms)} votes each: the first is the answer"
+        return frozenset({Shortfall.TIE}), (tie,)
     if tally.is_minority:
-        return (f"fewer than half of the drafts say so: {one_line(most[0])} has {most[1]} of {len(tally.forms)} votes",)
-    return ()
+        few = f"fewer than half of the drafts say so: {one_line(most[0])} has {most[1]} of {len(tally.forms)} votes"
+        return frozenset({Shortfall.MINORITY}), (few,)
+    return NONE, ()
 
 
 def _answer_facts(state: State, tally: Tally) -> dict[str, Any]:

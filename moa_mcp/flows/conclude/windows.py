@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
@@ -17,10 +18,11 @@ from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.fields import Count, constraint_error
 from moa_mcp.domain.model import Answer, Batch, Draft, Failure, Message, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import CONCLUDES, ConcludeSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
-from moa_mcp.flows.conclude.synthesize import Prompt, aggregator_prompt, best_draft, write_answer
+from moa_mcp.flows.conclude.synthesize import Prompt, aggregator_prompt, fallback_draft, write_answer
 from moa_mcp.flows.state import Conclusion, Reference, State, has_weights
 from moa_mcp.prompts.panel import repeated_note
 
@@ -60,28 +62,27 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     progress = _Progress()
     count = len(earlier) + 1
     for number, new_drafts in enumerate(earlier, start=1):
-        drafts = [one.draft for one in state.references[new_drafts]]
+        part = replace(state, references=state.references[new_drafts])
         prompt = _window_prompt(task, preset, _window_state(state, new_drafts, progress.best, spec.reserved))
         messages = prompt(preset.aggregator.model, preset.prompt_style)
-        progress = yield from _aggregate_window(preset, progress, messages, drafts, number, count)
+        progress = yield from _aggregate_window(preset, progress, messages, part, number, count)
         if progress.best and progress.out_of_time:
             return _unfinished(state, progress, progress.best, new_drafts.start, f"{number - 1} of {count} windows")
-    drafts = [one.draft for one in state.references[last]]
     prompt = _window_prompt(task, preset, _window_state(state, last, progress.best, spec.reserved))
-    fallback = [progress.best] if progress.best else drafts
+    kept = replace(state, references=state.references[last], fallback_answer=progress.best)
     start = schedule.window_end(count - 1, count) if earlier else schedule.conclusion(preset).start
-    answer = yield from write_answer(preset, prompt, fallback, schedule.Window(start))
+    answer = yield from write_answer(preset, prompt, partial(fallback_draft, kept), schedule.Window(start))
     facts = {
         "sizes": [len(state.references[new_drafts]) for new_drafts in (*earlier, last)],
         "lost": list(progress.lost),
         "duplicates": len(state.references) - len(set(state.texts)),
     }
     read = state.references[: last.start]
-    unread = (f"the last {len(drafts)} of {len(state.references)} drafts were not read",)
+    unread = (f"the last {len(kept.references)} of {len(state.references)} drafts were not read",)
     fell_back = bool(read) and progress.best is not None and answer.text == progress.best.text
     return replace(
         answer,
-        degraded=answer.degraded or bool(progress.lost),
+        shortfalls=answer.shortfalls | (frozenset({Shortfall.FALLBACK}) if progress.lost else NONE),
         notes=(*progress.notes, *answer.notes, *(unread if fell_back else ())),
         method={**answer.method, "windows": facts},
     )
@@ -93,7 +94,8 @@ def _unfinished(state: State, progress: _Progress, best: Draft, read: int, made:
         f"the time was up after {made}: {len(state.references) - read} of {len(state.references)} drafts were not read"
     )
     facts = {"lost": list(progress.lost), "unread": state.numbers[read:]}
-    return Answer(best.text, degraded=True, notes=(*progress.notes, note), method={"windows": facts})
+    shortfalls = best.shortfalls_as_answer | {Shortfall.UNFINISHED}
+    return Answer(best.text, shortfalls, (*progress.notes, note), {"windows": facts})
 
 
 def window_slices(count: int, window: int, reserved: int) -> list[slice]:
@@ -116,7 +118,7 @@ _Aggregating: TypeAlias = Generator[Batch, Sequence[Outcome], _Progress]
 
 
 def _aggregate_window(
-    preset: Preset, progress: _Progress, messages: Sequence[Message], drafts: Sequence[Draft], number: int, count: int
+    preset: Preset, progress: _Progress, messages: Sequence[Message], part: State, number: int, count: int
 ) -> _Aggregating:
     """Aggregate a window that is not the last. Its role is not "aggregator": that role writes the run's answer."""
     identity = f"{preset.layers}.window.{number}"
@@ -135,7 +137,7 @@ def _aggregate_window(
         return replace(progress, best=outcome, notes=(*progress.notes, *call_remarks))
     notes = (*progress.notes, *call_remarks, f"window {number} could not be aggregated; the best so far was kept")
     late = isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE
-    return _Progress(progress.best or best_draft(drafts), (*progress.lost, number), notes, late)
+    return _Progress(progress.best or fallback_draft(part), (*progress.lost, number), notes, late)
 
 
 def _window_state(state: State, new_drafts: slice, best: Draft | None, reserved: int) -> State:

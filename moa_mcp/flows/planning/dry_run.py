@@ -18,6 +18,7 @@ from moa_mcp.domain.errors import PlanRefused, Reason, RunFailed
 from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.model import (
     AGGREGATOR,
+    SAMPLER,
     Batch,
     Call,
     ChatCall,
@@ -32,7 +33,7 @@ from moa_mcp.domain.model import (
     Outcome,
     Result,
 )
-from moa_mcp.flows.route.short_circuit import SAMPLER, SOLO
+from moa_mcp.flows.route.short_circuit import SOLO
 from moa_mcp.prompts.panel import AGGREGATE_AND_SYNTHESIZE, can_be_repeated
 
 DRAFT_TOKENS = 700

@@ -12,15 +12,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from moa_mcp.domain.fields import ModelSettingsOrId, Share
-from moa_mcp.domain.model import Batch, Call, Draft, Task
+from moa_mcp.domain.model import SAMPLER, Batch, Call, Draft, Task
 from moa_mcp.domain.preset import Preset
 from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.domain.text import strip_invisible
 from moa_mcp.flows import schedule
-from moa_mcp.flows.calls import call_notes, make_call
+from moa_mcp.flows.calls import call_notes, lost_drafts, make_call
 from moa_mcp.flows.compare.answers import tally_answers
 from moa_mcp.flows.compare.grouping import Judge, group_drafts
-from moa_mcp.flows.route.short_circuit import SAMPLER, answer_directly, messages_for_solo, reference_without_slot
+from moa_mcp.flows.route.short_circuit import answer_directly, messages_for_solo, reference_without_slot
 from moa_mcp.flows.state import Stage, State
 
 
@@ -75,8 +75,9 @@ def agreement(task: Task, preset: Preset, state: State, spec: Agreement) -> Stag
         **found.facts,
         "to": spec.easy.model if agreed else "panel",
     }
-    state = replace(state.with_notes(*found.notes).with_facts(route=facts), degraded=state.degraded or found.degraded)
+    state = state.with_notes(*found.notes).with_facts(route=facts).with_shortfalls(*found.shortfalls)
     if agreed:
+        state = state.with_lost(lost_drafts(calls, outcomes))
         return answer_directly(task, state, best, "the samples of the small model agree")
     return replace(state, references=(best,))
 

@@ -15,6 +15,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import ROUTES, RouteSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -88,6 +89,7 @@ def difficulty(task: Task, preset: Preset, state: State, spec: Difficulty) -> St
     level, facts = yield from _rate(task, preset, spec)
     state = state.with_facts(route={"by": "difficulty", **facts, "to": "panel"})
     if level is None:
+        state = state.with_shortfalls(Shortfall.UNREAD_JUDGE)
         return state.with_notes(f"the difficulty could not be determined ({facts['how']}): the panel answers")
     if level >= spec.hard_from:
         return state

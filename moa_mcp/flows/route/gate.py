@@ -21,6 +21,7 @@ from pydantic_core import PydanticCustomError
 from moa_mcp.domain.fields import Count, ModelSettingsOrId, Share, constraint_error
 from moa_mcp.domain.model import Batch, DryRunReplies, Outcome, Task
 from moa_mcp.domain.preset import PanelSlot, Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import ROUTES, SLOT_METHODS, RouteSpec, SlotMethod
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
@@ -108,6 +109,8 @@ def gate(task: Task, preset: Preset, state: State, spec: Gate) -> Stage:
     facts: dict[str, Any] = {"by": "gate", "is": ANALOGUE, "how": scored.outcome}
     if scored.value is None:
         all_slots = state.with_facts(route={**facts, "chosen": [one.number for one in state.participants]})
+        if spec.model is not None:
+            all_slots = all_slots.with_shortfalls(Shortfall.UNREAD_JUDGE)
         return all_slots.with_notes(f"the gate chose no slot ({scored.outcome}): all slots take part")
     return _select_participants(state, spec, scored.value, facts)
 

@@ -43,6 +43,8 @@ def replace_duplicates(
             break
         replaced += 1
         state, more = yield from _ask_next(task, preset, state, proposals, replaced)
+        if not copies:
+            state = _fill_gaps(state, more)
         drafts = (*drafts, *more)
     if len(state.participants) == len(drafts) == 1 and replaced == 0 and not copies and not drafts[0].draft.unfinished:
         state = answer_directly(task, state, drafts[0], f"the {ROUTES.name(preset.route)} chose one slot alone")
@@ -61,6 +63,13 @@ def _ask_next(task: Task, preset: Preset, state: State, proposals: Proposals, re
     route = {**state.facts["route"], "woken": [*state.facts["route"].get("woken", ()), participant.number]}
     state = state.with_notes(*call_notes(batch.all_calls, (outcome,))).with_facts(route=route)
     return state, (Reference(participant, outcome),) if isinstance(outcome, Draft) else ()
+
+
+def _fill_gaps(state: State, stand_ins: Sequence[Reference]) -> State:
+    """Each stand-in fills the place of one lost draft, which is then not missing any more."""
+    for filled, stand_in in zip(state.lost, stand_ins, strict=False):
+        state = state.with_notes(f"slot {stand_in.participant.number} stood in for {filled}")
+    return replace(state, lost=state.lost[len(stand_ins) :])
 
 
 def _compare_drafts(task: Task, preset: Preset, drafts: Sequence[Reference], replaced: int) -> Comparing:

@@ -14,16 +14,13 @@ from moa_mcp.prompts.panel import messages_for
 SOLO = "solo"
 """The role of a model whose reply may replace the panel, if the caller asks for guidance instead of an answer."""
 
-SAMPLER = "sampler"
-"""The role of each sample of a model whose samples together may replace the panel."""
-
 
 def answer_directly(task: Task, state: State, alone: Reference, why: str) -> State:
     """The state in which `alone` is the answer, or, if the caller asks for guidance, the only draft."""
     ended = replace(state, references=(alone,), stop_reason=why)
     if task.output == "guidance":
         return ended
-    return replace(ended, answer=Answer(alone.text, bool(alone.draft.unfinished), method=alone.draft.method))
+    return replace(ended, answer=Answer(alone.text, alone.draft.shortfalls_as_answer, method=alone.draft.method))
 
 
 def solo_role(task: Task) -> str:

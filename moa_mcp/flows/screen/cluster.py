@@ -15,6 +15,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import ModelSettingsOrId, Share
 from moa_mcp.domain.model import Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.compare.clustering import MIN_TEXTS, TwoClusters, cluster_drafts
@@ -48,7 +49,9 @@ def keep_larger_cluster(task: Task, preset: Preset, state: State, spec: ClusterS
         return state.with_log_entry("screen", entry)
     judge = Judge(spec.model, state.layer, schedule.after_layer(state.layer, preset).screen, "screen")
     clusters = yield from cluster_drafts(task, preset, state.texts, judge, spec.margin)
-    state = replace(state.with_notes(*clusters.notes), degraded=state.degraded or clusters.degraded)
+    state = state.with_notes(*clusters.notes).with_shortfalls(*clusters.shortfalls)
+    if clusters.groups.tied:
+        state = state.with_shortfalls(Shortfall.TIE)
     return _keep_group(state, clusters.groups, clusters.facts)
 
 

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from moa_mcp.domain.fields import Count, ModelSettingsOrId
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import SCREENS, ScreenSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.candidates import LabelledCandidates, label_candidates
@@ -81,6 +82,7 @@ def _apply_verdict(state: State, shown: LabelledCandidates, reply: FormReply[Ver
     }
     if reply.value is None:
         state = state.with_notes(f"the moderator of layer {state.layer} kept all drafts: {reply.outcome}")
+        state = state.with_shortfalls(Shortfall.UNREAD_JUDGE)
     if ends:
         state = replace(state, stop_reason=f"the moderator saw consensus in layer {state.layer}")
     return replace(state, references=kept).with_log_entry("screen", entry)

@@ -19,6 +19,7 @@ from moa_mcp.domain.errors import RunFailed
 from moa_mcp.domain.execution import Execution
 from moa_mcp.domain.fields import ModelSettings
 from moa_mcp.domain.model import Answer, Batch, Draft, DryRunReplies, Flow, Message, Outcome, Task
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.domain.statements import constant_values, split_statements
 from moa_mcp.domain.text import one_line, strip_invisible
@@ -109,7 +110,8 @@ def chain_of_code(task: Task, state: State, spec: ChainOfCode) -> Flow:
     if code is None:
         note = "the model wrote no program, but this reply"
         facts = {"mode": spec.mode, "how": "text", SOURCE: "a direct reply: no program was written"}
-        return Answer(outcome.text, bool(outcome.unfinished), (note,), {"chain_of_code": facts})
+        shortfalls = outcome.shortfalls_as_answer | {Shortfall.FALLBACK}
+        return Answer(outcome.text, shortfalls, (note,), {"chain_of_code": facts})
     chain = _Chain(task, spec, code, spec.emulations)
     result = yield from (_run_with_emulation(chain) if spec.mode == "interweave" else _run_or_emulate(chain))
     if result is None:
@@ -266,8 +268,10 @@ def _write_reply(chain: _Chain, messages: Sequence[Message], result: str) -> Flo
     chain.notes.extend(call_notes((call,), (outcome,)))
     facts = {"chain_of_code": chain.facts(result)}
     if not isinstance(outcome, Draft):
-        return Answer(result, degraded=True, notes=(*chain.notes, "the answer is the bare result"), method=facts)
-    return Answer(outcome.text, chain.fully_emulated or bool(outcome.unfinished), tuple(chain.notes), facts)
+        shortfalls = frozenset({Shortfall.FALLBACK})
+        return Answer(result, shortfalls, (*chain.notes, "the answer is the bare result"), facts)
+    shortfalls = outcome.shortfalls_as_answer | (frozenset({Shortfall.UNFINISHED}) if chain.fully_emulated else NONE)
+    return Answer(outcome.text, shortfalls, tuple(chain.notes), facts)
 
 
 def _interpreter_settings(spec: ChainOfCode) -> ModelSettings:

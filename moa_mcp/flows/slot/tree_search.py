@@ -16,6 +16,7 @@ from pydantic import Field
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.fields import ModelSettings, ModelSettingsOrId
 from moa_mcp.domain.model import Answer, Batch, ChatCall, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
+from moa_mcp.domain.shortfalls import NONE, Shortfall
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -77,7 +78,7 @@ class _Node:
 
 @dataclass(slots=True)
 class _Search:
-    """One search: its nodes in order of creation, the root first, and the reason if it ended early."""
+    """One search: its nodes in order of creation, the root first, and why it ended early. `lost` refinements failed."""
 
     task: Task
     spec: TreeSearch
@@ -85,6 +86,7 @@ class _Search:
     nodes: list[_Node] = field(default_factory=list[_Node])
     notes: list[str] = field(default_factory=list[str])
     ended: str | None = None
+    lost: int = 0
 
     @property
     def simulations(self) -> int:
@@ -168,6 +170,7 @@ def _simulate(search: _Search, number: int) -> _Step:
         yield from _add_node(search, written, parent)
         return
     search.notes.extend(call_notes((call,), (outcome,)))
+    search.lost += 1
     if isinstance(outcome, Draft):
         search.notes.append(f"refinement {number} of the search has no new reply and was left out")
     elif isinstance(outcome, Failure) and outcome.reason is Reason.DEADLINE:
@@ -232,8 +235,12 @@ def _best_answer(search: _Search) -> Answer:
         failures.append(f"the search made {search.simulations} of {search.spec.simulations} refinements: {OUT_OF_TIME}")
     if best.value is None:
         failures.append("no judgement could be read; the first reply is the answer")
-    degraded = bool(failures or best.answer.unfinished)
-    return Answer(best.answer.text, degraded, (*search.notes, *failures), {"tree_search": search.facts()})
+    shortfalls = best.answer.shortfalls_as_answer | (
+        frozenset({Shortfall.UNREAD_JUDGE}) if best.value is None else NONE
+    )
+    if search.lost or search.ended == OUT_OF_TIME:
+        shortfalls |= {Shortfall.UNFINISHED}
+    return Answer(best.answer.text, shortfalls, (*search.notes, *failures), {"tree_search": search.facts()})
 
 
 _REVISED = DryRunReplies(*(f"{solver_prompts.REVISED}\n{text}" for text in ("word " * 560, "other " * 466)))

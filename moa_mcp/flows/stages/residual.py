@@ -19,6 +19,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import ModelSettingsOrId
 from moa_mcp.domain.model import Batch, Draft, DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import RESIDUALS, ResidualSpec
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call, reads_prefix_again
@@ -120,7 +121,7 @@ def residual(task: Task, preset: Preset, state: State, spec: Residual) -> Stage:
     state = state.with_log_entry("residual", {**entry, "models": _changed_models(found.details) if found else []})
     if found is None:
         failure = f"no model extracted the residual of layer {state.layer} ({reply.outcome}): it was a plain layer"
-        return replace(state.with_notes(failure), residual=None, degraded=True)
+        return replace(state.with_notes(failure).with_shortfalls(Shortfall.UNREAD_JUDGE), residual=None)
     if reply.unfinished:
         state = state.with_notes(f"the residual of layer {state.layer} {reply.unfinished}")
     if reply.value is None:

@@ -18,6 +18,7 @@ from pydantic import Field
 from moa_mcp.domain.fields import ModelSettingsOrId, PromptText
 from moa_mcp.domain.model import DryRunReplies, Task
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import ROLES, RolesSpec
 from moa_mcp.domain.text import one_line
 from moa_mcp.flows import schedule
@@ -55,7 +56,7 @@ def roles(task: Task, preset: Preset, state: State, spec: Roles) -> Stage:
     reply = yield from ask_form(call, form, until=schedule.roles_end(preset))
     if reply.value is None:
         unchanged = state.with_notes(f"the panel works without roles: {reply.outcome}")
-        return unchanged.with_facts(roles={"how": reply.outcome})
+        return unchanged.with_shortfalls(Shortfall.FALLBACK).with_facts(roles={"how": reply.outcome})
     learned = {**state.learned, key: json.dumps({"roles": reply.value}, ensure_ascii=False)}
     return _assign_roles(replace(state, learned=learned), reply.value, reply.outcome)
 

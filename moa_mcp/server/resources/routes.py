@@ -30,6 +30,8 @@ from moa_mcp.server.tools.list_presets import MORE, short_list
 from moa_mcp.server.tools.results import changed_at, rendered
 from moa_mcp.service.service import Service
 from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
+from moa_mcp.views.notice import with_notice
 
 JSON, MARKDOWN, YAML = "application/json", "text/markdown", "application/yaml"
 
@@ -93,7 +95,11 @@ async def runs(service: Service, owner: str) -> str:
 async def latest(service: Service, owner: str) -> str:
     """The owner's latest run, or an explanation if there is none."""
     run = await service.latest(owner=owner)
-    return _json(_NO_RUN) if run is None else await rendered(run, lambda: _json(run_view.as_json(run)))
+    return (
+        _json(_NO_RUN)
+        if run is None
+        else await rendered(run, lambda: _json(run_view.as_json(inert(run, drafts=False))))
+    )
 
 
 @page(
@@ -126,7 +132,7 @@ async def presets(service: Service, owner: str) -> str:
 async def run(service: Service, owner: str, run_id: str) -> str:
     """A run with all its facts. Raises UnknownRun."""
     found = await service.scheduler.get_run(owner, run_id)
-    return await rendered(found, lambda: _json(run_view.as_json(found)))
+    return await rendered(found, lambda: _run(found))
 
 
 @page(
@@ -152,21 +158,29 @@ async def drafts(service: Service, owner: str, run_id: str) -> str:
 async def draft(service: Service, owner: str, run_id: str, layer: str, slot: str) -> str:
     """One draft of a run. Raises UnknownRun, and InvalidRequest if there is no such draft yet."""
     found = await service.scheduler.get_run(owner, run_id)
-    matching = [record for record in found.drafts if (str(record.call.layer), str(record.call.slot)) == (layer, slot)]
-    if matching:
-        return await rendered(found, lambda: run_view.draft_markdown(matching[0], found))
+    shown = await rendered(found, lambda: inert(found))
+    for record in shown.drafts:
+        if (str(record.call.layer), str(record.call.slot)) == (layer, slot):
+            return run_view.draft_markdown(record)
     raise InvalidRequest(
         f"Run {run_id} has no draft in layer {layer}, slot {slot}{_yet_if_running(found)}. "
         f"What there is: moa://runs/{run_id}/drafts."
     )
 
 
-@page("moa://runs/{run_id}/answer", "answer", "Answer of a run", "The answer alone, word for word.", MARKDOWN)
+@page(
+    "moa://runs/{run_id}/answer",
+    "answer",
+    "Answer of a run",
+    "The answer alone, below what it lacks, if anything.",
+    MARKDOWN,
+)
 async def answer(service: Service, owner: str, run_id: str) -> str:
     """Only the answer of a run, or the reason if it has none. Raises UnknownRun."""
     found = await service.scheduler.get_run(owner, run_id)
-    if (text := await rendered(found, lambda: run_view.answer_text(found))) is not None:
-        return text
+    shown = await rendered(found, lambda: inert(found, drafts=False))
+    if shown.answer is not None:
+        return with_notice(shown, shown.answer)
     return f"*No answer{_yet_if_running(found)}: the run is {found.status}.* {found.error or ''}".rstrip()
 
 
@@ -256,18 +270,23 @@ def _summary(run: Run) -> dict[str, Any]:
         "calls_made": run.calls_made,
         "cost_usd": run_view.round_cost(run.cost_usd),
         "degraded": run.degraded,
+        "partial": run.partial,
         "uri": f"moa://runs/{run.run_id}",
     }
 
 
+def _run(run: Run) -> str:
+    return _json(run_view.as_json(inert(run, drafts=False)))
+
+
 def _drafts(run: Run) -> dict[str, Any]:
-    drafts = [_draft(run, record) for record in run.drafts]
+    drafts = [_draft(run, record) for record in inert(run).drafts]
     return {"run_id": run.run_id, "status": run.status, "layers": run.layers, "drafts": drafts}
 
 
 def _draft(run: Run, record: CallRecord) -> dict[str, Any]:
     place = f"layers/{record.call.layer}/drafts/{record.call.slot}"
-    return {**run_view.draft_text(record, run), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
+    return {**run_view.draft_text(record), "error": record.error, "uri": f"moa://runs/{run.run_id}/{place}"}
 
 
 def _yet_if_running(run: Run) -> str:

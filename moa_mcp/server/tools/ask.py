@@ -9,6 +9,7 @@ from pydantic import Field, StringConstraints
 
 from moa_mcp.domain.errors import InvalidRequest
 from moa_mcp.domain.model import Output, Run
+from moa_mcp.domain.preset import OnPartial
 from moa_mcp.runs.events import EventHandler
 from moa_mcp.server import tasks
 from moa_mcp.server.context import owner_of
@@ -30,8 +31,8 @@ panel sees only `question` and `context`.
 Cost: about 3 to 40 paid model calls on the keys of the person who runs this server; moa_list_presets \
 shows the number per preset. Time: 20 to 180 seconds.
 
-Result: the answer, and the facts of every call; `degraded` and `notes` say what is missing \
-from it. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
+Result: the answer, and the facts of every call; `partial`, `degraded` and `notes` say what it \
+lacks. If the run is not done after `wait_seconds`, `status` is `running` and it goes on: call \
 moa_ask again with its `run_id` until it is done, and do not repeat the question; with `cancel` \
 it is stopped. An interrupted run goes on when it is collected; only what was not finished \
 is paid for. The drafts are in moa://runs/RUN_ID/drafts, or here with `drafts: full`."""
@@ -66,6 +67,10 @@ class AskArguments(Arguments):
         default="answer",
         description="answer: the aggregator writes the answer. guidance: it is not called; the drafts "
         "come back, and you write the answer from them.",
+    )
+    on_partial: OnPartial | None = Field(
+        default=None,
+        description="Once a draft is missing. refuse: the run fails and names it. Unset: as the preset says.",
     )
     max_cost_usd: Amount | None = Field(
         default=None,
@@ -131,6 +136,7 @@ def _request(arguments: AskArguments) -> AskRequest:
         context=arguments.context,
         continue_from=arguments.continue_from,
         output=arguments.output,
+        on_partial=arguments.on_partial,
         max_cost_usd=arguments.max_cost_usd or None,
         deadline_seconds=arguments.deadline_seconds or None,
         fresh=arguments.fresh,

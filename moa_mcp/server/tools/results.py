@@ -12,6 +12,7 @@ from mcp.types import Annotations, CallToolResult, ResourceLink
 from moa_mcp.domain.model import Draft, Run
 from moa_mcp.server.wire import tool_result
 from moa_mcp.views import run as run_view
+from moa_mcp.views.inert import inert
 
 LONG = 64 * 1024
 """Texts of a run up to this many characters are rendered on the event loop; more would block other requests."""
@@ -29,6 +30,7 @@ async def rendered(run: Run, view: Callable[[], View]) -> View:
 
 def run_result(run: Run, *, drafts: bool) -> CallToolResult:
     """The tool result of a run. A failed run is an error result that names each cause, also with all facts."""
+    run = inert(run, drafts=drafts)
     extent = run_view.brief(run)
     facts = run_view.result(run, drafts=drafts, extent=extent)
     links = _links(run, facts["resources"])

@@ -66,6 +66,25 @@ async def test_three_layers_of_six_are_thirteen_calls_and_the_answer_alone_in_a_
     assert len(upstream.requests) == 13
 
 
+async def test_a_partial_answer_is_printed_below_what_it_lacks_and_strict_exits_with_3() -> None:
+    async with lab(by_model({"chief": Reply(ANSWER), "p3": Fault.status(404)}, otherwise=Reply("A draft."))):
+        lenient = await moa("ask", "What is the answer?", "--fresh")
+        strict = await moa("ask", "What is the answer?", "--fresh", "--strict")
+        refused = await moa("ask", "What is the answer?", "--fresh", "--on-partial", "refuse")
+
+    assert [done.returncode for done in (lenient, strict, refused)] == [0, 3, 1]
+    assert strict.stdout == f"{ANSWER}\n".encode()
+    assert "Partial: 1 draft is missing, 5 of 6 slots answered. Missing: slot 3" in strict.stderr.decode()
+    assert (refused.stdout, b"slot 3 (lab/p3)" in refused.stderr) == (b"", True)
+
+
+async def test_strict_exits_with_0_if_nothing_lacks() -> None:
+    async with lab():
+        done = await moa("ask", "What is the answer?", "--strict")
+
+    assert done.returncode == 0
+
+
 async def test_the_question_may_come_from_stdin_and_the_background_from_a_file() -> None:
     async with lab() as upstream:
         done = await moa("ask", "--context", str(__file__), stdin="What does this test tést?".encode())

@@ -1,14 +1,19 @@
 """The answer on its way out: streamed to a terminal, alone to a pipe, or in the run as JSON."""
 
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 
 import pytest
 
-from moa_mcp.cli.view.answer import JsonWriter, PlainWriter, StreamingWriter
+from moa_mcp.cli.view.answer import AnswerWriter, JsonWriter, PlainWriter, StreamingWriter
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import AGGREGATOR, PROPOSER, Call, CallRecord, ChatCall, Draft, Failure, Run, RunStatus, Task
 from moa_mcp.domain.preset import Aggregator, Preset, Proposer
+from moa_mcp.domain.shortfalls import Shortfall
+from moa_mcp.domain.text import strip_invisible
 from moa_mcp.runs.events import CallEnded, Event, TextArrived
 
 PRESET = Preset(name="two", proposers=(Proposer(model="lab/p"),), aggregator=Aggregator(model="lab/a"))
@@ -134,13 +139,6 @@ def test_an_emoji_in_pieces_stays_whole(capsys: Capture) -> None:
     assert capsys.readouterr().out == f"{family} 1\ufe0f\u20e3.\n"
 
 
-def test_json_holds_nothing_that_cannot_be_seen(capsys: Capture) -> None:
-    JsonWriter(drafts=True).finish(a_run("a\u200bb", draft="c\x1b[2J\ufe0fd"))
-
-    facts = json.loads(capsys.readouterr().out)
-    assert (facts["answer"], facts["drafts"][0]["text"]) == ("ab", "cd")
-
-
 def test_a_pipe_gets_nothing_of_a_run_without_an_answer(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
     PlainWriter(drafts=True).finish(a_run(None))
 
@@ -159,3 +157,59 @@ def test_json_holds_long_drafts_in_full(capsys: Capture) -> None:
 
     (draft,) = json.loads(capsys.readouterr().out)["drafts"]
     assert len(draft["text"]) == 100_000
+
+
+LOST = CallRecord(ChatCall("1.2", PROPOSER, 1, 2, "lab/q", ()), Failure(Reason.RATE_LIMITED), 1.0)
+MISSING = "moa-mcp: Partial: 1 draft is missing, {} slots answered. Missing: slot 2 (lab/q): rate limited.\n"
+
+
+def order_of(write: Callable[[], None]) -> str:
+    """What a terminal shows of stdout and stderr, in the order in which it comes."""
+    raw = io.BytesIO()
+    shown = io.TextIOWrapper(raw, encoding="utf-8", write_through=True)
+    with redirect_stdout(shown), redirect_stderr(shown):
+        write()
+    return raw.getvalue().decode()
+
+
+def test_what_is_missing_is_written_above_a_streamed_answer() -> None:
+    run = a_run("It is 42.").with_records([LOST])
+    events = [*(CallEnded(record) for record in run.calls), *pieces(AGGREGATION, "It is ", "42.")]
+
+    shown = order_of(lambda: streamed(events, run))
+
+    assert shown == f"{MISSING.format('1 of 2')}It is 42.\n"
+
+
+@pytest.mark.parametrize("writer", [PlainWriter(drafts=False), StreamingWriter(drafts=False)])
+def test_what_a_whole_answer_lacks_is_written_above_it(writer: AnswerWriter) -> None:
+    run = replace(a_run("It is 42."), degraded=True, shortfalls=frozenset({Shortfall.FALLBACK}))
+
+    shown = order_of(lambda: writer.finish(run))
+
+    assert shown == "moa-mcp: Degraded: a step of the method failed, and its fallback took its place.\nIt is 42.\n"
+
+
+AS_SENT = (
+    '<a href="https://example.com/x">x</a> ![p](https://e.example/) \x1b[31mred \x9b\u202e\U000e0041 \u2764\ufe0f\r\n.'
+)
+
+
+def test_json_has_the_texts_as_the_models_sent_them_and_nothing_that_a_terminal_would_interpret(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    JsonWriter(drafts=True).finish(a_run(AS_SENT, AS_SENT))
+    written = capsysbinary.readouterr().out.decode()
+
+    found = json.loads(written)
+    assert found["answer"] == found["drafts"][0]["text"] == AS_SENT
+    assert strip_invisible(written) == written
+
+
+def test_a_pipe_gets_links_as_they_were_sent_without_control_sequences(
+    capsysbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    PlainWriter(drafts=True).finish(a_run(AS_SENT, AS_SENT))
+
+    shown = '<a href="https://example.com/x">x</a> ![p](https://e.example/) red  \u2764\ufe0f\n.'
+    assert capsysbinary.readouterr().out.decode().count(shown) == 2

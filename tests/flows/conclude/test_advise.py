@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -123,3 +124,19 @@ def test_the_packaged_preset_makes_three_calls_in_two_rounds() -> None:
     planned = dry_run(ask_panel(TASK, packaged("hermes")))
 
     assert (planned.calls, planned.rounds) == (3, 2)
+
+
+def test_guidance_without_any_adviser_makes_no_call_and_says_who_is_missing_and_why() -> None:
+    played = advised(1, 2, 3, task=replace(TASK, output="guidance"))
+
+    assert with_role(played.calls, "aggregator") == []
+    assert "No model of the panel answered" in played.answer.text
+    assert "slot 2 (lab/p2): the provider is overloaded" in played.answer.text
+    assert (played.answer.partial, played.answer.degraded) == (True, True)
+
+
+def test_an_adviser_that_is_required_fails_the_run() -> None:
+    preset = a_panel(slots=3, require_drafts=2, conclude={"by": "advise"})
+
+    with pytest.raises(RunFailed, match="0 of the 2 drafts"):
+        drive(ask_panel(TASK, preset), lambda _: Failure(Reason.OVERLOADED))

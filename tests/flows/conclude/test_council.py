@@ -186,3 +186,15 @@ def test_the_packaged_preset_makes_two_n_and_one_calls_in_three_rounds() -> None
     planned = dry_run(ask_panel(TASK, packaged("council")))
 
     assert (planned.calls, planned.rounds) == (2 * 4 + 1, 3)
+
+
+def test_if_no_chairman_answers_the_draft_with_the_best_average_rank_is_the_answer() -> None:
+
+    def reply(call: Call) -> FakeReply:
+        return (
+            Failure(Reason.OVERLOADED)
+            if call.role == "aggregator"
+            else with_judge(voting(p1=(2, 1, 3), p2=(2, 3, 1), p3=(1, 2, 3)))(call)
+        )
+
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text == draft_of(2)

@@ -210,3 +210,13 @@ def test_the_packaged_preset_makes_the_calls_of_its_formula() -> None:
     assert dry_run(ask_panel(TASK, preset)).calls == 6 + 6 * 5 + 1
     assert dry_run(ask_panel(TASK, preset)).rounds == 3
     assert dry_run(ask_panel(TASK, bubble)).calls == 6 + 2 * 5
+
+
+@pytest.mark.parametrize("best", [1, 3, 4])
+def test_if_no_model_can_merge_the_best_draft_is_the_answer(best: int) -> None:
+    ranking = (best, *(number for number in (2, 4, 1, 3) if number != best))
+
+    def reply(call: Call) -> FakeReply:
+        return Failure(Reason.OVERLOADED) if call.role == "aggregator" else with_judge(preferring(*ranking))(call)
+
+    assert drive(ask_panel(TASK, PANEL), reply).answer.text == draft_of(best)

@@ -93,9 +93,4 @@ def test_guidance_needs_no_aggregator() -> None:
 
     assert call_bounds(a_panel(slots=3), guided).most_calls == 3
     assert call_bounds(routed, guided).most_calls == 1 + 3  # the small model's may fail
-
-
-def test_an_end_that_can_do_without_drafts_asks_its_aggregator_for_guidance_too() -> None:
-    advised = a_panel(slots=3, conclude={"by": "advise"})
-
-    assert call_bounds(advised, replace(TASK, output="guidance")).most_calls == 3 + 1
+    assert call_bounds(a_panel(slots=3, conclude={"by": "advise"}), guided).most_calls == 3

@@ -328,3 +328,10 @@ def test_the_packaged_preset_asks_at_most_a_gate_and_what_it_takes_to_reach_its_
     planned = dry_run(ask_panel(TASK, packaged("gated")))
 
     assert (planned.calls, planned.rounds) == (1 + 5 + 1, 3)
+
+
+def test_if_no_model_can_write_the_answer_the_heaviest_draft_is_it() -> None:
+    def reply(call: Call) -> FakeReply:
+        return Failure(Reason.OVERLOADED) if call.role == "aggregator" else scoring(4, 4, 6, 4)(call)
+
+    assert drive(ask_panel(TASK, gated(share=0.99)), reply).answer.text == draft_of(3)

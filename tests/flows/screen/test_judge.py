@@ -7,6 +7,7 @@ import pytest
 from moa_mcp.domain.errors import Reason
 from moa_mcp.domain.model import Call, Failure
 from moa_mcp.domain.preset import Preset
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.flows.panel import ask_panel
 from moa_mcp.flows.planning.dry_run import dry_run
 from moa_mcp.testing.playing import Played, Reply, drive
@@ -121,7 +122,7 @@ def test_an_unusable_verdict_is_asked_for_again_and_then_keeps_all_and_does_not_
     assert second["kept"] == [1, 2, 3, 4]
     assert len(with_role(played.calls, "moderator")) == 4
     assert "the moderator of layer 1 kept all drafts: out of form" in played.answer.notes
-    assert (played.answer.text, played.answer.degraded) == (MERGED, False)
+    assert (played.answer.text, played.answer.shortfalls) == (MERGED, frozenset({Shortfall.UNREAD_JUDGE}))
 
 
 def test_a_second_try_is_enough() -> None:

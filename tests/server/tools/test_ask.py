@@ -54,6 +54,31 @@ async def test_an_answer_comes_with_every_fact_as_text_and_as_structure(serve: S
         assert call["served_model"] in result.text
 
 
+def second_is_lost(call: Call) -> Draft | ProviderError:
+    return ProviderError(Reason.RATE_LIMITED) if call.id == "1.2" else reply_to(call)
+
+
+async def test_what_is_missing_is_above_the_answer_and_in_the_facts(serve: Serve) -> None:
+    async with serve(ScriptedProvider(second_is_lost)) as served:
+        result = await served.ask(question="Why is the sky blue?")
+
+    run = result.facts
+    assert (run["status"], run["partial"], run["degraded"]) == ("completed", True, False)
+    assert (run["panel"]["asked"], run["panel"]["answered"], run["panel"]["skewed"]) == (2, 1, False)
+    assert [(one["slot"], one["reason"]) for one in run["panel"]["lost"]] == [(2, "rate limited")]
+    assert result.text.index("Partial: 1 draft is missing") < result.text.index(run["answer"])
+
+
+async def test_a_caller_can_refuse_an_answer_with_a_missing_draft(serve: Serve) -> None:
+    provider = ScriptedProvider(second_is_lost)
+    async with serve(provider) as served:
+        result = await served.ask(question="Why is the sky blue?", on_partial="refuse")
+
+    assert (result.facts["status"], result.facts["answer"]) == ("failed", None)
+    assert "rate limited" in result.text
+    assert {call.role for call in provider.calls} == {"proposer"}
+
+
 async def test_a_result_stays_small_beside_its_answer(serve: Serve, home: Paths) -> None:
     wide = "{proposers: [{model: lab/a-rather-long-name-of-a-model, samples: 6}], layers: 3, aggregator: lab/agg}"
     (home.presets_folder / "wide.yaml").write_text(wide, encoding="utf-8")
@@ -321,6 +346,7 @@ async def test_a_run_is_collected_even_if_other_arguments_are_filled_in(serve: S
         "preset": "locked",
         "continue_from": "no run",
         "output": "guidance",
+        "on_partial": "refuse",
         "max_cost_usd": 1e-9,
         "deadline_seconds": 1e-9,
         "fresh": True,
