@@ -16,7 +16,7 @@ from pydantic import Field
 from moa_mcp.domain.errors import Reason, RunFailed
 from moa_mcp.domain.fields import ModelSettings, ModelSettingsOrId
 from moa_mcp.domain.model import Answer, Batch, ChatCall, Draft, DryRunReplies, Failure, Flow, Message, Outcome, Task
-from moa_mcp.domain.shortfalls import NONE, Shortfall
+from moa_mcp.domain.shortfalls import Shortfall
 from moa_mcp.domain.stages import SLOT_METHODS, SlotMethod
 from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import call_notes, make_call
@@ -233,11 +233,10 @@ def _best_answer(search: _Search) -> Answer:
     failures: list[str] = []
     if search.ended == OUT_OF_TIME:
         failures.append(f"the search made {search.simulations} of {search.spec.simulations} refinements: {OUT_OF_TIME}")
+    shortfalls = best.answer.shortfalls_as_answer
     if best.value is None:
         failures.append("no judgement could be read; the first reply is the answer")
-    shortfalls = best.answer.shortfalls_as_answer | (
-        frozenset({Shortfall.UNREAD_JUDGE}) if best.value is None else NONE
-    )
+        shortfalls |= {Shortfall.UNREAD_JUDGE}
     if search.lost or search.ended == OUT_OF_TIME:
         shortfalls |= {Shortfall.UNFINISHED}
     return Answer(best.answer.text, shortfalls, (*search.notes, *failures), {"tree_search": search.facts()})

@@ -82,8 +82,8 @@ def test_a_review_that_was_cut_is_said_and_not_passed_on_as_whole() -> None:
     whole = reviewed(REVIEW)
 
     assert any(note.startswith("the critique ") for note in cut.answer.notes)
-    assert f"{REVIEW}\n\n(The review breaks off here" in cut.calls[-1].messages[-1].text
-    assert "breaks off" not in whole.calls[-1].messages[-1].text
+    assert f"{REVIEW}\n\n(The review breaks off here" in prompt_of(cut.calls[-1])
+    assert "breaks off" not in prompt_of(whole.calls[-1])
     assert not whole.answer.notes
 
 

@@ -101,7 +101,7 @@ def second_layer(preset: Preset) -> list[str]:
     flow = ask_panel(TASK, preset)
     next(flow)
     batch = flow.send([Draft("first draft"), Draft("second draft")])
-    return [call.messages[-1].text for branch in batch.branches for call in next(branch.flow()).calls]
+    return [prompt_of(call) for branch in batch.branches for call in next(branch.flow()).calls]
 
 
 @pytest.mark.parametrize("plan", [a_panel(slots=2), a_panel(slots=0, layers=1)])
@@ -124,8 +124,8 @@ def test_the_second_layer_inside_reads_the_drafts_of_the_first_inside_alone() ->
     next(inner)
     calls = inner.send([Draft("inner one"), Draft("inner two")]).calls
 
-    assert all("inner two" in call.messages[-1].text for call in calls)
-    assert all("first draft" not in call.messages[-1].text for call in calls)
+    assert all("inner two" in prompt_of(call) for call in calls)
+    assert all("first draft" not in prompt_of(call) for call in calls)
 
 
 def test_a_method_in_a_slot_gets_its_role_its_instruction_and_what_the_layer_before_said() -> None:
@@ -135,7 +135,7 @@ def test_a_method_in_a_slot_gets_its_role_its_instruction_and_what_the_layer_bef
     first = flow.send([Draft(json.dumps({"roles": ["You count.", "You doubt."]}), finish_reason="stop")])
     second = flow.send([Draft("first draft"), Draft("second draft")])
 
-    prompts = [next(batch.branches[0].flow()).calls[0].messages[-1].text for batch in (first, second)]
+    prompts = [prompt_of(next(batch.branches[0].flow()).calls[0]) for batch in (first, second)]
 
     assert all("Be exact.\n\nYou count." in prompt for prompt in prompts)
     assert ["second draft" in prompt for prompt in prompts] == [False, True]
@@ -150,7 +150,7 @@ def test_a_panel_in_a_slot_keeps_to_the_instruction_of_the_slot_in_all_it_writes
     (branch,) = flow.send([Draft(json.dumps({"roles": ["You count.", "You doubt."]}), finish_reason="stop")]).branches
     played = drive(branch.flow(), lambda _: "a draft")
 
-    assert all("You doubt." in call.messages[-1].text for call in played.calls)
+    assert all("You doubt." in prompt_of(call) for call in played.calls)
 
 
 def test_a_method_in_layer_2_reads_the_residual_and_the_weights_as_a_model_would() -> None:
@@ -159,5 +159,5 @@ def test_a_method_in_layer_2_reads_the_residual_and_the_weights_as_a_model_would
     spec = TreeSearch(method="tree-search", model="lab/m")
     (call,) = next(tree_search(TASK, state, spec)).calls
 
-    assert "Model 1: more" in call.messages[-1].text
-    assert "draft 1 100 %" in call.messages[-1].text
+    assert "Model 1: more" in prompt_of(call)
+    assert "draft 1 100 %" in prompt_of(call)

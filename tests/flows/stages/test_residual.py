@@ -104,12 +104,12 @@ def test_the_slots_that_were_kept_are_compared_with_their_own_later_drafts_kept_
 
     kept = [entry["kept"] for entry in played.answer.method["screen"]]
     assert kept[:2] == [[1, 3], [1, 2]]
-    prompt = with_role(played.calls, "extractor")[0].messages[0].text
-    assert re.findall(r"<<(\w+) reply of Model (\d)", prompt) == [
+    prompt = prompt_of(with_role(played.calls, "extractor")[0])
+    assert re.findall(r"<(\w+) reply of Model (\d)", prompt) == [
         ("earlier", "1"), ("later", "1"), ("earlier", "3"), ("later", "3"),
     ]  # fmt: skip
-    proposer = next(call for call in played.calls if call.id == "3.1").messages[-1].text
-    merger = next(call for call in played.calls if call.id == "2.merger").messages[-1].text
+    proposer = prompt_of(next(call for call in played.calls if call.id == "3.1"))
+    merger = prompt_of(next(call for call in played.calls if call.id == "2.merger"))
     assert "those of the last round" in proposer
     assert "No draft of model 3 is shown." in proposer
     assert "those before the last round" in merger
