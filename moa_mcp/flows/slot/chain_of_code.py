@@ -35,10 +35,11 @@ MAX_PROGRAM_CHARS = 20_000
 """Characters; a longer program is emulated instead of run."""
 MAX_VALUE_CHARS = 2_000
 
-# A fenced block, or a program on one line between two fences. The tag is the word behind the opening fence.
+# A fenced block, or a program on one line between two fences. The tag is the word behind the opening fence. Possessive,
+# because a long line of blanks could be divided between its parts in very many ways.
 _BLOCK = re.compile(
-    r"```[ \t]*(?:(?P<word>python3?|py)[ \t]+(?P<line>[^`\n]+)```"
-    r"|(?P<tag>[^\s`]{0,40})[^`\n]*\n(?P<body>.*?)(?:^[ \t]*```|\Z))",
+    r"```[ \t]*+(?:(?P<word>python3?|py)[ \t]++(?P<line>[^`\n]++)```"
+    r"|(?P<tag>[^\s`]{0,40}+)[^`\n]*+\n(?P<body>.*?)(?:^[ \t]*+```|\Z))",
     re.DOTALL | re.IGNORECASE | re.MULTILINE,
 )
 _PYTHON = re.compile(r"\{?\.?(?:python|py)[\d.]{0,4}\b", re.IGNORECASE)
