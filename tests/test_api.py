@@ -77,6 +77,7 @@ def _python(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environ})
 
 
+@pytest.mark.slow
 def test_a_page_of_user_code_passes_a_strict_type_checker_and_runs(home: Path) -> None:
     page = home / "user_code.py"
     page.write_text(USER_CODE.read_text(encoding="utf-8"), encoding="utf-8")

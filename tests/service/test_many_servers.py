@@ -128,6 +128,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Crowd:
     return home, [outcome.result for outcome in outcomes], [line for outcome in outcomes for line in outcome.log]
 
 
+@pytest.mark.slow
 def test_no_server_meets_a_lock_or_warns_of_anything(crowd: Crowd) -> None:
     home, servers, log = crowd
     runs = [run for server in servers for run in server.runs]
@@ -138,6 +139,7 @@ def test_no_server_meets_a_lock_or_warns_of_anything(crowd: Crowd) -> None:
     assert not [path.name for path in home.data_folder.rglob("*") if ".corrupt" in path.name or ".tmp" in path.name]
 
 
+@pytest.mark.slow
 def test_every_answer_is_kept_and_only_what_is_old_is_cleared_up(crowd: Crowd) -> None:
     home, servers, _ = crowd
     answers = {run.run_id: run.answer for server in servers for run in server.runs}
@@ -146,6 +148,7 @@ def test_every_answer_is_kept_and_only_what_is_old_is_cleared_up(crowd: Crowd) -
     assert anyio.run(kept, home.data_folder / "runs.db", "ann") == {}
 
 
+@pytest.mark.slow
 def test_each_acknowledged_change_is_a_revision_of_its_own(crowd: Crowd) -> None:
     home, servers, _ = crowd
     made = [made for server in servers for made in server.made]
@@ -157,6 +160,7 @@ def test_each_acknowledged_change_is_a_revision_of_its_own(crowd: Crowd) -> None
     assert ChangeLogFile(home.data_folder).read().revision == len(revisions)
 
 
+@pytest.mark.slow
 def test_the_files_say_what_the_acknowledged_changes_come_to(crowd: Crowd) -> None:
     home, servers, _ = crowd
     library = PresetLibrary(home.presets_folder)

@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import anyio
+import pytest
 
 from moa_mcp.api import open_service
 from moa_mcp.domain.model import Run
@@ -46,6 +47,7 @@ def check_that_all_have_the_same(outcomes: list[Outcome[list[Run]]]) -> None:
         assert len({run.run_id for run in same}) == len({run.answer for run in same}) == 1
 
 
+@pytest.mark.slow
 def test_of_servers_that_are_asked_the_same_at_the_same_moment_one_pays(tmp_path: Path) -> None:
     with upstream_thread() as upstream:
         calls = write_panel(tmp_path, upstream.base_url)
@@ -71,6 +73,7 @@ def ask_until_killed(home: Path, pipe: Connection) -> None:
     anyio.run(ask_all, 0, lambda: None, home)
 
 
+@pytest.mark.slow
 def test_of_servers_that_find_runs_interrupted_at_the_same_moment_one_pays_for_what_is_missing(tmp_path: Path) -> None:
     stalled = Stalled()
     with upstream_thread(stalled) as upstream:

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import count, product
 
 import anyio
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
@@ -317,6 +318,7 @@ class OwnersInMemory(OwnersOnDisk):
 CHECKS = settings(stateful_step_count=25)
 
 
+@pytest.mark.slow
 def test_on_disk_each_owner_sees_only_their_own_runs_on_all_servers() -> None:
     run_state_machine_as_test(OwnersOnDisk, settings=CHECKS)
 

@@ -151,6 +151,7 @@ async def test_no_call_begins_once_stdin_has_ended_and_what_was_paid_for_is_kept
     assert statuses(tmp_path) == ["interrupted"]
 
 
+@pytest.mark.slow
 async def test_a_client_that_stops_reading_leaves_no_orphan(tmp_path: Path) -> None:
     async with Upstream(held) as upstream, on_pipes(tmp_path, upstream) as talk:
         for number in range(300):
