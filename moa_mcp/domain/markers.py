@@ -7,6 +7,7 @@ them into their replies, where no reader should see them.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from moa_mcp.domain.text import strip_invisible
 
@@ -29,11 +30,7 @@ class MarkerFilter:
     def __init__(self, nonce: str) -> None:
         self.removed = False
         self._nonce = nonce
-        self._found = re.compile(
-            rf"(?P<marker><{{1,2}}/?[A-Za-z][A-Za-z0-9 ]{{0,{_MAX_LABEL}}}{nonce}{_END}|<</?{_LABELS}>>{_END}"
-            rf"|</?{_LABELS}>{_END}|<{{1,2}}/?{_LABELS}\Z)|{nonce}",
-            re.IGNORECASE,
-        )
+        self._beginnings = tuple(nonce[:size] for size in range(len(nonce) - 1, 0, -1))
         self._held = ""
         self._last = "\n"
 
@@ -41,7 +38,7 @@ class MarkerFilter:
         """Add the next piece and return the text that can be shown now."""
         text = self._held + piece
         visible = strip_invisible(text)
-        if visible != text and (self._found.search(visible) or self._safe_end(visible) < len(visible)):
+        if visible != text and (_marker(self._nonce).search(visible) or self._safe_end(visible) < len(visible)):
             text = visible
         end = self._safe_end(text)
         self._held = text[end:]
@@ -53,7 +50,8 @@ class MarkerFilter:
         return self._filtered(held)
 
     def _filtered(self, text: str) -> str:
-        kept = self._found.sub(self._replacement, text)
+        may_have = "<" in text or self._nonce in text.lower()  # much faster than to search for all markers
+        kept = _marker(self._nonce).sub(self._replacement, text) if may_have else text
         self._last = kept[-1:] or self._last
         return kept
 
@@ -67,11 +65,23 @@ class MarkerFilter:
 
     def _safe_end(self, text: str) -> int:
         """Return the end of the part of `text` that has no beginning of a marker or of the code at its end."""
-        begun = _MAY_BE_MARKER.search(text, max(0, len(text) - _MAX_HELD))
+        tail = max(0, len(text) - _MAX_HELD)
+        begun = _MAY_BE_MARKER.search(text, tail) if text.find("<", tail) >= 0 else None
         end = begun.start() if begun else len(text)
         lower = text[-len(self._nonce) :].lower()
-        code = next((size for size in range(len(self._nonce) - 1, 0, -1) if lower.endswith(self._nonce[:size])), 0)
-        return min(end, len(text) - code)
+        if lower.endswith(self._beginnings):
+            end = min(end, len(text) - next(len(part) for part in self._beginnings if lower.endswith(part)))
+        return end
+
+
+@lru_cache(maxsize=512)
+def _marker(nonce: str) -> re.Pattern[str]:
+    """What the filter of a run takes out. Made once per run, because it takes as long as a short reply."""
+    return re.compile(
+        rf"(?P<marker><{{1,2}}/?[A-Za-z][A-Za-z0-9 ]{{0,{_MAX_LABEL}}}{nonce}{_END}|<</?{_LABELS}>>{_END}"
+        rf"|</?{_LABELS}>{_END}|<{{1,2}}/?{_LABELS}\Z)|{nonce}",
+        re.IGNORECASE,
+    )
 
 
 def without_markers(text: str, nonce: str) -> str:

@@ -20,7 +20,8 @@ from moa_mcp.flows import schedule
 from moa_mcp.flows.calls import all_refused, call_notes, lost_drafts, make_call, reads_prefix_again
 from moa_mcp.flows.conclude.synthesize import synthesize_after
 from moa_mcp.flows.state import Conclusion, Participant, Reference, Stage, State, no_calls
-from moa_mcp.prompts.panel import messages_for
+from moa_mcp.prompts.panel import conversation_chars, messages_for
+from moa_mcp.prompts.style import PromptForm, choose_form
 
 REFUSED = "Every model of the panel refused to answer:"
 
@@ -76,9 +77,11 @@ def mixture(
 def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     """Build the calls of one proposer layer, one for each participant that is a model."""
 
-    @cache  # samples of one model without an own instruction share the messages, so the drafts are fenced once
-    def messages(model: str, instruction: str | None) -> tuple[Message, ...]:
-        return messages_for(task, state.texts, preset.prompt_style, instruction, state.reader_notes, model=model)
+    chars = conversation_chars(task)
+
+    @cache  # participants without an own instruction share the messages of a form, so the drafts are enclosed once
+    def messages(form: PromptForm, instruction: str | None) -> tuple[Message, ...]:
+        return messages_for(task, state.texts, form, instruction, state.reader_notes)
 
     asked = [(one, one.slot) for one in state.participants if isinstance(one.slot, Proposer)]
     models = [slot.model for _, slot in asked]
@@ -93,7 +96,7 @@ def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
         call_id = f"{state.layer}.{number}"
         return make_call(
             slot,
-            messages(slot.model, instruction),
+            messages(choose_form(preset.prompt_style, slot.model, chars), instruction),
             call_id,
             PROPOSER,
             layer=state.layer,

@@ -89,6 +89,11 @@ def conversation(task: Task) -> tuple[Message, ...]:
     return (*opening, *task.history, Message("user", question, len(question)))
 
 
+def conversation_chars(task: Task) -> int:
+    """Return the length of the caller's messages, without drafts."""
+    return sum(len(message.text) for message in conversation(task))
+
+
 def unshared(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """Mark that the messages begin in another way in each layer."""
     *before, last = messages
@@ -123,14 +128,14 @@ def messages_for(
     role = "\n\n".join(part for part in (task.given.role, role) if part) or None
     if not references:
         references, extra = task.given.drafts, task.given.remarks
-    if choose_form(style, model, sum(len(message.text) for message in conversation(task))) == "fenced":
+    if choose_form(style, model, conversation_chars(task)) == "fenced":
         drafts = _fenced_drafts(references, extra, task) if references else ()
         return after_question(conversation(task), role_part(role), *drafts)
     parts = [task.system, role]
     if references and style == "paper":
         parts.append(strip_invisible("\n\n".join(filter(None, (numbered_references(references), extra)))))
     elif references:
-        parts.append(strip_invisible(_tagged_references(references, extra, task.nonce)))
+        parts.append(_tagged_references(references, extra, task.nonce))
     return unshared(conversation(replace(task, system="\n\n".join(filter(None, parts)))))
 
 
