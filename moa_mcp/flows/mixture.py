@@ -130,8 +130,9 @@ def accept_drafts(
     raised, unless the run `may_lack` all drafts. What flows in slots lack, the panel lacks too.
     """
     for one in drafts:
-        lost = (replace(inner, slot=one.participant.number) for inner in one.draft.lost)
-        state = state.with_shortfalls(*one.draft.shortfalls).with_lost(lost)
+        if one.draft.degraded or one.draft.partial:
+            lost = (replace(inner, slot=one.participant.number) for inner in one.draft.lost)
+            state = state.with_shortfalls(*one.draft.shortfalls).with_lost(lost)
     _refuse_partial(preset, state)
     wanted, required = (min(count, len(state.participants)) for count in (preset.min_drafts, preset.require_drafts))
     is_used = len(drafts) >= (required if state.layer == 1 else max(wanted, required))

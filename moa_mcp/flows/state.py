@@ -122,7 +122,7 @@ class State:
 
     def with_shortfalls(self, *found: Shortfall) -> State:
         """This state with more shortfalls."""
-        return replace(self, shortfalls=self.shortfalls.union(found))
+        return replace(self, shortfalls=self.shortfalls.union(found)) if found else self
 
     def with_lost(self, lost: Iterable[LostDraft]) -> State:
         """This state with more lost drafts."""

@@ -8,7 +8,6 @@ tokens are counted beside the input.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from math import isfinite
 from typing import Any
 
@@ -95,9 +94,13 @@ def price_in_headers(headers: Mapping[str, str]) -> float | None:
 
     0 means that the proxy does not know the price yet, as at the beginning of a stream.
     """
-    with suppress(ValueError):
-        return _dollars(float(headers.get("x-litellm-response-cost", ""))) or None
-    return None
+    named = headers.get("x-litellm-response-cost")
+    if not named:
+        return None
+    try:
+        return _dollars(float(named)) or None
+    except ValueError:
+        return None
 
 
 def _price(report: Mapping[str, Any]) -> float | None:
