@@ -72,11 +72,11 @@ def call_name(call: Call) -> str:
 
 
 def _outcome_notes(call: Call, outcome: Outcome) -> list[str]:
+    if not isinstance(outcome, Failure) and not (isinstance(outcome, Draft) and (outcome.unfinished or outcome.notes)):
+        return []
     name = call_name(call)
     if isinstance(outcome, Failure):
         return [f"{name} left out: {outcome}"]
-    if not isinstance(outcome, Draft):
-        return []
     if outcome.cut:
         return ["; ".join((f"{name} {outcome.unfinished}", *outcome.notes))]
     early = [f"{name} {outcome.unfinished}"] if outcome.unfinished else []

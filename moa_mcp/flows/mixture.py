@@ -94,15 +94,9 @@ def layer_batch(task: Task, preset: Preset, state: State) -> Batch:
     def call(place: int, number: int, slot: Proposer, instruction: str | None) -> Call:
         instruction = "\n\n".join(part for part in (slot.role, instruction) if part) or None
         call_id = f"{state.layer}.{number}"
-        return make_call(
-            slot,
-            messages(choose_form(preset.prompt_style, slot.model, chars), instruction),
-            call_id,
-            PROPOSER,
-            layer=state.layer,
-            slot=number,
-            cache_prefix=caches(place),
-        )
+        found = messages(choose_form(preset.prompt_style, slot.model, chars), instruction)
+        cache_prefix = found[-1].shared_chars > 0 and caches(place)
+        return make_call(slot, found, call_id, PROPOSER, layer=state.layer, slot=number, cache_prefix=cache_prefix)
 
     return Batch(
         state.layer,

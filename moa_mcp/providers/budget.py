@@ -36,8 +36,6 @@ MIN_OUTPUT_TOKENS = 1024
 EXTENSION_TOKENS = 2048
 """Tokens by which a reservation grows when the answer is longer than it."""
 
-EXTENSION = Usage(output_tokens=EXTENSION_TOKENS)
-
 
 def estimate_tokens(text: str) -> float:
     """Estimate the tokens of a text, rather too many than too few: each non-ASCII character counts as one token."""
@@ -84,11 +82,11 @@ class Reservation:
 
     @property
     def cost_usd(self) -> float:
-        return self.price_of(Usage(self.input_tokens, self.output_tokens)) or 0.0
+        return self.price_of(self.input_tokens, self.output_tokens) or 0.0
 
-    def price_of(self, used: Usage) -> float | None:
-        """The price in US dollars of this usage at the rates of this call; None if it is unknown."""
-        return None if self.rates is None else self.rates.cost(used)
+    def price_of(self, input_tokens: int, output_tokens: int) -> float | None:
+        """The price in US dollars of these tokens at the rates of this call; None if it is unknown."""
+        return None if self.rates is None else self.rates.cost_uncached(input_tokens, output_tokens)
 
 
 class Outlay:
@@ -121,7 +119,7 @@ class Outlay:
             calls, tokens, usd = calls + 1, tokens + waiting.tokens, usd + waiting.cost_usd
         for reservation in (*self._announced.values(), *self.held, *self.asking):
             if reservation.output_tokens:
-                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(EXTENSION) or 0.0)
+                tokens, usd = tokens + EXTENSION_TOKENS, usd + (reservation.price_of(0, EXTENSION_TOKENS) or 0.0)
         repeats = self._repeats + sum(map(self._is_repeat, self.asking))
         return Spend(max(calls, self._planned + repeats), tokens, usd)
 
@@ -151,7 +149,7 @@ class Outlay:
     def grow(self, held: Reservation) -> None:
         """Extend the reservation of a running call by one step."""
         held.output_tokens += EXTENSION_TOKENS
-        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(EXTENSION) or 0.0)
+        self.reserved += Spend(0, EXTENSION_TOKENS, held.price_of(0, EXTENSION_TOKENS) or 0.0)
 
     def end(self, held: Reservation, used: Usage) -> None:
         """Replace the reservation of an ended call by its usage."""
@@ -287,7 +285,7 @@ class Budget:
     def _room_in(self, wanted: Reservation, tokens: float, dollars: float) -> int:
         tokens -= self._outlay.reserved.tokens + wanted.input_tokens
         room = min(tokens, wanted.output_tokens)
-        dollars -= self._outlay.reserved.usd + (wanted.price_of(Usage(wanted.input_tokens)) or 0.0)
+        dollars -= self._outlay.reserved.usd + (wanted.price_of(wanted.input_tokens, 0) or 0.0)
         per_token = wanted.rates.output_per_token if wanted.rates is not None else 0.0
         room = min(room, dollars / per_token if per_token else (room if dollars >= -DUST else -1))
         return int(room) if room >= 0 else -1

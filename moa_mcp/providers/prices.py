@@ -54,12 +54,16 @@ class Rates:
                 found = rates_above
         return found
 
+    def cost_uncached(self, input_tokens: int, output_tokens: int) -> float:
+        """The price in US dollars of a request that has no part in a prompt cache."""
+        rates = self.at(input_tokens)
+        return input_tokens * rates.input_per_token + output_tokens * rates.output_per_token
+
     def cost(self, used: Usage) -> float:
         """The price of a request in US dollars. A count that is None adds nothing."""
-        rates = self.at(used.input_tokens or 0)
         if not used.cached_tokens and not used.cache_write_tokens:
-            plain = (used.input_tokens or 0) * rates.input_per_token
-            return plain + (used.output_tokens or 0) * rates.output_per_token
+            return self.cost_uncached(used.input_tokens or 0, used.output_tokens or 0)
+        rates = self.at(used.input_tokens or 0)
         fresh = max(0, (used.input_tokens or 0) - used.cached_tokens - used.cache_write_tokens)
         read = _or(rates.cached_per_token, rates.input_per_token)
         stored = _or(rates.cache_write_per_token, rates.input_per_token)

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 from moa_mcp.domain.usage import Usage
-from moa_mcp.providers.dialects.json_access import count, mapping, value_at
+from moa_mcp.providers.dialects.json_access import count, mapping
 
 MAX_PRICE_USD = 1e6
 """More US dollars than any call can cost; a price above it is ignored."""
@@ -53,6 +53,7 @@ def merged(before: Mapping[str, Any], reported: object) -> dict[str, Any]:
 
 def openai_usage(report: Mapping[str, Any]) -> Usage:
     """Read the `usage` of a chat completion or of embeddings."""
+    report = _flat(report)
     read, written, total = _count(report, *_INPUT), _count(report, *_OUTPUT), _count(report, "total_tokens")
     cached, stored, thoughts = (_count(report, *names) or 0 for names in (_CACHED, _STORED, _THOUGHTS))
     if read is not None and cached + stored > read:  # counted beside the input, as in the anthropic dialect
@@ -67,6 +68,7 @@ def openai_usage(report: Mapping[str, Any]) -> Usage:
 
 def anthropic_usage(report: Mapping[str, Any]) -> Usage:
     """Read the `usage` of a message."""
+    report = _flat(report)
     fresh, written = _count(report, "input_tokens"), _count(report, "output_tokens")
     cached, hour = _count(report, "cache_read_input_tokens") or 0, _count(report, _STORED_1H) or 0
     stored = max(_count(report, "cache_creation_input_tokens") or 0, hour + (_count(report, _STORED_5M) or 0))
@@ -124,10 +126,16 @@ def _dollars(value: object) -> float | None:
     return float(value) if 0 <= value <= MAX_PRICE_USD else None
 
 
+def _flat(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The report with the values in its objects beside its own, under the names of both with a dot between them."""
+    inner = {f"{name}.{key}": value for name, part in report.items() for key, value in mapping(part).items()}
+    return {**report, **inner}
+
+
 def _count(report: Mapping[str, Any], *names: str) -> int | None:
-    """The count under any of its names; a dot leads into an object. None if there is none."""
+    """The largest count under any of these names in a flat report. None if there is none."""
     found: int | None = None
     for name in names:
-        if (number := count(value_at(report, name))) is not None:
+        if name in report and (number := count(report[name])) is not None:
             found = max(number, found or 0)
     return found

@@ -134,4 +134,6 @@ class _OutputMeter:
         read = max(self._held.input_tokens, reported.input_tokens or 0)
         written = max(ceil(self._written), reported.output_tokens or 0)
         usage = replace(reported, input_tokens=read, output_tokens=written, estimated=True)
-        return usage if usage.cost_usd is not None else replace(usage, cost_usd=self._held.price_of(usage))
+        if usage.cost_usd is not None or self._held.rates is None:
+            return usage
+        return replace(usage, cost_usd=self._held.rates.cost(usage))
