@@ -79,7 +79,7 @@ def windows(task: Task, preset: Preset, state: State, spec: Windows) -> Conclusi
     }
     read = state.references[: last.start]
     unread = (f"the last {len(kept.references)} of {len(state.references)} drafts were not read",)
-    fell_back = bool(read) and progress.best is not None and answer.text == progress.best.text
+    fell_back = bool(read) and Shortfall.FALLBACK in answer.shortfalls
     return replace(
         answer,
         shortfalls=answer.shortfalls | (frozenset({Shortfall.FALLBACK}) if progress.lost else NONE),

@@ -188,3 +188,9 @@ def test_the_packaged_preset_makes_39_calls_in_10_rounds_which_the_usual_ceiling
 
     assert (planned.calls, planned.rounds) == (39, 10)
     assert planned.calls <= LimitSettings().max_calls
+
+
+def test_a_last_window_that_repeats_the_best_text_has_read_its_drafts() -> None:
+    played = drive(ask_panel(TASK, sampled(9)), lambda call: "the same words each time")
+
+    assert not any("were not read" in note for note in played.answer.notes)
