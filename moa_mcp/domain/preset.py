@@ -144,7 +144,7 @@ class PanelSlot(StrictModel):
 
 PresetLimits: TypeAlias = Annotated[
     Limits,
-    Field(description="The most that a run of this preset may use. It lowers config.yaml's limits, never raises them."),
+    Field(description="The most that a run may use, never above config.yaml's limits."),
 ]
 
 
@@ -201,7 +201,7 @@ class NamedPreset(StrictModel):
         default="unnamed", description="The preset's name: that of its file without .yaml. Best left out in the file."
     )
     title: Annotated[str, StringConstraints(max_length=100)] = Field(
-        default="", description="A short title, shown in lists of presets."
+        default="", description="Shown in lists of presets."
     )
     description: Annotated[str, StringConstraints(max_length=1000)] = Field(
         default="", description="What the preset is good for, in a sentence or two."
@@ -221,29 +221,28 @@ class Preset(NamedPreset):
     )
     layers: Annotated[int, Field(ge=1, le=10)] = Field(
         default=2,
-        description="How many layers, the aggregator counted as the last one; 1 is one plain call of its model.",
+        description="How many layers, counting the aggregator; 1 is one plain call of its model.",
     )
     aggregator: AggregatorOrId = Field(description="The model that writes the answer from the drafts.")
     min_drafts: Annotated[int, Field(ge=1)] = Field(
         default=1,
-        description="With fewer in a layer the answer is degraded; a later layer is then left out.",
+        description="With fewer the answer is degraded; a later layer is then left out.",
     )
     require_drafts: Annotated[int, Field(ge=1)] = Field(
         default=1, description="With fewer in the first layer the run fails."
     )
     on_partial: OnPartial = Field(
         default="answer",
-        description="Once a draft is missing: answer, or refuse: the run then fails before its next layer.",
+        description="Once a draft is missing: answer, or refuse and fail before the next layer.",
     )
     straggler_grace_seconds: Annotated[float, Field(ge=0, le=3600)] | None = Field(
         default=20,
-        description="Seconds to wait for the slowest fifth of a layer once the rest is in. Null: wait for all.",
+        description="Seconds to wait for the slowest fifth of a layer after the rest. Null: no limit.",
     )
     prompt_style: PromptStyle = Field(
         default="auto",
-        description="How drafts are shown to the next layer. tagged: in the system prompt, in tags. fenced: in "
-        "markers, behind the question. paper: the system prompt of the paper's reference code. auto: tagged; fenced "
-        "for a strong model whose conversation is long enough to be cached.",
+        description="How the next layer reads drafts. tagged: in the system prompt. fenced: behind the question. "
+        "paper: as in the paper's code. auto: by model and length.",
     )
     limits: PresetLimits = Limits()
     roles: Annotated[RolesSpec, ROLES] | None = Field(

@@ -28,7 +28,7 @@ LONGEST = 2048
 CHARACTERS_OF_A_TOKEN = 3.5
 """Tokenizers fetch their tables, so tokens are estimated: these schemas had 3.8 characters a token when measured."""
 
-MAX_TOKENS = {"moa_ask": 1_000, "moa_list_presets": 400, "moa_configure": 2_200}
+MAX_TOKENS = {"moa_ask": 1_000, "moa_list_presets": 400, "moa_configure": 2_100}
 """What each client pays for a tool in every conversation, used or not: its name, description and arguments."""
 
 LONGEST_OF_A_TOOL = 1024
